@@ -1,0 +1,1 @@
+"""Backprop Grader: grades notebooks in which students write backpropagation by hand."""

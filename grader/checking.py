@@ -1,0 +1,26 @@
+"""`grader check`: a student's own notebook, on the student's own machine."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from grader.collect import collect
+from grader.course import Course
+from grader.errors import UsageError
+from grader.pool import GraderPool
+from grader.records import Grading
+
+
+def check_notebook(course: Course, notebook: Path, exercise_id: str | None) -> Grading:
+    """Grade one notebook without a sandbox: it is the student's own code, on the student's own machine.
+
+    Raises:
+        UsageError: there is no such file.
+    """
+    if notebook.is_dir():
+        raise UsageError(f"{str(notebook)!r} is a folder: give the notebook itself, or use `grader grade` for many.")
+    (found,) = collect([notebook], course, exercise_id)
+    kernel = "snapshot" if sys.platform == "linux" else "cold"
+    with GraderPool(course, kernel, "none") as pool:  # type: ignore[arg-type]
+        return pool.grade(found.submission())

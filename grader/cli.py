@@ -1,0 +1,170 @@
+"""The command `grader`. Nothing here imports torch before a command touches a tensor."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from grader.errors import GraderError, UsageError
+
+app = typer.Typer(
+    name="grader",
+    help="Grades notebooks in which students write backpropagation by hand, and says which line is wrong and why.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+Kernel = Literal["snapshot", "cold"]
+Sandbox = Literal["bwrap", "none"]
+
+EXIT_NOT_RIGHT = 1
+EXIT_USAGE = 2
+EXIT_UNGRADED = 3
+
+
+@app.command("list", epilog="Example:  grader list")
+def list_() -> None:
+    """Show the exercises, their parts and points."""
+    from grader.terminal import show_catalog
+
+    show_catalog(_course().catalog)
+
+
+@app.command(epilog="Example:  grader init my-backprop")
+def init(folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to make or to complete.")]) -> None:
+    """Make a student's workspace: the blank notebooks and the files they read.
+
+    A file that is there already is left as it is.
+    """
+    from grader.terminal import console
+    from grader.workspace import make_workspace
+
+    made, kept = make_workspace(_course(), folder)
+    for path in made:
+        console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
+    for path in kept:
+        console.print(f"kept {path}: it was there already", markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command(epilog="Example:  grader check 01_backprop_ninja.ipynb --hint")
+def check(
+    notebook: Annotated[Path, typer.Argument(metavar="NOTEBOOK", help="Your notebook.")],
+    hint: Annotated[bool, typer.Option("--hint", help="Also open the next hint for the first gradient to mend.")] = False,
+    exercise: Annotated[str | None, typer.Option(metavar="ID", help="The exercise, where the file doesn't say.")] = None,
+) -> None:
+    """Check your own notebook: every gradient, what is wrong with it, and where.
+
+    Exit status: 0 everything is right, 1 something is not there or not right, 3 the notebook can't be graded.
+    """
+    from grader.checking import check_notebook
+    from grader.terminal import show_grading, working
+
+    course = _course(notebook)
+    with working("checking"):
+        grading = check_notebook(course, notebook, exercise)
+    show_grading(grading)
+    if grading.grade.status == "ungradable":
+        raise typer.Exit(EXIT_UNGRADED)
+    if hint:
+        from grader.hints import next_hint
+        from grader.terminal import show_hint
+
+        show_hint(next_hint(course.spec(grading.grade.exercise), grading.grade, notebook.absolute().parent))
+    if not all(check.verdict.is_right for check in grading.grade.checks):
+        raise typer.Exit(EXIT_NOT_RIGHT)
+
+
+@app.command(epilog="Example:  grader grade submissions/ --out graded --fail-under 50")
+def grade(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Notebooks, or folders of them.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the reports, JSON, CSV and JUnit files go.")],
+    exercise: Annotated[str | None, typer.Option(metavar="ID", help="The exercise that all of them are for.")] = None,
+    kernel: Annotated[Kernel, typer.Option(help="Fork kernels from a warm template, or start each anew.")] = "snapshot",
+    sandbox: Annotated[Sandbox, typer.Option(help="What confines the submissions' code.")] = "bwrap",
+    fail_under: Annotated[
+        float | None, typer.Option(metavar="PERCENT", min=0, max=100, help="Exit with 1 if a score is below this.")
+    ] = None,
+) -> None:
+    """Grade submissions: <student>.ipynb, or <student>/<exercise>.ipynb in a folder.
+
+    Exit status: 0 all graded, whatever the marks; 1 --fail-under not met; 2 the command line is wrong; 3 some submission
+    could not be graded (the others are, and are written).
+    """
+    from grader.cohort import grade_cohort
+    from grader.collect import collect
+    from grader.pool import GraderPool
+    from grader.terminal import grading_progress, show_cohort
+
+    course = _course()
+    found = collect(paths, course, exercise)
+    with GraderPool(course, kernel, sandbox) as pool, grading_progress(len(found)) as done:
+        grades = grade_cohort(found, pool, out, done)
+    show_cohort(grades, out)
+    if any(grade.status == "ungradable" for grade in grades):
+        raise typer.Exit(EXIT_UNGRADED)
+    if fail_under is not None and any(100 * grade.score < fail_under * grade.max_score for grade in grades):
+        raise typer.Exit(EXIT_NOT_RIGHT)
+
+
+@app.command(epilog="Example:  grader release")
+def release() -> None:
+    """Make the blank exercises from the solutions, after a change to a solution or the catalogue."""
+    from grader.cohort import write_file
+    from grader.release import released_text
+    from grader.terminal import console, working
+
+    course = _course()
+    for spec in course.catalog.exercises:
+        with working(f"releasing {spec.id}"):
+            text = released_text(course, spec)
+        path = course.notebook_path(spec.id)
+        changed = not path.exists() or path.read_text(encoding="utf-8") != text
+        if changed:
+            write_file(path, text)
+        console.print(f"{'wrote' if changed else 'unchanged'} {path}", markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command(epilog="Example:  grader verify")
+def verify(
+    kernel: Annotated[Kernel, typer.Option(help="Fork kernels from a warm template, or start each anew.")] = "snapshot",
+    sandbox: Annotated[Sandbox, typer.Option(help="What confines the course's code.")] = "bwrap",
+) -> None:
+    """Let the course check itself: blanks score 0, solutions full marks, everything in step.
+
+    Exit status: 0 all is well, 1 something is not.
+    """
+    from grader.terminal import console, working
+    from grader.verify import verify_course
+
+    with working("verifying"):
+        problems, facts = verify_course(_course(), kernel, sandbox)
+    for line in (*facts, *problems):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    if problems:
+        raise typer.Exit(EXIT_NOT_RIGHT)
+
+
+def _course(beside: Path | None = None):  # type: ignore[no-untyped-def]  # noqa: ANN202  (Course is imported late)
+    from grader.course import find_course
+
+    return find_course((beside.absolute().parent if beside is not None else Path.cwd()))
+
+
+def main() -> None:
+    """Run the command; an error of ours is one sentence and an exit status, never a traceback."""
+    try:
+        app()
+    except GraderError as error:
+        print(f"grader: {error}", file=sys.stderr)
+        sys.exit(EXIT_USAGE)
+    except KeyboardInterrupt:
+        print("grader: stopped; what was graded so far is written.", file=sys.stderr)
+        sys.exit(130)
+
+
+__all__ = ["UsageError", "app", "main"]

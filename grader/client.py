@@ -1,0 +1,138 @@
+"""One kernel, driven by nbclient, with the limits that a stranger's code makes necessary."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Any
+
+import nbformat.v4
+import zmq.asyncio
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionComplete, DeadKernelError
+from nbformat import NotebookNode
+
+from grader.errors import ExecutionError
+from grader.kernels import KernelSource
+
+MAX_CELL_OUTPUT = 4 * 2**20
+"""Bytes of output kept of one cell; a notebook's figures reach 4 MB in all."""
+MAX_MESSAGE = 128 * 2**20
+"""A larger message closes the connection: the kernel counts as dead and the grader keeps its memory."""
+INTERRUPT_SECONDS = 4
+"""How long an interrupted cell may take to end before its kernel is killed."""
+
+
+class Client(NotebookClient):
+    """A kernel that runs cells one at a time; use `Client.start`."""
+
+    @classmethod
+    @contextlib.asynccontextmanager
+    async def start(cls, source: KernelSource) -> AsyncIterator[Client]:
+        """A client with its kernel running; the kernel is gone when the block is left.
+
+        Raises:
+            ExecutionError: the kernel could not be started.
+        """
+        manager = source.manager()
+        manager.context = zmq.asyncio.Context()
+        manager.context.MAXMSGSIZE = MAX_MESSAGE
+        client = cls(
+            nbformat.v4.new_notebook(),
+            km=manager,
+            allow_errors=True,
+            interrupt_on_timeout=True,
+            error_on_timeout={"ename": "CellTimeout", "evalue": "", "traceback": []},
+            iopub_timeout=INTERRUPT_SECONDS,
+            raise_on_iopub_timeout=True,
+            shutdown_kernel="immediate",
+        )
+        client.log.setLevel("CRITICAL")  # its warnings are about the student's code, which has its own place
+        try:
+            await client._started()
+            yield client
+        finally:
+            await client._async_cleanup_kernel()
+            manager.context.destroy(linger=0)
+
+    async def _started(self) -> None:
+        try:
+            await self.async_start_new_kernel()
+            await self.async_start_new_kernel_client()
+        except (RuntimeError, OSError, TimeoutError, DeadKernelError) as error:
+            raise ExecutionError(f"No kernel could be started ({error}): `grader doctor` shows what is missing.") from error
+
+    def __init__(self, notebook: NotebookNode, **options: Any) -> None:
+        super().__init__(notebook, **options)
+        self.timed_out = False
+        self.seconds = 0.0
+        self._room = 0
+
+    async def run_cell(self, source: str, seconds: float) -> NotebookNode:
+        """Run a student's or the exercise's cell as a front end would; the cell with its outputs.
+
+        `timed_out` tells afterwards whether its time was over before it ended.
+
+        Raises:
+            DeadKernelError: the kernel died.
+            CellTimeoutError: the cell could not be interrupted.
+        """
+        return await self._run(source, seconds, store_history=True)
+
+    async def probe(self, source: str, seconds: float) -> dict[str, Any]:
+        """Run code of the grader's own, outside the kernel's history; the data of what it displayed, by MIME type.
+
+        Raises:
+            DeadKernelError: the kernel died.
+            CellTimeoutError: the code did not come back.
+        """
+        cell = await self._run(source, seconds, store_history=False)
+        found: dict[str, Any] = {}
+        for output in cell.outputs:
+            if output.output_type == "display_data":
+                found.update(output.data)
+        return found
+
+    async def _run(self, source: str, seconds: float, *, store_history: bool) -> NotebookNode:
+        cell = nbformat.v4.new_code_cell(source)
+        self.timed_out = False
+        self.seconds = seconds
+        self._room = MAX_CELL_OUTPUT if store_history else MAX_MESSAGE
+        self.nb.cells = [cell]
+        await self.async_execute_cell(cell, 0, store_history=store_history)
+        return cell
+
+    def _get_timeout(self, cell: NotebookNode | None) -> int | None:
+        return self.seconds  # type: ignore[return-value]  # nbclient only ever adds it to a time
+
+    async def _async_handle_timeout(self, timeout: int, cell: NotebookNode | None = None) -> None | dict[str, Any]:
+        self.timed_out = True
+        return await super()._async_handle_timeout(timeout, cell)
+
+    def process_message(self, msg: dict[str, Any], cell: NotebookNode, cell_index: int) -> NotebookNode | None:
+        """Keep an output while there is room for it; what comes after is dropped, with one line that says so."""
+        if msg["msg_type"] in ("stream", "display_data", "execute_result", "error", "update_display_data"):
+            if self._room <= 0:
+                return None
+            self._room -= _size(msg["content"])
+            if self._room <= 0:
+                cut = nbformat.v4.new_output("stream", name="stderr", text="[output cut: this cell printed too much]\n")
+                cell.outputs.append(cut)
+                return cut
+        try:
+            return super().process_message(msg, cell, cell_index)
+        except CellExecutionComplete:
+            raise
+        except Exception:  # a message that a student's code forged: no output, and no harm
+            return None
+
+
+def _size(content: object) -> int:
+    """About how many bytes a message's content takes."""
+    if isinstance(content, str):
+        return len(content)
+    if isinstance(content, dict):
+        return sum(_size(value) for value in content.values())
+    if isinstance(content, list):
+        return sum(_size(value) for value in content)
+    return 8

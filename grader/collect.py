@@ -1,0 +1,149 @@
+"""Finding submissions: from the paths on a command line to one submission a student and exercise."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from grader.course import Course
+from grader.errors import SubmissionError, UsageError
+from grader.grade import Submission
+from grader.intake import guess_exercise
+from grader.notebook import MAX_BYTES
+from grader.records import Record
+
+
+class Found(Record):
+    """A file that was handed in: whose, for which exercise, or why it can't be taken in.
+
+    `exercise` is empty where the file gives no hint of one.
+    """
+
+    student: str
+    exercise: str
+    path: str
+    problem: str | None = None
+
+    def read(self) -> bytes:
+        """The file's bytes.
+
+        Raises:
+            SubmissionError: it can't be read, or is too large to be.
+        """
+        path = Path(self.path)
+        try:
+            if path.stat().st_size > MAX_BYTES:
+                size = path.stat().st_size // 2**20
+                raise SubmissionError(
+                    f"The file has {size} MB and the limit is {MAX_BYTES // 2**20} MB: "
+                    "clear the outputs and save it again."
+                )
+            return path.read_bytes()
+        except OSError as error:
+            raise SubmissionError(f"The file {path.name!r} can't be read: {error.strerror or error}.") from error
+
+    def submission(self) -> Submission:
+        """The submission itself; a file that can't be read becomes one that says so."""
+        try:
+            problem, data = self.problem, b"" if self.problem else self.read()
+        except SubmissionError as error:
+            problem, data = str(error), b""
+        return Submission(student=self.student, exercise=self.exercise, data=data, problem=problem)
+
+
+def collect(paths: Iterable[Path], course: Course, exercise_id: str | None = None) -> list[Found]:
+    """All submissions among `paths`: notebooks, or folders of them, sorted by student and exercise.
+
+    A notebook is `<student>.ipynb` or `<student>/<exercise>.ipynb`. Which exercise it is for is, best evidence first:
+    what the caller says, the file's name, what the notebook itself says or resembles.
+
+    Raises:
+        UsageError: a path does not exist or holds no notebook, or `exercise_id` is unknown.
+    """
+    if exercise_id is not None:
+        course.spec(exercise_id)
+    found = [_identify(path, course, exercise_id) for path in _notebooks(paths)]
+    return sorted(_without_doubles(found), key=lambda item: (item.student, item.exercise))
+
+
+def _notebooks(paths: Iterable[Path]) -> list[Path]:
+    notebooks: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            inside = sorted({*path.glob("*.ipynb"), *path.glob("*/*.ipynb")})
+            inside = [file for file in inside if not any(part.startswith(".") for part in file.relative_to(path).parts)]
+            if not inside:
+                raise UsageError(f"The folder {str(path)!r} holds no notebook: give a folder of .ipynb files.")
+            notebooks += inside
+        elif path.exists() or path.is_symlink():
+            notebooks.append(path)
+        else:
+            raise UsageError(f"There is no file or folder {str(path)!r}.")
+    return list(dict.fromkeys(notebooks))
+
+
+def _identify(path: Path, course: Course, exercise_id: str | None) -> Found:
+    ids = course.catalog.ids
+    student = path.absolute().parent.name if path.stem in ids else _student_of(path, ids)
+    if path.is_symlink() or not path.is_file():
+        return Found(student=student, exercise=exercise_id or "", path=str(path), problem=_NO_FILE)
+    if exercise_id is not None:
+        return Found(student=student, exercise=exercise_id, path=str(path))
+    if path.stem in ids:
+        return Found(student=student, exercise=path.stem, path=str(path))
+    found = Found(student=student, exercise="", path=str(path))
+    try:
+        guess = guess_exercise(found.read(), [course.exercise(id_) for id_ in ids])
+    except SubmissionError as error:
+        return Found(student=student, exercise=_only(ids), path=str(path), problem=str(error))
+    if guess is None:
+        problem = "It resembles no exercise of this course: say which it is with --exercise, or hand in the right file."
+        return Found(student=student, exercise=_only(ids), path=str(path), problem=problem)
+    return Found(student=student, exercise=guess, path=str(path))
+
+
+_NO_FILE = "It is not a plain file (a link, a folder or a device): hand in the notebook itself."
+
+
+def _student_of(path: Path, ids: Sequence[str]) -> str:
+    """`alice.ipynb`, or Moodle's and Jupyter's ways of adding the exercise to it, are alice's."""
+    stem = path.stem
+    for id_ in ids:
+        stem = re.sub(rf"[-_ ]+{re.escape(id_)}$", "", stem)
+    return stem or path.name
+
+
+def _only(ids: Sequence[str]) -> str:
+    return ids[0] if len(ids) == 1 else "unknown"
+
+
+def _without_doubles(found: Sequence[Found]) -> list[Found]:
+    """Two files for one student and exercise: the grader doesn't choose, it says so."""
+    groups: dict[tuple[str, str], list[Found]] = {}
+    for item in found:
+        groups.setdefault((safe_name(item.student), item.exercise), []).append(item)
+    kept = []
+    for group in groups.values():
+        if len(group) == 1:
+            kept.append(group[0])
+            continue
+        names = " and ".join(repr(item.path) for item in group[:3])
+        problem = f"There are {len(group)} files for this student and exercise ({names}): keep the one that counts."
+        first = group[0]
+        kept.append(Found(student=first.student, exercise=first.exercise, path=first.path, problem=problem))
+    return kept
+
+
+def safe_name(name: str) -> str:
+    """A student's name as the name of a folder: no separators, no control characters, never `.` or `..`, not too long.
+
+    Different names stay different: what is replaced is written as its code point.
+    """
+    safe = re.sub(r"[^\w .@+-]", lambda match: f"%{ord(match[0]):x}", name)
+    safe = re.sub(r"^[ .]|[ .]$", lambda match: f"%{ord(match[0]):x}", safe)
+    if len(safe.encode()) > 120:
+        digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+        safe = safe.encode()[:100].decode("utf-8", "ignore") + "-" + digest
+    return safe or "%"

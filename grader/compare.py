@@ -1,0 +1,64 @@
+"""Comparing one student tensor with the value it should have."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from grader.records import CmpLine
+
+FLOAT64_RTOL = 1e-8
+FLOAT64_ATOL = 1e-12
+"""Where rounding is no excuse: float64 leaves about 1e-15 of it on the sums of these exercises."""
+
+
+class Tolerance(NamedTuple):
+    """`|student - expected| <= atol * scale + rtol * |expected|`, `scale` the expected tensor's largest magnitude
+    where that is above 1 (a sum that cancels keeps the rounding of its largest term)."""
+
+    rtol: float
+    atol: float
+
+    def holds(self, student: Tensor, expected: Tensor) -> bool:
+        """Whether `student`, of the same shape, is `expected`. NaN and infinity never are."""
+        if not bool(torch.isfinite(student).all()) or not bool(torch.isfinite(expected).all()):
+            return False
+        scale = max(1.0, float(expected.abs().max())) if expected.numel() else 1.0
+        return torch.allclose(student.to(expected.dtype), expected, rtol=self.rtol, atol=self.atol * scale)
+
+
+FLOAT64 = Tolerance(FLOAT64_RTOL, FLOAT64_ATOL)
+
+
+def conformed(student: Tensor, shape: torch.Size) -> Tensor | None:
+    """The student's tensor expanded to `shape`; None where it is larger than that or doesn't broadcast to it."""
+    try:
+        return student.expand(shape) if torch.broadcast_shapes(student.shape, shape) == shape else None
+    except RuntimeError:
+        return None
+
+
+def cmp_line(student: Tensor, expected: Tensor, tolerance: Tolerance) -> CmpLine | None:
+    """What the lecture's `cmp` prints, broadcasting as it does; None where it would raise.
+
+    Args:
+        student: any shape, floating point.
+        expected: autograd's gradient on the visible case.
+    """
+    try:
+        difference = (student - expected).abs()
+        exact = bool(torch.all(student == expected))
+        approximate = student.dtype == expected.dtype and torch.allclose(
+            student, expected, rtol=tolerance.rtol, atol=tolerance.atol
+        )
+    except RuntimeError:
+        return None
+    return CmpLine(exact=exact, approximate=approximate, maxdiff=float(difference.max()) if difference.numel() else 0.0)
+
+
+def finite_or_none(value: float | None) -> float | None:
+    """A number that JSON can hold: NaN and infinity become None."""
+    return value if value is not None and math.isfinite(value) else None

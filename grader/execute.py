@@ -1,0 +1,213 @@
+"""Execution: a submission's cells, run by nbclient in a kernel that nothing is believed of.
+
+The visible case runs cell by cell, as the student saw it. The hidden cases run in a kernel of their own, so that no
+code of the visible case can read their parameters.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import nbformat
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
+
+from grader.catalog import Case, ExerciseSpec
+from grader.errors import ExecutionError
+from grader.intake import PlannedCell
+from grader.kernels import KernelSource
+from grader.client import Client
+from grader.plan import ProbePart, Step, hidden_source, plan_steps, probe_source, setup_length
+from grader.records import Record
+from grader.tensors import MIME, Export, read_export
+
+MAX_RESTARTS = 3
+"""How often a kernel that died is started again, each time without the cell that killed it."""
+
+
+class CellRun(Record):
+    """What came of running one cell in the visible case.
+
+    `status`: `ok`; `error` (it raised); `timeout`; `died` (the kernel did); `skipped` (the notebook's time was over).
+    `line` is the 1-based line of the cell that raised or was running when the time was over.
+    """
+
+    status: str = "skipped"
+    outputs: list[dict[str, Any]] = []
+    error: str | None = None
+    line: int | None = None
+    seconds: float = 0.0
+
+
+class CellError(Record):
+    """A cell that raised in a hidden case."""
+
+    cell: int
+    name: str
+    line: int | None = None
+    message: str = ""
+
+
+class HiddenRun(Record):
+    """What came of one hidden case; `failed` is `timeout` or `died` where nothing came."""
+
+    parts: dict[str, Export] = {}
+    errors: list[CellError] = []
+    failed: str | None = None
+
+
+class _RawHidden(Record):
+    parts: dict[str, Any] = {}
+    errors: list[CellError] = []
+    failed: str | None = None
+
+
+class Execution(Record):
+    """All that left the kernels: one `CellRun` a planned cell, and the exported tensors of every part and case."""
+
+    cells: list[CellRun]
+    visible: dict[str, Export]
+    hidden: dict[str, HiddenRun]
+
+
+def execute(
+    cells: Sequence[PlannedCell],
+    parts: Mapping[str, ProbePart],
+    spec: ExerciseSpec,
+    ready: KernelSource,
+    bare: KernelSource,
+) -> Execution:
+    """Run a submission: the visible case, then the hidden ones.
+
+    Args:
+        cells: the submission's cells, as intake planned them.
+        parts: what the probe is told of each part.
+        spec: time limits and cases.
+        ready: kernels with the exercise's setup run, where they come with it.
+        bare: kernels with nothing run, for a submission whose own cells come before the setup.
+
+    Raises:
+        ExecutionError: no kernel could be started at all.
+    """
+    return asyncio.run(_Runner(cells, parts, spec, ready, bare).run())
+
+
+class _Runner:
+    def __init__(
+        self,
+        cells: Sequence[PlannedCell],
+        parts: Mapping[str, ProbePart],
+        spec: ExerciseSpec,
+        ready: KernelSource,
+        bare: KernelSource,
+    ) -> None:
+        self.cells = cells
+        self.spec = spec
+        self.steps = plan_steps(cells, parts)
+        whole_setup = setup_length(cells) >= ready.setup_cells_run
+        self.source = ready if whole_setup else bare
+        self.runs = [CellRun() for _ in cells]
+        self.visible: dict[str, Export] = {}
+        self.fatal: set[int] = set()  # cells that killed a kernel
+        self.deadline = 0.0
+
+    async def run(self) -> Execution:
+        self.deadline = time.monotonic() + self.spec.notebook_seconds
+        for _ in range(MAX_RESTARTS):
+            died_in = await self._run_visible()
+            if died_in is None:
+                break
+            self.fatal.add(died_in)
+        hidden = await self._run_hidden()
+        return Execution(cells=self.runs, visible=self.visible, hidden=hidden)
+
+    # --- the visible case
+
+    async def _run_visible(self) -> int | None:
+        """Run the visible case once; the cell in which the kernel died, if it did."""
+        self.visible = {}
+        done = self.source.setup_cells_run
+        for index in range(done):
+            self.runs[index] = CellRun(status="ok", outputs=self.source.setup_outputs[index])
+        async with Client.start(self.source) as client:
+            running = 0
+            for step in self.steps:
+                if step.cell is not None:
+                    running = step.cell
+                    if step.cell < done or step.cell in self.fatal:
+                        continue
+                try:
+                    await self._run_step(client, step)
+                except (DeadKernelError, CellTimeoutError) as error:
+                    seconds = self.runs[running].seconds
+                    self.runs[running] = CellRun(status="died", error=type(error).__name__, seconds=seconds)
+                    return running
+        return None
+
+    async def _run_step(self, client: Client, step: Step) -> None:
+        if step.cell is None:
+            found = await client.probe(probe_source(step, self.spec.all_cases[0]), self.spec.cell_seconds)
+            if step.do == "export" and step.part is not None:
+                self.visible[step.part.id] = read_export(found.get(MIME))
+            return
+        seconds = min(self.spec.cell_seconds, self.deadline - time.monotonic())
+        if seconds <= 0:
+            return
+        started = time.monotonic()
+        cell = await client.run_cell(self.cells[step.cell].source, seconds)
+        self.runs[step.cell] = _cell_run(cell, client.timed_out, time.monotonic() - started)
+
+    # --- the hidden cases
+
+    async def _run_hidden(self) -> dict[str, HiddenRun]:
+        cases = self.spec.all_cases[1:]
+        if not cases:
+            return {}
+        stops = {index: run.line or 0 for index, run in enumerate(self.runs) if run.status == "timeout"}
+        stops.update(dict.fromkeys(self.fatal, 0))
+        done = self.source.setup_cells_run
+        setup = setup_length(self.cells)
+        steps = [step for step in self.steps if step.cell is None or step.cell >= setup]
+        seconds = min(self.spec.notebook_seconds, 2 * self.spec.cell_seconds)
+        source = hidden_source(steps, self.cells, cases, seconds, stops)
+        try:
+            async with Client.start(self.source) as client:
+                for cell in self.cells[done:setup]:
+                    await client.run_cell(cell.source, self.spec.cell_seconds)
+                found = await client.probe(source, seconds * len(cases) + self.spec.cell_seconds)
+        except (DeadKernelError, CellTimeoutError):
+            return {case.id: HiddenRun(failed="died") for case in cases}
+        return {case.id: _hidden_run(found.get(MIME), case) for case in cases}
+
+
+def _hidden_run(raw: object, case: Case) -> HiddenRun:
+    try:
+        result = msgspec.convert(raw, dict[str, _RawHidden])[case.id]
+    except (msgspec.ValidationError, KeyError):
+        return HiddenRun(failed="died")
+    parts = {part: read_export(export) for part, export in result.parts.items()}
+    return HiddenRun(parts=parts, errors=result.errors, failed=result.failed)
+
+
+_LINE = re.compile(r"Cell In\[\d+\], line (\d+)")
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def _cell_run(cell: nbformat.NotebookNode, timed_out: bool, seconds: float) -> CellRun:
+    outputs = [dict(output) for output in cell.outputs]
+    raised = next((output for output in outputs if output.get("output_type") == "error"), None)
+    line = None
+    if raised is not None:
+        text = _ANSI.sub("", "\n".join(str(row) for row in raised.get("traceback", [])))
+        match = _LINE.search(text)
+        line = int(match[1]) if match else None
+    status = "timeout" if timed_out else "error" if raised is not None else "ok"
+    error = str(raised.get("ename", "")) if raised is not None else None
+    return CellRun(status=status, outputs=outputs, error=error, line=line, seconds=seconds)
+
+
+__all__ = ["CellError", "CellRun", "Execution", "ExecutionError", "HiddenRun", "execute"]

@@ -1,0 +1,45 @@
+"""The words in which a verdict is told, the same in the terminal, in pytest and in the reports."""
+
+from __future__ import annotations
+
+from grader.records import VISIBLE, Check, Verdict
+
+GLYPHS = {
+    Verdict.EXACT: "✓",
+    Verdict.APPROXIMATE: "≈",
+    Verdict.CARRIED: "→",
+    Verdict.WRONG: "✗",
+    Verdict.MISSING: "·",
+    Verdict.UNCHECKED: "?",
+}
+"""One sign a verdict, so that no report depends on colour."""
+
+MEANINGS = {
+    Verdict.EXACT: "bit for bit what autograd computes",
+    Verdict.APPROXIMATE: "what autograd computes, up to rounding",
+    Verdict.CARRIED: "right from here on: the mistake is in a gradient further up",
+    Verdict.WRONG: "wrong, and wrong here",
+    Verdict.MISSING: "not there yet",
+    Verdict.UNCHECKED: "could not be checked",
+}
+
+
+def explain(check: Check) -> str:
+    """One check in a sentence or three: the verdict, where it differs and by how much, why as far as it is known."""
+    text = f"{check.name} is {check.verdict}: {MEANINGS[check.verdict]}."
+    if check.verdict in (Verdict.WRONG, Verdict.CARRIED):
+        where = "on the case you see" if check.case == VISIBLE else f"in the hidden case {check.case}"
+        if check.maxdiff is not None:
+            text += f" The largest difference {where} is {check.maxdiff:.6g}."
+        elif check.shape is not None and check.shape != check.expected_shape:
+            text += f" Its shape {where} is {shape(check.shape)}, and {shape(check.expected_shape)} is expected."
+    if check.diagnosis is not None:
+        text += f" {check.diagnosis.message}"
+    if check.remark is not None:
+        text += f" {check.remark}"
+    return text
+
+
+def shape(sizes: list[int] | None) -> str:
+    """A shape as Python writes it, `(32, 27)`; a dash where there is none."""
+    return "–" if sizes is None else str(tuple(sizes))

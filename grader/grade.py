@@ -1,0 +1,127 @@
+"""Grading one submission, from bytes to `Grading`."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from grader.catalog import ExerciseSpec
+from grader.errors import ExecutionError, SubmissionError
+from grader.evidence import cell_views, evidence_for, graph_of
+from grader.execute import execute
+from grader.exercise import Exercise
+from grader.intake import Intake, take_in
+from grader.kernels import KernelSource
+from grader.marking import PartMarks
+from grader.plan import probe_parts
+from grader.records import Check, Evidence, Flag, Grade, Grading, PartView, Record, Verdict
+from grader.reference import Reference
+
+
+class Submission(Record):
+    """What one student handed in for one exercise, or why it can't be taken in (`problem`)."""
+
+    student: str
+    exercise: str
+    data: bytes = b""
+    problem: str | None = None
+
+
+class Grader:
+    """Grades submissions of one exercise; a context manager that keeps kernels and reference warm.
+
+    Args:
+        exercise: the exercise.
+        ready: kernels that come with the exercise's setup run.
+        bare: kernels that come with nothing run.
+    """
+
+    def __init__(self, exercise: Exercise, ready: KernelSource, bare: KernelSource) -> None:
+        self.exercise = exercise
+        self.reference = Reference(exercise)
+        self._ready = ready
+        self._bare = bare
+
+    def __enter__(self) -> Grader:
+        self._ready.__enter__()
+        self._bare.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bare.__exit__(kind, value, trace)
+        self._ready.__exit__(kind, value, trace)
+
+    def grade(self, submission: Submission) -> Grading:
+        """Grade a submission. What is wrong with it is in the result, never an exception."""
+        wall, cpu = time.monotonic(), time.process_time()
+        try:
+            intake = take_in(submission.data, self.exercise)
+            return self._graded(submission, intake, wall, cpu)
+        except (SubmissionError, ExecutionError) as error:
+            return ungradable(submission, self.exercise.spec, str(error))
+
+    def _graded(self, submission: Submission, intake: Intake, wall: float, cpu: float) -> Grading:
+        references = {case.id: self.reference.case(case) for case in self.exercise.cases}
+        visible = references[self.exercise.cases[0].id]
+        parts = probe_parts(self.exercise, {part: list(ref.tensors) for part, ref in visible.items()})
+        execution = execute(intake.cells, parts, self.exercise.spec, self._ready, self._bare)
+        views, places = cell_views(intake.cells, execution.cells)
+        checks: list[Check] = []
+        evidence: list[Evidence] = []
+        flags: list[Flag] = []
+        for part_id, part_checks in self.exercise.parts.items():
+            marks = PartMarks(part_id, self.exercise, intake.cells, execution, references)
+            for name in part_checks.names:
+                check = marks.check(name)
+                checks.append(check)
+                evidence.append(evidence_for(marks, check, places))
+        flags += [
+            Flag(code="unchecked", message=f"{check.name}: {check.remark}", part=check.part)
+            for check in checks
+            if check.verdict is Verdict.UNCHECKED
+        ]
+        grade = Grade(
+            student=submission.student,
+            exercise=self.exercise.id,
+            status="graded",
+            score=sum(check.points for check in checks),
+            max_score=self.exercise.max_score,
+            checks=checks,
+            flags=flags,
+            cpu_seconds=time.process_time() - cpu,
+            wall_seconds=time.monotonic() - wall,
+        )
+        part_views = [
+            PartView(id=part.id, title=part.title, graph=graph_of(visible[part.id])) for part in self.exercise.spec.parts
+        ]
+        return Grading(
+            grade=grade,
+            title=self.exercise.spec.title,
+            parts=part_views,
+            cells=views,
+            evidence=evidence,
+            notes=intake.notes,
+        )
+
+
+def ungradable(submission: Submission, spec: ExerciseSpec | None, reason: str) -> Grading:
+    """The result for a submission that could not be graded: no verdicts, and the reason.
+
+    `spec` is None where not even the exercise is known.
+    """
+    grade = Grade(
+        student=submission.student,
+        exercise=submission.exercise,
+        status="ungradable",
+        reason=reason,
+        score=0.0,
+        max_score=sum(part.points for part in spec.parts) if spec else 0.0,
+        checks=[],
+        flags=[],
+        cpu_seconds=0.0,
+        wall_seconds=0.0,
+    )
+    title = spec.title if spec else "Unknown exercise"
+    return Grading(grade=grade, title=title, parts=[], cells=[], evidence=[])

@@ -1,0 +1,279 @@
+"""What the grader runs inside the student's kernel: parameters in, tensors out.
+
+This one file is all of the grader that a kernel can see. It knows no reference, no solution and no tolerance, and
+nothing that it returns is believed: the student's code shares its process and may have replaced any of it. It imports
+only the standard library, torch and safetensors, and is never imported by the grader itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+import os
+import select
+import signal
+import sys
+import time
+from typing import Any
+
+import torch
+from safetensors.torch import save
+
+MIME = "application/vnd.backprop-grader+json"
+MAX_ELEMENTS = 1 << 20
+MAX_RESULT_BYTES = 64 << 20
+
+_watched: dict[str, dict[str, tuple[object, int]]] = {}
+"""Part → name → what it was bound to when the part began, and how often that tensor had been written to."""
+
+
+def inject(parameters: str, dtype: str) -> None:
+    """Put a case's parameters (JSON) into the notebook's namespace and set the default dtype."""
+    torch.set_default_dtype(getattr(torch, dtype))
+    _namespace().update(json.loads(parameters))
+
+
+def begin(spec: str) -> None:
+    """Start a part: forget the names that it must compute itself, and remember what it finds."""
+    _begin(_namespace(), json.loads(spec))
+
+
+def export(spec: str) -> None:
+    """End a part: publish its tensors as one display message."""
+    _publish(_export(_namespace(), json.loads(spec)))
+
+
+def hidden(spec: str) -> None:
+    """Run the hidden cases (JSON: `cases`, `steps`) and publish a result for each.
+
+    Each case runs in a fork of this kernel, so that none sees what another left behind. Where the system has no safe
+    fork (Windows; macOS with its frameworks loaded), it runs on a copy of the namespace instead.
+    """
+    request = json.loads(spec)
+    run = _forked if sys.platform == "linux" else _in_place
+    _publish({case["id"]: run(case, request["steps"]) for case in request["cases"]})
+
+
+# --- tensors ---------------------------------------------------------------------------------------------------------
+
+
+def _begin(namespace: dict[str, Any], part: dict[str, Any]) -> None:
+    for name in part["gradients"]:
+        if name not in part["upstream"]:
+            namespace.pop(name, None)
+    names = [*part["gradients"], *part["also"], *part["forward"]]
+    _watched[part["id"]] = {name: (namespace[name], _version(namespace[name])) for name in names if name in namespace}
+
+
+def _version(value: object) -> int:
+    return value._version if isinstance(value, torch.Tensor) and not value.is_inference() else 0
+
+
+def _changed(namespace: dict[str, Any], part: str, name: str) -> bool:
+    """Whether a name is bound to another object, or its tensor was written to, since the part began."""
+    before = _watched.get(part, {})
+    if name not in namespace or name not in before:
+        return name in namespace
+    found, version = before[name]
+    return namespace[name] is not found or _version(namespace[name]) != version
+
+
+def _export(namespace: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
+    wanted = [*part["gradients"], *part["upstream"], *part["values"]]
+    wanted += [name for name in (*part["also"], *part["forward"]) if _changed(namespace, part["id"], name)]
+    tensors: dict[str, torch.Tensor] = {}
+    notes: dict[str, dict[str, Any]] = {}
+    storages: dict[int, str] = {}
+    for name in dict.fromkeys(wanted):
+        try:
+            notes[name] = _describe(name, namespace, tensors, storages)
+        except Exception as error:
+            notes[name] = {"kind": "other", "type": f"a tensor that can't be read ({type(error).__name__})"}
+    return {"notes": notes, "tensors": base64.b64encode(save(tensors)).decode("ascii")}
+
+
+def _describe(
+    name: str, namespace: dict[str, Any], tensors: dict[str, torch.Tensor], storages: dict[int, str]
+) -> dict[str, Any]:
+    if name not in namespace:
+        return {"kind": "absent"}
+    value = namespace[name]
+    if not isinstance(value, torch.Tensor):
+        return {"kind": "none" if value is None else "other", "type": type(value).__name__}
+    note: dict[str, Any] = {"kind": "tensor", "dtype": str(value.dtype), "shape": list(value.shape)}
+    if value.device.type == "meta":
+        return {**note, "kind": "other", "type": "a tensor on the meta device, which holds no numbers"}
+    plain = value.detach().as_subclass(torch.Tensor)
+    if plain.layout is torch.strided and plain.numel():
+        shared = storages.setdefault(plain.untyped_storage().data_ptr(), name)
+        if shared != name:
+            note["shares"] = shared
+    plain = plain.to_dense() if plain.layout is not torch.strided else plain
+    if plain.is_quantized:
+        plain = plain.dequantize()
+    if plain.numel() > MAX_ELEMENTS or plain.is_complex():
+        return note  # its dtype and shape say enough
+    tensors[name] = plain.resolve_neg().cpu().contiguous().clone()
+    return note
+
+
+# --- hidden cases ----------------------------------------------------------------------------------------------------
+
+
+def _forked(case: dict[str, Any], steps: list[dict[str, Any]]) -> dict[str, Any]:
+    """Run one case in a child process, within its time."""
+    readable, writable = os.pipe()
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            os.close(readable)
+            with os.fdopen(writable, "wb") as pipe:
+                pipe.write(json.dumps(_run_case(case, steps)).encode())
+            status = 0
+        finally:
+            os._exit(status)
+    os.close(writable)
+    data = _read_until(readable, time.monotonic() + case["seconds"])
+    try:
+        os.kill(child, signal.SIGKILL)
+    except ProcessLookupError:
+        pass
+    _, status = os.waitpid(child, 0)
+    if data is None:
+        return {"failed": "timeout"}
+    try:
+        result: dict[str, Any] = json.loads(data)
+    except ValueError:
+        return {"failed": "died"}
+    return result
+
+
+def _read_until(descriptor: int, deadline: float) -> bytes | None:
+    """All that a pipe gives until it is closed; None when the time is over first."""
+    chunks: list[bytes] = []
+    size = 0
+    try:
+        while size < MAX_RESULT_BYTES:
+            ready, _, _ = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
+            if not ready:
+                return None
+            chunk = os.read(descriptor, 1 << 20)
+            if not chunk:
+                break
+            chunks.append(chunk)
+            size += len(chunk)
+    finally:
+        os.close(descriptor)
+    return b"".join(chunks)
+
+
+def _in_place(case: dict[str, Any], steps: list[dict[str, Any]]) -> dict[str, Any]:
+    """Run one case on a copy of the namespace, in this process."""
+    shell = _shell()
+    kept, dtype, streams = dict(shell.user_ns), torch.get_default_dtype(), (sys.stdout, sys.stderr)
+    hooks = (shell.display_pub, shell.display_trap.hook, shell.__dict__.get("_showtraceback"))
+    try:
+        return _run_case(case, steps)
+    finally:
+        shell.user_ns.clear()
+        shell.user_ns.update(kept)
+        torch.set_default_dtype(dtype)
+        sys.stdout, sys.stderr = streams
+        shell.display_pub, shell.display_trap.hook = hooks[:2]
+        shell.__dict__.pop("_showtraceback", None)
+        if hooks[2] is not None:
+            shell._showtraceback = hooks[2]
+
+
+def _run_case(case: dict[str, Any], steps: list[dict[str, Any]]) -> dict[str, Any]:
+    """Run a case's steps in this process, with all output dropped: only tensors and error lines leave it."""
+    shell = _shell()
+    _mute(shell)
+    parts: dict[str, Any] = {}
+    errors: list[dict[str, Any]] = []
+    for step in steps:
+        if step["do"] == "inject":
+            inject(json.dumps(case["parameters"]), case["dtype"])
+        elif step["do"] == "begin":
+            _begin(shell.user_ns, step["part"])
+        elif step["do"] == "export":
+            parts[step["part"]["id"]] = _export(shell.user_ns, step["part"])
+        else:
+            error = _run_cell(shell, step["source"])
+            if error is not None:
+                errors.append({"cell": step["cell"], **error})
+    return {"parts": parts, "errors": errors}
+
+
+def _run_cell(shell: Any, source: str) -> dict[str, Any] | None:
+    """Run a cell as the shell would; the error's name and its line in the cell, if it raised one."""
+    running = asyncio._get_running_loop()
+    asyncio._set_running_loop(None)  # the kernel's own loop is below us on the stack and must not be entered again
+    loop = asyncio.new_event_loop()
+    try:
+        result = loop.run_until_complete(shell.run_cell_async(source, store_history=False, silent=False))
+    finally:
+        loop.close()
+        asyncio._set_running_loop(running)
+    error = result.error_before_exec or result.error_in_exec
+    if error is None:
+        return None
+    return {"name": type(error).__name__, "line": _line_of(error, shell.user_ns), "message": str(error)[:500]}
+
+
+def _line_of(error: BaseException, namespace: dict[str, Any]) -> int | None:
+    if isinstance(error, SyntaxError):
+        return error.lineno
+    trace = error.__traceback__
+    while trace is not None:
+        frame = trace.tb_frame
+        if frame.f_globals is namespace and frame.f_code.co_name == "<module>":
+            return trace.tb_lineno
+        trace = trace.tb_next
+    return None
+
+
+class _Nowhere:
+    """A text stream that drops what it is given."""
+
+    encoding = "utf-8"
+
+    def write(self, text: str) -> int:
+        return len(text)
+
+    def flush(self) -> None:
+        pass
+
+    def isatty(self) -> bool:
+        return False
+
+
+def _mute(shell: Any) -> None:
+    from IPython.core.displaypub import CapturingDisplayPublisher
+
+    sys.stdout = sys.stderr = _Nowhere()  # type: ignore[assignment]
+    shell.display_pub = CapturingDisplayPublisher()
+    shell.display_trap.hook = lambda value: None
+    shell._showtraceback = lambda *_: None
+
+
+# --- the shell --------------------------------------------------------------------------------------------------------
+
+
+def _shell() -> Any:
+    from IPython.core.getipython import get_ipython
+
+    return get_ipython()
+
+
+def _namespace() -> dict[str, Any]:
+    namespace: dict[str, Any] = _shell().user_ns
+    return namespace
+
+
+def _publish(content: dict[str, Any]) -> None:
+    from IPython.display import display
+
+    display({MIME: content}, raw=True)  # type: ignore[no-untyped-call]

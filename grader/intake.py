@@ -1,0 +1,165 @@
+"""Intake: from the bytes a student handed in to the cells that will be run.
+
+Locked cells always come from the release. What is left is the student's, in the student's order.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+from nbformat import NotebookNode
+
+from grader.errors import NothingMatches
+from grader.exercise import Cell, Exercise
+from grader.notebook import Role, grade_id_of, grader_metadata, read_notebook, role_of
+from grader.records import Record
+from grader.syntax import assigned_names
+
+SIMILAR = 0.75
+"""How alike two cells must be (difflib's ratio) for the one to count as an edited copy of the other."""
+
+
+class PlannedCell(Record):
+    """A cell as it will be run. `student` tells whose text it is; `part` is the part it counts towards, if any."""
+
+    source: str
+    role: Role | None
+    part: str | None
+    student: bool
+    label: str
+
+
+class Intake(Record):
+    """What will be run, in order, and what was found on the way, one sentence each."""
+
+    cells: list[PlannedCell]
+    notes: list[str]
+
+
+def take_in(data: bytes, exercise: Exercise) -> Intake:
+    """Read a submission and fit it to the exercise.
+
+    Raises:
+        UnreadableNotebook: it is no notebook.
+        NothingMatches: no cell of it belongs to the exercise.
+    """
+    notebook = read_notebook(data)
+    submitted = _code(notebook)
+    matches = match_cells(submitted, exercise.cells)
+    if not any(match is not None for match in matches):
+        raise NothingMatches(
+            f"No cell of this notebook belongs to {exercise.id}: hand in the exercise's own notebook, "
+            "with the gradients filled in."
+        )
+    return _assemble(submitted, matches, exercise)
+
+
+def guess_exercise(data: bytes, exercises: Sequence[Exercise]) -> str | None:
+    """The exercise that a notebook belongs to: the one its metadata names, else the one whose cells match best."""
+    notebook = read_notebook(data)
+    named = grader_metadata(notebook).get("exercise")
+    if isinstance(named, str) and named in [exercise.id for exercise in exercises]:
+        return named
+    submitted = _code(notebook)
+    scores = [
+        (sum(match is not None for match in match_cells(submitted, exercise.cells)), exercise.id)
+        for exercise in exercises
+    ]
+    best = max(scores, default=(0, ""), key=lambda score: score[0])
+    return best[1] if best[0] else None
+
+
+def _code(notebook: NotebookNode) -> list[NotebookNode]:
+    """The code cells with anything in them; a solution's reference cells are the grader's, not a student's."""
+    return [
+        cell
+        for cell in notebook.cells
+        if cell.cell_type == "code" and cell.source.strip() and role_of(cell) != "reference"
+    ]
+
+
+def match_cells(submitted: Sequence[NotebookNode], released: Sequence[Cell]) -> list[int | None]:
+    """For each submitted code cell, the index of the released cell that it is, best evidence first, or None.
+
+    Evidence, in this order: its `grade_id`; the text, equal up to white space; a likeness to a locked cell; the
+    gradients it assigns. A released cell may be matched by several submitted ones (a copied cell keeps its id).
+    """
+    by_id = {cell.grade_id: index for index, cell in enumerate(released)}
+    by_text = {_normal(cell.source): index for index, cell in enumerate(released)}
+    found: list[int | None] = []
+    for node in submitted:
+        grade_id = grade_id_of(node)
+        match = by_id.get(grade_id) if grade_id is not None else None
+        if match is None:
+            match = by_text.get(_normal(node.source))
+        if match is None:
+            match = _by_content(node.source, released)
+        found.append(match)
+    return found
+
+
+def _normal(source: str) -> str:
+    return "".join(source.split())
+
+
+def _by_content(source: str, released: Sequence[Cell]) -> int | None:
+    """The locked cell that this one is an edited copy of, else the gradients cell whose names it assigns."""
+    names = set(assigned_names(source))
+    wanted = [set(assigned_names(cell.source)) if cell.role == "gradients" else set() for cell in released]
+    shared = [len(names & gradients) for gradients in wanted]
+    if max(shared, default=0):
+        return shared.index(max(shared))
+    normal = _normal(source)
+    for index, cell in enumerate(released):
+        if cell.role == "gradients":
+            continue
+        matcher = difflib.SequenceMatcher(None, normal, _normal(cell.source), autojunk=False)
+        if matcher.real_quick_ratio() > SIMILAR and matcher.quick_ratio() > SIMILAR and matcher.ratio() > SIMILAR:
+            return index
+    return None
+
+
+def _assemble(submitted: Sequence[NotebookNode], matches: Sequence[int | None], exercise: Exercise) -> Intake:
+    """Interleave the release's locked cells with the student's cells, each kept behind what it followed."""
+    released = exercise.cells
+    cells: list[PlannedCell] = []
+    notes = _found_notes(submitted, matches, released)
+    emitted = 0
+    part: str | None = None
+    for node, match in zip(submitted, matches, strict=True):
+        if match is not None:
+            cells += _locked(released[emitted : match + 1])
+            emitted = max(emitted, match + 1)
+            part = released[match].part
+            if released[match].role != "gradients":
+                continue
+        role = released[match].role if match is not None else None
+        label = released[match].grade_id if match is not None else "the student's own cell"
+        cells.append(PlannedCell(source=node.source, role=role, part=part, student=True, label=label))
+    cells += _locked(released[emitted:])
+    return Intake(cells=cells, notes=notes)
+
+
+def _locked(released: Sequence[Cell]) -> list[PlannedCell]:
+    return [
+        PlannedCell(source=cell.source, role=cell.role, part=cell.part, student=False, label=cell.grade_id)
+        for cell in released
+        if cell.role != "gradients"
+    ]
+
+
+def _found_notes(submitted: Sequence[NotebookNode], matches: Sequence[int | None], released: Sequence[Cell]) -> list[str]:
+    notes = []
+    for index, cell in enumerate(released):
+        copies = [node for node, match in zip(submitted, matches, strict=True) if match == index]
+        if cell.role == "gradients":
+            if not copies:
+                notes.append(f"The cell {cell.grade_id} is missing: what it should assign is missing too.")
+            elif len(copies) > 1:
+                notes.append(f"The cell {cell.grade_id} is there {len(copies)} times: they were run in order.")
+        elif not copies:
+            notes.append(f"The locked cell {cell.grade_id} was missing: the release's own was run in its place.")
+        elif any(_normal(node.source) != _normal(cell.source) for node in copies):
+            notes.append(f"The locked cell {cell.grade_id} had been changed: the release's own was run instead.")
+    return notes

@@ -1,0 +1,237 @@
+"""Linux namespaces, mounts, capabilities and limits for one kernel, through the C library.
+
+A kernel's processes live in a family of namespaces of their own. Process 1 of the family is a small guardian: it
+sets up what the kernel sees, starts the kernel as process 2, passes signals on to it, collects orphans and ends when
+the kernel does. When it ends or is killed, the system kills everything else in its PID namespace.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import platform
+import resource
+import shutil
+import signal
+import socket
+import struct
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+USER_ID = 1000
+ROOM = "/kernel"
+HOME, DESK = f"{ROOM}/home", f"{ROOM}/exercise"
+"""A kernel's only writable folders: its home, and the folder it starts in. Besides them /tmp and /dev/shm."""
+
+_CLONE = {"x86_64": 56}.get(platform.machine(), 220)
+_KEYCTL = {"x86_64": 250}.get(platform.machine(), 219)
+_CLONE_NEWNS, _CLONE_NEWIPC, _CLONE_NEWUSER = 0x00020000, 0x08000000, 0x10000000
+_CLONE_NEWPID, _CLONE_NEWNET = 0x20000000, 0x40000000
+_NAMESPACES = _CLONE_NEWNS | _CLONE_NEWIPC | _CLONE_NEWUSER | _CLONE_NEWPID | _CLONE_NEWNET
+_MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_BIND, _MS_REC = 2, 4, 8, 4096, 16384
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT = 1, 4, 24, 38, 47
+_PR_SET_CHILD_SUBREAPER = 36
+_CAPABILITY_VERSION_3 = 0x20080522
+_SIOCSIFFLAGS, _IFF_UP = 0x8914, 1
+
+_libc = ctypes.PyDLL(None, use_errno=True)
+_libc.syscall.restype = ctypes.c_long
+
+
+def _checked(result: int, what: str) -> int:
+    if result == -1:
+        number = ctypes.get_errno()
+        raise OSError(number, f"{what}: {os.strerror(number)}")
+    return result
+
+
+def prctl(option: int, value: int = 0) -> int:
+    """The system call `prctl`; -1 where the system refuses."""
+    return int(_libc.prctl(option, ctypes.c_ulong(value), ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0)))
+
+
+def die_with_parent() -> None:
+    """Be killed when the process that started this one ends."""
+    parent = os.getppid()
+    prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of every descendant whose own parent ends."""
+    prctl(_PR_SET_CHILD_SUBREAPER, 1)
+
+
+def fork_into_namespaces() -> int:
+    """Like `os.fork`, but the child is process 1 of namespaces of its own.
+
+    `unshare` would need a second fork before anything is process 1, and a fork of a process that has torch loaded
+    costs milliseconds. The C library doesn't know of this fork: the child may only use it plainly, and fork again.
+    """
+    api = ctypes.pythonapi
+    api.PyOS_BeforeFork()
+    pid = int(_libc.syscall(_CLONE, _NAMESPACES | signal.SIGCHLD, 0, 0, 0, 0))
+    if pid == 0:
+        api.PyOS_AfterFork_Child()
+    else:
+        api.PyOS_AfterFork_Parent()
+    return _checked(pid, "new namespaces")
+
+
+# --- what the kernel sees ---------------------------------------------------------------------------------------------
+
+
+def furnish(tmp_bytes: int, kept: Sequence[str]) -> None:
+    """Give new namespaces their own user, folders, /proc, terminals and loopback. Runs in the guardian.
+
+    The folder the template works in is copied. `kept` are paths below /tmp that stay visible: a Python environment.
+    """
+    _map_user()
+    desk = os.open(DESK, os.O_PATH | os.O_DIRECTORY)
+    shown = [(path, os.open(path, os.O_PATH)) for path in kept]
+    _mount("tmpfs", ROOM, "tmpfs", _MS_NOSUID | _MS_NODEV, f"size={tmp_bytes},nr_inodes=16384,mode=0755")
+    for name, mode in (("home", 0o700), ("tmp", 0o1777), ("shm", 0o1777)):
+        os.mkdir(f"{ROOM}/{name}")
+        os.chmod(f"{ROOM}/{name}", mode)
+    shutil.copytree(f"/proc/self/fd/{desk}", DESK, symlinks=True)
+    os.close(desk)
+    _mount(f"{ROOM}/tmp", "/tmp", None, _MS_BIND)
+    _mount(f"{ROOM}/shm", "/dev/shm", None, _MS_BIND)
+    for path, descriptor in shown:
+        os.makedirs(path)
+        _mount(f"/proc/self/fd/{descriptor}", path, None, _MS_BIND)
+        os.close(descriptor)
+    _mount("devpts", "/dev/pts", "devpts", _MS_NOSUID | _MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620")
+    _mount("proc", "/proc", "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
+    _write("/proc/sys/user/max_user_namespaces", "0")
+    _raise_loopback()
+    os.chdir(DESK)
+
+
+def _map_user() -> None:
+    """Until its ids are mapped a process is nobody here and may not even write to its own tmpfs."""
+    _write("/proc/self/setgroups", "deny")
+    _write("/proc/self/uid_map", f"{USER_ID} {USER_ID} 1")
+    _write("/proc/self/gid_map", f"{USER_ID} {USER_ID} 1")
+
+
+def _mount(source: str, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
+    arguments = [value.encode() if value is not None else None for value in (source, target, kind)]
+    options = data.encode() if data is not None else None
+    _checked(_libc.mount(*arguments, ctypes.c_ulong(flags), options), f"mount {target}")
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "w") as file:
+        file.write(text)
+
+
+def _raise_loopback() -> None:
+    """ipykernel collects the output of child processes over 127.0.0.1."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        fcntl.ioctl(probe, _SIOCSIFFLAGS, struct.pack("16sH14s", b"lo", _IFF_UP, b""))
+
+
+# --- what it may do ---------------------------------------------------------------------------------------------------
+
+
+def give_up_privileges() -> None:
+    """Drop every capability for good. Capabilities belong to a thread: call this before there is a second one."""
+    prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    number = 0
+    while prctl(_PR_CAPBSET_DROP, number) == 0:
+        number += 1
+    _libc.prctl(_PR_CAP_AMBIENT, ctypes.c_ulong(4), ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0))
+    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
+    _checked(_libc.capset(header, (ctypes.c_uint32 * 6)()), "dropping capabilities")
+
+
+def set_limits(limits: Mapping[str, int], own_user: bool) -> None:
+    """Set this process's resource limits (megabytes, counts, seconds), for itself and all it starts.
+
+    The memory limit counts from what the process already has: a fork of the template begins with torch in it.
+    Processes can be limited only where they are counted for this kernel alone: `own_user`.
+    """
+    megabyte = 1 << 20
+    total, data = _memory_in_use()
+    room = limits["memory_mb"] * megabyte
+    _limit(resource.RLIMIT_AS, total + 2 * room + (1 << 30))
+    _limit(resource.RLIMIT_DATA, data + room)
+    _limit(resource.RLIMIT_FSIZE, limits["file_size_mb"] * megabyte)
+    _limit(resource.RLIMIT_NOFILE, limits["open_files"])
+    _limit(resource.RLIMIT_CPU, limits["cpu_seconds"])
+    _limit(resource.RLIMIT_CORE, 0)
+    if own_user:
+        _limit(resource.RLIMIT_NPROC, limits["processes"])
+
+
+def _limit(which: int, value: int) -> None:
+    _, hard = resource.getrlimit(which)
+    value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+    resource.setrlimit(which, (value, value))
+
+
+def _memory_in_use() -> tuple[int, int]:
+    """Address space and private writable memory of this process, in bytes."""
+    with open("/proc/self/status") as status:
+        fields = dict(line.split(":", 1) for line in status)
+    return int(fields["VmSize"].split()[0]) << 10, int(fields["VmData"].split()[0]) << 10
+
+
+def leave_keyring() -> None:
+    """Swap the session keyring, which is inherited from whoever started the grader, for an empty one."""
+    _libc.syscall(_KEYCTL, 1, None)  # refused where the system has no keyrings: then there is nothing to leave
+
+
+# --- the guardian -----------------------------------------------------------------------------------------------------
+
+
+def guard(kernel: Callable[[], Any]) -> None:
+    """Run `kernel` in a child; as process 1 pass signals on to it, and end as it ends."""
+    watched = {signal.SIGINT, signal.SIGTERM, signal.SIGCHLD}
+    signal.pthread_sigmask(signal.SIG_BLOCK, watched)
+    child = os.fork()
+    if child == 0:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, watched)
+        kernel()
+        os._exit(0)
+    give_up_privileges()
+    prctl(_PR_SET_DUMPABLE, 0)  # the student's processes have the same user: none of them may trace this one
+    os.closerange(0, 1 << 16)
+    while True:
+        number = signal.sigwait(watched)
+        if number != signal.SIGCHLD:
+            signal_group(child, number)
+        status = collect(child)
+        if status is not None:
+            os._exit(status)
+
+
+def signal_group(pid: int, number: int) -> None:
+    """Signal a kernel and what it runs in its process group, or itself where it has not made one yet."""
+    try:
+        os.killpg(pid, number)
+    except ProcessLookupError:
+        os.kill(pid, number)
+
+
+def collect(child: int) -> int | None:
+    """Reap whatever ended; the exit status (128 + signal) once `child` has."""
+    ended = None
+    while True:
+        try:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return ended
+        if pid == 0:
+            return ended
+        if pid == child:
+            ended = exit_status(status)
+
+
+def exit_status(status: int) -> int:
+    """A shell's number for how a process ended: its exit status, or 128 + the signal."""
+    code = os.waitstatus_to_exitcode(status)
+    return code if code >= 0 else 128 - code

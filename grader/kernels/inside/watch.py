@@ -1,0 +1,96 @@
+"""What a kernel's processes use together: the limits that the system can only set for each process alone."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+_TICK = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+class Usage(NamedTuple):
+    """Of one kernel: the resident bytes of each of its processes (shared pages counted in each) and CPU seconds."""
+
+    resident: dict[int, int]
+    cpu_seconds: float
+
+
+class _Process(NamedTuple):
+    parent: int
+    resident: int
+    cpu_seconds: float
+
+
+def measure(roots: Mapping[int, int]) -> dict[int, Usage]:
+    """For each number the usage of its process and all of that one's descendants."""
+    if not roots:
+        return {}
+    processes = _processes()
+    families = _families(processes)
+    return {number: _usage(family(root, families), processes) for number, root in roots.items()}
+
+
+def family(root: int, families: Mapping[int, list[int]]) -> list[int]:
+    """`root` and its descendants."""
+    found = [root]
+    for pid in found:
+        found.extend(families.get(pid, ()))
+    return found
+
+
+def descendants(root: int) -> list[int]:
+    """All processes below `root`."""
+    return family(root, _families(_processes()))[1:]
+
+
+def excess(usage: Usage, memory: int, cpu_seconds: float, unread: int | None = None) -> str | None:
+    """Which limit is exceeded: `"cpu"`, `"memory"` (in bytes) or none.
+
+    Forks share most of their pages, so the cheap sum says only that a closer look is due. `unread` is the guardian,
+    which has next to nothing of its own and can't be looked into.
+    """
+    if usage.cpu_seconds > cpu_seconds:
+        return "cpu"
+    resident = {pid: size for pid, size in usage.resident.items() if pid != unread}
+    if sum(resident.values()) > memory and sum(_proportional(*one) for one in resident.items()) > memory:
+        return "memory"
+    return None
+
+
+def _usage(pids: Iterable[int], processes: Mapping[int, _Process]) -> Usage:
+    found = {pid: processes[pid] for pid in pids if pid in processes}
+    return Usage({pid: one.resident for pid, one in found.items()}, sum(one.cpu_seconds for one in found.values()))
+
+
+def _processes() -> dict[int, _Process]:
+    found = {}
+    for name in os.listdir("/proc"):
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/stat", "rb") as file:
+                    fields = file.read().rpartition(b")")[2].split()
+            except OSError:
+                continue  # it ended meanwhile
+            cpu = sum(map(int, fields[11:15])) / _TICK
+            found[int(name)] = _Process(int(fields[1]), int(fields[21]) * _PAGE, cpu)
+    return found
+
+
+def _families(processes: Mapping[int, _Process]) -> dict[int, list[int]]:
+    families: dict[int, list[int]] = {}
+    for pid, process in processes.items():
+        families.setdefault(process.parent, []).append(pid)
+    return families
+
+
+def _proportional(pid: int, resident: int) -> int:
+    """Proportional set size in bytes: a page that n processes share counts 1/n in each."""
+    try:
+        with open(f"/proc/{pid}/smaps_rollup") as file:
+            return sum(int(line.split()[1]) << 10 for line in file if line.startswith("Pss:"))
+    except FileNotFoundError:
+        return 0
+    except OSError:
+        return resident  # a process may forbid the look, and gains nothing by it

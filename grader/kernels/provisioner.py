@@ -1,0 +1,147 @@
+"""The provisioners: jupyter_client's extension point for how a kernel comes to be.
+
+Both get their kernels from a template process. Which one, the kernel spec says by the template's name in its
+`kernel_provisioner` stanza; `grader.kernels.open_source` keeps the templates that are open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import socket
+from pathlib import Path
+from typing import Any
+
+from jupyter_client.connect import KernelConnectionInfo
+from jupyter_client.provisioning import KernelProvisionerBase
+from traitlets import Unicode
+
+from grader.errors import ExecutionError
+from grader.kernels import runtime
+from grader.kernels.templates import Lifeline, Template
+
+CHANNELS = ("shell", "iopub", "stdin", "control")
+KILL_SECONDS = 5.0
+
+open_templates: dict[str, Template] = {}
+"""The templates that kernel specs may name."""
+
+
+class SnapshotProvisioner(KernelProvisionerBase):  # type: ignore[misc]
+    """Provides a kernel that is a fork of a template process."""
+
+    template = Unicode(help="The name of the template that kernels come from.").tag(config=True)
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._lifeline: Lifeline | None = None
+        self._folder: Path | None = None
+        self._status: int | None = None
+        self.usage: dict[str, Any] = {}
+        """After the end: `status`, `cpu_seconds` and, if the grader killed it over a limit, `reason`."""
+
+    @property
+    def has_process(self) -> bool:
+        """Whether a kernel was started and its end not yet been noticed."""
+        return self._lifeline is not None
+
+    def fileno(self) -> int | None:
+        """A descriptor that becomes readable when the kernel ends; `None` without a kernel."""
+        return self._lifeline.fileno() if self._lifeline is not None else None
+
+    async def pre_launch(self, **options: Any) -> dict[str, Any]:
+        """Nothing to prepare: there is neither a command nor a connection file."""
+        return {"cmd": []}
+
+    async def launch_kernel(self, cmd: list[str], **options: Any) -> KernelConnectionInfo:
+        """Make the sockets, and have the template start a kernel on them."""
+        template = open_templates[self.template]
+        self._folder = runtime.folder("k")
+        sockets = [_listening(self._folder / f"z-{number}") for number, _ in enumerate(CHANNELS, 1)]
+        try:
+            key = self.parent.session.key.decode()
+            self._lifeline = template.start_kernel(sockets, key, self._private_folder(template))
+        finally:
+            for one in sockets:
+                one.close()
+        ports = {f"{channel}_port": number for number, channel in enumerate(CHANNELS, 1)}
+        return {"transport": "ipc", "ip": str(self._folder / "z"), "hb_port": 9, **ports}
+
+    def _private_folder(self, template: Template) -> Path | None:
+        """Without a sandbox a kernel works in a copy of the template's folder; in one it makes its own."""
+        if template.sandboxed:
+            return None
+        assert self._folder is not None
+        shutil.copytree(template.folder / "desk", self._folder / "desk")
+        return self._folder / "desk"
+
+    async def poll(self) -> int | None:
+        """`None` while the kernel lives, else its exit status."""
+        if self._lifeline is not None and not self._lifeline.ended:
+            return None
+        if self._lifeline is not None:
+            self.usage = self._lifeline.last_words()
+            self._status = self.usage.get("status", 1)
+        return self._status if self._status is not None else 1
+
+    async def wait(self) -> int | None:
+        """Wait for the kernel's end and let go of it."""
+        while await self.poll() is None:
+            await readable(self._lifeline, KILL_SECONDS)
+        self._let_go()
+        return self._status
+
+    async def send_signal(self, signum: int) -> None:
+        """Signal the kernel and what it runs in its process group."""
+        if self._lifeline is not None:
+            self._lifeline.signal(signum)
+
+    async def kill(self, restart: bool = False) -> None:
+        """Kill the kernel and everything that it started."""
+        await self.send_signal(signal.SIGKILL)
+
+    async def terminate(self, restart: bool = False) -> None:
+        """The same: a kernel that was not asked nicely has nothing to save."""
+        await self.kill(restart)
+
+    async def cleanup(self, restart: bool = False) -> None:
+        """Let go of what is left, also of a kernel that did not end in time."""
+        self._let_go()
+
+    def _let_go(self) -> None:
+        if self._lifeline is not None:
+            self._lifeline.close()
+            self._lifeline = None
+        if self._folder is not None:
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+
+
+class ColdProvisioner(SnapshotProvisioner):
+    """Provides a kernel that is an interpreter of its own, in the template's sandbox."""
+
+
+async def readable(lifeline: Lifeline | None, seconds: float) -> None:
+    """Return when there is something to hear, or the time is over."""
+    if lifeline is None or lifeline.ended:
+        return
+    loop = asyncio.get_running_loop()
+    heard = asyncio.Event()
+    loop.add_reader(lifeline.fileno(), heard.set)
+    try:
+        await asyncio.wait_for(heard.wait(), seconds)
+    except TimeoutError:
+        pass
+    finally:
+        loop.remove_reader(lifeline.fileno())
+
+
+def _listening(path: Path) -> socket.socket:
+    if len(os.fsencode(path)) > 107:
+        raise ExecutionError(f"The path of the socket {path} is too long: set XDG_RUNTIME_DIR to a shorter folder.")
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(str(path))
+    listening.listen(16)
+    return listening

@@ -1,0 +1,252 @@
+"""The grader's end of a template process: start it, ask it for kernels, end it."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from grader import sandbox
+from grader.errors import ExecutionError, SandboxUnavailable
+from grader.kernels import runtime
+from grader.kernels.inside import wire
+from grader.sandbox import ROOM, Limits
+
+HERE = Path(__file__).parent
+SETUP_SECONDS = 300
+
+_BOOT = "import sys; sys.path.insert(0, {folder!r}); from inside.{module} import main; del sys.path[0]; main()"
+
+# A process that is told to die with its parent dies with the thread that started it: this one lives to the end.
+_starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sandbox-starter")
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What `open_source` was asked for."""
+
+    kind: Literal["snapshot", "cold"]
+    sandboxed: bool
+    setup_cells: Sequence[str]
+    files: Mapping[str, Path]
+    modules_path: Sequence[Path]
+    limits: Limits
+
+
+class Template:
+    """A running template process. `published` is what each setup cell published, as ipykernel's messages."""
+
+    def __init__(self, wanted: Wanted) -> None:
+        self._wanted = wanted
+        self._numbers = itertools.count(1)
+        self._lock = threading.Lock()
+        self.folder = runtime.folder("s")
+        try:
+            self._start()
+        except BaseException:
+            self.close()
+            raise
+
+    def _start(self) -> None:
+        self._copy_files()
+        self._channel, theirs = socket.socketpair()
+        with theirs, open(self.folder / "stderr", "wb") as errors:
+            self._process = _starter.submit(
+                subprocess.Popen,
+                self._command(theirs.fileno()),
+                stdin=subprocess.DEVNULL,
+                stdout=errors,
+                stderr=errors,
+                pass_fds=[theirs.fileno()],
+                env=self._environment(),
+                cwd="/",
+            ).result()
+        self.published = self._prepare()
+
+    # --- what goes in -------------------------------------------------------------------------------------------------
+
+    def _copy_files(self) -> None:
+        """Copies: the originals may be out of reach for the sandbox's user."""
+        for name in ("files", "etc"):
+            (self.folder / name).mkdir()
+        self.folder.chmod(0o711)
+        for name, path in self._wanted.files.items():
+            shutil.copyfile(path, self.folder / "files" / name)
+            (self.folder / "files" / name).chmod(0o644)
+        sandbox.write_etc(self.folder / "etc")
+
+    def _command(self, descriptor: int) -> list[str]:
+        if not self._wanted.sandboxed:
+            return [sys.executable, "-c", self._boot("template"), str(descriptor)]
+        binds = {f"{ROOM}/lib/inside": HERE / "inside", f"{ROOM}/files": self.folder / "files"}
+        binds |= {inside: path for inside, path in zip(self._modules(), self._wanted.modules_path, strict=True)}
+        program = [sys.executable, "-c", self._boot("template"), str(descriptor)]
+        return sandbox.command(program, binds, self.folder / "etc", sandbox.environment_variables())
+
+    def _boot(self, module: str) -> str:
+        folder = f"{ROOM}/lib" if self._wanted.sandboxed else str(HERE)
+        return _BOOT.format(folder=folder, module=module)
+
+    def _modules(self) -> list[str]:
+        if not self._wanted.sandboxed:
+            return [str(path.absolute()) for path in self._wanted.modules_path]
+        return [f"{ROOM}/lib/{number}" for number, _ in enumerate(self._wanted.modules_path)]
+
+    def _environment(self) -> dict[str, str]:
+        return {} if self._wanted.sandboxed else {**os.environ, **sandbox.single_threaded()}
+
+    def _config(self) -> dict[str, Any]:
+        sandboxed = self._wanted.sandboxed
+        return {
+            "kind": self._wanted.kind,
+            "namespaces": sandboxed,
+            "setup_cells": list(self._wanted.setup_cells),
+            "files": f"{ROOM}/files" if sandboxed else str(self.folder / "files"),
+            "desk": f"{ROOM}/exercise" if sandboxed else str(self.folder / "desk"),
+            "modules_path": self._modules(),
+            "limits": msgspec.to_builtins(self._wanted.limits),
+            "kept": [str(path) for path in sandbox.below_tmp()] if sandboxed else [],
+        }
+
+    def _prepare(self) -> list[list[dict[str, Any]]]:
+        try:
+            self._channel.settimeout(SETUP_SECONDS)
+            wire.send(self._channel, self._config())
+            reply, _ = wire.receive(self._channel)
+        except TimeoutError:
+            raise ExecutionError(
+                f"The exercise's setup cells ran longer than {SETUP_SECONDS} s: shorten them."
+            ) from None
+        except OSError:
+            reply = None
+        finally:
+            self._channel.settimeout(None)
+        if reply is None:
+            raise self._not_started()
+        if "failed" in reply:
+            raise ExecutionError(
+                f"The exercise could not be prepared, {reply['failed']}: run its solution notebook to see why."
+            )
+        published: list[list[dict[str, Any]]] = reply["published"]
+        return published
+
+    def _not_started(self) -> Exception:
+        self._process.wait(10)
+        said = (self.folder / "stderr").read_text(errors="replace").strip().splitlines()
+        cause = said[-1] if said else f"exit status {self._process.returncode}"
+        if self._wanted.sandboxed and self._process.returncode and "bwrap" in cause or "OSError" in cause:
+            return SandboxUnavailable(
+                f"The sandbox could not be started ({cause}): `grader doctor` says what this machine lacks."
+            )
+        return ExecutionError(f"The process that kernels come from ended ({cause}): is the Python environment complete?")
+
+    # --- kernels ------------------------------------------------------------------------------------------------------
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self._process.poll() is None
+
+    def start_kernel(self, sockets: Sequence[socket.socket], key: str, folder: Path | None) -> Lifeline:
+        """Start a kernel on listening sockets: shell, iopub, stdin, control. `folder` is its own, without a sandbox."""
+        ours, theirs = socket.socketpair()
+        number = next(self._numbers)
+        request = {"do": "start", "id": number, "key": key, "folder": str(folder), "boot": self._boot("cold")}
+        with theirs:
+            self._request(request, [theirs.fileno(), *(one.fileno() for one in sockets)])
+        return Lifeline(self, number, ours)
+
+    def signal(self, number: int, signum: int) -> None:
+        """Signal a kernel; SIGKILL ends everything that it started."""
+        self._request({"do": "signal", "id": number, "signal": int(signum)})
+
+    def _request(self, message: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
+        try:
+            with self._lock:
+                wire.send(self._channel, message, descriptors)
+        except OSError:
+            raise ExecutionError("The process that kernels come from is gone: grade again.") from None
+
+    def close(self) -> None:
+        """End the process, with every kernel that is left, and remove its folder."""
+        if hasattr(self, "_channel"):
+            self._channel.close()
+        if hasattr(self, "_process"):
+            try:
+                self._process.wait(2)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+class Lifeline:
+    """The grader's end of a socket that a kernel's template closes when everything of the kernel is gone."""
+
+    def __init__(self, template: Template, number: int, channel: socket.socket) -> None:
+        self._template = template
+        self._number = number
+        self._channel = channel
+        self._channel.setblocking(False)
+        self._heard = b""
+        self._ended = False
+
+    def fileno(self) -> int:
+        """Becomes readable when there is something new to hear."""
+        return self._channel.fileno()
+
+    @property
+    def ended(self) -> bool:
+        """Whether the kernel is gone."""
+        while not self._ended:
+            try:
+                chunk = self._channel.recv(1 << 16)
+            except BlockingIOError:
+                break
+            except OSError:
+                chunk = b""
+            self._heard += chunk
+            self._ended = not chunk
+        return self._ended
+
+    def last_words(self) -> dict[str, Any]:
+        """What was said about the end: `status`, `cpu_seconds`, `reason` (`"memory"`, `"cpu"`), `failed`."""
+        said: dict[str, Any] = {}
+        for line in self._heard.splitlines():
+            said |= json.loads(line)
+        return said
+
+    def signal(self, signum: int) -> None:
+        """Signal the kernel, if it is still there."""
+        if not self.ended:
+            self._template.signal(self._number, signum)
+
+    def wait(self, seconds: float) -> bool:
+        """Block until the kernel is gone; whether it is."""
+        deadline = time.monotonic() + seconds
+        while not self.ended and time.monotonic() < deadline:
+            time.sleep(0.005)
+        return self.ended
+
+    def close(self) -> None:
+        """Kill the kernel, unless it is gone, and stop listening."""
+        try:
+            self.signal(signal.SIGKILL)
+        except ExecutionError:
+            pass
+        self._channel.close()
+        self._ended = True

@@ -1,0 +1,302 @@
+"""From tensors to verdicts: what a student's gradient is worth, and in which case that was decided.
+
+The hidden cases, in float64, decide what is right; the visible one shows what the student's own `cmp` shows.
+`docs/verdicts.md` explains the rules to students.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from enum import IntEnum
+
+from torch import Tensor
+
+from grader.catalog import Case
+from grader.compare import FLOAT64, Tolerance, cmp_line, conformed, finite_or_none
+from grader.execute import Execution
+from grader.exercise import Exercise
+from grader.intake import PlannedCell
+from grader.records import VISIBLE, Check, CmpLine, Record, Verdict
+from grader.reference import PartReference
+from grader.syntax import line_that_binds, statements
+from grader.tensors import Export, StudentTensor
+
+References = Mapping[str, Mapping[str, PartReference]]
+"""Case id → part id → reference."""
+
+
+class Outcome(IntEnum):
+    """What one case says of one tensor, from best to worst. A silent case says nothing."""
+
+    RIGHT = 0
+    CARRIED = 1
+    WRONG = 2
+    ABSENT = 3
+    SILENT = -1
+
+
+class PartCase:
+    """One part in one case: the student's tensors beside the reference.
+
+    Attributes:
+        exported: name → the student's tensor.
+        reference: autograd's side.
+        upstream: tensor name → the student's usable gradient for it, as the chain rule is given it.
+    """
+
+    def __init__(self, case: Case, gradients: Sequence[str], upstream: Sequence[str], values: Sequence[str],
+                 exported: Export, reference: PartReference, tolerance: Tolerance) -> None:  # fmt: skip
+        self.case = case
+        self.gradients = gradients
+        self.values = values
+        self.exported = exported
+        self.reference = reference
+        self.tolerance = tolerance
+        self.upstream = {
+            name[1:]: tensor for name in (*gradients, *upstream) if (tensor := self.usable(name)) is not None
+        }
+        self.outcomes = self._outcomes()
+
+    def usable(self, name: str) -> Tensor | None:
+        """The student's gradient in its tensor's own shape and the reference's dtype, or None."""
+        found = self.exported.get(name)
+        tensor = found.tensor if found is not None else None
+        wanted = self.expected(name)
+        if tensor is None or wanted is None:
+            return None
+        expanded = conformed(tensor, wanted.shape)
+        return None if expanded is None else expanded.to(wanted.dtype)
+
+    def expected(self, name: str) -> Tensor | None:
+        """The right value of a check: autograd's gradient, or the trained parameter."""
+        return self.reference.values.get(name) if name in self.values else self.reference.gradients.get(name[1:])
+
+    def chained(self) -> dict[str, Tensor]:
+        """Tensor name → what the chain rule gives from the student's own upstream."""
+        return self.reference.chained(self.upstream)
+
+    @property
+    def all_right(self) -> bool:
+        """Whether every gradient of the part is right here."""
+        return all(self.outcomes[name] is Outcome.RIGHT for name in self.gradients)
+
+    def _outcomes(self) -> dict[str, Outcome]:
+        found = {name: self._right_or_not(name) for name in (*self.gradients, *self.values)}
+        if any(found[name] is Outcome.WRONG for name in self.gradients):
+            chained = self.chained()
+            for name in self.gradients:
+                tensor = self.usable(name)
+                expected = chained.get(name[1:])
+                if found[name] is Outcome.WRONG and tensor is not None and expected is not None:
+                    found[name] = Outcome.CARRIED if self.tolerance.holds(tensor, expected) else Outcome.WRONG
+        for name in self.values:
+            gradient = found.get(f"d{name}", Outcome.RIGHT)
+            if gradient is Outcome.ABSENT:  # untrained, it may still look right where the true gradient is near zero
+                found[name] = Outcome.ABSENT
+            elif found[name] is Outcome.WRONG and gradient is not Outcome.RIGHT:
+                found[name] = self._trained(name)
+        return found
+
+    def _right_or_not(self, name: str) -> Outcome:
+        found = self.exported.get(name)
+        if found is None or found.note.kind != "tensor":
+            return Outcome.ABSENT
+        tensor, expected = self.usable(name), self.expected(name)
+        if tensor is None or expected is None:
+            return Outcome.WRONG
+        return Outcome.RIGHT if self.tolerance.holds(tensor, expected) else Outcome.WRONG
+
+    def _trained(self, name: str) -> Outcome:
+        """A trained parameter whose gradient is not right: carried where it is one step along the student's own."""
+        gradient, value = self.usable(f"d{name}"), self.usable(name)
+        start, right, end = (self.reference.initial[name], self.reference.gradients[name], self.reference.values[name])
+        if gradient is None or value is None:
+            return Outcome.ABSENT
+        rate = float(((start - end) * right).sum() / (right * right).sum())
+        return Outcome.CARRIED if self.tolerance.holds(value, start - rate * gradient) else Outcome.WRONG
+
+
+class PartMarks:
+    """A part's verdicts, from what every case says.
+
+    Args:
+        part_id: the part.
+        exercise: where shares, points and tolerances stand.
+        cells: the submission's cells as they were run.
+        execution: what left the kernels.
+        references: the reference values of every case.
+    """
+
+    def __init__(self, part_id: str, exercise: Exercise, cells: Sequence[PlannedCell], execution: Execution,
+                 references: References) -> None:  # fmt: skip
+        self.part_id = part_id
+        self.exercise = exercise
+        self.cells = cells
+        self.execution = execution
+        self.checks = exercise.parts[part_id]
+        spec = exercise.spec
+        self.visible = self._case(exercise.cases[0], execution.visible.get(part_id), references,
+                                  Tolerance(spec.rtol, spec.atol))  # fmt: skip
+        self.hidden: dict[str, PartCase] = {}
+        for case in exercise.cases[1:]:
+            if not execution.hidden[case.id].failed:
+                exported = execution.hidden[case.id].parts.get(part_id)
+                self.hidden[case.id] = self._case(case, exported, references, FLOAT64)
+
+    def _case(self, case: Case, exported: Export | None, references: References, tolerance: Tolerance) -> PartCase:
+        checks = self.checks
+        return PartCase(case, checks.gradients, checks.upstream, checks.values, exported or {},
+                        references[case.id][self.part_id], tolerance)  # fmt: skip
+
+    # --- where a name comes from
+
+    def statement(self, name: str) -> tuple[int, int] | None:
+        """The cell (index) and line of the student's last statement of the part that binds `name`."""
+        for index in reversed(range(len(self.cells))):
+            cell = self.cells[index]
+            if cell.student and cell.part == self.part_id:
+                line = line_that_binds(cell.source, name)
+                if line is not None:
+                    return index, line
+        return None
+
+    def _could_not_check(self, name: str) -> str | None:
+        """Why an absent name says nothing about the student: its cell never came to an end, or the kernel died."""
+        for index, cell in enumerate(self.cells):
+            run = self.execution.cells[index]
+            if not cell.student or cell.part != self.part_id:
+                continue
+            binds = any(name in statement.names for statement in statements(cell.source))
+            if binds and run.status == "timeout":
+                return f"The cell that assigns {name} was stopped after {self.exercise.spec.cell_seconds:g} s."
+            if binds and run.status == "died":
+                return f"The kernel died in the cell that assigns {name}."
+            if binds and run.status == "skipped":
+                return "The notebook's time was over before this cell was reached."
+        return None
+
+    # --- verdicts
+
+    def cmp(self, name: str) -> CmpLine | None:
+        """What the student's own `cmp` shows on the visible case."""
+        found, expected = self.visible.exported.get(name), self.visible.expected(name)
+        if found is None or found.tensor is None or expected is None:
+            return None
+        return cmp_line(found.tensor, expected, self.visible.tolerance)
+
+    def check(self, name: str) -> Check:
+        """The verdict on one check."""
+        found = self.visible.exported.get(name, StudentTensor.absent())
+        if self.visible.outcomes[name] is Outcome.ABSENT:
+            return self._absent(name, found)
+        worst, case_id = self._decide(name)
+        if worst is Outcome.RIGHT:
+            return self._right(name)
+        share = 0.0
+        remark = _shape_remark(name, found, self.visible.expected(name))
+        if worst is Outcome.CARRIED:
+            share = self.exercise.spec.carried
+        elif self._visible_only(name):
+            share = self.exercise.spec.visible_only
+            remark = "It is right at the size you can see, and not at another."
+        verdict = Verdict.CARRIED if worst is Outcome.CARRIED else Verdict.WRONG
+        return self._check(name, verdict, share, case_id, remark)
+
+    def _absent(self, name: str, found: StudentTensor) -> Check:
+        reason = self._could_not_check(name)
+        if reason is not None:
+            return self._check(name, Verdict.UNCHECKED, 0.0, VISIBLE, reason)
+        said = {
+            "absent": f"Nothing is called {name}.",
+            "none": f"{name} is still None.",
+            "tensor": f"It can't be judged before d{name} is there.",
+            "other": f"{name} is not a tensor but {found.note.type[:60]}.",
+        }
+        remark = said[found.note.kind]
+        return self._check(name, Verdict.MISSING, 0.0, VISIBLE, remark)
+
+    def _right(self, name: str) -> Check:
+        line = self.cmp(name)
+        remark = _shape_remark(name, self.visible.exported[name], self.visible.expected(name))
+        if line is not None and not line.approximate and remark is None:
+            remark = "cmp says False on the visible case: that is float32 rounding, and in float64 it is right."
+        exact = line is not None and line.exact and remark is None
+        return self._check(name, Verdict.EXACT if exact else Verdict.APPROXIMATE, 1.0, VISIBLE, remark)
+
+    def _decide(self, name: str) -> tuple[Outcome, str]:
+        """The worst that any case says, and the case: the visible one where it says no better."""
+        said = {case_id: self._says(part_case, name) for case_id, part_case in self.hidden.items()}
+        said = {case_id: outcome for case_id, outcome in said.items() if outcome is not Outcome.SILENT}
+        visible = self.visible.outcomes[name]
+        if not said:
+            return visible, VISIBLE
+        case_id = max(said, key=lambda key: said[key])
+        worst = said[case_id]
+        return worst, VISIBLE if visible >= worst and self._as_visible(case_id) else case_id
+
+    def _as_visible(self, case_id: str) -> bool:
+        """Whether a case has the visible one's parameters: its float64 twin."""
+        return self.hidden[case_id].case.parameters == self.exercise.cases[0].parameters
+
+    def _says(self, part_case: PartCase, name: str) -> Outcome:
+        after = part_case.case.only_after
+        if after is not None and (after not in self.hidden or not self.hidden[after].all_right):
+            return Outcome.SILENT
+        outcome = part_case.outcomes[name]
+        if outcome is Outcome.ABSENT and not self._own_statement_failed(part_case.case.id, name):
+            return Outcome.SILENT  # an earlier line stopped the cell before this tensor had its turn
+        return outcome
+
+    def _own_statement_failed(self, case_id: str, name: str) -> bool:
+        errors = {error.cell: error.line for error in self.execution.hidden[case_id].errors}
+        for index, line in errors.items():
+            if index >= len(self.cells) or line is None:
+                continue
+            for statement in statements(self.cells[index].source):
+                if name in statement.names and statement.first <= line <= statement.last:
+                    return True
+        return False
+
+    def _visible_only(self, name: str) -> bool:
+        """Right wherever the sizes are the visible case's, and wrong only where they are others."""
+        wrong = [
+            part_case for part_case in self.hidden.values() if self._says(part_case, name) >= Outcome.WRONG
+        ]  # fmt: skip
+        return bool(wrong) and all(self._other_size(part_case) for part_case in wrong)
+
+    def _other_size(self, part_case: PartCase) -> bool:
+        here = {name: tensor.shape for name, tensor in part_case.reference.tensors.items()}
+        return here != {name: tensor.shape for name, tensor in self.visible.reference.tensors.items()}
+
+    def _check(self, name: str, verdict: Verdict, share: float, case_id: str, remark: str | None) -> Check:
+        part_case = self.visible if case_id == VISIBLE else self.hidden[case_id]
+        found, expected = part_case.exported.get(name), part_case.expected(name)
+        line = None
+        if found is not None and found.tensor is not None and expected is not None:
+            line = cmp_line(found.tensor, expected, part_case.tolerance)
+        points = self.exercise.max_points(self.part_id)
+        return Check(
+            part=self.part_id,
+            name=name,
+            verdict=verdict,
+            points=points * share,
+            max_points=points,
+            case=case_id,
+            maxdiff=finite_or_none(line.maxdiff) if line is not None else None,
+            shape=found.shape if found is not None else None,
+            expected_shape=list(expected.shape) if expected is not None else None,
+            remark=remark,
+        )
+
+
+def _shape_remark(name: str, found: StudentTensor, expected: Tensor | None) -> str | None:
+    if expected is None or found.shape is None or found.shape == list(expected.shape):
+        return None
+    shapes = f"{name} has shape {_shape(found.shape)}, its tensor {_shape(list(expected.shape))}"
+    if found.tensor is not None and conformed(found.tensor, expected.shape) is not None:
+        return f"{shapes}: it broadcasts, so the value counts."
+    return f"{shapes}: a gradient has its tensor's shape."
+
+
+def _shape(shape: list[int]) -> str:
+    return str(tuple(shape))

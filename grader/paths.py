@@ -1,0 +1,21 @@
+"""Where the folders that come with the package lie: inside the installed wheel, or beside it in a clone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from grader.errors import CourseError
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def data_dir(name: str) -> Path:
+    """The folder `name` (`templates`, `exercises`) that came with this package.
+
+    Raises:
+        CourseError: it is neither in the wheel's `grader/_data` nor in the clone's top folder.
+    """
+    for folder in (_PACKAGE / "_data" / name, _PACKAGE.parent / name):
+        if folder.is_dir():
+            return folder
+    raise CourseError(f"The folder {name}/ is missing: install the package again, or run it from a complete clone.")

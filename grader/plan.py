@@ -1,0 +1,126 @@
+"""From the cells of a submission to the steps that the kernels run: the student's cells between the grader's probes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from grader.catalog import Case
+from grader.exercise import Exercise
+from grader.intake import PlannedCell
+from grader.records import Record
+from grader.syntax import up_to_line
+
+
+class ProbePart(Record):
+    """What the probe is told of a part: names only, no values.
+
+    `gradients` are checked, `upstream` are the gradients they start from, `values` are compared by value; `also` are
+    the other gradients, and `forward` the forward pass's tensors: reported only where the part's cells change them.
+    """
+
+    id: str
+    gradients: list[str]
+    upstream: list[str]
+    values: list[str]
+    also: list[str]
+    forward: list[str]
+
+
+class Step(Record):
+    """One thing that the kernel does. `cell` is the index into the planned cells of the cell to run."""
+
+    do: Literal["cell", "inject", "begin", "export"]
+    cell: int | None = None
+    part: ProbePart | None = None
+
+
+def probe_parts(exercise: Exercise, tensors: Mapping[str, Sequence[str]]) -> dict[str, ProbePart]:
+    """Part id → what the probe is told. `tensors`: part id → names of the tensors of its forward pass."""
+    parts = {}
+    for part_id, checks in exercise.parts.items():
+        gradients = [f"d{name}" for name in tensors[part_id]]
+        parts[part_id] = ProbePart(
+            id=part_id,
+            gradients=checks.gradients,
+            upstream=checks.upstream,
+            values=checks.values,
+            also=[name for name in gradients if name not in (*checks.gradients, *checks.upstream)],
+            forward=list(tensors[part_id]),
+        )
+    return parts
+
+
+def plan_steps(cells: Sequence[PlannedCell], parts: Mapping[str, ProbePart]) -> list[Step]:
+    """The steps of one run: a part begins before its first student cell and is exported after its last cell."""
+    firsts: dict[str, int] = {}
+    lasts: dict[str, int] = {}
+    for index, cell in enumerate(cells):
+        if cell.part in parts:
+            lasts[cell.part] = index
+            if cell.role == "gradients":
+                firsts.setdefault(cell.part, index)
+    steps: list[Step] = []
+    for index, cell in enumerate(cells):
+        steps += [Step(do="begin", part=parts[part]) for part, first in firsts.items() if first == index]
+        steps.append(Step(do="cell", cell=index))
+        if cell.role == "parameters":
+            steps.append(Step(do="inject"))
+        steps += [
+            Step(do="export", part=parts[part]) for part, last in lasts.items() if last == index and part in firsts
+        ]
+    return steps
+
+
+def setup_length(cells: Sequence[PlannedCell]) -> int:
+    """How many leading cells are the release's setup, with no student's cell among them: what a snapshot may run."""
+    for index, cell in enumerate(cells):
+        if cell.student or cell.role != "setup":
+            return index
+    return len(cells)
+
+
+def probe_source(step: Step, case: Case) -> str:
+    """The code that carries out one of the grader's own steps in the kernel of the visible case."""
+    if step.do == "inject":
+        arguments = f"{json.dumps(case.parameters)!r}, {case.dtype!r}"
+    else:
+        arguments = repr(msgspec.json.encode(step.part).decode())
+    return f"__import__('grader_probe').{step.do}({arguments})"
+
+
+def hidden_source(
+    steps: Sequence[Step], cells: Sequence[PlannedCell], cases: Sequence[Case], seconds: float, stops: Mapping[int, int]
+) -> str:
+    """The code that runs the hidden cases in their kernel.
+
+    Args:
+        steps: the visible case's steps, less the setup that the kernel has run already.
+        seconds: time limit of a case.
+        stops: cell index → the line at which that cell never came to an end; only what stands before it is run.
+            Line 0 leaves the whole cell out.
+    """
+    request: dict[str, Any] = {
+        "cases": [
+            {"id": case.id, "parameters": case.parameters, "dtype": case.dtype, "seconds": seconds} for case in cases
+        ],
+        "steps": [_hidden_step(step, cells, stops) for step in steps if _runs_hidden(step, cells)],
+    }
+    return f"__import__('grader_probe').hidden({json.dumps(request)!r})"
+
+
+def _runs_hidden(step: Step, cells: Sequence[PlannedCell]) -> bool:
+    """Compare cells only show the student something: no tensor comes of them."""
+    return step.cell is None or cells[step.cell].student or cells[step.cell].role != "compare"
+
+
+def _hidden_step(step: Step, cells: Sequence[PlannedCell], stops: Mapping[int, int]) -> dict[str, Any]:
+    if step.cell is None:
+        return {"do": step.do, "part": msgspec.to_builtins(step.part)}
+    source = cells[step.cell].source
+    if step.cell in stops:
+        source = up_to_line(source, stops[step.cell])
+    return {"do": "cell", "cell": step.cell, "source": source}

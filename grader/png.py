@@ -1,0 +1,79 @@
+"""PNG pictures in a report: checks a student's before it is shown, and draws heat maps."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+import struct
+import zlib
+from collections.abc import Iterable, Iterator
+
+from grader.records import HeatMap
+
+_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_MAX_PIXELS = 50_000_000
+_POSITIVE, _NEGATIVE, _NOT_FINITE = (217, 98, 10), (42, 111, 219), (190, 0, 150)
+_TRANSPARENT = bytes(4)
+
+
+def checked_png(text: str) -> str | None:
+    """The picture in `text` as clean base64 for a `data:` address, or None where it is not base64 of a whole PNG.
+
+    A whole PNG starts with its signature and an IHDR chunk of sane size, and every chunk up to the closing IEND has
+    the length and checksum that it claims (PNG specification, sections 5.2 and 5.3).
+    """
+    try:
+        data = base64.b64decode("".join(text.split()), validate=True)
+    except (ValueError, binascii.Error):
+        return None
+    chunks = list(_chunks(data))
+    if not chunks or chunks[0][0] != b"IHDR" or len(chunks[0][1]) != 13 or chunks[-1][0] != b"IEND":
+        return None
+    width, height = struct.unpack(">II", chunks[0][1][:8])
+    if not 0 < width * height <= _MAX_PIXELS:
+        return None
+    return _as_base64(chunks)
+
+
+def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """The chunks as (type, body); stops before the first one that is cut short, damaged or follows the last."""
+    position = len(_SIGNATURE) if data.startswith(_SIGNATURE) else len(data)
+    while position + 12 <= len(data):
+        (length,) = struct.unpack(">I", data[position : position + 4])
+        typed, end = data[position + 4 : position + 8 + length], position + 12 + length
+        if data[end - 4 : end] != struct.pack(">I", zlib.crc32(typed)):
+            return
+        yield typed[:4], typed[4:]
+        if typed[:4] == b"IEND":
+            return
+        position = end
+
+
+def heat_map_png(heat_map: HeatMap) -> str:
+    """A heat map as base64 of a PNG with one pixel a value.
+
+    The sign is the hue and the magnitude the opacity, so zero shows the page through and one picture serves light and
+    dark. Values that are not finite have a hue of their own.
+    """
+    rows = heat_map.values
+    raw = b"".join(b"\x00" + b"".join(_pixel(value, heat_map.scale) for value in row) for row in rows)
+    header = struct.pack(">IIBBBBB", len(rows[0]), len(rows), 8, 6, 0, 0, 0)
+    return _as_base64([(b"IHDR", header), (b"IDAT", zlib.compress(raw, 9)), (b"IEND", b"")])
+
+
+def _pixel(value: float, scale: float) -> bytes:
+    if not math.isfinite(value):
+        return bytes((*_NOT_FINITE, 255))
+    if value == 0 or not scale > 0:
+        return _TRANSPARENT
+    # The root lets the eye see values far below the largest; 64 steps keep the file small.
+    opacity = min(abs(value) / scale, 1.0) ** 0.6
+    return bytes((*(_POSITIVE if value > 0 else _NEGATIVE), round(opacity * 63) * 4 + 3))
+
+
+def _as_base64(chunks: Iterable[tuple[bytes, bytes]]) -> str:
+    data = _SIGNATURE
+    for kind, body in chunks:
+        data += struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+    return base64.b64encode(data).decode("ascii")

@@ -1,0 +1,85 @@
+"""The graders of a course, each started when its first submission comes and kept warm until the end."""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Literal
+
+from grader.course import Course
+from grader.errors import GraderError
+from grader.exercise import Exercise
+from grader.grade import Grader, Submission, ungradable
+from grader.kernels import KernelSource, Limits, open_source
+from grader.records import Grading
+
+KernelKind = Literal["snapshot", "cold"]
+SandboxKind = Literal["bwrap", "none"]
+
+PROBE_FOLDER = Path(__file__).parent / "inkernel"
+
+
+class GraderPool:
+    """Grades submissions of any exercise of a course; a context manager.
+
+    Args:
+        course: the course.
+        kernel: how kernels come to be.
+        sandbox: what they are confined by.
+
+    Raises:
+        SandboxUnavailable: this machine has no sandbox, and `sandbox` asks for one.
+    """
+
+    def __init__(self, course: Course, kernel: KernelKind, sandbox: SandboxKind) -> None:
+        self.course = course
+        self.kernel = kernel
+        self.sandbox = sandbox
+        self._graders: dict[str, Grader] = {}
+        self._open = contextlib.ExitStack()
+
+    def __enter__(self) -> GraderPool:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop all kernels; a pool that is used again starts them again."""
+        self._graders.clear()
+        self._open.close()
+
+    def check_names(self, exercise_id: str) -> list[tuple[str, str]]:
+        """Part and name of every check of an exercise, in order."""
+        parts = self.course.exercise(exercise_id).parts
+        return [(part, name) for part, checks in parts.items() for name in checks.names]
+
+    def grade(self, submission: Submission) -> Grading:
+        """Grade one submission; what is wrong with it is in the result."""
+        if submission.problem is not None:
+            spec = next((spec for spec in self.course.catalog.exercises if spec.id == submission.exercise), None)
+            return ungradable(submission, spec, submission.problem)
+        try:
+            return self._grader(submission.exercise).grade(submission)
+        except GraderError:
+            raise
+        except Exception as error:  # one submission must never cost another its marks, whatever we overlooked
+            reason = f"The grader itself failed ({type(error).__name__}: {error}): please report this."
+            return ungradable(submission, self.course.spec(submission.exercise), reason)
+
+    def _grader(self, exercise_id: str) -> Grader:
+        if exercise_id not in self._graders:
+            exercise = self.course.exercise(exercise_id)
+            grader = Grader(exercise, self._source(exercise, ready=True), self._source(exercise, ready=False))
+            self._graders[exercise_id] = self._open.enter_context(grader)
+        return self._graders[exercise_id]
+
+    def _source(self, exercise: Exercise, *, ready: bool) -> KernelSource:
+        return open_source(
+            kind=self.kernel,
+            sandbox=self.sandbox,
+            setup_cells=exercise.setup_sources if ready else [],
+            files=exercise.files,
+            modules_path=[PROBE_FOLDER],
+            limits=Limits(),
+        )

@@ -1,0 +1,173 @@
+"""The plain, frozen records that the stages hand to each other.
+
+`Grade` and what it holds are the public result: their JSON is fixed by `docs/grade.schema.json` and changes only
+with `SCHEMA_VERSION`. `Grading` adds what only the reports show.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal
+
+import msgspec
+
+SCHEMA_VERSION = 1
+VISIBLE = "visible"
+"""The id of the case that students see: the exercise's own parameters, in float32."""
+
+
+class Verdict(StrEnum):
+    """What the grader says of one tensor; `docs/verdicts.md` explains each."""
+
+    EXACT = "exact"
+    APPROXIMATE = "approximate"
+    CARRIED = "carried"
+    WRONG = "wrong"
+    MISSING = "missing"
+    UNCHECKED = "unchecked"
+
+    @property
+    def is_right(self) -> bool:
+        """Whether the value itself is the gradient."""
+        return self in (Verdict.EXACT, Verdict.APPROXIMATE)
+
+
+class Record(msgspec.Struct, frozen=True):
+    """Base of all records: immutable, compared by value, serialisable as it stands."""
+
+
+class Diagnosis(Record):
+    """Why a tensor is wrong. `code` names a page section in `docs/diagnoses.md`."""
+
+    code: str
+    message: str
+
+
+class Flag(Record):
+    """Something an instructor should look at. A flag by itself changes no marks."""
+
+    code: str
+    message: str
+    part: str | None = None
+
+
+class Check(Record):
+    """The verdict on one tensor of one part.
+
+    `name` is the student's name for it (`dlogits`, or `W1` for a trained parameter). `case` names the case that
+    decided. `maxdiff` is the largest absolute difference from autograd's value in that case, or None where there is
+    nothing to compare. `shape` is the student's, `expected_shape` the tensor's, both in the deciding case.
+    """
+
+    part: str
+    name: str
+    verdict: Verdict
+    points: float
+    max_points: float
+    case: str = VISIBLE
+    maxdiff: float | None = None
+    shape: list[int] | None = None
+    expected_shape: list[int] | None = None
+    diagnosis: Diagnosis | None = None
+    remark: str | None = None
+
+
+class Grade(Record, kw_only=True):
+    """The result of grading one submission: what `<exercise>.json` holds."""
+
+    schema_version: int = SCHEMA_VERSION
+    student: str
+    exercise: str
+    status: Literal["graded", "ungradable"]
+    reason: str | None = None
+    score: float
+    max_score: float
+    checks: list[Check]
+    flags: list[Flag]
+    cpu_seconds: float
+    wall_seconds: float
+
+
+# --- what only the reports show -------------------------------------------------------------------------------------
+
+
+class CmpLine(Record):
+    """What the lecture's own `cmp` prints for a tensor on the visible case."""
+
+    exact: bool
+    approximate: bool
+    maxdiff: float
+
+
+class HeatMap(Record):
+    """A matrix small enough to draw: at most 32 × 32 values, pooled from `shape` by the largest magnitude."""
+
+    values: list[list[float]]
+    scale: float
+
+
+class Evidence(Record):
+    """What the report shows beside a check: never anything of a hidden case but its id and shapes.
+
+    `cell` and `line` point at the student's statement: the index into `Grading.cells` and the 1-based line in it.
+    `student`, `expected` and `difference` are heat maps of the visible case.
+    """
+
+    part: str
+    name: str
+    cmp: CmpLine | None = None
+    cell: int | None = None
+    line: int | None = None
+    worst_index: list[int] | None = None
+    student: HeatMap | None = None
+    expected: HeatMap | None = None
+    difference: HeatMap | None = None
+
+
+class CellOutput(Record):
+    """One output of a cell, already reduced to what the report may show: text, or one PNG picture as base64."""
+
+    kind: Literal["text", "error", "image"]
+    content: str
+
+
+class CellView(Record):
+    """One of the student's cells as it was run. `part` is None for a cell that belongs to no part."""
+
+    source: str
+    part: str | None
+    outputs: list[CellOutput]
+    seconds: float | None = None
+
+
+class GraphNode(Record):
+    """A tensor of the forward pass, placed on the picture of the computation graph.
+
+    `inputs` are the names of the named tensors it was computed from. `rank` is the longest distance from a leaf.
+    """
+
+    name: str
+    shape: list[int]
+    inputs: list[str]
+    rank: int
+
+
+class PartView(Record):
+    """A part as the report shows it: its title, its graph (empty where it has none) and the notes on its cells."""
+
+    id: str
+    title: str
+    graph: list[GraphNode]
+    notes: list[str] = []
+
+
+class Grading(Record):
+    """A `Grade` and everything a report shows beside it."""
+
+    grade: Grade
+    title: str
+    parts: list[PartView]
+    cells: list[CellView]
+    evidence: list[Evidence]
+    notes: list[str] = []
+    """What intake found and said: restored locked cells, missing or duplicated ones."""

@@ -1,0 +1,127 @@
+"""`grader release`: the blank exercise that students get, made from the solution notebook.
+
+The answer between the solution's markers is replaced by one stub a gradient (`dlogits = None  # (32, 27)`); what is
+checked is derived from the answer; reference cells move into the notebook's metadata.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+import textwrap
+
+import msgspec
+import nbformat
+from nbformat import NotebookNode
+
+from grader.catalog import ExerciseSpec, Part
+from grader.course import Course
+from grader.errors import CourseError
+from grader.exercise import Exercise, PartChecks, ReleaseNotes, read_own_notebook
+from grader.notebook import grade_id_of, part_of, role_of
+from grader.reference import PartReference, Reference
+from grader.syntax import assigned_names, loaded_names
+
+BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
+_REGION = re.compile(rf"^(?P<indent>[ \t]*){BEGIN}[ \t]*\n(?P<answer>.*?)^[ \t]*{END}[ \t]*(?:\n|\Z)", re.S | re.M)
+
+
+def released_text(course: Course, spec: ExerciseSpec) -> str:
+    """The released notebook as it is written to disk: the same solution gives the same bytes.
+
+    Raises:
+        CourseError: the solution is missing, fails, or breaks a rule of `docs/authoring.md`.
+    """
+    notebook = release(spec, read_own_notebook(course.solution_path(spec.id)), course)
+    return nbformat.writes(notebook) + "\n"
+
+
+def release(spec: ExerciseSpec, solution: NotebookNode, course: Course) -> NotebookNode:
+    """The blank notebook for `solution`, which is left as it was."""
+    draft = copy.deepcopy(solution)
+    references = {part_of(cell): cell.source for cell in draft.cells if role_of(cell) == "reference"}
+    draft.cells = [cell for cell in draft.cells if role_of(cell) != "reference"]
+    notes = ReleaseNotes(
+        exercise=spec.id,
+        parts={
+            part.id: PartChecks(gradients=[], values=part.values, reference=references.get(part.id))
+            for part in spec.parts
+        },
+    )
+    _describe(draft, notes)
+    tensors = Reference(Exercise(spec, draft, course.files(spec))).case(spec.all_cases[0])
+    _check_parts(spec, tensors)
+    answers = _answers(draft)
+    notes = ReleaseNotes(
+        exercise=spec.id,
+        parts={
+            part.id: derive_checks(part, answers[part.id], list(tensors[part.id].tensors), references.get(part.id))
+            for part in spec.parts
+        },
+    )
+    _describe(draft, notes)
+    for cell in draft.cells:
+        _blank(cell, notes, tensors)
+    return draft
+
+
+def derive_checks(part: Part, answers: list[str], tensors: list[str], reference: str | None) -> PartChecks:
+    """What a part checks: every `dX` that its answers assign, for a tensor `X` of the forward pass.
+
+    A part with `values` trains them: there the gradients are those of the values, whatever else the answer computes.
+
+    Raises:
+        CourseError: nothing would be checked.
+    """
+    assigned = list(dict.fromkeys(name for answer in answers for name in assigned_names(answer)))
+    gradients = [name for name in assigned if name.startswith("d") and name[1:] in (part.values or tensors)]
+    if not gradients:
+        raise CourseError(f"Part {part.id}: its answer assigns no gradient dX of a tensor X of the forward pass.")
+    read = set().union(*(loaded_names(answer) for answer in answers))
+    upstream = [f"d{name}" for name in tensors if f"d{name}" in read and f"d{name}" not in assigned]
+    return PartChecks(gradients=gradients, values=part.values, upstream=upstream, reference=reference)
+
+
+def _check_parts(spec: ExerciseSpec, found: dict[str, PartReference]) -> None:
+    for part in spec.parts:
+        if part.id not in found:
+            raise CourseError(f"{spec.id}: part {part.id} has no gradients cell; give one cell that role and part.")
+
+
+def _answers(notebook: NotebookNode) -> dict[str, list[str]]:
+    answers: dict[str, list[str]] = {}
+    for cell in notebook.cells:
+        if role_of(cell) == "gradients":
+            answers.setdefault(part_of(cell) or "", []).append(cell.source)
+    return answers
+
+
+def _describe(notebook: NotebookNode, notes: ReleaseNotes) -> None:
+    notebook.metadata["grader"] = nbformat.from_dict(msgspec.to_builtins(notes))
+
+
+def _blank(cell: NotebookNode, notes: ReleaseNotes, tensors: dict[str, PartReference]) -> None:
+    """Clear a cell's outputs and, in a gradients cell, put stubs in place of the answers."""
+    if cell.cell_type == "code":
+        cell.outputs, cell.execution_count = [], None
+    if role_of(cell) != "gradients":
+        if BEGIN in cell.source or END in cell.source:
+            raise CourseError(f"Cell {grade_id_of(cell)} has solution markers but is not a gradients cell.")
+        return
+    part = part_of(cell) or ""
+    stubbed: set[str] = set()
+
+    def stubs(match: re.Match[str]) -> str:
+        names = [
+            name
+            for name in assigned_names(textwrap.dedent(match["answer"]))
+            if name in notes.parts[part].gradients and name not in stubbed
+        ]
+        stubbed.update(names)
+        shapes = {name: tuple(tensors[part].tensors[name[1:]].shape) for name in names}
+        return "".join(f"{match['indent']}{name} = None  # {shapes[name]}\n" for name in names)
+
+    source, regions = _REGION.subn(stubs, cell.source)
+    if not regions or BEGIN in source or END in source:
+        raise CourseError(f"Cell {grade_id_of(cell)} needs its answer between {BEGIN!r} and {END!r} lines.")
+    cell.source = source.rstrip("\n")

@@ -1,0 +1,75 @@
+"""The Grade as files: JSON, CSV and JUnit. Pure functions of records; the HTML is in `report.py`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+
+import msgspec
+
+from grader.explain import explain
+from grader.records import Check, Grade, Verdict
+
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def grade_json(grade: Grade) -> str:
+    """The Grade as `docs/grade.schema.json` describes it."""
+    return msgspec.json.format(msgspec.json.encode(grade), indent=2).decode() + "\n"
+
+
+def grades_csv(grades: Sequence[Grade]) -> str:
+    """One row a submission: student, exercise, status, score, maximum, verdict counts, flags, reason."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    verdicts = [verdict.value for verdict in Verdict]
+    writer.writerow(["student", "exercise", "status", "score", "max_score", *verdicts, "flags", "reason"])
+    for grade in grades:
+        counts = [sum(check.verdict == verdict for check in grade.checks) for verdict in verdicts]
+        flags = " ".join(sorted({flag.code for flag in grade.flags}))
+        row = [_inert(grade.student), grade.exercise, grade.status, f"{grade.score:g}", f"{grade.max_score:g}"]
+        writer.writerow([*row, *counts, flags, _inert(grade.reason or "")])
+    return text.getvalue()
+
+
+def _inert(text: str) -> str:
+    """A cell that no spreadsheet takes for a formula: student names are a stranger's text."""
+    return "'" + text if text.startswith(_FORMULA) else text
+
+
+def junit_xml(grades: Sequence[Grade]) -> str:
+    """A JUnit report: one suite a submission, one case a check. Could not be checked is an error, not a failure."""
+    root = ET.Element("testsuites", name="grader")
+    for grade in grades:
+        suite = ET.SubElement(root, "testsuite", name=_xml(f"{grade.student}/{grade.exercise}"))
+        cases = [_case(suite, grade, check) for check in grade.checks]
+        if grade.status == "ungradable":
+            case = ET.SubElement(suite, "testcase", classname=_xml(_suite_name(grade)), name="can be graded")
+            cases.append(ET.SubElement(case, "error", message=_xml(grade.reason or "")))
+        for kind in ("failure", "error"):
+            suite.set(f"{kind}s", str(sum(found is not None and found.tag == kind for found in cases)))
+        suite.set("tests", str(len(cases)))
+        suite.set("time", f"{grade.wall_seconds:.3f}")
+    ET.indent(root)
+    return '<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+
+
+def _case(suite: ET.Element, grade: Grade, check: Check) -> ET.Element | None:
+    case = ET.SubElement(suite, "testcase", classname=_xml(f"{_suite_name(grade)}.{check.part}"), name=_xml(check.name))
+    kind = {Verdict.WRONG: "failure", Verdict.MISSING: "failure", Verdict.UNCHECKED: "error"}.get(check.verdict)
+    if kind is None:
+        return None
+    return ET.SubElement(case, kind, message=_xml(explain(check)), type=check.verdict.value)
+
+
+def _suite_name(grade: Grade) -> str:
+    return f"{grade.student}.{grade.exercise}".replace("/", "-")
+
+
+def _xml(text: str) -> str:
+    """Text without the characters that XML has no way to hold."""
+    return _NOT_XML.sub("\ufffd", text)

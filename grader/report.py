@@ -1,0 +1,96 @@
+"""HTML reports: pure functions of records, written out through the templates in `templates/`.
+
+Everything that a student wrote passes through autoescape as text. The pages load nothing and, by their content security
+policy, could not; the cohort's one script is named there by its hash.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+from urllib.parse import quote
+
+import jinja2
+
+from grader.paths import data_dir
+from grader.records import Grading, Verdict
+from grader.report_cohort import CohortRow, cohort_of
+from grader.report_page import WORDS, page_of
+
+# Lone surrogates can't be encoded, control characters vanish or end the text early, and the bidirectional controls
+# reorder what the reader sees, so that code reads otherwise than it runs.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+
+
+def render_report(grading: Grading) -> str:
+    """One student's report on one exercise, as a whole HTML page that needs no other file."""
+    return _render("report.html.jinja", page=page_of(grading))
+
+
+def render_index(rows: Sequence[CohortRow]) -> str:
+    """The cohort's page, with a link to each report, as a whole HTML page that needs no other file."""
+    return _render("index.html.jinja", cohort=cohort_of(rows))
+
+
+def _render(template: str, **context: Any) -> str:
+    page = _environment().get_template(template).render(context)
+    return _UNPRINTABLE.sub(_made_visible, page)
+
+
+def _made_visible(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if code < 0x20:
+        return chr(0x2400 + code)  # the control pictures: ␛ for an escape
+    return "\ufffd" if code >= 0xD800 else f"[U+{code:04X}]"
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(data_dir("templates")),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"points": _points, "shape": _shape, "href": _href, "percent": _percent}
+    environment.globals |= {"WORDS": WORDS, "Verdict": Verdict, "sha256": _sha256}
+    return environment
+
+
+def _sha256(template: str) -> str:
+    """The hash of an included template's text, as a content security policy names it."""
+    text = _environment().get_template(template).render()
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}'"
+
+
+def _points(points: float) -> str:
+    """Marks with at most two decimals: `29`, `0.5`, `0.07`."""
+    return f"{points:.2f}".rstrip("0").rstrip(".")
+
+
+def _percent(share: float) -> str:
+    """A share in whole per cent; what is not quite nothing or everything never reads 0 % or 100 %."""
+    percent = round(100 * share)
+    if share > 0:
+        percent = max(percent, 1)
+    if share < 1:
+        percent = min(percent, 99)
+    return f"{percent} %"
+
+
+def _shape(shape: Sequence[int]) -> str:
+    """A shape as Python writes it: `(32, 27)`, `(64,)`, `()`."""
+    return str(tuple(shape))
+
+
+def _href(path: str) -> str:
+    """A relative path with `/` between folders as a link; whatever the names hold, it stays a path below the page."""
+    return "./" + quote(path, safe="/", errors="surrogateescape")
+
+
+__all__ = ["CohortRow", "render_index", "render_report"]

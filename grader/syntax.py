@@ -1,0 +1,111 @@
+"""What a cell's source says, read from its syntax tree and never by running it."""
+
+from __future__ import annotations
+
+import ast
+import re
+
+from grader.records import Record
+
+_MAGIC = re.compile(r"^\s*[%!?]|\?\s*$")
+_GETTING_MAGIC = re.compile(r"^(\s*)([\w ,]+=\s*)[%!].*$")
+"""`files = !ls`: the name is assigned all the same."""
+
+
+class Statement(Record):
+    """A statement that binds names: which, and the lines (1-based, both included) it stands on."""
+
+    names: tuple[str, ...]
+    first: int
+    last: int
+
+
+def parse(source: str) -> ast.Module | None:
+    """The syntax tree of a cell, with magics and shell lines blanked out; None for a syntax error."""
+    lines = [_without_magic(line) for line in source.splitlines()]
+    try:
+        return ast.parse("\n".join(lines))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+
+
+def _without_magic(line: str) -> str:
+    if match := _GETTING_MAGIC.match(line):
+        return f"{match[1]}{match[2]}None"
+    if _MAGIC.match(line):
+        indent = line[: len(line) - len(line.lstrip())]
+        return f"{indent}pass"
+    return line
+
+
+def assigned_names(source: str) -> list[str]:
+    """The names that a cell binds, in the order in which it first does: assignments, loops, `with`, walrus, imports."""
+    return list(dict.fromkeys(name for statement in statements(source) for name in statement.names))
+
+
+def loaded_names(source: str) -> set[str]:
+    """The names that a cell reads."""
+    tree = parse(source)
+    if tree is None:
+        return set()
+    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+
+
+def statements(source: str) -> list[Statement]:
+    """Every simple statement that binds a name or writes into one (`dC[i] += …`), in the order of the source."""
+    tree = parse(source)
+    if tree is None:
+        return []
+    found = []
+    for node in ast.walk(tree):
+        names = _bound_by(node)
+        if names:
+            last = node.end_lineno if isinstance(node, ast.stmt | ast.expr) else None
+            first = node.lineno if isinstance(node, ast.stmt | ast.expr) else 1
+            found.append(Statement(names=tuple(names), first=first, last=last or first))
+    return sorted(found, key=lambda statement: (statement.first, statement.last))
+
+
+def _bound_by(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Assign):
+        targets: list[ast.expr] = list(node.targets)
+    elif isinstance(node, ast.AugAssign | ast.AnnAssign | ast.NamedExpr):
+        targets = [node.target]
+    elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+        return _written_by_call(node.value)
+    else:
+        return []
+    return [name for target in targets for name in _target_names(target)]
+
+
+def _target_names(target: ast.expr) -> list[str]:
+    if isinstance(target, ast.Name):
+        return [target.id]
+    if isinstance(target, ast.Tuple | ast.List):
+        return [name for element in target.elts for name in _target_names(element)]
+    if isinstance(target, ast.Starred | ast.Subscript | ast.Attribute):
+        return _target_names(target.value)
+    return []
+
+
+def _written_by_call(call: ast.Call) -> list[str]:
+    """`dC.index_add_(…)` writes to `dC`: torch's methods that end in an underscore work in place."""
+    function = call.func
+    if isinstance(function, ast.Attribute) and function.attr.endswith("_") and not function.attr.endswith("__"):
+        return _target_names(function.value)
+    return []
+
+
+def line_that_binds(source: str, name: str) -> int | None:
+    """The line of the last statement of a cell that binds or writes `name`; None where there is none."""
+    lines = [statement.first for statement in statements(source) if name in statement.names]
+    return lines[-1] if lines else None
+
+
+def up_to_line(source: str, line: int) -> str:
+    """The top-level statements of a cell that end before `line`."""
+    tree = parse(source)
+    if tree is None:
+        return ""
+    last = max((node.end_lineno or 0 for node in tree.body if (node.end_lineno or 0) < line), default=0)
+    return "\n".join(source.splitlines()[:last])

@@ -1,0 +1,3 @@
+"""What the mini course's notebook imports."""
+
+SIZE = 20
