@@ -17,11 +17,11 @@ Slug = Annotated[str, msgspec.Meta(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_-]*$")]
 ParameterValue = bool | int | float | str
 
 
-class _Entry(Record, forbid_unknown_fields=True):
+class _Entry(Record, frozen=True, forbid_unknown_fields=True):
     """A table of the catalogue: an unknown key is a typing mistake, and said."""
 
 
-class Case(_Entry):
+class Case(_Entry, frozen=True):
     """One set of parameters under which the student's cells are run.
 
     `only_after` names a case: this one says something only of a part in which every tensor was right there.
@@ -37,7 +37,21 @@ class Case(_Entry):
         return "float32" if self.id == VISIBLE else "float64"
 
 
-class Part(_Entry):
+class Float32Case(Case, frozen=True):
+    """A hidden case again in float32, for code that insists on it: `.float()`, `dtype=torch.float32`."""
+
+    @property
+    def dtype(self) -> Literal["float32", "float64"]:
+        """Always float32."""
+        return "float32"
+
+
+def in_float32(case: Case) -> Float32Case:
+    """The same case in float32."""
+    return Float32Case(id=case.id, parameters=case.parameters, only_after=case.only_after)
+
+
+class Part(_Entry, frozen=True):
     """A part of an exercise. `points` are shared equally by its checks; `values` are tensors compared by value."""
 
     id: Slug
@@ -47,7 +61,7 @@ class Part(_Entry):
     hints: dict[str, list[str]] = {}
 
 
-class ExerciseSpec(_Entry):
+class ExerciseSpec(_Entry, frozen=True):
     """What the catalogue says of one exercise; `docs/authoring.md` explains each key."""
 
     id: Slug
@@ -81,7 +95,7 @@ class ExerciseSpec(_Entry):
         raise KeyError(part_id)
 
 
-class Catalog(_Entry):
+class Catalog(_Entry, frozen=True):
     """All exercises of a course, in the order in which students meet them."""
 
     exercises: list[ExerciseSpec]

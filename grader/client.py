@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 import nbformat.v4
 import zmq.asyncio
@@ -100,7 +100,7 @@ class Client(NotebookClient):
         self._room = MAX_CELL_OUTPUT if store_history else MAX_MESSAGE
         self.nb.cells = [cell]
         await self.async_execute_cell(cell, 0, store_history=store_history)
-        return cell
+        return cast(NotebookNode, cell)
 
     def _get_timeout(self, cell: NotebookNode | None) -> int | None:
         return self.seconds  # type: ignore[return-value]  # nbclient only ever adds it to a time
@@ -118,7 +118,7 @@ class Client(NotebookClient):
             if self._room <= 0:
                 cut = nbformat.v4.new_output("stream", name="stderr", text="[output cut: this cell printed too much]\n")
                 cell.outputs.append(cut)
-                return cut
+                return cast(NotebookNode, cut)
         try:
             return super().process_message(msg, cell, cell_index)
         except CellExecutionComplete:

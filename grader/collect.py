@@ -15,7 +15,7 @@ from grader.notebook import MAX_BYTES
 from grader.records import Record
 
 
-class Found(Record):
+class Found(Record, frozen=True):
     """A file that was handed in: whose, for which exercise, or why it can't be taken in.
 
     `exercise` is empty where the file gives no hint of one.

@@ -156,8 +156,8 @@ def _shown(output: Mapping[str, Any]) -> list[CellOutput]:
     picture = data.get("image/png")
     if isinstance(picture, str) and _is_png(picture):
         return [CellOutput(kind="image", content="".join(picture.split()))]
-    text = data.get("text/plain")
-    return [CellOutput(kind="text", content=plain_text(text))] if text is not None else []
+    shown = data.get("text/plain")
+    return [CellOutput(kind="text", content=plain_text(shown))] if shown is not None else []
 
 
 def _is_png(data: str) -> bool:

@@ -17,7 +17,6 @@ import nbformat
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
 from grader.catalog import Case, ExerciseSpec
-from grader.errors import ExecutionError
 from grader.intake import PlannedCell
 from grader.kernels import KernelSource
 from grader.client import Client
@@ -29,7 +28,7 @@ MAX_RESTARTS = 3
 """How often a kernel that died is started again, each time without the cell that killed it."""
 
 
-class CellRun(Record):
+class CellRun(Record, frozen=True):
     """What came of running one cell in the visible case.
 
     `status`: `ok`; `error` (it raised); `timeout`; `died` (the kernel did); `skipped` (the notebook's time was over).
@@ -43,7 +42,7 @@ class CellRun(Record):
     seconds: float = 0.0
 
 
-class CellError(Record):
+class CellError(Record, frozen=True):
     """A cell that raised in a hidden case."""
 
     cell: int
@@ -52,7 +51,7 @@ class CellError(Record):
     message: str = ""
 
 
-class HiddenRun(Record):
+class HiddenRun(Record, frozen=True):
     """What came of one hidden case; `failed` is `timeout` or `died` where nothing came."""
 
     parts: dict[str, Export] = {}
@@ -60,13 +59,13 @@ class HiddenRun(Record):
     failed: str | None = None
 
 
-class _RawHidden(Record):
+class _RawHidden(Record, frozen=True):
     parts: dict[str, Any] = {}
     errors: list[CellError] = []
     failed: str | None = None
 
 
-class Execution(Record):
+class Execution(Record, frozen=True):
     """All that left the kernels: one `CellRun` a planned cell, and the exported tensors of every part and case."""
 
     cells: list[CellRun]
@@ -74,14 +73,8 @@ class Execution(Record):
     hidden: dict[str, HiddenRun]
 
 
-def execute(
-    cells: Sequence[PlannedCell],
-    parts: Mapping[str, ProbePart],
-    spec: ExerciseSpec,
-    ready: KernelSource,
-    bare: KernelSource,
-) -> Execution:
-    """Run a submission: the visible case, then the hidden ones.
+class Runner:
+    """Runs one submission.
 
     Args:
         cells: the submission's cells, as intake planned them.
@@ -89,14 +82,8 @@ def execute(
         spec: time limits and cases.
         ready: kernels with the exercise's setup run, where they come with it.
         bare: kernels with nothing run, for a submission whose own cells come before the setup.
-
-    Raises:
-        ExecutionError: no kernel could be started at all.
     """
-    return asyncio.run(_Runner(cells, parts, spec, ready, bare).run())
 
-
-class _Runner:
     def __init__(
         self,
         cells: Sequence[PlannedCell],
@@ -115,14 +102,26 @@ class _Runner:
         self.fatal: set[int] = set()  # cells that killed a kernel
         self.deadline = 0.0
 
-    async def run(self) -> Execution:
+    def execute(self) -> Execution:
+        """Run the visible case, then the hidden ones.
+
+        Raises:
+            ExecutionError: no kernel could be started at all.
+        """
+        return asyncio.run(self._execute())
+
+    def execute_hidden(self, cases: Sequence[Case]) -> dict[str, HiddenRun]:
+        """Run further hidden cases, after `execute`; case id → what came of it."""
+        return asyncio.run(self._run_hidden(cases))
+
+    async def _execute(self) -> Execution:
         self.deadline = time.monotonic() + self.spec.notebook_seconds
         for _ in range(MAX_RESTARTS):
             died_in = await self._run_visible()
             if died_in is None:
                 break
             self.fatal.add(died_in)
-        hidden = await self._run_hidden()
+        hidden = await self._run_hidden(self.spec.all_cases[1:])
         return Execution(cells=self.runs, visible=self.visible, hidden=hidden)
 
     # --- the visible case
@@ -163,8 +162,7 @@ class _Runner:
 
     # --- the hidden cases
 
-    async def _run_hidden(self) -> dict[str, HiddenRun]:
-        cases = self.spec.all_cases[1:]
+    async def _run_hidden(self, cases: Sequence[Case]) -> dict[str, HiddenRun]:
         if not cases:
             return {}
         stops = {index: run.line or 0 for index, run in enumerate(self.runs) if run.status == "timeout"}
@@ -208,6 +206,3 @@ def _cell_run(cell: nbformat.NotebookNode, timed_out: bool, seconds: float) -> C
     status = "timeout" if timed_out else "error" if raised is not None else "ok"
     error = str(raised.get("ename", "")) if raised is not None else None
     return CellRun(status=status, outputs=outputs, error=error, line=line, seconds=seconds)
-
-
-__all__ = ["CellError", "CellRun", "Execution", "ExecutionError", "HiddenRun", "execute"]

@@ -18,7 +18,7 @@ from grader.notebook import Role, grade_id_of, grader_metadata, part_of, read_no
 from grader.records import Record
 
 
-class Cell(Record):
+class Cell(Record, frozen=True):
     """A code cell of the exercise: what it is, and its source as released."""
 
     grade_id: str
@@ -27,7 +27,7 @@ class Cell(Record):
     source: str
 
 
-class PartChecks(Record):
+class PartChecks(Record, frozen=True):
     """What is checked in a part.
 
     `gradients` are names such as `dlogits`; `values` are tensors compared by value (`W1` after training). `upstream`
@@ -46,7 +46,7 @@ class PartChecks(Record):
         return [*self.gradients, *self.values]
 
 
-class ReleaseNotes(Record):
+class ReleaseNotes(Record, frozen=True):
     """The `grader` metadata of a released notebook."""
 
     exercise: str

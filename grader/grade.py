@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from types import TracebackType
 
-from grader.catalog import ExerciseSpec
+from grader.catalog import ExerciseSpec, in_float32
 from grader.errors import ExecutionError, SubmissionError
 from grader.evidence import cell_views, evidence_for, graph_of
-from grader.execute import execute
+from grader.execute import Runner
 from grader.exercise import Exercise
 from grader.intake import Intake, take_in
 from grader.kernels import KernelSource
@@ -18,7 +19,7 @@ from grader.records import Check, Evidence, Flag, Grade, Grading, PartView, Reco
 from grader.reference import Reference
 
 
-class Submission(Record):
+class Submission(Record, frozen=True):
     """What one student handed in for one exercise, or why it can't be taken in (`problem`)."""
 
     student: str
@@ -66,13 +67,19 @@ class Grader:
         references = {case.id: self.reference.case(case) for case in self.exercise.cases}
         visible = references[self.exercise.cases[0].id]
         parts = probe_parts(self.exercise, {part: list(ref.tensors) for part, ref in visible.items()})
-        execution = execute(intake.cells, parts, self.exercise.spec, self._ready, self._bare)
+        runner = Runner(intake.cells, parts, self.exercise.spec, self._ready, self._bare)
+        execution = runner.execute()
+        marked = {
+            part_id: PartMarks(part_id, self.exercise, intake.cells, execution, references)
+            for part_id in self.exercise.parts
+        }
+        self._judge_in_float32(marked, runner)
         views, places = cell_views(intake.cells, execution.cells)
         checks: list[Check] = []
         evidence: list[Evidence] = []
         flags: list[Flag] = []
         for part_id, part_checks in self.exercise.parts.items():
-            marks = PartMarks(part_id, self.exercise, intake.cells, execution, references)
+            marks = marked[part_id]
             for name in part_checks.names:
                 check = marks.check(name)
                 checks.append(check)
@@ -104,6 +111,18 @@ class Grader:
             evidence=evidence,
             notes=intake.notes,
         )
+
+    def _judge_in_float32(self, marked: Mapping[str, PartMarks], runner: Runner) -> None:
+        """Run the hidden cases once more, in float32, where some part's code knows nothing else."""
+        wanting = [marks for marks in marked.values() if marks.wants_float32]
+        if not wanting:
+            return
+        cases = [in_float32(case) for case in self.exercise.cases[1:]]
+        runs = runner.execute_hidden(cases)
+        references = {case.id: self.reference.case(case) for case in cases}
+        rounding = {case.id: self.reference.rounding(case) for case in cases}
+        for marks in wanting:
+            marks.judge_in_float32(cases, runs, references, rounding)
 
 
 def ungradable(submission: Submission, spec: ExerciseSpec | None, reason: str) -> Grading:

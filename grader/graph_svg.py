@@ -29,7 +29,7 @@ Item = tuple[str, ...]
 """A thing on a layer: `(node,)`, or `(input, consumer, layer)` for a waypoint of that edge."""
 
 
-class PlacedNode(Record):
+class PlacedNode(Record, frozen=True):
     """A node's box: centre `x`, `y` and `width`, in px."""
 
     name: str
@@ -38,7 +38,7 @@ class PlacedNode(Record):
     width: float
 
 
-class PlacedEdge(Record):
+class PlacedEdge(Record, frozen=True):
     """An edge in the direction of the gradient. `path` is SVG path data; it ends at (`x`, `y`), pointing down."""
 
     consumer: str
@@ -48,7 +48,7 @@ class PlacedEdge(Record):
     y: float
 
 
-class Layout(Record):
+class Layout(Record, frozen=True):
     """A drawing of `width` × `height` px."""
 
     width: float
@@ -119,8 +119,7 @@ def _initial_order(
         for item in chain[1:-1]:
             inner[int(item[2])].append(item)
     return [
-        [*leaves[layer][::2], *inner[layer], *leaves[layer][1::2]]
-        for layer in sorted({*inner, *leaves}, reverse=True)
+        [*leaves[layer][::2], *inner[layer], *leaves[layer][1::2]] for layer in sorted({*inner, *leaves}, reverse=True)
     ]
 
 

@@ -20,7 +20,7 @@ SIMILAR = 0.75
 """How alike two cells must be (difflib's ratio) for the one to count as an edited copy of the other."""
 
 
-class PlannedCell(Record):
+class PlannedCell(Record, frozen=True):
     """A cell as it will be run. `student` tells whose text it is; `part` is the part it counts towards, if any."""
 
     source: str
@@ -30,7 +30,7 @@ class PlannedCell(Record):
     label: str
 
 
-class Intake(Record):
+class Intake(Record, frozen=True):
     """What will be run, in order, and what was found on the way, one sentence each."""
 
     cells: list[PlannedCell]

@@ -122,11 +122,16 @@ class Submissions:
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self, session: pytest.Session) -> bool:
         """Fill the session in place of pytest's own search for tests; `-k` and the other plugins still have their say."""
+        hook = session.config.hook
         for submission in self.submissions:
             name = f"{submission.student}/{submission.exercise}"
-            node = SubmissionNode.from_parent(session, name=name, submission=submission, pool=self.pool)
-            session.items.extend(node.collect())
-        hook = session.config.hook
+            node = SubmissionNode.from_parent(
+                session, name=name, nodeid=name, submission=submission, pool=self.pool
+            )
+            items = list(node.collect())
+            report = pytest.CollectReport(name, "passed", None, result=list(items))
+            hook.pytest_collectreport(report=report)  # what the terminal counts by
+            session.items.extend(items)
         hook.pytest_collection_modifyitems(session=session, config=session.config, items=session.items)
         session.testscollected = len(session.items)
         hook.pytest_collection_finish(session=session)

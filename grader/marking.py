@@ -6,14 +6,16 @@ The hidden cases, in float64, decide what is right; the visible one shows what t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
 
+import torch
 from torch import Tensor
 
 from grader.catalog import Case
 from grader.compare import FLOAT64, Tolerance, cmp_line, conformed, finite_or_none
-from grader.execute import Execution
+from grader.execute import CellError, Execution, HiddenRun
 from grader.exercise import Exercise
 from grader.intake import PlannedCell
 from grader.records import VISIBLE, Check, CmpLine, Record, Verdict
@@ -23,6 +25,12 @@ from grader.tensors import Export, StudentTensor
 
 References = Mapping[str, Mapping[str, PartReference]]
 """Case id → part id → reference."""
+
+
+ROUNDINGS = 64
+"""How many times autograd's own float32 rounding error a differently ordered computation may be off."""
+NEARLY = Tolerance(1e-4, 1e-5)
+"""What float32 arithmetic inside a float64 case can still reach."""
 
 
 class Outcome(IntEnum):
@@ -45,13 +53,15 @@ class PartCase:
     """
 
     def __init__(self, case: Case, gradients: Sequence[str], upstream: Sequence[str], values: Sequence[str],
-                 exported: Export, reference: PartReference, tolerance: Tolerance) -> None:  # fmt: skip
+                 exported: Export, reference: PartReference, tolerance: Tolerance,
+                 rounding: Mapping[str, float] | None = None) -> None:  # fmt: skip
         self.case = case
         self.gradients = gradients
         self.values = values
         self.exported = exported
         self.reference = reference
         self.tolerance = tolerance
+        self.rounding = rounding
         self.upstream = {
             name[1:]: tensor for name in (*gradients, *upstream) if (tensor := self.usable(name)) is not None
         }
@@ -66,6 +76,14 @@ class PartCase:
             return None
         expanded = conformed(tensor, wanted.shape)
         return None if expanded is None else expanded.to(wanted.dtype)
+
+    def holds(self, name: str, student: Tensor, expected: Tensor) -> bool:
+        """Whether a value is the expected one: within the case's tolerance, or within the rounding measured for it."""
+        if self.rounding is None:
+            return self.tolerance.holds(student, expected)
+        largest = float(expected.abs().max()) if expected.numel() else 0.0
+        rounding = max(self.rounding.get(name[1:], 0.0), torch.finfo(torch.float32).eps * largest)
+        return Tolerance(0.0, ROUNDINGS * rounding / max(1.0, largest)).holds(student, expected)
 
     def expected(self, name: str) -> Tensor | None:
         """The right value of a check: autograd's gradient, or the trained parameter."""
@@ -88,7 +106,7 @@ class PartCase:
                 tensor = self.usable(name)
                 expected = chained.get(name[1:])
                 if found[name] is Outcome.WRONG and tensor is not None and expected is not None:
-                    found[name] = Outcome.CARRIED if self.tolerance.holds(tensor, expected) else Outcome.WRONG
+                    found[name] = Outcome.CARRIED if self.holds(name, tensor, expected) else Outcome.WRONG
         for name in self.values:
             gradient = found.get(f"d{name}", Outcome.RIGHT)
             if gradient is Outcome.ABSENT:  # untrained, it may still look right where the true gradient is near zero
@@ -104,7 +122,7 @@ class PartCase:
         tensor, expected = self.usable(name), self.expected(name)
         if tensor is None or expected is None:
             return Outcome.WRONG
-        return Outcome.RIGHT if self.tolerance.holds(tensor, expected) else Outcome.WRONG
+        return Outcome.RIGHT if self.holds(name, tensor, expected) else Outcome.WRONG
 
     def _trained(self, name: str) -> Outcome:
         """A trained parameter whose gradient is not right: carried where it is one step along the student's own."""
@@ -113,7 +131,7 @@ class PartCase:
         if gradient is None or value is None:
             return Outcome.ABSENT
         rate = float(((start - end) * right).sum() / (right * right).sum())
-        return Outcome.CARRIED if self.tolerance.holds(value, start - rate * gradient) else Outcome.WRONG
+        return Outcome.CARRIED if self.holds(f"d{name}", value, start - rate * gradient) else Outcome.WRONG
 
 
 class PartMarks:
@@ -142,11 +160,47 @@ class PartMarks:
             if not execution.hidden[case.id].failed:
                 exported = execution.hidden[case.id].parts.get(part_id)
                 self.hidden[case.id] = self._case(case, exported, references, FLOAT64)
+        self.float32: dict[str, PartCase] = {}
+        self._float32_runs: Mapping[str, HiddenRun] = {}
 
     def _case(self, case: Case, exported: Export | None, references: References, tolerance: Tolerance) -> PartCase:
         checks = self.checks
         return PartCase(case, checks.gradients, checks.upstream, checks.values, exported or {},
                         references[case.id][self.part_id], tolerance)  # fmt: skip
+
+    # --- code that insists on float32
+
+    @property
+    def wants_float32(self) -> bool:
+        """Whether some tensor can't be judged in float64, because the student's code works in float32 only."""
+        return any(self._only_float32(name) for name in self.checks.names)
+
+    def judge_in_float32(self, cases: Sequence[Case], runs: Mapping[str, HiddenRun], references: References,
+                         rounding: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:  # fmt: skip
+        """Let float32 runs of the hidden cases decide where float64 can't, within the rounding measured there."""
+        self._float32_runs = runs
+        for case in cases:
+            run = runs[case.id]
+            if not run.failed:
+                self.float32[case.id] = PartCase(
+                    case, self.checks.gradients, self.checks.upstream, self.checks.values,
+                    run.parts.get(self.part_id, {}), references[case.id][self.part_id], FLOAT64,
+                    rounding[case.id][self.part_id],
+                )  # fmt: skip
+
+    def _only_float32(self, name: str) -> bool:
+        if self.visible.outcomes[name] is Outcome.ABSENT:
+            return False
+        for case_id, part_case in self.hidden.items():
+            if not self._as_visible(case_id):
+                continue
+            outcome = part_case.outcomes[name]
+            tensor, expected = part_case.usable(name), part_case.expected(name)
+            if outcome is Outcome.ABSENT:
+                return True
+            if self.visible.outcomes[name] is Outcome.RIGHT and outcome is not Outcome.RIGHT:
+                return tensor is not None and expected is not None and NEARLY.holds(tensor, expected)
+        return False
 
     # --- where a name comes from
 
@@ -189,6 +243,12 @@ class PartMarks:
         found = self.visible.exported.get(name, StudentTensor.absent())
         if self.visible.outcomes[name] is Outcome.ABSENT:
             return self._absent(name, found)
+        if self._only_float32(name) and not self._repeated(name):
+            reason = "It was there when the notebook ran, and not when it ran again with the same parameters."
+            return self._check(name, Verdict.UNCHECKED, 0.0, VISIBLE, reason)
+        if self.visible.outcomes[name] is Outcome.RIGHT and self.exercise.cases[1:] and not self.hidden:
+            reason = "It is right on the case you see, but the hidden cases could not be run: they died or took too long."
+            return self._check(name, Verdict.UNCHECKED, 0.0, VISIBLE, reason)
         worst, case_id = self._decide(name)
         if worst is Outcome.RIGHT:
             return self._right(name)
@@ -201,6 +261,14 @@ class PartMarks:
             remark = "It is right at the size you can see, and not at another."
         verdict = Verdict.CARRIED if worst is Outcome.CARRIED else Verdict.WRONG
         return self._check(name, verdict, share, case_id, remark)
+
+    def _repeated(self, name: str) -> bool:
+        """Whether a second run of the visible case, in float32, computed the tensor again."""
+        return any(
+            part_case.outcomes[name] is not Outcome.ABSENT
+            for case_id, part_case in self.float32.items()
+            if self._as_visible(case_id)
+        )
 
     def _absent(self, name: str, found: StudentTensor) -> Check:
         reason = self._could_not_check(name)
@@ -218,14 +286,17 @@ class PartMarks:
     def _right(self, name: str) -> Check:
         line = self.cmp(name)
         remark = _shape_remark(name, self.visible.exported[name], self.visible.expected(name))
-        if line is not None and not line.approximate and remark is None:
+        if self._only_float32(name):
+            remark = remark or "Its code works in float32 only, so rounding there decided; see .float() and dtype=."
+        elif line is not None and not line.approximate and remark is None:
             remark = "cmp says False on the visible case: that is float32 rounding, and in float64 it is right."
         exact = line is not None and line.exact and remark is None
         return self._check(name, Verdict.EXACT if exact else Verdict.APPROXIMATE, 1.0, VISIBLE, remark)
 
     def _decide(self, name: str) -> tuple[Outcome, str]:
         """The worst that any case says, and the case: the visible one where it says no better."""
-        said = {case_id: self._says(part_case, name) for case_id, part_case in self.hidden.items()}
+        deciding = self.float32 if self._only_float32(name) else self.hidden
+        said = {case_id: self._says(part_case, name) for case_id, part_case in deciding.items()}
         said = {case_id: outcome for case_id, outcome in said.items() if outcome is not Outcome.SILENT}
         visible = self.visible.outcomes[name]
         if not said:
@@ -240,22 +311,28 @@ class PartMarks:
 
     def _says(self, part_case: PartCase, name: str) -> Outcome:
         after = part_case.case.only_after
-        if after is not None and (after not in self.hidden or not self.hidden[after].all_right):
+        cases = self.float32 if part_case.rounding is not None else self.hidden
+        if after is not None and (after not in cases or not cases[after].all_right):
             return Outcome.SILENT
         outcome = part_case.outcomes[name]
-        if outcome is Outcome.ABSENT and not self._own_statement_failed(part_case.case.id, name):
+        if outcome is Outcome.ABSENT and not self._own_statement_failed(part_case, name):
             return Outcome.SILENT  # an earlier line stopped the cell before this tensor had its turn
         return outcome
 
-    def _own_statement_failed(self, case_id: str, name: str) -> bool:
-        errors = {error.cell: error.line for error in self.execution.hidden[case_id].errors}
-        for index, line in errors.items():
-            if index >= len(self.cells) or line is None:
+    def _own_statement_failed(self, part_case: PartCase, name: str) -> bool:
+        """Whether the statement that should bind `name` raised, and not only for want of an earlier one's result."""
+        errors = [error for error in self._errors(part_case) if error.line is not None and error.cell < len(self.cells)]
+        for number, error in enumerate(errors):
+            if number and _lacks(error, part_case):
                 continue
-            for statement in statements(self.cells[index].source):
-                if name in statement.names and statement.first <= line <= statement.last:
+            for statement in statements(self.cells[error.cell].source):
+                if name in statement.names and statement.first <= (error.line or 0) <= statement.last:
                     return True
         return False
+
+    def _errors(self, part_case: PartCase) -> list[CellError]:
+        runs = self.execution.hidden if part_case.rounding is None else self._float32_runs
+        return sorted(runs[part_case.case.id].errors, key=lambda error: error.cell)
 
     def _visible_only(self, name: str) -> bool:
         """Right wherever the sizes are the visible case's, and wrong only where they are others."""
@@ -287,6 +364,15 @@ class PartMarks:
             expected_shape=list(expected.shape) if expected is not None else None,
             remark=remark,
         )
+
+
+_UNDEFINED = re.compile(r"name '(\w+)' is not defined")
+
+
+def _lacks(error: CellError, part_case: PartCase) -> bool:
+    """Whether a cell stopped only because an earlier one had not come to a gradient that it reads."""
+    match = _UNDEFINED.search(error.message) if error.name == "NameError" else None
+    return match is not None and part_case.outcomes.get(match[1]) is Outcome.ABSENT
 
 
 def _shape_remark(name: str, found: StudentTensor, expected: Tensor | None) -> str | None:

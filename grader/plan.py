@@ -15,7 +15,7 @@ from grader.records import Record
 from grader.syntax import up_to_line
 
 
-class ProbePart(Record):
+class ProbePart(Record, frozen=True):
     """What the probe is told of a part: names only, no values.
 
     `gradients` are checked, `upstream` are the gradients they start from, `values` are compared by value; `also` are
@@ -30,7 +30,7 @@ class ProbePart(Record):
     forward: list[str]
 
 
-class Step(Record):
+class Step(Record, frozen=True):
     """One thing that the kernel does. `cell` is the index into the planned cells of the cell to run."""
 
     do: Literal["cell", "inject", "begin", "export"]
@@ -59,7 +59,7 @@ def plan_steps(cells: Sequence[PlannedCell], parts: Mapping[str, ProbePart]) -> 
     firsts: dict[str, int] = {}
     lasts: dict[str, int] = {}
     for index, cell in enumerate(cells):
-        if cell.part in parts:
+        if cell.part is not None and cell.part in parts:
             lasts[cell.part] = index
             if cell.role == "gradients":
                 firsts.setdefault(cell.part, index)

@@ -33,17 +33,20 @@ class Verdict(StrEnum):
 
 
 class Record(msgspec.Struct, frozen=True):
-    """Base of all records: immutable, compared by value, serialisable as it stands."""
+    """Base of all records: immutable, compared by value, serialisable as it stands.
+
+    Each says `frozen=True` again: msgspec inherits it, type checkers don't see that.
+    """
 
 
-class Diagnosis(Record):
+class Diagnosis(Record, frozen=True):
     """Why a tensor is wrong. `code` names a page section in `docs/diagnoses.md`."""
 
     code: str
     message: str
 
 
-class Flag(Record):
+class Flag(Record, frozen=True):
     """Something an instructor should look at. A flag by itself changes no marks."""
 
     code: str
@@ -51,7 +54,7 @@ class Flag(Record):
     part: str | None = None
 
 
-class Check(Record):
+class Check(Record, frozen=True):
     """The verdict on one tensor of one part.
 
     `name` is the student's name for it (`dlogits`, or `W1` for a trained parameter). `case` names the case that
@@ -72,7 +75,7 @@ class Check(Record):
     remark: str | None = None
 
 
-class Grade(Record, kw_only=True):
+class Grade(Record, frozen=True, kw_only=True):
     """The result of grading one submission: what `<exercise>.json` holds."""
 
     schema_version: int = SCHEMA_VERSION
@@ -91,7 +94,7 @@ class Grade(Record, kw_only=True):
 # --- what only the reports show -------------------------------------------------------------------------------------
 
 
-class CmpLine(Record):
+class CmpLine(Record, frozen=True):
     """What the lecture's own `cmp` prints for a tensor on the visible case."""
 
     exact: bool
@@ -99,14 +102,14 @@ class CmpLine(Record):
     maxdiff: float
 
 
-class HeatMap(Record):
+class HeatMap(Record, frozen=True):
     """A matrix small enough to draw: at most 32 × 32 values, pooled from `shape` by the largest magnitude."""
 
     values: list[list[float]]
     scale: float
 
 
-class Evidence(Record):
+class Evidence(Record, frozen=True):
     """What the report shows beside a check: never anything of a hidden case but its id and shapes.
 
     `cell` and `line` point at the student's statement: the index into `Grading.cells` and the 1-based line in it.
@@ -124,14 +127,14 @@ class Evidence(Record):
     difference: HeatMap | None = None
 
 
-class CellOutput(Record):
+class CellOutput(Record, frozen=True):
     """One output of a cell, already reduced to what the report may show: text, or one PNG picture as base64."""
 
     kind: Literal["text", "error", "image"]
     content: str
 
 
-class CellView(Record):
+class CellView(Record, frozen=True):
     """One of the student's cells as it was run. `part` is None for a cell that belongs to no part."""
 
     source: str
@@ -140,7 +143,7 @@ class CellView(Record):
     seconds: float | None = None
 
 
-class GraphNode(Record):
+class GraphNode(Record, frozen=True):
     """A tensor of the forward pass, placed on the picture of the computation graph.
 
     `inputs` are the names of the named tensors it was computed from. `rank` is the longest distance from a leaf.
@@ -152,7 +155,7 @@ class GraphNode(Record):
     rank: int
 
 
-class PartView(Record):
+class PartView(Record, frozen=True):
     """A part as the report shows it: its title, its graph (empty where it has none) and the notes on its cells."""
 
     id: str
@@ -161,7 +164,7 @@ class PartView(Record):
     notes: list[str] = []
 
 
-class Grading(Record):
+class Grading(Record, frozen=True):
     """A `Grade` and everything a report shows beside it."""
 
     grade: Grade

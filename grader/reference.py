@@ -149,6 +149,22 @@ class Reference:
                 self._cases[key] = _Run(self.exercise, case, dict(self._setup)).parts()
         return self._cases[key]
 
+    def rounding(self, case: Case) -> dict[str, dict[str, float]]:
+        """Part id → tensor → how far float32 rounding alone moves its gradient, largest absolute difference.
+
+        Measured: the same cells on the same random numbers, once in float32 and once in float64.
+        """
+        coarse = self.case(case)
+        with _quiet_place(self.exercise.files), _default_dtype("float64"), _float32_draws():
+            fine = _Run(self.exercise, case, dict(self._setup)).parts()
+        return {
+            part: {
+                name: float((gradient.double() - fine[part].gradients[name]).abs().max())
+                for name, gradient in reference.gradients.items()
+            }
+            for part, reference in coarse.items()
+        }
+
     @cached_property
     def _setup(self) -> Namespace:
         """The namespace after the setup cells, which no case's parameters change."""
@@ -243,6 +259,27 @@ def _default_dtype(dtype: str) -> Iterator[None]:
         yield
     finally:
         torch.set_default_dtype(before)
+
+
+@contextlib.contextmanager
+def _float32_draws() -> Iterator[None]:
+    """While the default dtype is float64, the random numbers that float32 would have drawn."""
+    kept = {name: getattr(torch, name) for name in ("randn", "rand")}
+
+    def narrow(draw: Any) -> Any:
+        def drawn(*size: Any, **options: Any) -> Tensor:
+            tensor: Tensor = draw(*size, **{"dtype": torch.float32, **options})
+            return tensor.to(torch.float64)
+
+        return drawn
+
+    for name, draw in kept.items():
+        setattr(torch, name, narrow(draw))
+    try:
+        yield
+    finally:
+        for name, draw in kept.items():
+            setattr(torch, name, draw)
 
 
 @contextlib.contextmanager

@@ -33,7 +33,7 @@ def released_text(course: Course, spec: ExerciseSpec) -> str:
         CourseError: the solution is missing, fails, or breaks a rule of `docs/authoring.md`.
     """
     notebook = release(spec, read_own_notebook(course.solution_path(spec.id)), course)
-    return nbformat.writes(notebook) + "\n"
+    return str(nbformat.writes(notebook)) + "\n"
 
 
 def release(spec: ExerciseSpec, solution: NotebookNode, course: Course) -> NotebookNode:

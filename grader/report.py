@@ -11,15 +11,15 @@ import hashlib
 import re
 from collections.abc import Sequence
 from functools import cache
-from typing import Any
 from urllib.parse import quote
 
 import jinja2
 
+from grader.explain import GLYPHS, MEANINGS
 from grader.paths import data_dir
-from grader.records import Grading, Verdict
+from grader.records import Grading
 from grader.report_cohort import CohortRow, cohort_of
-from grader.report_page import WORDS, page_of
+from grader.report_page import page_of
 
 # Lone surrogates can't be encoded, control characters vanish or end the text early, and the bidirectional controls
 # reorder what the reader sees, so that code reads otherwise than it runs.
@@ -36,7 +36,7 @@ def render_index(rows: Sequence[CohortRow]) -> str:
     return _render("index.html.jinja", cohort=cohort_of(rows))
 
 
-def _render(template: str, **context: Any) -> str:
+def _render(template: str, **context: object) -> str:
     page = _environment().get_template(template).render(context)
     return _UNPRINTABLE.sub(_made_visible, page)
 
@@ -58,7 +58,8 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"points": _points, "shape": _shape, "href": _href, "percent": _percent}
-    environment.globals |= {"WORDS": WORDS, "Verdict": Verdict, "sha256": _sha256}
+    meanings = {verdict: f"{text[0].upper()}{text[1:]}." for verdict, text in MEANINGS.items()}
+    environment.globals |= {"GLYPHS": GLYPHS, "MEANINGS": meanings, "sha256": _sha256}
     return environment
 
 

@@ -12,14 +12,14 @@ _BINS = 10
 _MOST_COMMON = 10
 
 
-class CohortRow(Record):
+class CohortRow(Record, frozen=True):
     """A grade, and where its report lies: `path` relative to the page, as on disk, with `/` and nothing quoted."""
 
     grade: Grade
     path: str
 
 
-class Submission(Record):
+class Submission(Record, frozen=True):
     """A line of the table. `share` is the score's share of the maximum, or None where nothing was graded."""
 
     grade: Grade
@@ -35,13 +35,12 @@ class Submission(Record):
     @property
     def tags(self) -> list[str]:
         """What the page can be filtered by."""
-        tags = [self.grade.status]
-        tags += [verdict.value for verdict, count in self.counts.items() if count]
+        tags: list[str] = [self.grade.status, *(verdict.value for verdict, count in self.counts.items() if count)]
         tags += ["flagged"] if self.grade.flags else []
         return tags + (["full"] if self.share == 1 else [])
 
 
-class Bin(Record):
+class Bin(Record, frozen=True):
     """A bar of the histogram of marks; `height` is its share of the highest bar."""
 
     label: str
@@ -49,7 +48,7 @@ class Bin(Record):
     height: float
 
 
-class TensorStats(Record):
+class TensorStats(Record, frozen=True):
     """How the cohort did on one tensor of one part. `hardest` marks the largest share of `wrong` in the exercise."""
 
     part: str
@@ -64,7 +63,7 @@ class TensorStats(Record):
         return _right(self.counts)
 
 
-class DiagnosisStats(Record):
+class DiagnosisStats(Record, frozen=True):
     """A diagnosis: the number of students who have it, and the tensors where, the most frequent first."""
 
     code: str
@@ -72,14 +71,14 @@ class DiagnosisStats(Record):
     tensors: list[tuple[str, int]]
 
 
-class FlagStats(Record):
+class FlagStats(Record, frozen=True):
     """A flag, and the number of students who have it."""
 
     code: str
     students: int
 
 
-class ExerciseStats(Record):
+class ExerciseStats(Record, frozen=True):
     """One exercise in the cohort. `mean` and `median` are shares of the maximum over the graded submissions."""
 
     id: str
@@ -98,7 +97,7 @@ class ExerciseStats(Record):
         return list(dict.fromkeys(tensor.part for tensor in self.tensors))
 
 
-class Cohort(Record):
+class Cohort(Record, frozen=True):
     """The whole page."""
 
     submissions: list[Submission]

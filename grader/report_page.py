@@ -7,44 +7,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import chain
 
 from grader.graph_svg import Layout, lay_out
-from grader.png import checked_png, heat_map_png
-from grader.records import VISIBLE, CellOutput, CellView, Check, Evidence, GraphNode, Grading, HeatMap, PartView, Record, Verdict
+from grader.pictures import Picture, checked_png, pictures_of
+from grader.records import (
+    VISIBLE,
+    CellOutput,
+    CellView,
+    Check,
+    Evidence,
+    Grading,
+    GraphNode,
+    PartView,
+    Record,
+    Verdict,
+)
 
 
-class VerdictWords(Record):
-    """How a verdict is told: never by colour alone."""
-
-    glyph: str
-    meaning: str
-
-
-WORDS = {
-    Verdict.EXACT: VerdictWords(glyph="✓", meaning="The same as autograd’s, bit for bit."),
-    Verdict.APPROXIMATE: VerdictWords(glyph="≈", meaning="The same within the tolerance for rounding."),
-    Verdict.CARRIED: VerdictWords(glyph="→", meaning="This step is right; its value is off because of an earlier one."),
-    Verdict.WRONG: VerdictWords(glyph="✗", meaning="The mistake is in this step."),
-    Verdict.MISSING: VerdictWords(glyph="∅", meaning="There is no tensor of this name."),
-    Verdict.UNCHECKED: VerdictWords(glyph="?", meaning="It could not be checked. This says nothing about your answer."),
-}
-
-
-class Picture(Record):
-    """A heat map as base64 PNG of `rows` × `columns` pixels, `width` × `height` px on the page.
-
-    `peak` is (column, row) of the largest difference, where that can be marked.
-    """
-
-    title: str
-    png: str
-    scale: float
-    rows: int
-    columns: int
-    width: int
-    height: int
-    peak: tuple[int, int] | None
-
-
-class Row(Record):
+class Row(Record, frozen=True):
     """A check, and where everything about it is on the page. `first` marks the first wrong tensor of its part."""
 
     anchor: str
@@ -64,7 +42,7 @@ class Row(Record):
         return self.check.maxdiff if self.check.case == VISIBLE else None
 
 
-class Line(Record):
+class Line(Record, frozen=True):
     """A line of a student's cell, and the wrong tensors whose statement starts on it."""
 
     number: int
@@ -72,7 +50,7 @@ class Line(Record):
     rows: list[Row]
 
 
-class Output(Record):
+class Output(Record, frozen=True):
     """An output to show: `text`, an `error`, an `image` (base64 of a PNG that was checked) or a `broken` one.
 
     `headline` is the line of a traceback that says what happened: its last one.
@@ -83,7 +61,7 @@ class Output(Record):
     headline: str | None = None
 
 
-class Cell(Record):
+class Cell(Record, frozen=True):
     """A student's cell. `marked` counts its lines that hold a wrong tensor; `failed` where it ended with an error."""
 
     anchor: str
@@ -95,7 +73,7 @@ class Cell(Record):
     failed: bool
 
 
-class Node(Record):
+class Node(Record, frozen=True):
     """What the graph shows of a tensor: the row of its gradient, if that was checked."""
 
     label: str
@@ -104,7 +82,7 @@ class Node(Record):
     row: Row | None
 
 
-class Part(Record):
+class Part(Record, frozen=True):
     """A part of the exercise."""
 
     anchor: str
@@ -118,7 +96,7 @@ class Part(Record):
     nodes: Mapping[str, Node]
 
 
-class Page(Record):
+class Page(Record, frozen=True):
     """The whole report. `start` is where to begin: the first wrong tensor, else the first missing or unchecked one."""
 
     grading: Grading
@@ -190,7 +168,7 @@ def _row(check: Check, evidence: Evidence | None, anchor: str, first: bool, cell
         cell=cell,
         line=line,
         source=source,
-        pictures=_pictures(evidence) if evidence is not None and not check.verdict.is_right else [],
+        pictures=pictures_of(evidence) if evidence is not None and not check.verdict.is_right else [],
     )
 
 
@@ -199,42 +177,6 @@ def _lines(source: str) -> list[str]:
     if not source:
         return []
     return source.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n").split("\n")
-
-
-def _pictures(evidence: Evidence) -> list[Picture]:
-    maps = {"Yours": evidence.student, "Expected": evidence.expected, "Difference": evidence.difference}
-    peak = _peak(evidence.difference)
-    drawn = {title: each for title, each in maps.items() if each is not None and each.values and each.values[0]}
-    # The two that are to be compared by eye share a scale.
-    common = max((each.scale for title, each in drawn.items() if title != "Difference"), default=0.0)
-    return [
-        _picture(title, HeatMap(values=each.values, scale=each.scale if title == "Difference" else common), peak)
-        for title, each in drawn.items()
-    ]
-
-
-def _peak(difference: HeatMap | None) -> tuple[int, int, int, int] | None:
-    """The largest difference's column and row, and the number of columns and rows that these count in."""
-    if difference is None or not difference.values or not difference.values[0]:
-        return None
-    # A NaN compares as nothing at all; as the largest it is what the eye should be led to.
-    size = [[abs(value) if value == value else float("inf") for value in row] for row in difference.values]
-    row = max(range(len(size)), key=lambda index: max(size[index]))
-    return size[row].index(max(size[row])), row, len(size[0]), len(size)
-
-
-def _picture(title: str, heat_map: HeatMap, peak: tuple[int, int, int, int] | None) -> Picture:
-    rows, columns = len(heat_map.values), len(heat_map.values[0])
-    return Picture(
-        title=title,
-        png=heat_map_png(heat_map),
-        scale=heat_map.scale,
-        rows=rows,
-        columns=columns,
-        width=min(max(columns * 6, 30), 192),
-        height=min(max(rows * 6, 30), 192),
-        peak=peak[:2] if peak is not None and peak[2:] == (columns, rows) else None,
-    )
 
 
 def _cells(grading: Grading, rows: Sequence[Row]) -> dict[str | None, list[Cell]]:
@@ -275,8 +217,7 @@ def _output(output: CellOutput) -> Output:
 def _part(view: PartView, anchor: str, rows: list[Row], cells: list[Cell]) -> Part:
     nodes = _nodes(view.graph, rows)
     labels = {
-        name: f"{node.label}  " + (" first" if node.row and node.row.first else "")
-        for name, node in nodes.items()
+        name: f"{node.label}  " + (" first" if node.row and node.row.first else "") for name, node in nodes.items()
     }
     return Part(
         anchor=anchor,

@@ -21,8 +21,8 @@ NOBODY = 65534
 """The user that a sandbox runs as when the grader runs as root: root's own /proc could not be replaced in it."""
 
 INSIDE_ID = 1000
-ROOM = "/kernel"
-"""Where a kernel's home, its folder and the grader's own few files are, inside."""
+ROOM, LIBRARY = "/kernel", "/grader"
+"""Inside: where a kernel's home and folder are, and where the grader's own few files are."""
 
 _PASSWD = f"student:x:{INSIDE_ID}:{INSIDE_ID}::{ROOM}/home:/bin/sh\n"
 _GROUP = f"student:x:{INSIDE_ID}:\n"
@@ -31,7 +31,7 @@ _SYSTEM = "bin sbin lib lib32 lib64 libx32 nix/store gnu/store".split()
 _PASSED_ON = "LANG LC_ALL LC_CTYPE TZ".split()
 
 
-class Limits(Record):
+class Limits(Record, frozen=True):
     """What one kernel and all that it starts may use. Wall time is the client's to limit.
 
     `memory_mb` counts beyond what a kernel starts with for each process, and in all for its processes together;
@@ -79,7 +79,7 @@ def command(
     """
     bwrap = [find_bwrap(), "--unshare-all", "--unshare-user", "--die-with-parent", "--new-session", "--clearenv"]
     bwrap += ["--uid", str(INSIDE_ID), "--gid", str(INSIDE_ID), "--hostname", "kernel"]
-    bwrap += ["--dir", "/tmp", "--dir", ROOM, "--proc", "/proc", "--dev", "/dev", "--dir", "/dev/shm"]
+    bwrap += ["--tmpfs", "/tmp", "--dir", ROOM, "--proc", "/proc", "--dev", "/dev", "--dir", "/dev/shm"]
     bwrap += _system() + _etc(etc)
     for path in environment_folders():
         bwrap += ["--ro-bind", str(path), str(path)]

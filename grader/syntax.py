@@ -12,7 +12,7 @@ _GETTING_MAGIC = re.compile(r"^(\s*)([\w ,]+=\s*)[%!].*$")
 """`files = !ls`: the name is assigned all the same."""
 
 
-class Statement(Record):
+class Statement(Record, frozen=True):
     """A statement that binds names: which, and the lines (1-based, both included) it stands on."""
 
     names: tuple[str, ...]

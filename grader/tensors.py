@@ -17,7 +17,7 @@ MIME = "application/vnd.backprop-grader+json"
 MAX_EXPORT_BYTES = 96 * 2**20
 
 
-class TensorNote(Record):
+class TensorNote(Record, frozen=True):
     """What the kernel says that a name was bound to."""
 
     kind: Literal["tensor", "absent", "none", "other"]
@@ -27,12 +27,12 @@ class TensorNote(Record):
     shares: str | None = None
 
 
-class _RawExport(Record):
+class _RawExport(Record, frozen=True):
     notes: dict[str, TensorNote]
     tensors: str
 
 
-class StudentTensor(Record):
+class StudentTensor(Record, frozen=True):
     """One exported name.
 
     `value` is the tensor as sent: strided, on the CPU, without history; None where there is none or none that can be

@@ -31,7 +31,7 @@ HOSTILE_NAMES = [
     "../../etc/passwd",
     "javascript:alert(1)",
     "//elsewhere.example/x?y#z",
-    "O'Neil & \"Sons\"",
+    'O\'Neil & "Sons"',
     "abc\u202egpj.exe",
     "שלום עולם",
     "undecodable \udcff name",
@@ -115,18 +115,20 @@ SOURCE = [
 ]
 TRACEBACK = "\n".join(
     ["-" * 75, "RuntimeError                              Traceback (most recent call last)"]
-    + [f"File <ipython-input-{k}>:{k}, in helper_{k}(upstream)\n----> {k}     return x @ {SCRIPT}" for k in range(1, 15)]
+    + [
+        f"File <ipython-input-{k}>:{k}, in helper_{k}(upstream)\n----> {k}     return x @ {SCRIPT}"
+        for k in range(1, 15)
+    ]
     + ["RuntimeError: The size of tensor a (64) must match the size of tensor b (32) at non-singleton dimension 1"]
 )
 
 
 def png(width: int = 160, height: int = 60) -> str:
     """A valid picture, as base64."""
-    rows = b"".join(b"\x00" + bytes((x * 255 // width, y * 255 // height, 128)[0:3][c] for x in range(width)
-                    for c in range(3)) for y in range(height))  # fmt: skip
+    row = b"\x00" + b"".join(bytes((x * 255 // width, 90, 128)) for x in range(width))
     data = b"\x89PNG\r\n\x1a\n"
     header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    for kind, body in ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")):
+    for kind, body in ((b"IHDR", header), (b"IDAT", zlib.compress(row * height)), (b"IEND", b"")):
         data += struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
     return base64.b64encode(data).decode()
 
@@ -162,18 +164,33 @@ def sample_grading(student: str = "alice") -> Grading:
         checks.append(check)
         evidence.append(_evidence(check, seed, shape))
     checks.append(
-        Check(part="cross-entropy", name="dlogits", verdict=Verdict.WRONG, points=0.5, max_points=1.0,
-              case="another-batch-size", maxdiff=HIDDEN_NUMBER, shape=[32, 27], expected_shape=[19, 27],
-              diagnosis=Diagnosis(code="hard-coded-size", message="The number 32 stands where the batch size should."))
-    )  # fmt: skip
+        Check(
+            part="cross-entropy",
+            name="dlogits",
+            verdict=Verdict.WRONG,
+            points=0.5,
+            max_points=1.0,
+            case="another-batch-size",
+            maxdiff=HIDDEN_NUMBER,
+            shape=[32, 27],
+            expected_shape=[19, 27],
+            diagnosis=Diagnosis(code="hard-coded-size", message="The number 32 stands where the batch size should."),
+        )
+    )
     evidence.append(
         Evidence(part="cross-entropy", name="dlogits", cmp=CmpLine(exact=False, approximate=True, maxdiff=6.5e-9))
     )
     grade = Grade(
-        student=student, exercise="01_backprop_ninja", status="graded", score=sum(check.points for check in checks),
-        max_score=27.0, checks=checks, cpu_seconds=0.21, wall_seconds=0.48,
+        student=student,
+        exercise="01_backprop_ninja",
+        status="graded",
+        score=sum(check.points for check in checks),
+        max_score=27.0,
+        checks=checks,
+        cpu_seconds=0.21,
+        wall_seconds=0.48,
         flags=[Flag(code="autograd-used", message="Line 3 reads `logits.grad`, which autograd computed.", part=PART)],
-    )  # fmt: skip
+    )
     return Grading(
         grade=grade,
         title="Becoming a backprop ninja",
@@ -201,8 +218,17 @@ def _check(name: str, shape: list[int]) -> Check:
     if name == "db1":
         found, remark = [1, 64], "It has the shape (1, 64) and broadcasts to that of its tensor, (64,)."
     points = 1.0 if verdict.is_right or verdict is Verdict.CARRIED else 0.0
-    return Check(part=PART, name=name, verdict=verdict, points=points, max_points=1.0, shape=found,
-                 expected_shape=list(shape), diagnosis=diagnosis, remark=remark)  # fmt: skip
+    return Check(
+        part=PART,
+        name=name,
+        verdict=verdict,
+        points=points,
+        max_points=1.0,
+        shape=found,
+        expected_shape=list(shape),
+        diagnosis=diagnosis,
+        remark=remark,
+    )
 
 
 def _evidence(check: Check, seed: int, shape: list[int]) -> Evidence:
@@ -210,7 +236,9 @@ def _evidence(check: Check, seed: int, shape: list[int]) -> Evidence:
         return Evidence(part=PART, name=check.name)
     lines = {line.split(" ")[0]: number for number, line in reversed(list(enumerate(SOURCE, start=1))) if line}
     right = check.verdict.is_right
-    maxdiff = {Verdict.EXACT: 0.0, Verdict.APPROXIMATE: 1.862645149230957e-09}.get(check.verdict, 0.013579753 * (seed + 1))
+    maxdiff = {Verdict.EXACT: 0.0, Verdict.APPROXIMATE: 1.862645149230957e-09}.get(
+        check.verdict, 0.013579753 * (seed + 1)
+    )
     expected = heat_map(shape, seed)
     flipped = HeatMap(values=[[-value for value in row] for row in expected.values], scale=expected.scale)
     twice = HeatMap(values=[[-2 * value for value in row] for row in expected.values], scale=2 * expected.scale)
@@ -221,7 +249,7 @@ def _evidence(check: Check, seed: int, shape: list[int]) -> Evidence:
         cmp=CmpLine(exact=check.verdict is Verdict.EXACT, approximate=right, maxdiff=maxdiff),
         cell=1 if check.name in lines else None,
         line=lines.get(check.name),
-        worst_index=None if right else [16, 9][-len(shape):],
+        worst_index=None if right else [16, 9][-len(shape) :],
         student=None if right else flipped if slip else heat_map(shape, seed, 0.3),
         expected=None if right else expected,
         difference=None if right else twice if slip else heat_map(shape, seed + 100, 0.3),
@@ -243,20 +271,46 @@ def _cells() -> list[CellView]:
 def perfect_grading() -> Grading:
     """Everything right."""
     checks = [
-        Check(part=PART, name=f"d{name}", verdict=Verdict.EXACT, points=1.0, max_points=1.0, shape=shape,
-              expected_shape=shape) for name, shape in SHAPES.items()
-    ]  # fmt: skip
-    grade = Grade(student="bob", exercise="01_backprop_ninja", status="graded", score=26.0, max_score=26.0,
-                  checks=checks, flags=[], cpu_seconds=0.2, wall_seconds=0.5)  # fmt: skip
+        Check(
+            part=PART,
+            name=f"d{name}",
+            verdict=Verdict.EXACT,
+            points=1.0,
+            max_points=1.0,
+            shape=shape,
+            expected_shape=shape,
+        )
+        for name, shape in SHAPES.items()
+    ]
+    grade = Grade(
+        student="bob",
+        exercise="01_backprop_ninja",
+        status="graded",
+        score=26.0,
+        max_score=26.0,
+        checks=checks,
+        flags=[],
+        cpu_seconds=0.2,
+        wall_seconds=0.5,
+    )
     part = PartView(id=PART, title="Every gradient by hand", graph=lecture_graph())
     return Grading(grade=grade, title="Becoming a backprop ninja", parts=[part], cells=[], evidence=[])
 
 
 def ungradable_grading() -> Grading:
     """A notebook that nobody could read."""
-    grade = Grade(student="carol", exercise="01_backprop_ninja", status="ungradable", score=0.0, max_score=26.0,
-                  reason="The file is not JSON: hand in the notebook itself.", checks=[], flags=[], cpu_seconds=0.0,
-                  wall_seconds=0.0)  # fmt: skip
+    grade = Grade(
+        student="carol",
+        exercise="01_backprop_ninja",
+        status="ungradable",
+        score=0.0,
+        max_score=26.0,
+        reason="The file is not JSON: hand in the notebook itself.",
+        checks=[],
+        flags=[],
+        cpu_seconds=0.0,
+        wall_seconds=0.0,
+    )
     return Grading(grade=grade, title="Becoming a backprop ninja", parts=[], cells=[], evidence=[])
 
 
@@ -283,9 +337,27 @@ def _cohort_grade(student: str, rng: random.Random) -> Grade:
         elif index > slip:
             verdict = Verdict.CARRIED
         points = 1.0 if verdict in (Verdict.EXACT, Verdict.CARRIED) else 0.0
-        checks.append(Check(part=PART, name=f"d{name}", verdict=verdict, points=points, max_points=1.0,
-                            shape=shape, expected_shape=shape, diagnosis=diagnosis))  # fmt: skip
+        checks.append(
+            Check(
+                part=PART,
+                name=f"d{name}",
+                verdict=verdict,
+                points=points,
+                max_points=1.0,
+                shape=shape,
+                expected_shape=shape,
+                diagnosis=diagnosis,
+            )
+        )
     flags = [Flag(code="autograd-used", message=f"A {SCRIPT} flag.")] if rng.random() < 0.15 else []
-    return Grade(student=student, exercise="01_backprop_ninja", status="graded",
-                 score=sum(check.points for check in checks), max_score=26.0, checks=checks, flags=flags,
-                 cpu_seconds=0.2, wall_seconds=0.5)  # fmt: skip
+    return Grade(
+        student=student,
+        exercise="01_backprop_ninja",
+        status="graded",
+        score=sum(check.points for check in checks),
+        max_score=26.0,
+        checks=checks,
+        flags=flags,
+        cpu_seconds=0.2,
+        wall_seconds=0.5,
+    )

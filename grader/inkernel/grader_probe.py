@@ -211,11 +211,9 @@ def _run_cell(shell: Any, source: str) -> dict[str, Any] | None:
     """Run a cell as the shell would; the error's name and its line in the cell, if it raised one."""
     running = asyncio._get_running_loop()
     asyncio._set_running_loop(None)  # the kernel's own loop is below us on the stack and must not be entered again
-    loop = asyncio.new_event_loop()
     try:
-        result = loop.run_until_complete(shell.run_cell_async(source, store_history=False, silent=False))
+        result = shell.run_cell(source, store_history=False)
     finally:
-        loop.close()
         asyncio._set_running_loop(running)
     error = result.error_before_exec or result.error_in_exec
     if error is None:
@@ -276,4 +274,4 @@ def _namespace() -> dict[str, Any]:
 def _publish(content: dict[str, Any]) -> None:
     from IPython.display import display
 
-    display({MIME: content}, raw=True)  # type: ignore[no-untyped-call]
+    display({MIME: content}, raw=True)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from queue import Empty
 from typing import Any
 
 import zmq
@@ -13,15 +12,15 @@ import zmq.asyncio
 from jupyter_client.asynchronous import AsyncKernelClient
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
-from traitlets import Instance
+from traitlets import Instance, Type
 
 from grader.errors import ExecutionError
-from grader.kernels.provisioner import SnapshotProvisioner, readable
+from grader.kernels.provisioner import SnapshotProvisioner
 
 MAX_MESSAGE_BYTES = 128 << 20
 """No message from a kernel may be larger: the connection is cut instead."""
 
-_RESEND_SECONDS = 1.0
+_RESEND_SECONDS, _LOOK_SECONDS = 1.0, 0.2
 _contexts: dict[int, zmq.asyncio.Context] = {}
 
 
@@ -66,30 +65,73 @@ class KernelClient(AsyncKernelClient):  # type: ignore[misc]
         One message on iopub proves the subscription. What follows of this exchange is told from the output of cells by
         its parent, so there is no need to wait for it. Raises `ExecutionError` when the kernel dies or stays silent.
         """
-        deadline = time.monotonic() + (timeout if timeout is not None else 60.0)
-        answered = subscribed = False
-        while not (answered and subscribed):
+        deadline = time.monotonic() + (60.0 if timeout is None else timeout)
+        silent = {self.shell_channel, self.iopub_channel}
+        while True:
             self.kernel_info()
-            answered = answered or await self._hears_reply(deadline)
-            subscribed = subscribed or await self._hears_output(deadline)
+            for channel in await self._ready(silent, _RESEND_SECONDS):
+                await channel.get_msg(timeout=0)
+                silent.discard(channel)
+            if not silent:
+                return
             if not await self.parent.is_alive():
-                raise ExecutionError(f"The kernel ended before it ran anything{self.parent.last_words()}.")
+                raise ExecutionError(f"The kernel ended before it ran anything: {self.parent.last_words()}.")
             if time.monotonic() > deadline:
-                raise ExecutionError("The kernel does not answer: is this machine overloaded?")
+                raise ExecutionError("The kernel does not answer: grade with fewer workers on this machine.")
 
-    async def _hears_reply(self, deadline: float) -> bool:
-        """A reply, within a moment or the kernel's life."""
-        reply = asyncio.ensure_future(self.shell_channel.get_msg(timeout=_RESEND_SECONDS))
-        end = asyncio.ensure_future(self.parent.ended(_RESEND_SECONDS))
-        await asyncio.wait({reply, end}, return_when=asyncio.FIRST_COMPLETED)
-        end.cancel()
-        await asyncio.wait({end})
-        ...
-        return bool(reply.done())
+    async def _ready(self, channels: set[Any], seconds: float) -> list[Any]:
+        """Those of the channels that have a message, as soon as all have, the kernel ends or the time is over."""
+        deadline = time.monotonic() + seconds
+        while True:
+            poller = zmq.asyncio.Poller()
+            ready = [channel for channel in channels if channel.socket.get(zmq.EVENTS) & zmq.POLLIN]
+            left = deadline - time.monotonic()
+            if len(ready) == len(channels) or left < 0 or not await self.parent.is_alive():
+                return ready
+            for channel in channels.difference(ready):
+                poller.register(channel.socket, zmq.POLLIN)
+            if self.parent.end_descriptor is not None:
+                poller.register(self.parent.end_descriptor, zmq.POLLIN)
+            await poller.poll(int(min(left, _LOOK_SECONDS) * 1000))
 
-    async def _hears_output(self, deadline: float) -> bool:
-        try:
-            await self.iopub_channel.get_msg(timeout=0.2)
-        except Empty:
-            return False
-        return True
+
+class KernelManager(AsyncKernelManager):  # type: ignore[misc]
+    """A manager whose kernels are killed, not asked to end: they have nothing to save, and may not want to."""
+
+    client_factory = Type(KernelClient, klass=AsyncKernelClient)
+
+    @property
+    def end_descriptor(self) -> int | None:
+        """A descriptor that becomes readable when the kernel ends, where there is one."""
+        return self.provisioner.fileno()
+
+    async def ended(self) -> None:
+        """Return when the kernel has ended."""
+        await self.provisioner.ended()
+
+    def last_words(self) -> str:
+        """Why the kernel ended, as far as known."""
+        usage = getattr(self.provisioner, "usage", {})
+        said = usage.get("failed", "").strip().splitlines()
+        return said[-1] if said else f"exit status {usage.get('status')}"
+
+    def client(self, **options: Any) -> KernelClient:
+        """A client on the shared context."""
+        client: KernelClient = super().client(context=self.context, **options)
+        return client
+
+    async def start_kernel(self, **options: Any) -> None:
+        """Start the kernel; the client may connect at once."""
+        self._attempted_start = True
+        arguments, options = await self._async_pre_start_kernel(**options)
+        self.load_connection_info(await self.provisioner.launch_kernel(arguments, **options))
+        self._ready = asyncio.get_running_loop().create_future()
+        self._ready.set_result(None)
+
+    async def shutdown_kernel(self, now: bool = False, restart: bool = False) -> None:
+        """Kill the kernel and wait for the end of everything it started."""
+        self.shutting_down = True
+        if self.has_kernel:
+            await self.provisioner.kill(restart)
+            await self.provisioner.wait()
+        await self.cleanup_resources(restart=restart)

@@ -11,20 +11,25 @@ import os
 import shutil
 import signal
 import socket
+from importlib.metadata import EntryPoint
 from pathlib import Path
+from subprocess import DEVNULL
 from typing import Any
 
 from jupyter_client.connect import KernelConnectionInfo
-from jupyter_client.provisioning import KernelProvisionerBase
+from jupyter_client.provisioning import KernelProvisionerBase, KernelProvisionerFactory, LocalProvisioner
 from traitlets import Unicode
 
 from grader.errors import ExecutionError
 from grader.kernels import runtime
 from grader.kernels.templates import Lifeline, Template
 
-CHANNELS = ("shell", "iopub", "stdin", "control")
-KILL_SECONDS = 5.0
+PLAIN = "grader-plain"
+NAMES = {"snapshot": "grader-snapshot", "cold": "grader-cold"}
+"""The names of the provisioners under jupyter_client's entry point, by kind of kernel."""
 
+_LOOK_SECONDS = 0.1
+CHANNELS = ("shell", "iopub", "stdin", "control")
 open_templates: dict[str, Template] = {}
 """The templates that kernel specs may name."""
 
@@ -88,10 +93,15 @@ class SnapshotProvisioner(KernelProvisionerBase):  # type: ignore[misc]
 
     async def wait(self) -> int | None:
         """Wait for the kernel's end and let go of it."""
-        while await self.poll() is None:
-            await readable(self._lifeline, KILL_SECONDS)
+        await self.ended()
         self._let_go()
         return self._status
+
+    async def ended(self) -> None:
+        """Return when the kernel has ended."""
+        while self._lifeline is not None and not self._lifeline.ended:
+            await readable(self._lifeline)
+        await self.poll()
 
     async def send_signal(self, signum: int) -> None:
         """Signal the kernel and what it runs in its process group."""
@@ -123,19 +133,49 @@ class ColdProvisioner(SnapshotProvisioner):
     """Provides a kernel that is an interpreter of its own, in the template's sandbox."""
 
 
-async def readable(lifeline: Lifeline | None, seconds: float) -> None:
-    """Return when there is something to hear, or the time is over."""
-    if lifeline is None or lifeline.ended:
-        return
+class PlainProvisioner(LocalProvisioner):  # type: ignore[misc]
+    """Provides an ordinary kernel without a sandbox, on any system, in a folder of its own."""
+
+    folder = Unicode(help="The folder that the kernel starts in.").tag(config=True)
+    usage: dict[str, Any] = {}
+
+    def fileno(self) -> None:
+        """There is no descriptor that tells of the kernel's end."""
+
+    async def pre_launch(self, **options: Any) -> dict[str, Any]:
+        """As usual, but in the kernel's own folder, and silent: what a kernel prints goes to the notebook."""
+        prepared: dict[str, Any] = await super().pre_launch(**{**options, "cwd": self.folder, "stdout": DEVNULL, "stderr": DEVNULL})
+        return prepared
+
+    async def ended(self) -> None:
+        """Return when the kernel has ended."""
+        while await self.poll() is None:
+            await asyncio.sleep(_LOOK_SECONDS)
+
+
+def entry_points() -> dict[str, EntryPoint]:
+    """What an installed package registers."""
+    classes = {NAMES["snapshot"]: SnapshotProvisioner, NAMES["cold"]: ColdProvisioner, PLAIN: PlainProvisioner}
+    group = KernelProvisionerFactory.GROUP_NAME
+    return {name: EntryPoint(name, f"{__name__}:{one.__name__}", group) for name, one in classes.items()}
+
+
+async def readable(channel: Lifeline, seconds: float | None = None) -> None:
+    """Return when there is something to hear, or the time is over.
+
+    An event loop keeps one reader a descriptor, and several tasks may wait: each does on a duplicate.
+    """
     loop = asyncio.get_running_loop()
     heard = asyncio.Event()
-    loop.add_reader(lifeline.fileno(), heard.set)
+    descriptor = os.dup(channel.fileno())
+    loop.add_reader(descriptor, heard.set)
     try:
         await asyncio.wait_for(heard.wait(), seconds)
     except TimeoutError:
         pass
     finally:
-        loop.remove_reader(lifeline.fileno())
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
 
 
 def _listening(path: Path) -> socket.socket:

@@ -24,7 +24,7 @@ from grader import sandbox
 from grader.errors import ExecutionError, SandboxUnavailable
 from grader.kernels import runtime
 from grader.kernels.inside import wire
-from grader.sandbox import ROOM, Limits
+from grader.sandbox import LIBRARY, ROOM, Limits
 
 HERE = Path(__file__).parent
 SETUP_SECONDS = 300
@@ -92,19 +92,19 @@ class Template:
     def _command(self, descriptor: int) -> list[str]:
         if not self._wanted.sandboxed:
             return [sys.executable, "-c", self._boot("template"), str(descriptor)]
-        binds = {f"{ROOM}/lib/inside": HERE / "inside", f"{ROOM}/files": self.folder / "files"}
+        binds = {f"{LIBRARY}/inside": HERE / "inside", f"{LIBRARY}/files": self.folder / "files"}
         binds |= {inside: path for inside, path in zip(self._modules(), self._wanted.modules_path, strict=True)}
         program = [sys.executable, "-c", self._boot("template"), str(descriptor)]
         return sandbox.command(program, binds, self.folder / "etc", sandbox.environment_variables())
 
     def _boot(self, module: str) -> str:
-        folder = f"{ROOM}/lib" if self._wanted.sandboxed else str(HERE)
+        folder = f"{LIBRARY}" if self._wanted.sandboxed else str(HERE)
         return _BOOT.format(folder=folder, module=module)
 
     def _modules(self) -> list[str]:
         if not self._wanted.sandboxed:
             return [str(path.absolute()) for path in self._wanted.modules_path]
-        return [f"{ROOM}/lib/{number}" for number, _ in enumerate(self._wanted.modules_path)]
+        return [f"{LIBRARY}/{number}" for number, _ in enumerate(self._wanted.modules_path)]
 
     def _environment(self) -> dict[str, str]:
         return {} if self._wanted.sandboxed else {**os.environ, **sandbox.single_threaded()}
@@ -115,7 +115,7 @@ class Template:
             "kind": self._wanted.kind,
             "namespaces": sandboxed,
             "setup_cells": list(self._wanted.setup_cells),
-            "files": f"{ROOM}/files" if sandboxed else str(self.folder / "files"),
+            "files": f"{LIBRARY}/files" if sandboxed else str(self.folder / "files"),
             "desk": f"{ROOM}/exercise" if sandboxed else str(self.folder / "desk"),
             "modules_path": self._modules(),
             "limits": msgspec.to_builtins(self._wanted.limits),
@@ -155,6 +155,11 @@ class Template:
         return ExecutionError(f"The process that kernels come from ended ({cause}): is the Python environment complete?")
 
     # --- kernels ------------------------------------------------------------------------------------------------------
+
+    @property
+    def sandboxed(self) -> bool:
+        """Whether its kernels make their own folders, out of reach."""
+        return self._wanted.sandboxed
 
     @property
     def alive(self) -> bool:

@@ -1,8 +1,8 @@
 """Linux namespaces, mounts, capabilities and limits for one kernel, through the C library.
 
 A kernel's processes live in a family of namespaces of their own. Process 1 of the family is a small guardian: it
-sets up what the kernel sees, starts the kernel as process 2, passes signals on to it, collects orphans and ends when
-the kernel does. When it ends or is killed, the system kills everything else in its PID namespace.
+sets up what the kernel sees, starts the kernel as process 2, passes interrupts on to it, collects orphans and ends
+when the kernel does. When it ends or is killed, the system kills everything else in its PID namespace.
 """
 
 from __future__ import annotations
@@ -189,7 +189,10 @@ def leave_keyring() -> None:
 
 
 def guard(kernel: Callable[[], Any]) -> None:
-    """Run `kernel` in a child; as process 1 pass signals on to it, and end as it ends."""
+    """Run `kernel` in a child; as process 1 pass SIGINT on to it, and end as it ends, or with everything on SIGTERM.
+
+    Killing this process would do too, but the system then forgets how much CPU time the others took.
+    """
     watched = {signal.SIGINT, signal.SIGTERM, signal.SIGCHLD}
     signal.pthread_sigmask(signal.SIG_BLOCK, watched)
     child = os.fork()
@@ -202,8 +205,10 @@ def guard(kernel: Callable[[], Any]) -> None:
     os.closerange(0, 1 << 16)
     while True:
         number = signal.sigwait(watched)
-        if number != signal.SIGCHLD:
+        if number == signal.SIGINT:
             signal_group(child, number)
+        elif number == signal.SIGTERM:
+            os.kill(-1, signal.SIGKILL)
         status = collect(child)
         if status is not None:
             os._exit(status)
@@ -211,10 +216,11 @@ def guard(kernel: Callable[[], Any]) -> None:
 
 def signal_group(pid: int, number: int) -> None:
     """Signal a kernel and what it runs in its process group, or itself where it has not made one yet."""
-    try:
-        os.killpg(pid, number)
-    except ProcessLookupError:
-        os.kill(pid, number)
+    for send in (os.killpg, os.kill):
+        try:
+            return send(pid, number)
+        except ProcessLookupError:
+            continue
 
 
 def collect(child: int) -> int | None:

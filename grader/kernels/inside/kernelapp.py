@@ -85,7 +85,7 @@ class KernelApp(IPKernelApp):  # type: ignore[misc]
 
     def prepare(self) -> None:
         """Do all that needs no connection."""
-        super(IPKernelApp, self).initialize(argv=[])
+        super(IPKernelApp, self).initialize(argv=["--HistoryManager.hist_file=:memory:"])
         self.init_pdb()
         self._recorder = Recorder(parent=self)
         self._early = {name: EarlyStream(name, self._recorder, fd) for name, fd in (("stdout", 1), ("stderr", 2))}

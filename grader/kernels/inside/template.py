@@ -13,9 +13,11 @@ import json
 import os
 import random
 import select
+import shutil
 import signal
 import socket
 import sys
+import time
 import traceback
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
@@ -29,7 +31,7 @@ LIBRARIES = (
 """What a snapshot has loaded besides ipykernel, as far as it is installed."""
 
 _CHANNELS = ("shell", "iopub", "stdin", "control")
-_WATCH_SECONDS = 0.1
+_WATCH_SECONDS, _GUARDIAN_SECONDS = 0.1, 0.5
 
 
 class Kernel(NamedTuple):
@@ -47,6 +49,7 @@ class Template:
         self._config = config
         self._kernels: dict[int, Kernel] = {}
         self._killed: dict[int, str] = {}
+        self._deadlines: dict[int, float] = {}
         self._app: Any = None
 
     def prepare(self) -> list[list[dict[str, Any]]]:
@@ -81,6 +84,7 @@ class Template:
                 wakeup.recv(4096)
             self._reap()
             self._watch()
+            self._kill_late()
             if self._channel.fileno() in ready and not self._handle():
                 return
 
@@ -95,14 +99,30 @@ class Template:
         return True
 
     def _signal(self, number: int, signum: int) -> None:
+        if signum != signal.SIGINT:
+            self._kill(number)
+        elif self._config["namespaces"]:
+            _send(self._kernels[number].pid, signum)  # the guardian passes it on
+        else:
+            confine.signal_group(self._kernels[number].pid, signum)
+
+    def _kill(self, number: int) -> None:
+        """End a kernel and all it started."""
         pid = self._kernels[number].pid
-        try:
-            if self._config["namespaces"]:
-                os.kill(pid, signum)  # the guardian passes it on
-            else:
-                confine.signal_group(pid, signum)
-        except ProcessLookupError:
-            pass
+        if self._config["namespaces"]:
+            _send(pid, signal.SIGTERM)
+            self._deadlines.setdefault(number, time.monotonic() + _GUARDIAN_SECONDS)
+        else:
+            for one in (*watch.descendants(pid), pid):
+                _send(one, signal.SIGKILL)
+
+    def _kill_late(self) -> None:
+        """Where a guardian has not ended in time, end it: then the system ends the rest."""
+        for number, deadline in list(self._deadlines.items()):
+            if number not in self._kernels:
+                del self._deadlines[number]
+            elif time.monotonic() > deadline:
+                _send(self._kernels[number].pid, signal.SIGKILL)
 
     # --- starting -----------------------------------------------------------------------------------------------------
 
@@ -188,7 +208,14 @@ class Template:
             reason = watch.excess(usage, limits["memory_mb"] << 20, limits["cpu_seconds"], guardian)
             if reason is not None:
                 self._killed.setdefault(number, reason)
-                self._signal(number, signal.SIGKILL)
+                self._kill(number)
+
+
+def _send(pid: int, signum: int) -> None:
+    try:
+        os.kill(pid, signum)
+    except ProcessLookupError:
+        pass
 
 
 def _load() -> Any:
@@ -218,6 +245,14 @@ def _execute_cold(request: Mapping[str, Any], sockets: Mapping[str, int]) -> Non
     os.execv(sys.executable, [sys.executable, "-c", request["boot"], connection])
 
 
+def _make_desk(config: Mapping[str, Any]) -> None:
+    """Make the folder that setup cells, and after them kernels, start in, and work there."""
+    shutil.copytree(config["files"], config["desk"])
+    if config["namespaces"]:
+        os.mkdir(confine.HOME, 0o700)
+    os.chdir(config["desk"])
+
+
 def _no_terminal() -> None:
     """Standard streams that lead nowhere: what a kernel prints goes to the notebook."""
     null = os.open(os.devnull, os.O_RDWR)
@@ -244,6 +279,7 @@ def main() -> None:
     sys.path[:0] = config["modules_path"]
     sys.argv = ["ipykernel_launcher.py", "-f", "kernel.json"]
     confine.adopt_orphans()
+    _make_desk(config)
     template = Template(channel, config)
     try:
         published = template.prepare()

@@ -1,4 +1,4 @@
-"""PNG pictures in a report: checks a student's before it is shown, and draws heat maps."""
+"""The pictures in a report: heat maps drawn as PNG, and a student's own PNG checked before it is shown."""
 
 from __future__ import annotations
 
@@ -9,12 +9,28 @@ import struct
 import zlib
 from collections.abc import Iterable, Iterator
 
-from grader.records import HeatMap
+from grader.records import Evidence, HeatMap, Record
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _MAX_PIXELS = 50_000_000
 _POSITIVE, _NEGATIVE, _NOT_FINITE = (217, 98, 10), (42, 111, 219), (190, 0, 150)
 _TRANSPARENT = bytes(4)
+
+
+class Picture(Record, frozen=True):
+    """A heat map as base64 PNG of `rows` × `columns` pixels, `width` × `height` px on the page.
+
+    `peak` is (column, row) of the largest difference, where that can be marked.
+    """
+
+    title: str
+    png: str
+    scale: float
+    rows: int
+    columns: int
+    width: int
+    height: int
+    peak: tuple[int, int] | None
 
 
 def checked_png(text: str) -> str | None:
@@ -77,3 +93,40 @@ def _as_base64(chunks: Iterable[tuple[bytes, bytes]]) -> str:
     for kind, body in chunks:
         data += struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
     return base64.b64encode(data).decode("ascii")
+
+
+def pictures_of(evidence: Evidence) -> list[Picture]:
+    """The heat maps that there are, the largest difference marked in each."""
+    maps = {"Yours": evidence.student, "Expected": evidence.expected, "Difference": evidence.difference}
+    peak = _peak(evidence.difference)
+    drawn = {title: each for title, each in maps.items() if each is not None and each.values and each.values[0]}
+    # The two that are to be compared by eye share a scale.
+    common = max((each.scale for title, each in drawn.items() if title != "Difference"), default=0.0)
+    return [
+        _picture(title, HeatMap(values=each.values, scale=each.scale if title == "Difference" else common), peak)
+        for title, each in drawn.items()
+    ]
+
+
+def _peak(difference: HeatMap | None) -> tuple[int, int, int, int] | None:
+    """The largest difference's column and row, and the number of columns and rows that these count in."""
+    if difference is None or not difference.values or not difference.values[0]:
+        return None
+    # A NaN compares as nothing at all; as the largest it is what the eye should be led to.
+    size = [[abs(value) if value == value else float("inf") for value in row] for row in difference.values]
+    row = max(range(len(size)), key=lambda index: max(size[index]))
+    return size[row].index(max(size[row])), row, len(size[0]), len(size)
+
+
+def _picture(title: str, heat_map: HeatMap, peak: tuple[int, int, int, int] | None) -> Picture:
+    rows, columns = len(heat_map.values), len(heat_map.values[0])
+    return Picture(
+        title=title,
+        png=heat_map_png(heat_map),
+        scale=heat_map.scale,
+        rows=rows,
+        columns=columns,
+        width=min(max(columns * 6, 30), 192),
+        height=min(max(rows * 6, 30), 192),
+        peak=peak[:2] if peak is not None and peak[2:] == (columns, rows) else None,
+    )

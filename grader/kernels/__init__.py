@@ -1,0 +1,59 @@
+"""Kernels for notebooks: where they come from, and what confines them.
+
+`open_source` gives a source of kernels for one exercise; each manager from it starts one kernel. A `snapshot` kernel
+is a fork of a process that has run the exercise's setup cells already; a `cold` kernel has run nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
+
+from grader.sandbox import Limits
+
+if TYPE_CHECKING:
+    from jupyter_client.manager import AsyncKernelManager
+
+__all__ = ["KernelSource", "Limits", "open_source"]
+
+class KernelSource(Protocol):
+    """A context manager that gives kernels for one exercise."""
+
+    setup_outputs: list[list[dict[str, Any]]]
+    """nbformat outputs of each setup cell that ran in the template."""
+
+    setup_cells_run: int
+    """How many of the setup cells each kernel has already executed."""
+
+    def manager(self) -> AsyncKernelManager:
+        """A fresh manager, not started, for one kernel."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+def open_source(
+    kind: Literal["snapshot", "cold"],
+    sandbox: Literal["bwrap", "none"],
+    setup_cells: Sequence[str],
+    files: Mapping[str, Path],
+    modules_path: Sequence[Path],
+    limits: Limits,
+) -> KernelSource:
+    """Open a source of kernels, to be closed by its `with` block.
+
+    `files` (name → path) are copied into each kernel's working folder. `modules_path` are folders from which kernels
+    can import. Raises `SandboxUnavailable` where the machine offers none, `ExecutionError` when a setup cell raises.
+    """
+    from grader.kernels.source import PlainSource, TemplateSource
+    from grader.kernels.templates import Wanted
+
+    wanted = Wanted(kind, sandbox == "bwrap", setup_cells, files, modules_path, limits)
+    if kind == "cold" and sandbox == "none":
+        return PlainSource(wanted)
+    return TemplateSource(wanted)

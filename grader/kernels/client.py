@@ -1,0 +1,52 @@
+"""nbclient's client on a kernel of ours: it learns of a kernel's end at once, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+from nbclient import NotebookClient
+from nbclient.exceptions import DeadKernelError
+from nbclient.util import run_hook
+
+from grader.kernels.manager import KernelManager
+
+
+class KernelNotebookClient(NotebookClient):  # type: ignore[misc]
+    """Executes a notebook on one kernel from a source: `KernelNotebookClient(nb, km=source.manager())`.
+
+    The kernel is started for the notebook and killed after it. `await client.async_execute()` and, within
+    `async with client.async_setup_kernel()`, `await client.async_execute_cell(...)` work as in nbclient. Raises
+    `ExecutionError` when the kernel can't be started, `DeadKernelError` as soon as it dies.
+    """
+
+    km: KernelManager | None
+
+    @asynccontextmanager
+    async def async_setup_kernel(self, **options: Any) -> AsyncIterator[None]:
+        """Start a kernel, and kill it at the end; no handlers of signals or of the interpreter's exit are installed."""
+        assert self.km is not None
+        manager = self.km
+        try:
+            await manager.start_kernel(**options)
+            await self.async_start_new_kernel_client()
+            yield
+        finally:
+            await self._async_cleanup_kernel()
+            await run_hook(self.on_notebook_complete, notebook=self.nb)
+
+    async def _async_cleanup_kernel(self) -> None:
+        manager, client, self.km, self.kc = self.km, self.kc, None, None
+        if client is not None:
+            client.stop_channels()
+        if manager is not None:
+            await manager.shutdown_kernel(now=True)
+
+    async def _async_poll_kernel_alive(self) -> None:
+        """Cancel the running cell when the kernel ends."""
+        assert self.km is not None
+        await self.km.ended()
+        assert self.task_poll_for_reply is not None
+        self.task_poll_for_reply.cancel()

@@ -1,0 +1,233 @@
+"""The pages in headless Chromium: quiet, alone, inert against scripts, and as wide as the window."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from report_samples import SCRIPT, perfect_grading, sample_cohort, sample_grading, ungradable_grading
+
+from grader.report import render_index, render_report
+
+pytestmark = pytest.mark.browser
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
+PAGES: dict[str, Callable[[], str]] = {
+    "report": lambda: render_report(sample_grading()),
+    "long-name": lambda: render_report(sample_grading("x" * 300)),
+    "perfect": lambda: render_report(perfect_grading()),
+    "ungradable": lambda: render_report(ungradable_grading()),
+    "index": lambda: render_index(sample_cohort()),
+    "empty-index": lambda: render_index([]),
+}
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium on this machine's PATH")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+class Opened:
+    """A page in the browser, and everything that it said and asked for."""
+
+    def __init__(self, browser: Any, path: Path, **options: Any) -> None:
+        self.complaints: list[str] = []
+        self.requests: list[str] = []
+        self.page = browser.new_context(**options).new_page()
+        self.page.on("console", lambda message: self.complaints.append(message.text))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.goto(path.as_uri())
+
+
+@pytest.fixture
+def show(chromium: Any, tmp_path: Path) -> Iterator[Callable[..., Opened]]:
+    opened: list[Opened] = []
+
+    def open_page(text: str, width: int = 1280, **options: Any) -> Opened:
+        path = tmp_path / "page.html"
+        path.write_text(text, encoding="utf-8")
+        opened.append(Opened(chromium, path, viewport={"width": width, "height": 900}, **options))
+        return opened[-1]
+
+    yield open_page
+    for each in opened:
+        each.page.context.close()
+
+
+@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize("width", [390, 1280])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_page_is_quiet_alone_and_no_wider_than_the_window(show, name: str, width: int, scheme: str):
+    opened = show(PAGES[name](), width, color_scheme=scheme)
+    assert opened.complaints == []
+    assert [url for url in opened.requests if not url.startswith(("data:", opened.page.url))] == []
+    assert opened.page.evaluate("document.documentElement.scrollWidth") == width
+
+
+def test_closed_boxes_opened_make_no_page_wider(show):
+    page = show(PAGES["report"](), 390).page
+    page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+
+
+@pytest.mark.parametrize("name", ["report", "index"])
+def test_a_table_fits_on_a_desktop(show, name: str):
+    page = show(PAGES[name](), 1280).page
+    too_wide = "[...document.querySelectorAll('table')].filter((t) => t.offsetWidth > t.parentElement.clientWidth)"
+    assert page.evaluate(f"{too_wide}.map((t) => t.className)") == []
+
+
+def test_a_reason_can_be_read_on_a_phone_without_scrolling_the_table(show):
+    page = show(PAGES["report"](), 390).page
+    edge = page.evaluate(
+        "Math.max(...[...document.querySelectorAll('.stay')].map((e) => e.getBoundingClientRect().right))"
+    )
+    assert edge <= 390
+
+
+@pytest.mark.parametrize("name", ["report", "index"])
+def test_a_script_in_student_material_does_not_run(show, name: str):
+    opened = show(PAGES[name]())
+    assert opened.page.title() != "owned"
+    assert "<script>document.title" in opened.page.content().replace("&lt;", "<").replace("&gt;", ">")
+
+
+@pytest.mark.parametrize("name", ["report", "index"])
+def test_even_a_script_that_slipped_through_unescaped_does_not_run(show, name: str):
+    text = PAGES[name]().replace(
+        "</main>", f"{SCRIPT}<a id=bait href='javascript:document.title=\"owned\"'>x</a></main>"
+    )
+    opened = show(text)
+    opened.page.locator("#bait").dispatch_event("click")
+    opened.page.wait_for_timeout(100)
+    assert opened.page.title() != "owned"
+    assert any("Content Security Policy" in complaint for complaint in opened.complaints)
+
+
+def test_dark_and_light_are_told_apart(show):
+    look = "getComputedStyle(document.body).backgroundColor"
+    colours = {show(PAGES["report"](), color_scheme=scheme).page.evaluate(look) for scheme in ("light", "dark")}
+    assert len(colours) == 2
+
+
+CONTRAST = """() => {
+  const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
+  const rgb = (colour, under) => {
+    canvas.globalCompositeOperation = 'source-over';
+    canvas.fillStyle = `rgb(${under})`; canvas.fillRect(0, 0, 1, 1);
+    canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
+    return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3);
+  };
+  const behind = (element) => {
+    const chain = [];
+    for (let each = element; each; each = each.parentElement) chain.unshift(getComputedStyle(each).backgroundColor);
+    return chain.reduce((under, colour) => rgb(colour, under), [255, 255, 255]);
+  };
+  const light = (colour) => colour.map((v) => v / 255).map((v) => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
+  const found = [];
+  for (const element of document.querySelectorAll('body *')) {
+    const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
+    if (!own || element.closest('svg, script, .skip') || !element.getClientRects().length) continue;
+    const under = behind(element);
+    const [a, b] = [light(rgb(getComputedStyle(element).color, under)), light(under)].sort((x, y) => y - x);
+    if ((a + .05) / (b + .05) < 4.5) found.push(element.className + ': ' + element.textContent.trim().slice(0, 30));
+  }
+  return found;
+}"""
+
+
+@pytest.mark.parametrize("name", ["report", "index"])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_all_text_stands_out_from_its_ground(show, name: str, scheme: str):
+    """WCAG 2.2, success criterion 1.4.3: a contrast of at least 4.5 to 1."""
+    assert show(PAGES[name](), color_scheme=scheme).page.evaluate(CONTRAST) == []
+
+
+def test_the_graph_can_be_used_by_keyboard(show):
+    page = show(PAGES["report"]()).page
+    page.locator("a.node.first").focus()
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.querySelector(':target').textContent").split()[0] == "dcounts_sum_inv"
+
+
+def test_printed_report_shows_the_code_of_closed_cells(show):
+    page = show(PAGES["report"](), 700).page
+    page.emulate_media(media="print")
+    assert page.evaluate("document.documentElement.scrollWidth") == 700
+    assert page.get_by_text("dlogits = probs / 32").is_visible()
+
+
+def names(page: Any) -> list[str]:
+    shown = "[...document.querySelectorAll('#submissions tbody tr')].filter((row) => !row.hidden)"
+    return list(page.evaluate(f"{shown}.map((row) => row.cells[0].textContent)"))
+
+
+def column(page: Any, index: int) -> list[str]:
+    shown = "[...document.querySelectorAll('#submissions tbody tr')].filter((row) => !row.hidden)"
+    return list(page.evaluate(f"{shown}.map((row) => row.cells[{index}].textContent)"))
+
+
+def test_sorting_by_number_and_by_name_both_ways(show):
+    page = show(PAGES["index"]()).page
+    wrong = page.get_by_role("button", name="Wrong")
+    wrong.click()
+    assert column(page, 7) == sorted(column(page, 7), key=int, reverse=True)
+    assert wrong.locator("..").get_attribute("aria-sort") == "descending"
+    wrong.click()
+    assert column(page, 7) == sorted(column(page, 7), key=int)
+    page.get_by_role("button", name="Student").click()
+    students = [name for name in names(page) if name.startswith("student ")]
+    assert students == [f"student {number}" for number in range(9, 40)]
+    assert wrong.locator("..").get_attribute("aria-sort") is None
+    page.get_by_role("button", name="Share").click()
+    assert names(page)[-1] == "carol"
+
+
+def test_filtering_by_text_and_by_kind(show):
+    page = show(PAGES["index"]()).page
+    total = len(names(page))
+    page.get_by_label("Find").fill("STUDENT 1")
+    assert names(page) == [f"student {number}" for number in range(10, 20)]
+    assert page.locator("#shown").inner_text() == f"10 of {total} shown"
+    page.get_by_label("Find").fill("")
+    page.get_by_label("Show").select_option("ungradable")
+    assert names(page) == ["carol"]
+    page.get_by_label("Show").select_option("flagged")
+    assert all("autograd-used" in text for text in column(page, 10))
+    page.get_by_label("Show").select_option("")
+    assert len(names(page)) == total
+
+
+def test_without_scripts_the_table_is_whole_and_no_dead_control_is_shown(show):
+    page = show(PAGES["index"](), java_script_enabled=False).page
+    assert page.locator("#submissions tbody tr").count() == len(sample_cohort())
+    assert not page.get_by_label("Find").is_visible()
+    assert page.get_by_role("button").count() == 0
+
+
+def test_a_thousand_submissions_are_sorted_and_filtered_at_once(show):
+    page = show(render_index(sample_cohort(1000))).page
+    seconds = "(() => { const start = performance.now(); %s; return (performance.now() - start) / 1000; })()"
+    assert page.evaluate(seconds % "document.querySelectorAll('#submissions button')[2].click()") < 1
+    page.get_by_label("Find").fill("student 99")
+    assert len(names(page)) == 11
+
+
+def test_a_student_is_one_click_away(show, tmp_path: Path):
+    (tmp_path / "student 20").mkdir()
+    (tmp_path / "student 20" / "01_backprop_ninja.html").write_text(PAGES["perfect"](), encoding="utf-8")
+    page = show(PAGES["index"]()).page
+    page.get_by_role("link", name="student 20").click()
+    assert page.title() == "Becoming a backprop ninja · bob"
