@@ -10,7 +10,7 @@ import asyncio
 import re
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 import nbformat
@@ -26,6 +26,13 @@ from grader.tensors import MIME, Export, read_export
 
 MAX_RESTARTS = 3
 """How often a kernel that died is started again, each time without the cell that killed it."""
+
+
+class Kernels(Protocol):
+    """Where a submission's kernels come from."""
+
+    def source(self, *, ready: bool) -> KernelSource:
+        """Kernels that come with the exercise's setup run (`ready`), or with nothing run."""
 
 
 class CellRun(Record, frozen=True):
@@ -80,8 +87,10 @@ class Runner:
         cells: the submission's cells, as intake planned them.
         parts: what the probe is told of each part.
         spec: time limits and cases.
-        ready: kernels with the exercise's setup run, where they come with it.
-        bare: kernels with nothing run, for a submission whose own cells come before the setup.
+        kernels: where the kernels come from.
+
+    Attributes:
+        cpu_seconds: what all kernels of this submission used so far.
     """
 
     def __init__(
@@ -89,14 +98,15 @@ class Runner:
         cells: Sequence[PlannedCell],
         parts: Mapping[str, ProbePart],
         spec: ExerciseSpec,
-        ready: KernelSource,
-        bare: KernelSource,
+        kernels: Kernels,
     ) -> None:
         self.cells = cells
         self.spec = spec
         self.steps = plan_steps(cells, parts)
-        whole_setup = setup_length(cells) >= ready.setup_cells_run
-        self.source = ready if whole_setup else bare
+        ready = kernels.source(ready=True)
+        # A student's own cell before the setup's end must be run there: then nothing may have been run before it.
+        self.source = ready if setup_length(cells) >= ready.setup_cells_run else kernels.source(ready=False)
+        self.cpu_seconds = 0.0
         self.runs = [CellRun() for _ in cells]
         self.visible: dict[str, Export] = {}
         self.fatal: set[int] = set()  # cells that killed a kernel
@@ -129,6 +139,7 @@ class Runner:
     async def _run_visible(self) -> int | None:
         """Run the visible case once; the cell in which the kernel died, if it did."""
         self.visible = {}
+        died_in = None
         done = self.source.setup_cells_run
         for index in range(done):
             self.runs[index] = CellRun(status="ok", outputs=self.source.setup_outputs[index])
@@ -144,8 +155,10 @@ class Runner:
                 except (DeadKernelError, CellTimeoutError) as error:
                     seconds = self.runs[running].seconds
                     self.runs[running] = CellRun(status="died", error=type(error).__name__, seconds=seconds)
-                    return running
-        return None
+                    died_in = running
+                    break
+        self.cpu_seconds += client.cpu_seconds
+        return died_in
 
     async def _run_step(self, client: Client, step: Step) -> None:
         if step.cell is None:
@@ -177,6 +190,7 @@ class Runner:
                 for cell in self.cells[done:setup]:
                     await client.run_cell(cell.source, self.spec.cell_seconds)
                 found = await client.probe(source, seconds * len(cases) + self.spec.cell_seconds)
+            self.cpu_seconds += client.cpu_seconds
         except (DeadKernelError, CellTimeoutError):
             return {case.id: HiddenRun(failed="died") for case in cases}
         return {case.id: _hidden_run(found.get(MIME), case) for case in cases}

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Mapping
-from types import TracebackType
+from collections.abc import Callable, Mapping, Sequence
 
 from grader.catalog import ExerciseSpec, in_float32
 from grader.errors import ExecutionError, SubmissionError
@@ -29,30 +29,33 @@ class Submission(Record, frozen=True):
 
 
 class Grader:
-    """Grades submissions of one exercise; a context manager that keeps kernels and reference warm.
+    """Grades submissions of one exercise; a context manager that keeps its kernels and its reference warm.
 
     Args:
         exercise: the exercise.
-        ready: kernels that come with the exercise's setup run.
-        bare: kernels that come with nothing run.
+        open_kernels: opens a source of kernels that come with the given setup cells run.
     """
 
-    def __init__(self, exercise: Exercise, ready: KernelSource, bare: KernelSource) -> None:
+    def __init__(self, exercise: Exercise, open_kernels: Callable[[Sequence[str]], KernelSource]) -> None:
         self.exercise = exercise
         self.reference = Reference(exercise)
-        self._ready = ready
-        self._bare = bare
+        self._open_kernels = open_kernels
+        self._sources: dict[bool, KernelSource] = {}
+        self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Grader:
-        self._ready.__enter__()
-        self._bare.__enter__()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bare.__exit__(kind, value, trace)
-        self._ready.__exit__(kind, value, trace)
+    def __exit__(self, *error: object) -> None:
+        self._sources.clear()
+        self._stack.close()
+
+    def source(self, *, ready: bool) -> KernelSource:
+        """The kernels, opened when they are first asked for: with the setup run, or with nothing run."""
+        if ready not in self._sources:
+            setup = self.exercise.setup_sources if ready else []
+            self._sources[ready] = self._stack.enter_context(self._open_kernels(setup))
+        return self._sources[ready]
 
     def grade(self, submission: Submission) -> Grading:
         """Grade a submission. What is wrong with it is in the result, never an exception."""
@@ -67,7 +70,7 @@ class Grader:
         references = {case.id: self.reference.case(case) for case in self.exercise.cases}
         visible = references[self.exercise.cases[0].id]
         parts = probe_parts(self.exercise, {part: list(ref.tensors) for part, ref in visible.items()})
-        runner = Runner(intake.cells, parts, self.exercise.spec, self._ready, self._bare)
+        runner = Runner(intake.cells, parts, self.exercise.spec, self)
         execution = runner.execute()
         marked = {
             part_id: PartMarks(part_id, self.exercise, intake.cells, execution, references)
@@ -97,7 +100,7 @@ class Grader:
             max_score=self.exercise.max_score,
             checks=checks,
             flags=flags,
-            cpu_seconds=time.process_time() - cpu,
+            cpu_seconds=time.process_time() - cpu + runner.cpu_seconds,
             wall_seconds=time.monotonic() - wall,
         )
         part_views = [

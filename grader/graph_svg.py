@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from itertools import combinations, pairwise
+from itertools import accumulate, combinations, pairwise
 
 from grader.records import GraphNode, Record
 
@@ -21,9 +21,6 @@ _GAP = 14.0
 _WAYPOINT_WIDTH = 6.0
 _MARGIN = 6.0
 _SWEEPS = 8
-_LEAF, _WAYPOINT, _INNER = 0.1, 0.3, 1.0
-"""How much a thing resists being moved sideways, and draws its neighbours: the chain of inner nodes comes out straight,
-long edges bow around it, and the parameters stand beside it."""
 
 Item = tuple[str, ...]
 """A thing on a layer: `(node,)`, or `(input, consumer, layer)` for a waypoint of that edge."""
@@ -68,8 +65,7 @@ def lay_out(graph: Sequence[GraphNode], labels: Mapping[str, str]) -> Layout:
     widths: dict[Item, float] = {item: _WAYPOINT_WIDTH for layer in layers for item in layer}
     for node in graph:
         widths[(node.name,)] = len(labels.get(node.name, node.name)) * _GLYPH_WIDTH + _PADDING
-    weights = {item: _weight(item, below) for item in widths}
-    x_of = _x_positions(layers, above, below, widths, weights)
+    x_of = _x_positions(layers, above, below, widths)
     y_of = {item: _MARGIN + _NODE_HEIGHT / 2 + row * _PITCH for row, layer in enumerate(layers) for item in layer}
     return Layout(
         width=max((x_of[item] + widths[item] / 2 for item in x_of), default=0.0) + _MARGIN,
@@ -162,58 +158,37 @@ def _crossings(layers: Sequence[Sequence[Item]], below: Neighbours) -> int:
     return total
 
 
-def _weight(item: Item, below: Neighbours) -> float:
-    if len(item) > 1:
-        return _WAYPOINT
-    return _INNER if below[item] else _LEAF
-
-
 def _x_positions(
-    layers: Sequence[Sequence[Item]],
-    above: Neighbours,
-    below: Neighbours,
-    widths: Mapping[Item, float],
-    weights: Mapping[Item, float],
+    layers: Sequence[Sequence[Item]], above: Neighbours, below: Neighbours, widths: Mapping[Item, float]
 ) -> dict[Item, float]:
     """Centre every item over its neighbours as far as the boxes beside it allow; the leftmost edge is the margin."""
     x_of: dict[Item, float] = {item: 0.0 for layer in layers for item in layer}
-    for sweep in range(4 * _SWEEPS):
+    for sweep in range(_SWEEPS):
         for layer in layers if sweep % 2 == 0 else reversed(layers):
-            wanted = [_centre([*above[item], *below[item]], x_of, weights, x_of[item]) for item in layer]
-            spread = _spread(wanted, [weights[item] for item in layer], _gaps(layer, widths))
-            x_of.update(zip(layer, spread, strict=True))
+            wanted = [_mean([x_of[each] for each in (*above[item], *below[item])], x_of[item]) for item in layer]
+            x_of.update(zip(layer, _spread(wanted, _gaps(layer, widths)), strict=True))
     left = min((x_of[item] - widths[item] / 2 for item in x_of), default=0.0)
     return {item: round(x - left + _MARGIN, 1) for item, x in x_of.items()}
-
-
-def _centre(
-    neighbours: Sequence[Item], x_of: Mapping[Item, float], weights: Mapping[Item, float], otherwise: float
-) -> float:
-    total = sum(weights[item] for item in neighbours)
-    return sum(x_of[item] * weights[item] for item in neighbours) / total if total else otherwise
 
 
 def _gaps(layer: Sequence[Item], widths: Mapping[Item, float]) -> list[float]:
     return [(widths[a] + widths[b]) / 2 + _GAP for a, b in pairwise(layer)]
 
 
-def _spread(wanted: Sequence[float], weights: Sequence[float], gaps: Sequence[float]) -> list[float]:
-    """The positions nearest to `wanted` in weighted least squares, with neighbours at least `gaps` apart.
+def _spread(wanted: Sequence[float], gaps: Sequence[float]) -> list[float]:
+    """The positions nearest to `wanted` in least squares, with neighbours at least `gaps` apart.
 
     Less the gaps so far, this is isotonic regression, which pooling adjacent violators solves exactly.
     """
-    offsets = [0.0]
-    for gap in gaps:
-        offsets.append(offsets[-1] + gap)
-    blocks: list[tuple[float, float, int]] = []
-    for want, weight, offset in zip(wanted, weights, offsets, strict=False):
-        mean, total, count = want - offset, weight, 1
+    offsets = [0.0, *accumulate(gaps)]
+    blocks: list[tuple[float, int]] = []
+    for want, offset in zip(wanted, offsets, strict=False):
+        mean, count = want - offset, 1
         while blocks and blocks[-1][0] > mean:
-            other, other_total, other_count = blocks.pop()
-            mean = (mean * total + other * other_total) / (total + other_total)
-            total, count = total + other_total, count + other_count
-        blocks.append((mean, total, count))
-    fitted = [mean for mean, _, count in blocks for _ in range(count)]
+            other, others = blocks.pop()
+            mean, count = (mean * count + other * others) / (count + others), count + others
+        blocks.append((mean, count))
+    fitted = [mean for mean, count in blocks for _ in range(count)]
     return [value + offset for value, offset in zip(fitted, offsets, strict=False)]
 
 

@@ -6,7 +6,6 @@ The hidden cases, in float64, decide what is right; the visible one shows what t
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
 
@@ -20,7 +19,7 @@ from grader.exercise import Exercise
 from grader.intake import PlannedCell
 from grader.records import VISIBLE, Check, CmpLine, Record, Verdict
 from grader.reference import PartReference
-from grader.syntax import line_that_binds, statements
+from grader.syntax import Statement, line_that_binds, statements
 from grader.tensors import Export, StudentTensor
 
 References = Mapping[str, Mapping[str, PartReference]]
@@ -95,8 +94,8 @@ class PartCase:
 
     @property
     def all_right(self) -> bool:
-        """Whether every gradient of the part is right here."""
-        return all(self.outcomes[name] is Outcome.RIGHT for name in self.gradients)
+        """Whether every tensor of the part is right here."""
+        return all(outcome is Outcome.RIGHT for outcome in self.outcomes.values())
 
     def _outcomes(self) -> dict[str, Outcome]:
         found = {name: self._right_or_not(name) for name in (*self.gradients, *self.values)}
@@ -243,12 +242,8 @@ class PartMarks:
         found = self.visible.exported.get(name, StudentTensor.absent())
         if self.visible.outcomes[name] is Outcome.ABSENT:
             return self._absent(name, found)
-        if self._only_float32(name) and not self._repeated(name):
-            reason = "It was there when the notebook ran, and not when it ran again with the same parameters."
-            return self._check(name, Verdict.UNCHECKED, 0.0, VISIBLE, reason)
-        if self.visible.outcomes[name] is Outcome.RIGHT and self.exercise.cases[1:] and not self.hidden:
-            reason = "It is right on the case you see, but the hidden cases could not be run: they died or took too long."
-            return self._check(name, Verdict.UNCHECKED, 0.0, VISIBLE, reason)
+        if not self._confirmed(name):
+            return self._check(name, Verdict.UNCHECKED, 0.0, VISIBLE, _UNCONFIRMED)
         worst, case_id = self._decide(name)
         if worst is Outcome.RIGHT:
             return self._right(name)
@@ -262,12 +257,16 @@ class PartMarks:
         verdict = Verdict.CARRIED if worst is Outcome.CARRIED else Verdict.WRONG
         return self._check(name, verdict, share, case_id, remark)
 
-    def _repeated(self, name: str) -> bool:
-        """Whether a second run of the visible case, in float32, computed the tensor again."""
+    def _confirmed(self, name: str) -> bool:
+        """Whether some case with other numbers than the visible one's has judged the tensor: pasted numbers, or code
+        that stops wherever it is not watched, must never count as right."""
+        if self.visible.outcomes[name] is not Outcome.RIGHT or not self.exercise.cases[1:]:
+            return True
+        deciding = self.float32 if self._only_float32(name) else self.hidden
         return any(
-            part_case.outcomes[name] is not Outcome.ABSENT
-            for case_id, part_case in self.float32.items()
-            if self._as_visible(case_id)
+            self._says(part_case, name) is not Outcome.SILENT
+            for case_id, part_case in deciding.items()
+            if part_case.rounding is None or not self._as_visible(case_id)
         )
 
     def _absent(self, name: str, found: StudentTensor) -> Check:
@@ -321,14 +320,26 @@ class PartMarks:
 
     def _own_statement_failed(self, part_case: PartCase, name: str) -> bool:
         """Whether the statement that should bind `name` raised, and not only for want of an earlier one's result."""
-        errors = [error for error in self._errors(part_case) if error.line is not None and error.cell < len(self.cells)]
-        for number, error in enumerate(errors):
-            if number and _lacks(error, part_case):
-                continue
-            for statement in statements(self.cells[error.cell].source):
-                if name in statement.names and statement.first <= (error.line or 0) <= statement.last:
-                    return True
+        for error in self._errors(part_case):
+            statement = self._stopped_at(error)
+            if statement is not None and name in statement.names:
+                return not any(self._spoiled(part_case, other) for other in statement.reads if other != name)
         return False
+
+    def _stopped_at(self, error: CellError) -> Statement | None:
+        """The binding statement that raised, or the next one after a line that raised and binds nothing."""
+        if error.line is None or error.cell >= len(self.cells):
+            return None
+        found = [statement for statement in statements(self.cells[error.cell].source) if statement.last >= error.line]
+        around = [statement for statement in found if statement.first <= error.line]
+        return (around or found or [None])[0]
+
+    @staticmethod
+    def _spoiled(part_case: PartCase, name: str) -> bool:
+        """Whether a gradient is absent in a case, or of a shape that nothing can be computed with."""
+        if name not in part_case.outcomes:
+            return False
+        return part_case.outcomes[name] is Outcome.ABSENT or part_case.usable(name) is None
 
     def _errors(self, part_case: PartCase) -> list[CellError]:
         runs = self.execution.hidden if part_case.rounding is None else self._float32_runs
@@ -366,13 +377,10 @@ class PartMarks:
         )
 
 
-_UNDEFINED = re.compile(r"name '(\w+)' is not defined")
-
-
-def _lacks(error: CellError, part_case: PartCase) -> bool:
-    """Whether a cell stopped only because an earlier one had not come to a gradient that it reads."""
-    match = _UNDEFINED.search(error.message) if error.name == "NameError" else None
-    return match is not None and part_case.outcomes.get(match[1]) is Outcome.ABSENT
+_UNCONFIRMED = (
+    "It is right on the case you see, and could not be computed again with other numbers: "
+    "the cell died, took too long, or stopped before this line."
+)
 
 
 def _shape_remark(name: str, found: StudentTensor, expected: Tensor | None) -> str | None:

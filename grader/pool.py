@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -70,15 +72,15 @@ class GraderPool:
     def _grader(self, exercise_id: str) -> Grader:
         if exercise_id not in self._graders:
             exercise = self.course.exercise(exercise_id)
-            grader = Grader(exercise, self._source(exercise, ready=True), self._source(exercise, ready=False))
+            grader = Grader(exercise, functools.partial(self._kernels, exercise))
             self._graders[exercise_id] = self._open.enter_context(grader)
         return self._graders[exercise_id]
 
-    def _source(self, exercise: Exercise, *, ready: bool) -> KernelSource:
+    def _kernels(self, exercise: Exercise, setup: Sequence[str]) -> KernelSource:
         return open_source(
             kind=self.kernel,
             sandbox=self.sandbox,
-            setup_cells=exercise.setup_sources if ready else [],
+            setup_cells=setup,
             files=exercise.files,
             modules_path=[PROBE_FOLDER],
             limits=Limits(),

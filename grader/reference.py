@@ -216,17 +216,23 @@ class _Run:
         part.values = {name: self.namespace[name].detach().clone() for name in checks.values}
         return part
 
+    def _named(self, root: Tensor) -> dict[str, Tensor]:
+        """The tensors that names are bound to; the first name, where several (a loop's variable) share one tensor."""
+        named: dict[str, Tensor] = {}
+        seen = {id(root)}
+        for name, value in self.namespace.items():
+            if isinstance(value, Tensor) and value.requires_grad and id(value) not in seen:
+                seen.add(id(value))
+                named[name] = value
+        return named
+
     @contextlib.contextmanager
     def _intercepted_backward(self) -> Iterator[None]:
         """While the cells run, `loss.backward()` also records the graph: the names bound at that moment."""
         original = torch.Tensor.backward
 
         def backward(root: Tensor, *_: Any, **__: Any) -> None:
-            named = {
-                name: value
-                for name, value in self.namespace.items()
-                if isinstance(value, Tensor) and value.requires_grad and value is not root and name.isidentifier()
-            }
+            named = self._named(root)
             gradients = _gradients(root, named, {})
             self.last = PartReference(root, {name: named[name] for name in named if name in gradients}, gradients)
             original(root, retain_graph=True)

@@ -106,10 +106,14 @@ class Page(Record, frozen=True):
     start: Row | None
 
     @property
-    def other_wrong(self) -> list[Row]:
-        """The wrong tensors besides `start`."""
-        rows = [row for part in self.parts for row in part.rows if row.check.verdict == Verdict.WRONG]
-        return [row for row in rows if row is not self.start]
+    def other_wrong(self) -> list[tuple[Row, str | None]]:
+        """The wrong tensors besides `start`, and the title of their part where it is another one."""
+        return [
+            (row, part.view.title if self.start is None or row.check.part != self.start.check.part else None)
+            for part in self.parts
+            for row in part.rows
+            if row.check.verdict == Verdict.WRONG and row is not self.start
+        ]
 
 
 def page_of(grading: Grading) -> Page:

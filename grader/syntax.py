@@ -13,9 +13,10 @@ _GETTING_MAGIC = re.compile(r"^(\s*)([\w ,]+=\s*)[%!].*$")
 
 
 class Statement(Record, frozen=True):
-    """A statement that binds names: which, and the lines (1-based, both included) it stands on."""
+    """A statement that binds names: which, what it reads, and the lines (1-based, both included) it stands on."""
 
     names: tuple[str, ...]
+    reads: frozenset[str]
     first: int
     last: int
 
@@ -46,9 +47,12 @@ def assigned_names(source: str) -> list[str]:
 def loaded_names(source: str) -> set[str]:
     """The names that a cell reads."""
     tree = parse(source)
-    if tree is None:
-        return set()
-    return {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)}
+    return set(_reads(tree)) if tree is not None else set()
+
+
+def _reads(tree: ast.AST) -> frozenset[str]:
+    nodes = (node for node in ast.walk(tree) if isinstance(node, ast.Name))
+    return frozenset(node.id for node in nodes if isinstance(node.ctx, ast.Load))
 
 
 def statements(source: str) -> list[Statement]:
@@ -62,7 +66,7 @@ def statements(source: str) -> list[Statement]:
         if names:
             last = node.end_lineno if isinstance(node, ast.stmt | ast.expr) else None
             first = node.lineno if isinstance(node, ast.stmt | ast.expr) else 1
-            found.append(Statement(names=tuple(names), first=first, last=last or first))
+            found.append(Statement(names=tuple(names), reads=_reads(node), first=first, last=last or first))
     return sorted(found, key=lambda statement: (statement.first, statement.last))
 
 

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
-from report_samples import SCRIPT, perfect_grading, sample_cohort, sample_grading, ungradable_grading
 
-from grader.report import render_index, render_report
+from grader.report import CohortRow, render_index, render_report
+from tests.report_samples import SCRIPT, perfect_grading, sample_cohort, sample_grading, ungradable_grading
 
 pytestmark = pytest.mark.browser
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -193,6 +194,14 @@ def test_sorting_by_number_and_by_name_both_ways(show):
     assert wrong.locator("..").get_attribute("aria-sort") is None
     page.get_by_role("button", name="Share").click()
     assert names(page)[-1] == "carol"
+
+
+def test_shares_are_sorted_as_numbers_whatever_their_digits(show):
+    scores = [13.0, 12.0, 26.0, 2.6, 0.0]
+    grades = [msgspec.structs.replace(perfect_grading().grade, score=score) for score in scores]
+    page = show(render_index([CohortRow(grade=grade, path="x") for grade in grades])).page
+    page.get_by_role("button", name="Share").click()
+    assert column(page, 3) == ["100 %", "50 %", "46 %", "10 %", "0 %"]
 
 
 def test_filtering_by_text_and_by_kind(show):

@@ -104,12 +104,12 @@ def _describe(
     note: dict[str, Any] = {"kind": "tensor", "dtype": str(value.dtype), "shape": list(value.shape)}
     if value.device.type == "meta":
         return {**note, "kind": "other", "type": "a tensor on the meta device, which holds no numbers"}
-    plain = value.detach().as_subclass(torch.Tensor)
-    if plain.layout is torch.strided and plain.numel():
+    plain = value.detach()
+    plain = plain.to_dense() if plain.layout is not torch.strided else plain.as_subclass(torch.Tensor)
+    if plain.numel():
         shared = storages.setdefault(plain.untyped_storage().data_ptr(), name)
         if shared != name:
             note["shares"] = shared
-    plain = plain.to_dense() if plain.layout is not torch.strided else plain
     if plain.is_quantized:
         plain = plain.dequantize()
     if plain.numel() > MAX_ELEMENTS or plain.is_complex():

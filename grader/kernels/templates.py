@@ -170,7 +170,7 @@ class Template:
         """Start a kernel on listening sockets: shell, iopub, stdin, control. `folder` is its own, without a sandbox."""
         ours, theirs = socket.socketpair()
         number = next(self._numbers)
-        request = {"do": "start", "id": number, "key": key, "folder": str(folder), "boot": self._boot("cold")}
+        request = {"do": "start", "id": number, "key": key, "folder": folder and str(folder), "boot": self._boot("cold")}
         with theirs:
             self._request(request, [theirs.fileno(), *(one.fileno() for one in sockets)])
         return Lifeline(self, number, ours)

@@ -1,9 +1,4 @@
-"""Linux namespaces, mounts, capabilities and limits for one kernel, through the C library.
-
-A kernel's processes live in a family of namespaces of their own. Process 1 of the family is a small guardian: it
-sets up what the kernel sees, starts the kernel as process 2, passes interrupts on to it, collects orphans and ends
-when the kernel does. When it ends or is killed, the system kills everything else in its PID namespace.
-"""
+"""Linux namespaces, mounts, capabilities and limits for one kernel, through the C library."""
 
 from __future__ import annotations
 
@@ -16,8 +11,7 @@ import shutil
 import signal
 import socket
 import struct
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
 
 USER_ID = 1000
 ROOM = "/kernel"
@@ -30,7 +24,7 @@ _CLONE_NEWNS, _CLONE_NEWIPC, _CLONE_NEWUSER = 0x00020000, 0x08000000, 0x10000000
 _CLONE_NEWPID, _CLONE_NEWNET = 0x20000000, 0x40000000
 _NAMESPACES = _CLONE_NEWNS | _CLONE_NEWIPC | _CLONE_NEWUSER | _CLONE_NEWPID | _CLONE_NEWNET
 _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_BIND, _MS_REC = 2, 4, 8, 4096, 16384
-_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT = 1, 4, 24, 38, 47
+_PR_SET_PDEATHSIG, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT = 1, 24, 38, 47
 _PR_SET_CHILD_SUBREAPER = 36
 _CAPABILITY_VERSION_3 = 0x20080522
 _SIOCSIFFLAGS, _IFF_UP = 0x8914, 1
@@ -67,8 +61,8 @@ def adopt_orphans() -> None:
 def fork_into_namespaces() -> int:
     """Like `os.fork`, but the child is process 1 of namespaces of its own.
 
-    `unshare` would need a second fork before anything is process 1, and a fork of a process that has torch loaded
-    costs milliseconds. The C library doesn't know of this fork: the child may only use it plainly, and fork again.
+    After `unshare` it would take a second fork until something is process 1. The C library doesn't know of this fork:
+    the child may use it only plainly.
     """
     api = ctypes.pythonapi
     api.PyOS_BeforeFork()
@@ -78,6 +72,20 @@ def fork_into_namespaces() -> int:
     else:
         api.PyOS_AfterFork_Parent()
     return _checked(pid, "new namespaces")
+
+
+def fork_into_family(family: int) -> int:
+    """Like `os.fork`, but the child is in the PID namespace of the guardian that `family` (a pidfd) refers to.
+
+    This process's later children go there too, until it calls this with another guardian.
+    """
+    _checked(_libc.setns(family, _CLONE_NEWPID), "a kernel's PID namespace")
+    return os.fork()
+
+
+def enter(family: int) -> None:
+    """Enter a guardian's other namespaces, with every capability there."""
+    _checked(_libc.setns(family, _NAMESPACES & ~_CLONE_NEWPID), "a kernel's namespaces")
 
 
 # --- what the kernel sees ---------------------------------------------------------------------------------------------
@@ -185,56 +193,53 @@ def leave_keyring() -> None:
     _libc.syscall(_KEYCTL, 1, None)  # refused where the system has no keyrings: then there is nothing to leave
 
 
-# --- the guardian -----------------------------------------------------------------------------------------------------
+# --- processes ----------------------------------------------------------------------------------------------------------
 
 
-def guard(kernel: Callable[[], Any]) -> None:
-    """Run `kernel` in a child; as process 1 pass SIGINT on to it, and end as it ends, or with everything on SIGTERM.
+class ChildEnds:
+    """A descriptor that becomes readable when children have ended."""
 
-    Killing this process would do too, but the system then forgets how much CPU time the others took.
-    """
-    watched = {signal.SIGINT, signal.SIGTERM, signal.SIGCHLD}
-    signal.pthread_sigmask(signal.SIG_BLOCK, watched)
-    child = os.fork()
-    if child == 0:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, watched)
-        kernel()
-        os._exit(0)
-    give_up_privileges()
-    prctl(_PR_SET_DUMPABLE, 0)  # the student's processes have the same user: none of them may trace this one
-    os.closerange(0, 1 << 16)
-    while True:
-        number = signal.sigwait(watched)
-        if number == signal.SIGINT:
-            signal_group(child, number)
-        elif number == signal.SIGTERM:
-            os.kill(-1, signal.SIGKILL)
-        status = collect(child)
-        if status is not None:
-            os._exit(status)
+    def __enter__(self) -> ChildEnds:
+        self._hear, self._tell = socket.socketpair()
+        for end in (self._hear, self._tell):
+            end.setblocking(False)
+        signal.set_wakeup_fd(self._tell.fileno(), warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        self._hear.close()
+        self._tell.close()
+
+    def fileno(self) -> int:
+        """The descriptor."""
+        return self._hear.fileno()
+
+    def reap(self) -> Iterator[tuple[int, int, resource.struct_rusage]]:
+        """Process ID, wait status and usage of each child that has ended."""
+        try:
+            self._hear.recv(4096)
+        except BlockingIOError:
+            pass
+        while True:
+            try:
+                pid, status, usage = os.wait4(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            yield pid, status, usage
 
 
 def signal_group(pid: int, number: int) -> None:
     """Signal a kernel and what it runs in its process group, or itself where it has not made one yet."""
-    for send in (os.killpg, os.kill):
+    for deliver in (os.killpg, os.kill):
         try:
-            return send(pid, number)
+            return deliver(pid, number)
         except ProcessLookupError:
             continue
-
-
-def collect(child: int) -> int | None:
-    """Reap whatever ended; the exit status (128 + signal) once `child` has."""
-    ended = None
-    while True:
-        try:
-            pid, status = os.waitpid(-1, os.WNOHANG)
-        except ChildProcessError:
-            return ended
-        if pid == 0:
-            return ended
-        if pid == child:
-            ended = exit_status(status)
 
 
 def exit_status(status: int) -> int:

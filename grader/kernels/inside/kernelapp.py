@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import sys
+import threading
 from collections.abc import Callable, Mapping
-from io import TextIOBase
+from io import BytesIO, TextIOBase
 from typing import Any
 
 import zmq
 from ipykernel.iostream import IOPubThread
+from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelapp import IPKernelApp
 from IPython.core.application import BaseIPythonApplication
 from jupyter_client.session import Session
@@ -80,6 +82,21 @@ class EarlyStream(TextIOBase):
             self.successor.flush()
 
 
+class NoShellThread:
+    """In place of ipykernel's thread for subshells: there are none, but its kernel asks this for the main thread."""
+
+    parent_thread = threading.main_thread()
+
+    def __bool__(self) -> bool:
+        return False
+
+
+class ForkedKernel(IPythonKernel):  # type: ignore[misc]
+    """An IPython kernel without subshells, whose messages are handled in the main thread."""
+
+    _supports_kernel_subshells = False
+
+
 class KernelApp(IPKernelApp):  # type: ignore[misc]
     """`IPKernelApp` cut in two: before and after the fork."""
 
@@ -90,8 +107,13 @@ class KernelApp(IPKernelApp):  # type: ignore[misc]
         self._recorder = Recorder(parent=self)
         self._early = {name: EarlyStream(name, self._recorder, fd) for name, fd in (("stdout", 1), ("stderr", 2))}
         sys.stdout, sys.stderr = self._early["stdout"], self._early["stderr"]  # type: ignore[assignment]
-        self.kernel = self.kernel_class.instance(
-            parent=self, session=self._recorder, log=self.log, profile_dir=self.profile_dir, user_ns=self.user_ns
+        self.kernel = ForkedKernel.instance(
+            parent=self,
+            session=self._recorder,
+            shell_channel_thread=NoShellThread(),
+            log=self.log,
+            profile_dir=self.profile_dir,
+            user_ns=self.user_ns,
         )
         self.init_path()
         self.init_shell()
@@ -99,6 +121,20 @@ class KernelApp(IPKernelApp):  # type: ignore[misc]
         self.init_extensions()
         self.init_code()
         self._recorder.published.clear()
+
+    def rehearse(self) -> None:
+        """Draw a figure and format a traceback, to nowhere: each is slow only once in a process."""
+        if "matplotlib" in sys.modules:
+            from matplotlib.backends.backend_agg import FigureCanvasAgg
+            from matplotlib.figure import Figure
+
+            figure = Figure()
+            figure.add_subplot().plot([0, 1])
+            FigureCanvasAgg(figure).print_png(BytesIO())
+        try:
+            exec(compile("1 / 0", "<rehearsal>", "exec"))
+        except ZeroDivisionError:
+            self.shell.InteractiveTB.structured_traceback(*sys.exc_info())
 
     def run_setup_cell(self, source: str) -> tuple[list[dict[str, Any]], str | None]:
         """Run a cell as the kernel would; what it published, and `Name: message` if it raised."""

@@ -20,25 +20,37 @@ import sys
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import Any, NoReturn
 
-from . import confine, watch, wire
+from . import confine, nursery, watch, wire
 
 LIBRARIES = (
-    "torch torch.nn.functional numpy matplotlib.pyplot matplotlib.backends.backend_agg matplotlib_inline.backend_inline "
-    "safetensors.torch grader_probe"
+    "torch torch.nn.functional torch._subclasses.schema_check_mode numpy numpy.random matplotlib.pyplot "
+    "matplotlib.backends.backend_agg matplotlib_inline.backend_inline safetensors.torch grader_probe "
+    "PIL.BmpImagePlugin PIL.GifImagePlugin PIL.JpegImagePlugin PIL.PngImagePlugin PIL.PpmImagePlugin "
+    "IPython.core.magics.ast_mod IPython.core.magics.execution IPython.core.magics.namespace IPython.core.magics.pylab "
+    "IPython.utils.timing executing faulthandler pexpect pygments.formatters.html pygments.formatters.terminal256 "
+    "pygments.lexers.python pygments.styles.default stack_data tornado.platform.asyncio"
 ).split()
-"""What a snapshot has loaded besides ipykernel, as far as it is installed."""
+"""What a snapshot has loaded besides ipykernel, as far as it is installed: exercises' libraries, and what IPython and
+matplotlib import only when a cell first draws, fails or calls a magic. Found by comparing `sys.modules` around cells."""
 
 _CHANNELS = ("shell", "iopub", "stdin", "control")
 _WATCH_SECONDS, _GUARDIAN_SECONDS = 0.1, 0.5
 
 
-class Kernel(NamedTuple):
-    """A running kernel: its outermost process, and the socket on which its end is announced."""
+@dataclass
+class Kernel:
+    """A kernel's process, its guardian where it has one, and the socket on which its end is announced."""
 
     pid: int
+    guardian: int | None
     lifeline: socket.socket
+    status: int | None = None
+    cpu_seconds: float = 0.0
+    reason: str | None = None
+    deadline: float | None = None
 
 
 class Template:
@@ -47,13 +59,15 @@ class Template:
     def __init__(self, channel: socket.socket, config: Mapping[str, Any]) -> None:
         self._channel = channel
         self._config = config
+        self._limits: dict[str, int] = config["limits"]
         self._kernels: dict[int, Kernel] = {}
-        self._killed: dict[int, str] = {}
-        self._deadlines: dict[int, float] = {}
         self._app: Any = None
+        self._nursery: nursery.Nursery | None = None
 
     def prepare(self) -> list[list[dict[str, Any]]]:
         """Load the libraries and run the setup cells; what each of them published."""
+        if self._config["namespaces"]:  # first: as long as this process is small
+            self._nursery = nursery.Nursery(self._limits["tmp_mb"] << 20, self._config["kept"])
         if self._config["kind"] == "cold":
             return []
         self._app = _load()
@@ -69,24 +83,16 @@ class Template:
 
     def run(self) -> None:
         """Serve requests until the grader closes its end."""
-        wakeup, waker = socket.socketpair()
-        for end in (wakeup, waker):
-            end.setblocking(False)
-        signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
-        signal.signal(signal.SIGCHLD, lambda *_: None)
-        self._inherited = (self._channel, wakeup, waker)
-        poll = select.poll()
-        poll.register(self._channel, select.POLLIN)
-        poll.register(wakeup, select.POLLIN)
-        while True:
-            ready = dict(poll.poll(_WATCH_SECONDS * 1000 if self._kernels else None))
-            if wakeup.fileno() in ready:
-                wakeup.recv(4096)
-            self._reap()
-            self._watch()
-            self._kill_late()
-            if self._channel.fileno() in ready and not self._handle():
-                return
+        with confine.ChildEnds() as self._ends:
+            poll = select.poll()
+            for source in (self._channel, self._ends, *filter(None, [self._nursery])):
+                poll.register(source, select.POLLIN)
+            while True:
+                ready = dict(poll.poll(_WATCH_SECONDS * 1000 if self._kernels else None))
+                self._notice_ends()
+                self._watch()
+                if self._channel.fileno() in ready and not self._handle():
+                    return
 
     def _handle(self) -> bool:
         request, descriptors = wire.receive(self._channel)
@@ -95,127 +101,130 @@ class Template:
         if request["do"] == "start":
             self._start(request, descriptors)
         elif request["id"] in self._kernels:
-            self._signal(request["id"], request["signal"])
+            self._signal(self._kernels[request["id"]], request["signal"])
         return True
-
-    def _signal(self, number: int, signum: int) -> None:
-        if signum != signal.SIGINT:
-            self._kill(number)
-        elif self._config["namespaces"]:
-            _send(self._kernels[number].pid, signum)  # the guardian passes it on
-        else:
-            confine.signal_group(self._kernels[number].pid, signum)
-
-    def _kill(self, number: int) -> None:
-        """End a kernel and all it started."""
-        pid = self._kernels[number].pid
-        if self._config["namespaces"]:
-            _send(pid, signal.SIGTERM)
-            self._deadlines.setdefault(number, time.monotonic() + _GUARDIAN_SECONDS)
-        else:
-            for one in (*watch.descendants(pid), pid):
-                _send(one, signal.SIGKILL)
-
-    def _kill_late(self) -> None:
-        """Where a guardian has not ended in time, end it: then the system ends the rest."""
-        for number, deadline in list(self._deadlines.items()):
-            if number not in self._kernels:
-                del self._deadlines[number]
-            elif time.monotonic() > deadline:
-                _send(self._kernels[number].pid, signal.SIGKILL)
 
     # --- starting -----------------------------------------------------------------------------------------------------
 
     def _start(self, request: Mapping[str, Any], descriptors: Sequence[int]) -> None:
         lifeline = socket.socket(fileno=descriptors[0])
         sockets = dict(zip(_CHANNELS, descriptors[1:], strict=False))
-        dice = random.getstate()
-        namespaces = self._config["namespaces"]
-        pid = confine.fork_into_namespaces() if namespaces else os.fork()
-        if pid == 0:
-            self._become_kernel(request, sockets, lifeline, dice)
-        self._kernels[request["id"]] = Kernel(pid, lifeline)
+        try:
+            guardian = self._nursery.make() if self._nursery is not None else None
+            pid = self._fork(guardian, request, sockets, lifeline)
+        except OSError as error:
+            _report(lifeline, {"failed": str(error)})
+            lifeline.close()
+        else:
+            self._kernels[request["id"]] = Kernel(pid, guardian, lifeline)
         for descriptor in sockets.values():
             os.close(descriptor)
 
-    def _become_kernel(
-        self, request: Mapping[str, Any], sockets: Mapping[str, int], lifeline: socket.socket, dice: Any
-    ) -> None:
-        """The rest of a kernel's life, in its outermost process. Never returns."""
+    def _fork(self, guardian: int | None, *handed_over: Any) -> int:
+        dice = random.getstate()
+        if guardian is None:
+            return os.fork() or self._become_kernel(None, dice, *handed_over)
+        family = os.pidfd_open(guardian)
         try:
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            for inherited in self._inherited:
-                inherited.close()
-            for kernel in self._kernels.values():
-                kernel.lifeline.close()
-            if self._config["namespaces"]:
-                confine.furnish(self._config["limits"]["tmp_mb"] << 20, self._config["kept"])
-                confine.guard(lambda: self._kernel(request, sockets, lifeline, dice))
-            else:
-                confine.die_with_parent()
-                os.chdir(request["folder"])
-                self._kernel(request, sockets, lifeline, dice)
+            return confine.fork_into_family(family) or self._become_kernel(family, dice, *handed_over)
+        finally:
+            os.close(family)
+
+    def _become_kernel(
+        self,
+        family: int | None,
+        dice: Any,
+        request: Mapping[str, Any],
+        sockets: Mapping[str, int],
+        lifeline: socket.socket,
+    ) -> NoReturn:
+        """The life of a kernel's process."""
+        try:
+            self._leave_template()
+            if family is not None:
+                confine.enter(family)
+                os.close(family)
+            os.chdir(request["folder"] or confine.DESK)
+            os.setsid()
+            _no_terminal()
+            confine.leave_keyring()
+            confine.set_limits(self._limits, own_user=family is not None)
+            confine.give_up_privileges()
+            if self._app is None:
+                _execute_cold(request, sockets)
+            random.setstate(dice)  # Python reseeds it in a fork, which would undo a seed set by a setup cell
+            self._app.serve(sockets, request["key"].encode(), lifeline.close)
         except BaseException:
             _report(lifeline, {"failed": traceback.format_exc()})
         finally:
             os._exit(1)
 
-    def _kernel(self, request: Mapping[str, Any], sockets: Mapping[str, int], lifeline: socket.socket, dice: Any) -> None:
-        try:
-            os.setsid()
-            _no_terminal()
-            confine.leave_keyring()
-            confine.set_limits(self._config["limits"], own_user=self._config["namespaces"])
-            confine.give_up_privileges()
-            if self._app is None:
-                _execute_cold(request, sockets)
-            random.setstate(dice)  # Python reseeds it in a fork, which would undo a seed set by a setup cell
-            gc.enable()
-            self._app.serve(sockets, request["key"].encode(), lifeline.close)
-        except BaseException:
-            _report(lifeline, {"failed": traceback.format_exc()})
-            os._exit(1)
+    def _leave_template(self) -> None:
+        """Close what is the template's, in a kernel."""
+        if self._nursery is None:
+            confine.die_with_parent()
+        else:
+            self._nursery.close()
+        self._ends.__exit__()
+        self._channel.close()
+        for kernel in self._kernels.values():
+            kernel.lifeline.close()
 
     # --- ending -------------------------------------------------------------------------------------------------------
 
-    def _reap(self) -> None:
-        numbers = {kernel.pid: number for number, kernel in self._kernels.items()}
-        while True:
-            try:
-                pid, status, usage = os.wait4(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if pid == 0:
-                return
-            if pid not in numbers:
-                continue  # an orphan of a kernel without a guardian
-            number = numbers.pop(pid)
-            end = {
-                "status": confine.exit_status(status),
-                "cpu_seconds": usage.ru_utime + usage.ru_stime,
-                "reason": self._killed.pop(number, None),
-            }
-            lifeline = self._kernels.pop(number).lifeline
-            _report(lifeline, end)
-            lifeline.close()
+    def _signal(self, kernel: Kernel, signum: int) -> None:
+        if signum == signal.SIGINT:
+            confine.signal_group(kernel.pid, signum)
+        else:
+            self._kill(kernel)
+
+    def _kill(self, kernel: Kernel, reason: str | None = None) -> None:
+        """End a kernel and all it started. A guardian is asked first: it then knows how much CPU time orphans took."""
+        kernel.reason = kernel.reason or reason
+        if kernel.guardian is None:
+            for pid in (*watch.descendants(kernel.pid), kernel.pid):
+                _send(pid, signal.SIGKILL)
+        elif kernel.deadline is None:
+            kernel.deadline = time.monotonic() + _GUARDIAN_SECONDS
+            _send(kernel.guardian, signal.SIGTERM)
+        elif time.monotonic() > kernel.deadline:
+            _send(kernel.guardian, signal.SIGKILL)
+
+    def _notice_ends(self) -> None:
+        """A kernel has ended when its process and its guardian have: then nothing of it is left."""
+        for pid, status, usage in self._ends.reap():
+            for number, kernel in self._kernels.items():
+                if kernel.pid == pid:
+                    kernel.status = confine.exit_status(status)
+                    kernel.cpu_seconds += usage.ru_utime + usage.ru_stime
+                    if kernel.guardian is None:
+                        self._announce(number)
+                    else:
+                        self._kill(kernel)
+                    break
+        for ended in self._nursery.ended() if self._nursery is not None else ():
+            for number, kernel in self._kernels.items():
+                if kernel.guardian == ended.guardian:
+                    kernel.cpu_seconds += ended.cpu_seconds
+                    self._announce(number)
+                    break
+
+    def _announce(self, number: int) -> None:
+        kernel = self._kernels.pop(number)
+        _report(
+            kernel.lifeline,
+            {"status": kernel.status, "cpu_seconds": kernel.cpu_seconds, "reason": kernel.reason},
+        )
+        kernel.lifeline.close()
 
     def _watch(self) -> None:
         """Kill each kernel whose processes together exceed its memory or its CPU time."""
-        limits = self._config["limits"]
-        for number, usage in watch.measure({number: kernel.pid for number, kernel in self._kernels.items()}).items():
-            guardian = self._kernels[number].pid if self._config["namespaces"] else None
-            reason = watch.excess(usage, limits["memory_mb"] << 20, limits["cpu_seconds"], guardian)
-            if reason is not None:
-                self._killed.setdefault(number, reason)
-                self._kill(number)
-
-
-def _send(pid: int, signum: int) -> None:
-    try:
-        os.kill(pid, signum)
-    except ProcessLookupError:
-        pass
+        roots = {number: (one.pid, one.guardian) for number, one in self._kernels.items()}
+        for number, usage in watch.measure(roots).items():
+            kernel = self._kernels[number]
+            reason = watch.excess(usage, self._limits["memory_mb"] << 20, self._limits["cpu_seconds"])
+            if reason is not None or kernel.deadline is not None:
+                self._kill(kernel, reason)
 
 
 def _load() -> Any:
@@ -235,7 +244,15 @@ def _load() -> Any:
 
     app = KernelApp.instance()
     app.prepare()
+    app.rehearse()
     return app
+
+
+def _send(pid: int, signum: int) -> None:
+    try:
+        os.kill(pid, signum)
+    except ProcessLookupError:
+        pass
 
 
 def _execute_cold(request: Mapping[str, Any], sockets: Mapping[str, int]) -> None:

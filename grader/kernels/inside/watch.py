@@ -23,40 +23,38 @@ class _Process(NamedTuple):
     cpu_seconds: float
 
 
-def measure(roots: Mapping[int, int]) -> dict[int, Usage]:
-    """For each number the usage of its process and all of that one's descendants."""
+def measure(roots: Mapping[int, tuple[int, int | None]]) -> dict[int, Usage]:
+    """For each number the usage of a process and all of its descendants, and of those of its guardian, if any."""
     if not roots:
         return {}
     processes = _processes()
     families = _families(processes)
-    return {number: _usage(family(root, families), processes) for number, root in roots.items()}
-
-
-def family(root: int, families: Mapping[int, list[int]]) -> list[int]:
-    """`root` and its descendants."""
-    found = [root]
-    for pid in found:
-        found.extend(families.get(pid, ()))
-    return found
+    return {number: _usage(_family(both, families), processes) for number, both in roots.items()}
 
 
 def descendants(root: int) -> list[int]:
     """All processes below `root`."""
-    return family(root, _families(_processes()))[1:]
+    return _family([root], _families(_processes()))[1:]
 
 
-def excess(usage: Usage, memory: int, cpu_seconds: float, unread: int | None = None) -> str | None:
+def excess(usage: Usage, memory: int, cpu_seconds: float) -> str | None:
     """Which limit is exceeded: `"cpu"`, `"memory"` (in bytes) or none.
 
-    Forks share most of their pages, so the cheap sum says only that a closer look is due. `unread` is the guardian,
-    which has next to nothing of its own and can't be looked into.
+    Forks share most of their pages, so the cheap sum says only that a closer look is due.
     """
     if usage.cpu_seconds > cpu_seconds:
         return "cpu"
-    resident = {pid: size for pid, size in usage.resident.items() if pid != unread}
-    if sum(resident.values()) > memory and sum(_proportional(*one) for one in resident.items()) > memory:
-        return "memory"
+    if sum(usage.resident.values()) > memory:
+        if sum(_proportional(pid, resident) for pid, resident in usage.resident.items()) > memory:
+            return "memory"
     return None
+
+
+def _family(roots: Iterable[int | None], families: Mapping[int, list[int]]) -> list[int]:
+    found = [root for root in roots if root is not None]
+    for pid in found:
+        found.extend(families.get(pid, ()))
+    return found
 
 
 def _usage(pids: Iterable[int], processes: Mapping[int, _Process]) -> Usage:

@@ -1,0 +1,92 @@
+"""The names by which autograd's numbers can be had, and the names through which no number passes.
+
+Tables only; `grader/autograd_flow.py` follows the numbers.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Literal
+
+Kind = Literal["derivative", "node", "optimizer", "engine", "plain"]
+"""What a dotted name of torch's is. `derivative`: its result is a gradient. `node`: so is its result, and the engine
+has no part in it. `engine`: fills `.grad`."""
+
+HARMLESS = {
+    "no_grad", "enable_grad", "set_grad_enabled", "inference_mode", "inference_mode_enabled", "set_multithreading_enabled",
+    "detect_anomaly", "set_detect_anomaly", "Variable", "Function", "profiler", "graph", "gradcheck", "gradgradcheck",
+    "vmap", "functional_call", "stack_module_state", "debug_unwrap",
+}  # fmt: skip
+"""Members of `torch.autograd` and `torch.func` that differentiate nothing, or only tell right from wrong."""
+
+NO_NUMBERS = {
+    "cmp", "print", "display", "allclose", "equal", "isclose", "assert_close", "eq", "ne", "lt", "gt", "le", "ge",
+    "isnan", "isfinite", "isinf", "zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like",
+    "new_zeros", "new_ones", "new_empty", "len", "type", "isinstance", "issubclass", "hasattr", "callable", "id", "size",
+    "dim", "ndimension", "numel", "nelement", "stride", "data_ptr", "is_contiguous", "element_size", "is_same_size",
+    "assertEqual", "assertTrue", "help", "dir", "retain_grad", "requires_grad_", "zero_grad", "assert_allclose",
+}  # fmt: skip
+"""Calls from which a shape, a truth or nothing comes back, whatever they are given."""
+
+NO_NUMBER_ATTRIBUTES = {
+    "shape", "dtype", "device", "ndim", "layout", "requires_grad", "is_leaf", "retains_grad", "itemsize", "nbytes",
+    "__class__", "__name__", "__doc__",
+}  # fmt: skip
+
+SHAPED_AFTER = {"expand_as", "view_as", "reshape_as", "type_as", "sum_to_size", "expand", "view", "reshape"}
+"""Methods that take only a shape or a dtype from their arguments."""
+
+SAME_OBJECT = {"data", "T", "mT", "H", "detach", "detach_", "parameters", "values", "items", "cpu", "contiguous"}
+"""Attributes and methods whose result is, or holds, the same memory."""
+
+HOLDERS = {"list", "tuple", "dict", "set", "zip", "reversed", "enumerate", "sorted", "iter", "next", "filter", "copy"}
+"""Functions whose result holds the very objects that they were given."""
+
+FILLERS = {"append", "appendleft", "extend", "insert", "add", "update", "setdefault", "put", "send", "push", "__setitem__"}
+SAVERS = {"save", "savez", "savetxt", "dump", "tofile", "write", "writelines", "write_text", "write_bytes"}
+LOADERS = {"load", "loads", "loadtxt", "fromfile", "read", "readline", "readlines", "read_text", "read_bytes"}
+"""What goes into a file may come out of one."""
+
+CODE_RUNNERS = {"exec", "eval", "run_cell", "run_code", "ex", "ev", "runsource", "runcode"}
+
+_SUSPICIOUS = re.compile(
+    r"""
+      (?<!no_)(?<!requires_)(?<!retain_) \b _?grad \b (?!\s*=[^=]) (?!_)     # .grad, "grad", but not `grad = …`
+    | backward | autograd | functorch | \bfunc\b | \boptim | hook | grad_fn | deepcopy | parametriz
+    | [jv]vp | \bjac | \bhess | make_dual | checkpoint
+    | \b(?:getattr|exec|eval|compile|vars|locals|globals|attrgetter|methodcaller|import_module|get_ipython|gc|ctypes)\b
+    | \b(?:inspect|sys|builtins|pickle|runpy|codecs|marshal|types|subprocess|os)\b | __\w+__ | ^\s*case\s | \{\w*\.
+    | ^\s*(?:%%?|!|from\s+\S+\s+import\s+\*)
+    """,
+    re.VERBOSE | re.MULTILINE,
+)
+
+
+def may_use_autograd(source: str) -> bool:
+    """Whether a cell's text holds anything by which autograd's numbers could be had. Generous: what it lets through
+    has no way to them, what it stops is only looked at more closely."""
+    return _SUSPICIOUS.search(source) is not None
+
+
+def kind_of(path: str) -> Kind:
+    """What a dotted name such as `torch.autograd.grad` is."""
+    parts = path.split(".")
+    if path in ("torch.autograd.backward", "torch.autograd.Variable.backward"):
+        return "engine"
+    if parts[0] not in ("torch", "functorch") or len(parts) < 2:
+        return "plain"
+    if parts[1] == "optim":
+        return "optimizer"
+    if "backward" in parts[-1] or "backward" in path and parts[1] in ("ops", "_C"):
+        return "node" if parts[1] != "autograd" else "derivative"
+    if parts[0] == "functorch" or parts[1] in ("func", "_functorch") or parts[1:3] == ["nn", "grad"]:
+        return _member(parts[-1], 3 if parts[0] == "torch" else 2, len(parts))
+    if parts[1] == "autograd":
+        return _member(parts[2] if len(parts) > 2 else "", 3, len(parts))
+    if parts[1:4] == ["nn", "functional", "grad"] or parts[1:3] == ["_VF", "_make_dual"]:
+        return "derivative"
+    return "plain"
+
+
+def _member(name: str, least: int, length: int) -> Kind:
+    return "derivative" if length >= least and name not in HARMLESS else "plain"

@@ -1,0 +1,80 @@
+"""What several test files share: the mini course, a warm pool of graders for it, and ways to fill in its blank."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from grader.course import Course
+from grader.grade import Submission
+from grader.pool import GraderPool
+from grader.records import Check, Grading
+
+pytest_plugins = ["pytester"]
+
+HERE = Path(__file__).parent
+MINI = "mini"
+
+Fill = Callable[..., bytes]
+GradeNotebook = Callable[..., Grading]
+
+
+@pytest.fixture(scope="session")
+def course() -> Course:
+    """The mini course, on which the grader's own tests run."""
+    return Course(HERE / "course" / "exercises")
+
+
+@pytest.fixture(scope="session")
+def pool(course: Course) -> Iterator[GraderPool]:
+    """Graders of the mini course with warm, confined kernels."""
+    with GraderPool(course, "snapshot", "bwrap") as pool:
+        yield pool
+
+
+@pytest.fixture
+def solved(course: Course) -> Fill:
+    """The solved mini notebook as bytes, with pieces of its student's cells replaced: `solved(("a", "b"), …)`.
+
+    `edit` may change the parsed notebook further.
+    """
+
+    def fill(*replacements: tuple[str, str], edit: Callable[[dict], None] = lambda notebook: None) -> bytes:
+        notebook = json.loads(course.solution_path(MINI).read_text())
+        notebook["cells"] = [cell for cell in notebook["cells"] if cell["metadata"]["grader"]["role"] != "reference"]
+        for old, new in replacements:
+            hits = 0
+            for cell in notebook["cells"]:
+                source = "".join(cell["source"])
+                if cell["metadata"]["grader"]["role"] == "gradients":
+                    hits += old in source
+                    source = source.replace(old, new)
+                cell["source"] = source
+            assert hits, f"no student's cell holds {old!r}"
+        edit(notebook)
+        return json.dumps(notebook).encode()
+
+    return fill
+
+
+@pytest.fixture
+def grade(pool: GraderPool) -> GradeNotebook:
+    """Grade notebook bytes of the mini exercise."""
+
+    def run(data: bytes) -> Grading:
+        return pool.grade(Submission(student="student", exercise=MINI, data=data))
+
+    return run
+
+
+def verdicts(grading: Grading) -> dict[str, str]:
+    """`part/name` → verdict, for short comparisons."""
+    return {f"{check.part}/{check.name}": check.verdict.value for check in grading.grade.checks}
+
+
+def check_named(grading: Grading, part: str, name: str) -> Check:
+    """One check of a grading."""
+    return next(check for check in grading.grade.checks if (check.part, check.name) == (part, name))

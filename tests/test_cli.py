@@ -1,0 +1,154 @@
+"""The commands, as a shell calls them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import shutil
+import subprocess
+import sys
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+COMMANDS = ["list", "init", "check", "grade", "release", "verify"]
+
+
+def run(*arguments, cwd, status=0, **environment):
+    command = [sys.executable, "-m", "grader", *map(str, arguments)]
+    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, env={**os.environ, "COLUMNS": "160", **environment})
+    assert done.returncode == status, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+@pytest.fixture
+def mini(tmp_path):
+    """A copy of the mini course, with a folder of submissions."""
+    shutil.copytree(Path(__file__).parent / "course", tmp_path, dirs_exist_ok=True)
+    (tmp_path / "handed-in").mkdir()
+    return tmp_path
+
+
+def test_help_answers_without_torch(tmp_path):
+    code = "import sys, grader.cli\ntry: grader.cli.app(['--help'])\nexcept SystemExit: pass\nassert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_commands_help_shows_an_example(command, tmp_path):
+    assert f"Example:  grader {command}" in run(command, "--help", cwd=tmp_path).stdout
+
+
+def test_list_shows_the_catalogue(mini):
+    out = run("list", cwd=mini).stdout
+    assert "A mini course" in out
+    assert "12 points" in out
+
+
+def test_list_outside_a_course_shows_the_packages_own(tmp_path):
+    assert "01_backprop_ninja" in run("list", cwd=tmp_path).stdout
+
+
+def test_init_makes_a_workspace_and_never_overwrites(mini):
+    run("init", "desk", cwd=mini)
+    notebook = mini / "desk" / "mini.ipynb"
+    assert json.loads(notebook.read_text())["cells"]
+    assert (mini / "desk" / "mini_data.py").exists()
+    notebook.write_text("my work")
+    assert "kept" in run("init", "desk", cwd=mini).stdout
+    assert notebook.read_text() == "my work"
+
+
+def test_check_says_what_is_right_and_exits_by_it(mini, solved):
+    (mini / "mine.ipynb").write_bytes(solved())
+    out = run("check", "mine.ipynb", cwd=mini).stdout
+    assert "16 / 16 points" in out
+    (mini / "mine.ipynb").write_bytes(solved(("dhsum = (h", "dhsum = -(h")))
+    out = run("check", "mine.ipynb", cwd=mini, status=1).stdout
+    assert "dhsum is wrong" in out
+    assert "14 / 16 points" in out
+
+
+def test_check_opens_hints_one_at_a_time(mini):
+    shutil.copy(mini / "exercises" / "mini.ipynb", mini / "mini.ipynb")
+    assert "Hint 1 of 1 for dscaled" in run("check", "mini.ipynb", "--hint", cwd=mini, status=1).stdout
+
+
+def test_grade_writes_what_the_design_promises(mini, solved):
+    (mini / "handed-in" / "ann.ipynb").write_bytes(solved())
+    (mini / "handed-in" / "bob b.ipynb").write_bytes(solved(("dhsum = (h", "dhsum = -(h")))
+    run("grade", "handed-in", "--out", "out", cwd=mini)
+    out = mini / "out"
+    grade = json.loads((out / "ann" / "mini.json").read_text())
+    assert grade["schema_version"] == 1
+    assert (grade["student"], grade["exercise"], grade["status"]) == ("ann", "mini", "graded")
+    assert grade["score"] == grade["max_score"] == 16
+    assert (out / "index.html").exists()
+    assert (out / "bob b" / "mini.html").exists()
+    rows = list(csv.DictReader((out / "grades.csv").open()))
+    assert [(row["student"], row["score"]) for row in rows] == [("ann", "16"), ("bob b", "14")]
+    suites = ET.parse(out / "junit.xml").getroot()
+    assert [(suite.get("tests"), suite.get("failures"), suite.get("errors")) for suite in suites] == [("10", "0", "0"), ("10", "1", "0")]
+
+
+def test_one_that_can_not_be_graded_never_stops_the_others(mini, solved):
+    (mini / "handed-in" / "ann.ipynb").write_bytes(solved())
+    (mini / "handed-in" / "bad.ipynb").write_bytes(b"\x00\x01 not json")
+    (mini / "handed-in" / "zoe.ipynb").write_bytes(solved())
+    done = run("grade", "handed-in", "--exercise", "mini", "--out", "out", cwd=mini, status=3)
+    assert "2 graded, 1 could not be graded." in done.stdout
+    bad = json.loads((mini / "out" / "bad" / "mini.json").read_text())
+    assert bad["status"] == "ungradable"
+    assert "not text" in bad["reason"] or "not JSON" in bad["reason"]
+    assert bad["score"] == 0
+    assert bad["checks"] == []
+    error = ET.parse(mini / "out" / "junit.xml").getroot().find("testsuite[@name='bad/mini']/testcase/error")
+    assert error is not None
+
+
+def test_fail_under(mini, solved):
+    (mini / "handed-in" / "bob.ipynb").write_bytes(solved(("dhsum = (h", "dhsum = -(h")))
+    run("grade", "handed-in", "--out", "out", "--fail-under", "80", cwd=mini)
+    run("grade", "handed-in", "--out", "out", "--fail-under", "90", cwd=mini, status=1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["grade", "nowhere", "--out", "out"], "There is no file or folder 'nowhere'."),
+        (["grade", "handed-in", "--out", "out"], "holds no notebook"),
+        (["grade", "exercises", "--out", "out", "--exercise", "nope"], "There is no exercise 'nope'"),
+        (["check", "exercises"], "is a folder"),
+    ],
+)
+def test_a_wrong_command_line_is_a_sentence_and_status_2(mini, arguments, message):
+    assert message in run(*arguments, cwd=mini, status=2).stderr
+
+
+def test_release_writes_the_blanks(mini):
+    before = (mini / "exercises" / "mini.ipynb").read_text()
+    (mini / "exercises" / "mini.ipynb").unlink()
+    assert "wrote" in run("release", cwd=mini).stdout
+    assert (mini / "exercises" / "mini.ipynb").read_text() == before
+    assert "unchanged" in run("release", cwd=mini).stdout
+
+
+def test_verify_finds_what_an_author_forgot(mini):
+    done = run("verify", cwd=mini, status=1)
+    assert "part steps has no hint for dh." in done.stdout
+    (mini / "exercises" / "stray.txt").write_text("?")
+    solution = mini / "solutions" / "mini.ipynb"
+    solution.write_text(solution.read_text().replace("dhsum = (h * dscaled)", "dhsum = -(h * dscaled)"))
+    done = run("verify", cwd=mini, status=1)
+    assert "exercises/stray.txt belongs to no exercise" in done.stdout
+    assert "the solution's dhsum (steps) is wrong." in done.stdout
+
+
+def test_an_output_folder_that_can_not_be_written_is_said(mini, solved):
+    (mini / "handed-in" / "ann.ipynb").write_bytes(solved())
+    (mini / "out").write_text("a file, not a folder")
+    assert "can't be written" in run("grade", "handed-in", "--out", "out", cwd=mini, status=2).stderr

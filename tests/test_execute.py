@@ -1,0 +1,120 @@
+"""Running hostile and clumsy cells: what is said of them, and that what can be judged is."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+
+from tests.conftest import check_named, verdicts
+
+
+@pytest.fixture
+def hasty(course, monkeypatch):
+    """The mini exercise with a time limit that a test can wait for."""
+    exercise = course.exercise("mini")
+    monkeypatch.setattr(exercise, "spec", msgspec.structs.replace(exercise.spec, cell_seconds=1.0))
+
+
+def texts(grading):
+    return "\n".join(output.content for cell in grading.cells for output in cell.outputs)
+
+
+def test_a_failing_cell_does_not_stop_the_later_ones(solved, grade):
+    grading = grade(solved(("dh = hsum", "raise ValueError('oops')\ndh = hsum"), ("(1 - h**2) * dh\ndW", "(1 - h**2) * h\ndW")))
+    found = verdicts(grading)
+    assert found["steps/dhsum"] == "exact"
+    assert found["steps/dh"] == "missing"
+    assert found["steps/dhpre"] == "wrong"
+    assert found["steps/dW"] == "carried"
+    assert found["training/W"] in ("exact", "approximate")
+    assert "ValueError: oops" in texts(grading)
+
+
+@pytest.mark.usefixtures("hasty")
+def test_an_endless_loop_is_unchecked_and_what_stands_before_it_counts(solved, grade):
+    grading = grade(solved(("dhsum = (h", "while True: pass\ndhsum = (h")))
+    found = verdicts(grading)
+    assert found["steps/dscaled"] == "exact"
+    assert found["steps/dhsum"] == found["steps/dh"] == "unchecked"
+    assert found["steps/dhpre"] == "missing"
+    assert found["training/dW"] in ("exact", "approximate")
+    assert "stopped after 1 s" in check_named(grading, "steps", "dhsum").remark
+    assert [flag.code for flag in grading.grade.flags] == ["unchecked", "unchecked"]
+
+
+@pytest.mark.usefixtures("hasty")
+def test_a_loop_that_can_not_be_interrupted_costs_its_cell_only(solved, grade):
+    deaf = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: pass\n"
+    grading = grade(solved(("dhsum = (h", f"{deaf}dhsum = (h")))
+    found = verdicts(grading)
+    assert found["steps/dhsum"] == "unchecked"
+    assert found["training/dW"] in ("exact", "approximate")
+
+
+def test_a_dead_kernel_is_unchecked_and_the_other_cells_are_tried_again(solved, grade):
+    grading = grade(solved(("dhsum = (h", "import os; os._exit(0)\ndhsum = (h")))
+    found = verdicts(grading)
+    assert found["steps/dscaled"] == found["steps/dh"] == "unchecked"
+    assert found["training/dW"] in ("exact", "approximate")
+    assert grading.grade.status == "graded"
+    assert "The kernel died" in texts(grading)
+
+
+def test_the_notebooks_own_time_ends_too(solved, grade, course, monkeypatch):
+    exercise = course.exercise("mini")
+    monkeypatch.setattr(exercise, "spec", msgspec.structs.replace(exercise.spec, cell_seconds=5.0, notebook_seconds=1.0))
+    slow = "import time; time.sleep(0.8)\n"
+    grading = grade(solved(("dscaled = torch", f"{slow}dscaled = torch"), ("dhpre = (1 - h**2) * dh\ndW", f"{slow}dhpre = (1 - h**2) * dh\ndW")))
+    assert verdicts(grading)["training/dW"] == "unchecked"
+
+
+def test_output_is_capped_and_the_grader_lives(solved, grade):
+    grading = grade(solved(("dhsum = (h", "for _ in range(400): print('x' * 100_000)\ndhsum = (h")))
+    assert verdicts(grading)["steps/dhsum"] == "exact"
+    assert sum(len(output.content) for cell in grading.cells for output in cell.outputs) < 200_000
+    assert "output cut" in texts(grading)
+
+
+def test_a_cell_of_the_students_own_before_the_setup_is_run_there(solved, grade):
+    def edit(notebook):
+        first = {"cell_type": "code", "source": "mine = 41\nprint('first of all')", "metadata": {}, "outputs": [], "id": "mine", "execution_count": None}
+        notebook["cells"].insert(0, first)
+
+    grading = grade(solved(("dscaled = torch", "assert mine == 41\ndscaled = torch"), edit=edit))
+    assert grading.grade.score == 16
+    assert "first of all" in texts(grading)
+
+
+def test_an_ordinary_notebooks_ways_work(solved, grade):
+    source = (
+        "%matplotlib inline\n"
+        "import asyncio, matplotlib.pyplot as plt\n"
+        "await asyncio.sleep(0)\n"
+        "lines = !echo shell works\n"
+        "print(lines)\n"
+        "plt.plot([1, 2]); plt.show()\n"
+        "display({'text/plain': 'shown'}, raw=True)\n"
+        "dscaled = torch"
+    )
+    grading = grade(solved(("dscaled = torch", source)))
+    assert grading.grade.score == 16
+    said = texts(grading)
+    assert "shell works" in said
+    assert "shown" in said
+    assert any(output.kind == "image" for cell in grading.cells for output in cell.outputs)
+
+
+def test_input_is_refused_at_once(solved, grade):
+    grading = grade(solved(("dh = hsum", "input('name? ')\ndh = hsum")))
+    assert "StdinNotImplementedError" in texts(grading)
+    assert grading.grade.wall_seconds < 5
+
+
+def test_hidden_parameters_never_reach_the_visible_kernel(solved, grade):
+    spy = (
+        "import gc, sys\n"
+        "found = [o for o in gc.get_objects() if isinstance(o, dict) and 'another-seed' in str(o.get('id', ''))]\n"
+        "print('SPY', len(found), 'another-seed' in str(sys.modules['grader_probe'].__dict__))\n"
+        "dscaled = torch"
+    )
+    assert "SPY 0 False" in texts(grade(solved(("dscaled = torch", spy))))

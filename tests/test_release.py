@@ -1,0 +1,86 @@
+"""Releasing: what a student gets, and what an author is told."""
+
+from __future__ import annotations
+
+import json
+
+import nbformat
+import pytest
+
+from grader.catalog import Part
+from grader.errors import CourseError
+from grader.exercise import read_own_notebook
+from grader.notebook import role_of
+from grader.release import derive_checks, release, released_text
+
+
+def solution(course):
+    return read_own_notebook(course.solution_path("mini"))
+
+
+def cell(notebook, grade_id):
+    return next(cell for cell in notebook.cells if cell.metadata.nbgrader.grade_id == grade_id)
+
+
+def test_the_released_notebook_on_disk_is_in_step(course):
+    assert course.notebook_path("mini").read_text() == released_text(course, course.spec("mini"))
+
+
+def test_an_answer_becomes_stubs_with_shapes(course):
+    blank = release(course.spec("mini"), solution(course), course)
+    assert cell(blank, "gradients-top").source == "dscaled = None  # (6, 4)\ndhsum = None  # (6, 1)\ndh = None  # (6, 4)"
+    assert "        dW = None  # (3, 4)\n        db = None  # (4,)\n" in cell(blank, "train").source
+    nbformat.validate(blank)
+
+
+def test_no_answer_and_no_reference_cell_is_left(course):
+    blank = release(course.spec("mini"), solution(course), course)
+    text = "\n".join(cell.source for cell in blank.cells)
+    assert "SOLUTION" not in text
+    assert "x.T @ dhpre" not in text
+    assert all(role_of(cell) != "reference" for cell in blank.cells)
+    metadata = json.dumps(blank.metadata)
+    assert "x.T @ dhpre" not in metadata
+
+
+def test_checks_are_derived_from_the_answer(course):
+    parts = course.exercise("mini").parts
+    assert parts["steps"].gradients == ["dscaled", "dhsum", "dh", "dhpre", "dW", "db"]
+    assert parts["training"].names == ["dW", "db", "W", "b"]
+    assert parts["training"].upstream == []
+
+
+def test_upstream_is_what_an_answer_reads_and_does_not_compute():
+    part = Part(id="p", title="", points=1)
+    checks = derive_checks(part, ["dhprebn = bngain * dhpreact"], ["hprebn", "hpreact", "bngain"], None)
+    assert checks.gradients == ["dhprebn"]
+    assert checks.upstream == ["dhpreact"]
+
+
+def test_a_part_that_checks_nothing_is_refused():
+    with pytest.raises(CourseError, match="assigns no gradient"):
+        derive_checks(Part(id="p", title="", points=1), ["x = 1"], ["h"], None)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("### BEGIN SOLUTION", "# here", "needs its answer between"),
+        ("loss.backward()", "pass", "no loss on which backward"),
+        ("h = torch.tanh(hpre)", "h = torch.tanch(hpre)", "cell forward fails with AttributeError"),
+        ("torch.Generator().manual_seed(seed)", "### BEGIN SOLUTION\ntorch.Generator()\n### END SOLUTION", "fails with|not a gradients cell"),
+    ],
+)
+def test_an_authors_mistake_is_a_sentence(course, old, new, message):
+    broken = solution(course)
+    for node in broken.cells:
+        node.source = node.source.replace(old, new)
+    with pytest.raises(CourseError, match=message):
+        release(course.spec("mini"), broken, course)
+
+
+def test_releasing_leaves_the_solution_as_it_was(course):
+    before = solution(course)
+    again = solution(course)
+    release(course.spec("mini"), again, course)
+    assert again == before
