@@ -51,12 +51,10 @@ CODE_RUNNERS = {"exec", "eval", "run_cell", "run_code", "ex", "ev", "runsource",
 
 _SUSPICIOUS = re.compile(
     r"""
-      (?<!no_)(?<!requires_)(?<!retain_) \b _?grad \b (?!\s*=[^=]) (?!_)     # .grad, "grad", but not `grad = …`
-    | backward | autograd | functorch | \bfunc\b | \boptim | hook | grad_fn | deepcopy | parametriz
-    | [jv]vp | \bjac | \bhess | make_dual | checkpoint
-    | \b(?:getattr|exec|eval|compile|vars|locals|globals|attrgetter|methodcaller|import_module|get_ipython|gc|ctypes)\b
-    | \b(?:inspect|sys|builtins|pickle|runpy|codecs|marshal|types|subprocess|os)\b | __\w+__ | ^\s*case\s | \{\w*\.
-    | ^\s*(?:%%?|!|from\s+\S+\s+import\s+\*)
+      \.[\s\\]*(?:_?grad\b|grad_fn|autograd|\w*backward) | ["']_?grad | import[^\n]*autograd | functorch | \bfunc\b
+    | \boptim\b | hook | make_dual | \bcheckpoint | \{\d*\. | ^\s*case\s | __\w+__
+    | \b(?:getattr|attrgetter|methodcaller|getmembers|inspect|exec|eval|compile|vars|locals|globals|user_ns)\b
+    | \b(?:import_module|get_ipython|InteractiveShell|builtins|runpy|gc|ctypes)\b
     """,
     re.VERBOSE | re.MULTILINE,
 )
@@ -71,22 +69,14 @@ def may_use_autograd(source: str) -> bool:
 def kind_of(path: str) -> Kind:
     """What a dotted name such as `torch.autograd.grad` is."""
     parts = path.split(".")
-    if path in ("torch.autograd.backward", "torch.autograd.Variable.backward"):
-        return "engine"
     if parts[0] not in ("torch", "functorch") or len(parts) < 2:
         return "plain"
+    if path == "torch.autograd.backward":
+        return "engine"
     if parts[1] == "optim":
         return "optimizer"
-    if "backward" in parts[-1] or "backward" in path and parts[1] in ("ops", "_C"):
-        return "node" if parts[1] != "autograd" else "derivative"
-    if parts[0] == "functorch" or parts[1] in ("func", "_functorch") or parts[1:3] == ["nn", "grad"]:
-        return _member(parts[-1], 3 if parts[0] == "torch" else 2, len(parts))
-    if parts[1] == "autograd":
-        return _member(parts[2] if len(parts) > 2 else "", 3, len(parts))
-    if parts[1:4] == ["nn", "functional", "grad"] or parts[1:3] == ["_VF", "_make_dual"]:
-        return "derivative"
+    if "torch.autograd." not in path and any("backward" in part for part in parts):
+        return "node"  # torch.ops.aten.tanh_backward and its like: autograd's formulas without its engine
+    if parts[0] == "functorch" or parts[1] in ("autograd", "func", "_functorch") or "grad" in parts:
+        return "derivative" if len(parts) > 2 - (parts[0] == "functorch") and not HARMLESS & set(parts) else "plain"
     return "plain"
-
-
-def _member(name: str, least: int, length: int) -> Kind:
-    return "derivative" if length >= least and name not in HARMLESS else "plain"

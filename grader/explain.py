@@ -30,8 +30,10 @@ def explain(check: Check) -> str:
     if check.verdict in (Verdict.WRONG, Verdict.CARRIED):
         where = "on the case you see" if check.case == VISIBLE else f"in the hidden case {check.case}"
         if check.maxdiff is not None:
-            text += f" The largest difference {where} is {check.maxdiff:.6g}."
-        elif check.shape is not None and check.shape != check.expected_shape:
+            text += f" The largest difference is {check.maxdiff:.6g}."
+        elif check.case != VISIBLE:
+            text += f" That shows {where}."
+        if check.shape is not None and check.shape != check.expected_shape:
             text += f" Its shape {where} is {shape(check.shape)}, and {shape(check.expected_shape)} is expected."
     if check.diagnosis is not None:
         text += f" {check.diagnosis.message}"

@@ -370,7 +370,8 @@ class PartMarks:
             points=points * share,
             max_points=points,
             case=case_id,
-            maxdiff=finite_or_none(line.maxdiff) if line is not None else None,
+            # A hidden case is shown by its id and its shapes, never by its numbers.
+            maxdiff=finite_or_none(line.maxdiff) if line is not None and case_id == VISIBLE else None,
             shape=found.shape if found is not None else None,
             expected_shape=list(expected.shape) if expected is not None else None,
             remark=remark,

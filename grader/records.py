@@ -58,8 +58,8 @@ class Check(Record, frozen=True):
     """The verdict on one tensor of one part.
 
     `name` is the student's name for it (`dlogits`, or `W1` for a trained parameter). `case` names the case that
-    decided. `maxdiff` is the largest absolute difference from autograd's value in that case, or None where there is
-    nothing to compare. `shape` is the student's, `expected_shape` the tensor's, both in the deciding case.
+    decided. `maxdiff` is the largest absolute difference from autograd's value on the visible case; None where a hidden
+    case decided, whose numbers are shown to nobody, or where there is nothing to compare. `shape` is the student's, `expected_shape` the tensor's, both in the deciding case.
     """
 
     part: str

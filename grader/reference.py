@@ -22,6 +22,7 @@ from torch import Tensor
 from grader.catalog import Case
 from grader.errors import CourseError
 from grader.exercise import Cell, Exercise
+from grader.syntax import assigned_names
 
 Namespace = dict[str, Any]
 
@@ -35,12 +36,17 @@ class PartReference:
         gradients: name of the tensor (`X`, not `dX`) → its gradient, same shape and dtype.
         values: name → tensor compared by value (the trained parameters).
         initial: the same names → what they were before the part's reference code trained them.
+        forward: the values of `tensors` when `backward` was called: later cells may train them in place.
+        constants: the other numbers and tensors that had a name then (`n`, `Xb`).
     """
 
-    def __init__(self, root: Tensor, tensors: dict[str, Tensor], gradients: dict[str, Tensor]) -> None:
+    def __init__(self, root: Tensor, tensors: dict[str, Tensor], gradients: dict[str, Tensor],
+                 constants: dict[str, int | float | Tensor]) -> None:  # fmt: skip
         self.root = root
         self.tensors = tensors
         self.gradients = gradients
+        self.forward = {name: tensor.detach().clone() for name, tensor in tensors.items()}
+        self.constants = constants
         self.values: dict[str, Tensor] = {}
         self.initial: dict[str, Tensor] = {}
 
@@ -189,7 +195,8 @@ class _Run:
     def parts(self) -> dict[str, PartReference]:
         """Run everything; the reference of every part."""
         done: dict[str, PartReference] = {}
-        with self._intercepted_backward():
+        # What autograd saves for backward is copied: a training loop may change the parameters in place afterwards.
+        with self._intercepted_backward(), torch.autograd.graph.saved_tensors_hooks(_copied, _as_it_is):
             for cell in self.exercise.cells:
                 if cell.role == "gradients" and cell.part is not None and cell.part not in done:
                     done[cell.part] = self._part(cell)
@@ -211,20 +218,29 @@ class _Run:
             )
         if self.last is None:
             raise CourseError(f"{self.exercise.id}: part {cell.part} has no loss on which backward() is called.")
-        part = PartReference(self.last.root, self.last.tensors, self.last.gradients)
+        part = PartReference(self.last.root, self.last.tensors, self.last.gradients, self.last.constants)
+        part.forward = self.last.forward
         part.initial = initial
         part.values = {name: self.namespace[name].detach().clone() for name in checks.values}
         return part
 
     def _named(self, root: Tensor) -> dict[str, Tensor]:
-        """The tensors that names are bound to; the first name, where several (a loop's variable) share one tensor."""
-        named: dict[str, Tensor] = {}
-        seen = {id(root)}
-        for name, value in self.namespace.items():
-            if isinstance(value, Tensor) and value.requires_grad and id(value) not in seen:
-                seen.add(id(value))
-                named[name] = value
-        return named
+        """The tensors that names are bound to. Where several names share one tensor (a loop's variable), the one whose
+        gradient the exercise asks for, else the one bound first."""
+        asked = {name[1:] for cell in self.exercise.cells if cell.role == "gradients" for name in assigned_names(cell.source)}
+        found = [(name, value) for name, value in self.namespace.items() if isinstance(value, Tensor)]
+        owners = {id(root): ""}
+        for name, value in sorted(found, key=lambda item: item[0] not in asked):
+            owners.setdefault(id(value), name)
+        return {name: value for name, value in found if value.requires_grad and owners[id(value)] == name}
+
+    def _constants(self) -> dict[str, int | float | Tensor]:
+        """The named numbers and tensors that autograd does not follow."""
+        return {
+            name: value.detach() if isinstance(value, Tensor) else value
+            for name, value in self.namespace.items()
+            if isinstance(value, int | float) or (isinstance(value, Tensor) and not value.requires_grad)
+        }
 
     @contextlib.contextmanager
     def _intercepted_backward(self) -> Iterator[None]:
@@ -234,7 +250,8 @@ class _Run:
         def backward(root: Tensor, *_: Any, **__: Any) -> None:
             named = self._named(root)
             gradients = _gradients(root, named, {})
-            self.last = PartReference(root, {name: named[name] for name in named if name in gradients}, gradients)
+            reached = {name: named[name] for name in named if name in gradients}
+            self.last = PartReference(root, reached, gradients, self._constants())
             original(root, retain_graph=True)
 
         torch.Tensor.backward = backward  # type: ignore[assignment, method-assign]
@@ -242,6 +259,14 @@ class _Run:
             yield
         finally:
             torch.Tensor.backward = original  # type: ignore[method-assign]
+
+
+def _copied(tensor: Tensor) -> Tensor:
+    return tensor.detach().clone()
+
+
+def _as_it_is(tensor: Tensor) -> Tensor:
+    return tensor
 
 
 def run_own_cell(cell: Cell, namespace: Namespace, where: str) -> None:

@@ -23,7 +23,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from . import confine, nursery, watch, wire
+from . import confine, nursery, seccomp, watch, wire
 
 LIBRARIES = (
     "torch torch.nn.functional torch._subclasses.schema_check_mode numpy numpy.random matplotlib.pyplot "
@@ -92,7 +92,9 @@ class Template:
                 self._notice_ends()
                 self._watch()
                 if self._channel.fileno() in ready and not self._handle():
-                    return
+                    break
+            for kernel in self._kernels.values():
+                self._kill(kernel)
 
     def _handle(self) -> bool:
         request, descriptors = wire.receive(self._channel)
@@ -150,6 +152,8 @@ class Template:
             confine.leave_keyring()
             confine.set_limits(self._limits, own_user=family is not None)
             confine.give_up_privileges()
+            if family is not None:
+                seccomp.install()
             if self._app is None:
                 _execute_cold(request, sockets)
             random.setstate(dice)  # Python reseeds it in a fork, which would undo a seed set by a setup cell
