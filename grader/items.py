@@ -6,7 +6,7 @@ could not be checked is an error, because it says nothing about the student.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +136,16 @@ class Submissions:
         session.testscollected = len(session.items)
         hook.pytest_collection_finish(session=session)
         return True
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """For what could not be checked, too, the sentence alone: pytest asks `repr_failure` only of failed checks."""
+        report = yield
+        if call.excinfo is not None and isinstance(call.excinfo.value, CouldNotCheck):
+            report.longrepr = str(call.excinfo.value)
+        return report
 
     @pytest.hookimpl(trylast=True)
     def pytest_runtest_teardown(self, item: pytest.Item, nextitem: pytest.Item | None) -> None:

@@ -35,7 +35,8 @@ class Limits(Record, frozen=True):
     """What one kernel and all that it starts may use. Wall time is the client's to limit.
 
     `memory_mb` counts beyond what a kernel starts with for each process, and in all for its processes together;
-    `processes` counts threads too; `tmp_mb` is for all that it can write; `file_size_mb` for each file.
+    `processes` counts threads too; `tmp_mb` is for all that it can write; `file_size_mb` for each file; `output_mb` for
+    all that it prints, displays and sends.
     """
 
     memory_mb: int = 2048
@@ -44,6 +45,7 @@ class Limits(Record, frozen=True):
     file_size_mb: int = 64
     tmp_mb: int = 64
     cpu_seconds: int = 600
+    output_mb: int = 128
 
 
 def find_bwrap() -> str:

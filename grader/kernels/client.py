@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 from nbclient import NotebookClient
-from nbclient.exceptions import DeadKernelError
 from nbclient.util import run_hook
+from nbformat import NotebookNode
 
 from grader.kernels.manager import KernelManager
 
 
-class KernelNotebookClient(NotebookClient):  # type: ignore[misc]
+class KernelNotebookClient(NotebookClient):
     """Executes a notebook on one kernel from a source: `KernelNotebookClient(nb, km=source.manager())`.
 
     The kernel is started for the notebook and killed after it. `await client.async_execute()` and, within
@@ -43,6 +42,15 @@ class KernelNotebookClient(NotebookClient):  # type: ignore[misc]
             client.stop_channels()
         if manager is not None:
             await manager.shutdown_kernel(now=True)
+
+    def process_message(self, msg: dict[str, Any], cell: NotebookNode, cell_index: int) -> NotebookNode | None:
+        """As in nbclient, until the kernel has written too much: then it is killed, with the reason "output"."""
+        assert self.km is not None
+        assert self.kc is not None
+        if self.kc.iopub_channel.received > self.km.output_bytes:
+            self.km.stop("output")
+            return None
+        return super().process_message(msg, cell, cell_index)
 
     async def _async_poll_kernel_alive(self) -> None:
         """Cancel the running cell when the kernel ends."""

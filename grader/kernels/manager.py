@@ -9,16 +9,14 @@ from typing import Any
 
 import zmq
 import zmq.asyncio
-from jupyter_client.asynchronous import AsyncKernelClient
+from jupyter_client.asynchronous.client import AsyncKernelClient
+from jupyter_client.channels import AsyncZMQSocketChannel
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
-from traitlets import Instance, Type
+from traitlets import Instance, Int, Type
 
 from grader.errors import ExecutionError
 from grader.kernels.provisioner import SnapshotProvisioner
-
-MAX_MESSAGE_BYTES = 128 << 20
-"""No message from a kernel may be larger: the connection is cut instead."""
 
 _RESEND_SECONDS, _LOOK_SECONDS = 1.0, 0.2
 _contexts: dict[int, zmq.asyncio.Context] = {}
@@ -32,7 +30,7 @@ def shared_context() -> zmq.asyncio.Context:
     return _contexts[os.getpid()]
 
 
-class OneKernelSpec(KernelSpecManager):  # type: ignore[misc]
+class OneKernelSpec(KernelSpecManager):
     """Knows a single kernel spec, which is nowhere on disk."""
 
     spec = Instance(KernelSpec)
@@ -42,15 +40,30 @@ class OneKernelSpec(KernelSpecManager):  # type: ignore[misc]
         return self.spec
 
 
-class KernelClient(AsyncKernelClient):  # type: ignore[misc]
+class CountingChannel(AsyncZMQSocketChannel):
+    """A channel that knows how many bytes came over it."""
+
+    received = 0
+
+    async def _recv(self, **options: Any) -> dict[str, Any]:
+        assert self.socket is not None
+        frames = await self.socket.recv_multipart(**options)
+        self.received += sum(map(len, frames))
+        message: dict[str, Any] = self.session.deserialize(self.session.feed_identities(frames)[1])
+        return message
+
+
+class KernelClient(AsyncKernelClient):
     """A client with a shell and an iopub channel: no heartbeat thread, no stdin."""
+
+    iopub_channel_class = Type(CountingChannel)
 
     def start_channels(
         self, shell: bool = True, iopub: bool = True, stdin: bool = False, hb: bool = False, control: bool = False
     ) -> None:
         """Start the channels that a notebook's execution uses."""
         for channel in (self.shell_channel, self.iopub_channel):
-            channel.socket.maxmsgsize = MAX_MESSAGE_BYTES
+            channel.socket.maxmsgsize = self.parent.output_bytes  # the connection is cut at a larger one
         super().start_channels(shell=shell, iopub=iopub, stdin=False, hb=False, control=False)
 
     def stop_channels(self) -> None:
@@ -95,10 +108,11 @@ class KernelClient(AsyncKernelClient):  # type: ignore[misc]
             await poller.poll(int(min(left, _LOOK_SECONDS) * 1000))
 
 
-class KernelManager(AsyncKernelManager):  # type: ignore[misc]
+class KernelManager(AsyncKernelManager):
     """A manager whose kernels are killed, not asked to end: they have nothing to save, and may not want to."""
 
     client_factory = Type(KernelClient, klass=AsyncKernelClient)
+    output_bytes = Int(1 << 27, help="How much the kernel may print, display and send in all.")
 
     @property
     def end_descriptor(self) -> int | None:
@@ -108,6 +122,10 @@ class KernelManager(AsyncKernelManager):  # type: ignore[misc]
     async def ended(self) -> None:
         """Return when the kernel has ended."""
         await self.provisioner.ended()
+
+    def stop(self, reason: str) -> None:
+        """Kill the kernel over a limit."""
+        self.provisioner.stop(reason)
 
     def last_words(self) -> str:
         """Why the kernel ended, as far as known."""

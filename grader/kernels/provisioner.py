@@ -14,10 +14,12 @@ import socket
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from subprocess import DEVNULL
-from typing import Any
+from typing import Any, cast
 
 from jupyter_client.connect import KernelConnectionInfo
-from jupyter_client.provisioning import KernelProvisionerBase, KernelProvisionerFactory, LocalProvisioner
+from jupyter_client.provisioning.factory import KernelProvisionerFactory
+from jupyter_client.provisioning.local_provisioner import LocalProvisioner
+from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 from traitlets import Unicode
 
 from grader.errors import ExecutionError
@@ -34,7 +36,7 @@ open_templates: dict[str, Template] = {}
 """The templates that kernel specs may name."""
 
 
-class SnapshotProvisioner(KernelProvisionerBase):  # type: ignore[misc]
+class SnapshotProvisioner(KernelProvisionerBase):
     """Provides a kernel that is a fork of a template process."""
 
     template = Unicode(help="The name of the template that kernels come from.").tag(config=True)
@@ -44,6 +46,7 @@ class SnapshotProvisioner(KernelProvisionerBase):  # type: ignore[misc]
         self._lifeline: Lifeline | None = None
         self._folder: Path | None = None
         self._status: int | None = None
+        self._stopped: dict[str, str] = {}
         self.usage: dict[str, Any] = {}
         """After the end: `status`, `cpu_seconds` and, if the grader killed it over a limit, `reason`."""
 
@@ -66,13 +69,15 @@ class SnapshotProvisioner(KernelProvisionerBase):  # type: ignore[misc]
         self._folder = runtime.folder("k")
         sockets = [_listening(self._folder / f"z-{number}") for number, _ in enumerate(CHANNELS, 1)]
         try:
-            key = self.parent.session.key.decode()
+            manager: Any = self.parent
+            key = manager.session.key.decode()
             self._lifeline = template.start_kernel(sockets, key, self._private_folder(template))
         finally:
             for one in sockets:
                 one.close()
-        ports = {f"{channel}_port": number for number, channel in enumerate(CHANNELS, 1)}
-        return {"transport": "ipc", "ip": str(self._folder / "z"), "hb_port": 9, **ports}
+        info: dict[str, Any] = {"transport": "ipc", "ip": str(self._folder / "z"), "hb_port": len(CHANNELS) + 1}
+        info |= {f"{channel}_port": number for number, channel in enumerate(CHANNELS, 1)}
+        return cast("KernelConnectionInfo", info)
 
     def _private_folder(self, template: Template) -> Path | None:
         """Without a sandbox a kernel works in a copy of the template's folder; in one it makes its own."""
@@ -87,7 +92,7 @@ class SnapshotProvisioner(KernelProvisionerBase):  # type: ignore[misc]
         if self._lifeline is not None and not self._lifeline.ended:
             return None
         if self._lifeline is not None:
-            self.usage = self._lifeline.last_words()
+            self.usage = {**self._lifeline.last_words(), **self._stopped}
             self._status = self.usage.get("status", 1)
         return self._status if self._status is not None else 1
 
@@ -112,6 +117,12 @@ class SnapshotProvisioner(KernelProvisionerBase):  # type: ignore[misc]
         """Kill the kernel and everything that it started."""
         await self.send_signal(signal.SIGKILL)
 
+    def stop(self, reason: str) -> None:
+        """Kill the kernel over a limit that the grader watches; `usage` then gives the reason."""
+        self._stopped = {"reason": reason}
+        if self._lifeline is not None:
+            self._lifeline.signal(signal.SIGKILL)
+
     async def terminate(self, restart: bool = False) -> None:
         """The same: a kernel that was not asked nicely has nothing to save."""
         await self.kill(restart)
@@ -133,11 +144,14 @@ class ColdProvisioner(SnapshotProvisioner):
     """Provides a kernel that is an interpreter of its own, in the template's sandbox."""
 
 
-class PlainProvisioner(LocalProvisioner):  # type: ignore[misc]
+class PlainProvisioner(LocalProvisioner):
     """Provides an ordinary kernel without a sandbox, on any system, in a folder of its own."""
 
     folder = Unicode(help="The folder that the kernel starts in.").tag(config=True)
-    usage: dict[str, Any] = {}
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.usage: dict[str, Any] = {}
 
     def fileno(self) -> None:
         """There is no descriptor that tells of the kernel's end."""
@@ -146,6 +160,12 @@ class PlainProvisioner(LocalProvisioner):  # type: ignore[misc]
         """As usual, but in the kernel's own folder, and silent: what a kernel prints goes to the notebook."""
         prepared: dict[str, Any] = await super().pre_launch(**{**options, "cwd": self.folder, "stdout": DEVNULL, "stderr": DEVNULL})
         return prepared
+
+    def stop(self, reason: str) -> None:
+        """Kill the kernel over a limit that the grader watches; `usage` then gives the reason."""
+        self.usage = {"reason": reason}
+        if self.process is not None:
+            self.process.kill()
 
     async def ended(self) -> None:
         """Return when the kernel has ended."""

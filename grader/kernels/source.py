@@ -13,7 +13,7 @@ from typing import Any, Self
 
 import nbformat
 from jupyter_client.kernelspec import KernelSpec
-from jupyter_client.provisioning import KernelProvisionerFactory
+from jupyter_client.provisioning.factory import KernelProvisionerFactory
 from nbclient import NotebookClient
 
 from grader import sandbox
@@ -21,6 +21,7 @@ from grader.kernels import runtime
 from grader.kernels.manager import KernelManager, OneKernelSpec, shared_context
 from grader.kernels.provisioner import NAMES, PLAIN, entry_points, open_templates
 from grader.kernels.templates import Template, Wanted
+from grader.sandbox import Limits
 
 
 class Source:
@@ -47,6 +48,7 @@ class TemplateSource(Source):
     def __init__(self, wanted: Wanted) -> None:
         self._name = uuid.uuid4().hex
         self._provisioner = NAMES[wanted.kind]
+        self._limits = wanted.limits
         self._template = Template(wanted)
         open_templates[self._name] = self._template
         self.setup_outputs = [outputs_of(published) for published in self._template.published]
@@ -55,7 +57,8 @@ class TemplateSource(Source):
     def manager(self) -> KernelManager:
         """A manager for one kernel, not started."""
         stanza = {"provisioner_name": self._provisioner, "config": {"template": self._name}}
-        return _manager(KernelSpec(language="python", metadata={"kernel_provisioner": stanza}), transport="ipc")
+        spec = KernelSpec(language="python", metadata={"kernel_provisioner": stanza})
+        return _manager(spec, self._limits, transport="ipc")
 
     def close(self) -> None:
         """End the template and every kernel that is left."""
@@ -85,7 +88,7 @@ class PlainSource(Source):
             metadata={"kernel_provisioner": {"provisioner_name": PLAIN, "config": {"folder": str(desk)}}},
         )
         options = {"transport": "tcp"} if sys.platform == "win32" else {"transport": "ipc", "ip": f"{desk}-z"}
-        return _manager(spec, connection_file=f"{desk}.json", **options)
+        return _manager(spec, self._wanted.limits, connection_file=f"{desk}.json", **options)
 
     def close(self) -> None:
         """Remove the kernels' folders."""
@@ -103,10 +106,14 @@ def outputs_of(published: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return outputs
 
 
-def _manager(spec: KernelSpec, **options: Any) -> KernelManager:
+def _manager(spec: KernelSpec, limits: Limits, **options: Any) -> KernelManager:
     spec.display_name = "Python 3"
     for name, entry_point in entry_points().items():  # a package run from its checkout has registered none
         KernelProvisionerFactory.provisioners.setdefault(name, entry_point)
     return KernelManager(
-        kernel_name="python3", kernel_spec_manager=OneKernelSpec(spec=spec), context=shared_context(), **options
+        kernel_name="python3",
+        kernel_spec_manager=OneKernelSpec(spec=spec),
+        context=shared_context(),
+        output_bytes=limits.output_mb << 20,
+        **options,
     )

@@ -74,6 +74,7 @@ class Template:
                 pass_fds=[theirs.fileno()],
                 env=self._environment(),
                 cwd="/",
+                start_new_session=True,  # an interrupt at the terminal is the grader's to handle
             ).result()
         self.published = self._prepare()
 

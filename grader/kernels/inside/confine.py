@@ -169,7 +169,7 @@ def set_limits(limits: Mapping[str, int], own_user: bool) -> None:
     _limit(resource.RLIMIT_DATA, data + room)
     _limit(resource.RLIMIT_FSIZE, limits["file_size_mb"] * megabyte)
     _limit(resource.RLIMIT_NOFILE, limits["open_files"])
-    _limit(resource.RLIMIT_CPU, limits["cpu_seconds"])
+    _limit(resource.RLIMIT_CPU, limits["cpu_seconds"] + 2)  # the template's watch, which can say why, comes first
     _limit(resource.RLIMIT_CORE, 0)
     if own_user:
         _limit(resource.RLIMIT_NPROC, limits["processes"])

@@ -18,6 +18,9 @@ from typing import NamedTuple
 from . import confine, wire
 
 
+_PATIENCE = 0.01
+
+
 class Ended(NamedTuple):
     """A guardian and the CPU seconds that it and the orphans it collected took."""
 
@@ -119,22 +122,28 @@ def _guard(say: int, tmp_bytes: int, kept: Sequence[str]) -> None:
         os.closerange(0, 1 << 16)
         while signal.sigwait(watched) != signal.SIGTERM:
             _collect()
-        os.kill(-1, signal.SIGKILL)
-        while _collect():
-            signal.sigwait(watched)
-    except ProcessLookupError:
-        pass  # nobody left to kill
+        while _kill_the_others():
+            signal.sigtimedwait(watched, _PATIENCE)
+            _collect()
     except BaseException as error:
         os.write(say, f"{type(error).__name__}: {error}".encode()[:4096])
     finally:
         os._exit(0)
 
 
-def _collect() -> bool:
-    """Reap the orphans that have ended; whether others are left."""
+def _collect() -> None:
+    """Reap the orphans that have ended."""
     try:
         while os.waitpid(-1, os.WNOHANG)[0]:
             continue
     except ChildProcessError:
+        pass
+
+
+def _kill_the_others() -> bool:
+    """Kill every other process of the namespace; whether there was any, or is one that nobody has reaped yet."""
+    try:
+        os.kill(-1, signal.SIGKILL)
+    except ProcessLookupError:
         return False
     return True

@@ -1,0 +1,107 @@
+"""Slips with a tensor that is used more than once: a contribution missing, doubled, alone, or with a factor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import Tensor
+
+from grader.diagnose.scene import Scene
+from grader.diagnose.subject import Guess, Predict, Subject
+from grader.diagnose.values import ratio_along
+from grader.diagnose.words import named_factor, quoted
+
+
+def missing(subject: Subject) -> Iterator[Guess]:
+    """One contribution is not there, or only one of several is."""
+    known = subject.known_consumers
+    if len(subject.consumers) < 2:
+        return
+    overwritten = _assigned_anew(subject)
+    for consumer in known:
+        if overwritten is not None and len(subject.consumers) == 2:
+            yield Guess("overwritten", overwritten, _without(consumer))
+        yield Guess(
+            "path-missing",
+            f"{quoted(subject.name)} is used more than once in the forward pass, and the path through "
+            f"{quoted(consumer)} is missing here: every use sends a contribution back, and they add up.",
+            _without(consumer),
+        )
+    if len(subject.consumers) > 2:
+        for consumer in known:
+            yield Guess(
+                "only-one-path",
+                overwritten
+                or f"Only the path through {quoted(consumer)} is here, and {quoted(subject.name)} is used in "
+                f"{len(subject.consumers)} places of the forward pass: the contributions of all of them add up.",
+                _alone(consumer),
+            )
+
+
+def _assigned_anew(subject: Subject) -> str | None:
+    """What to say where a later `dX = …` throws away what an earlier line had put into `dX`."""
+    anew = [line for line in subject.lines if subject.gradient not in line.reads]
+    if len(anew) < 2 or subject.lines[-1] is not anew[-1]:
+        return None
+    return (
+        f"{quoted(subject.gradient + ' =')} is there twice, and the second one throws away what the first had found: "
+        "contributions of several uses are added to each other."
+    )
+
+
+def _without(consumer: str) -> Predict:
+    return lambda scene: scene.expected - scene.paths[consumer]
+
+
+def _alone(consumer: str) -> Predict:
+    return lambda scene: scene.paths[consumer]
+
+
+def _twice(consumer: str) -> Predict:
+    return lambda scene: scene.expected + scene.paths[consumer]
+
+
+def doubled(subject: Subject) -> Iterator[Guess]:
+    """One contribution counted twice."""
+    for consumer in subject.known_consumers:
+        yield Guess(
+            "path-twice",
+            f"The path through {quoted(consumer)} is counted twice: {quoted(subject.name)} is used there once.",
+            _twice(consumer),
+        )
+
+
+def scaled(subject: Subject) -> Iterator[Guess]:
+    """One contribution with a wrong sign or a wrong constant factor, the others right."""
+    if len(subject.consumers) < 2:
+        return
+    for consumer in subject.known_consumers:
+        ratios = [_share(scene, consumer) for scene in subject.scenes]
+        found = [ratio for ratio in ratios if ratio]
+        if len(found) < len(ratios) or len({ratio > 0 for ratio in found}) > 1:
+            continue
+        name = named_factor(subject.scenes, [abs(ratio) for ratio in found])
+        if name is None:
+            continue
+        path = f"the path through {quoted(consumer)}"
+        if found[0] < 0 and name == "1":
+            message = f"The sign of one contribution is flipped: look at {path}, the rest is right."
+        else:
+            minus = " and has the wrong sign" if found[0] < 0 else ""
+            message = f"One contribution, {path}, is {quoted(name)} times what it should be{minus}; the rest is right."
+        yield Guess(
+            "path-sign" if found[0] < 0 and name == "1" else "path-factor", message, _with_share(consumer)
+        )
+
+
+def _share(scene: Scene, consumer: str) -> float | None:
+    path = scene.paths[consumer]
+    return ratio_along(scene, scene.expected - path, path)
+
+
+def _with_share(consumer: str) -> Predict:
+    def predict(scene: Scene) -> Tensor:
+        path = scene.paths[consumer]
+        return scene.expected + ((_share(scene, consumer) or 0.0) - 1) * path
+
+    return predict

@@ -1,0 +1,119 @@
+"""One wrong tensor in all the cases that speak of it, and the student's lines that made it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+from grader.compare import FLOAT64, conformed
+from grader.diagnose.scene import COARSE, Scene
+from grader.records import Diagnosis
+from grader.syntax import Statement, statements
+
+if TYPE_CHECKING:
+    from grader.marking import PartCase, PartMarks
+
+
+Predict = Callable[[Scene], Tensor | None]
+
+
+class Guess(NamedTuple):
+    """A slip that may explain a wrong tensor.
+
+    `predict` gives what the student's tensor would be after it, or None where the slip makes no sense.
+    """
+
+    code: str
+    message: str
+    predict: Predict
+
+    @property
+    def diagnosis(self) -> Diagnosis:
+        """The guess as it is reported."""
+        return Diagnosis(code=self.code, message=self.message)
+
+
+Family = Callable[["Subject"], Iterator[Guess]]
+"""Slips of one kind, simplest first."""
+
+
+class Subject:
+    """A wrong tensor.
+
+    Args:
+        marks: the part's marks.
+        gradient: the student's name for it, `dX`.
+
+    Attributes:
+        name: the tensor's own name, `X`.
+        scenes: one for every hidden case that speaks of it; empty where none can be diagnosed from.
+    """
+
+    def __init__(self, marks: PartMarks, gradient: str) -> None:
+        self.marks = marks
+        self.gradient = gradient
+        self.name = gradient[1:]
+        scenes = [_scene(part_case, gradient) for part_case in marks.speaking(gradient)]
+        self.scenes = [scene for scene in scenes if scene is not None]
+        if len(self.scenes) < len(scenes):
+            self.scenes = []
+
+    @property
+    def first(self) -> Scene:
+        """The first of the cases, to read shapes and names from: they are the same in all."""
+        return self.scenes[0]
+
+    @property
+    def consumers(self) -> list[str]:
+        """The tensors of the forward pass that were computed directly from this one."""
+        return self.first.consumers
+
+    @property
+    def known_consumers(self) -> list[str]:
+        """The consumers whose gradient the student has, too: only their contributions can have been forgotten."""
+        return [name for name in self.consumers if name == "loss" or all(name in scene.own for scene in self.scenes)]
+
+    def explains(self, guess: Guess) -> bool:
+        """Whether a guess gives the student's value, to tolerance, in every case that speaks."""
+        return all(scene.fits(guess.predict(scene)) for scene in self.scenes)
+
+    @cached_property
+    def lines(self) -> list[Statement]:
+        """The student's statements of the part that bind or write the gradient, in order."""
+        return [
+            statement
+            for cell in self.marks.student_cells
+            for statement in statements(cell.source)
+            if self.gradient in statement.names
+        ]
+
+    @cached_property
+    def sources(self) -> list[str]:
+        """The student's cells of the part."""
+        return [cell.source for cell in self.marks.student_cells]
+
+
+def _scene(part_case: PartCase, gradient: str) -> Scene | None:
+    name = gradient[1:]
+    found = part_case.exported.get(gradient)
+    if found is None or found.tensor is None or name not in part_case.reference.forward:
+        return None
+    upstream = {key: tensor for key, tensor in _all_gradients(part_case).items() if key != name}
+    tolerance = COARSE if found.note.dtype == "torch.float32" else FLOAT64
+    return Scene(name, found.tensor.to(torch.float64), part_case.reference, upstream, part_case.exported, tolerance)
+
+
+def _all_gradients(part_case: PartCase) -> dict[str, Tensor]:
+    """Tensor name → the student's gradient, also of those that the part computes on the way and nobody asked for."""
+    found = dict(part_case.upstream)
+    for name, tensor in part_case.reference.forward.items():
+        exported = part_case.exported.get(f"d{name}")
+        if name not in found and exported is not None and exported.tensor is not None:
+            stretched = conformed(exported.tensor, tensor.shape)
+            if stretched is not None:
+                found[name] = stretched.to(tensor.dtype)
+    return found

@@ -1,0 +1,78 @@
+"""Slips that touch every element alike: nothing filled in, the sign, a constant factor, rows for columns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from grader.diagnose.scene import Scene
+from grader.diagnose.subject import Guess, Subject
+from grader.diagnose.words import named_factor, quoted
+
+
+def zeros(subject: Subject) -> Iterator[Guess]:
+    """Nothing but zeros where the gradient is not zero."""
+    yield Guess(
+        "all-zero",
+        f"{quoted(subject.gradient)} holds zeros only, so nothing was ever written into it, or everything cancelled. "
+        f"The loss does depend on {quoted(subject.name)}.",
+        lambda scene: torch.zeros_like(scene.expected),
+    )
+
+
+def sign(subject: Subject) -> Iterator[Guess]:
+    """Minus what it should be."""
+    yield Guess(
+        "sign-flipped",
+        f"The numbers of {quoted(subject.gradient)} are right and their sign is not: "
+        f"follow the minus signs on the way from {quoted(subject.name)} to the loss.",
+        lambda scene: -scene.expected,
+    )
+
+
+def transposed(subject: Subject) -> Iterator[Guess]:
+    """Rows and columns exchanged."""
+    if len(subject.first.shape) == 2 and 1 not in subject.first.shape:
+        yield Guess(
+            "transposed",
+            f"{quoted(subject.gradient)} has rows and columns exchanged: a gradient lies exactly as its tensor does.",
+            lambda scene: scene.expected.T,
+        )
+
+
+def factor(subject: Subject) -> Iterator[Guess]:
+    """A constant times what it should be, with a name that holds in every case."""
+    ratios = [_ratio(scene.student, scene.expected) for scene in subject.scenes]
+    if any(ratio is None or ratio == 0 for ratio in ratios):
+        return
+    found = [ratio for ratio in ratios if ratio is not None]
+    signs = {ratio > 0 for ratio in found}
+    name = named_factor(subject.scenes, [abs(ratio) for ratio in found])
+    if name is None or len(signs) > 1 or name == "1":
+        return
+    minus = "" if signs == {True} else ", and its sign is flipped"
+    yield Guess(
+        "constant-factor",
+        f"{quoted(subject.gradient)} is {quoted(name)} times what it should be{minus}: "
+        f"look for a number or a mean in the forward pass that is missing here, or here twice.",
+        lambda scene: scene.expected * (_ratio(scene.student, scene.expected) or 0.0),
+    )
+
+
+def _ratio(student: Tensor, expected: Tensor) -> float | None:
+    """The one number by which `expected` comes nearest to `student`; None where there is none to be had."""
+    if student.numel() != expected.numel() or expected.numel() < 2:
+        return None
+    square = float((expected * expected).sum())
+    if square == 0:
+        return None
+    return float((student.reshape(expected.shape) * expected).sum()) / square
+
+
+def ratio_along(scene: Scene, rest: Tensor, direction: Tensor) -> float | None:
+    """The factor `k` for which `rest + k * direction` comes nearest to the student's value."""
+    if scene.student.shape != rest.shape:
+        return None
+    return _ratio(scene.student - rest, direction)

@@ -1,0 +1,86 @@
+"""Numbers and names as a diagnosis says them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from grader.diagnose.scene import Scene
+
+PLAIN = {
+    2.0: "2", 0.5: "1/2", 3.0: "3", 1 / 3: "1/3", 4.0: "4", 0.25: "1/4", 1.5: "1.5", 2 / 3: "2/3", 10.0: "10", 0.1: "1/10",
+}  # fmt: skip
+"""Factors that stand for themselves, when no size of the case explains them."""
+SAME = 1e-8
+"""How nearly two factors must agree, relative to their size, to be one."""
+
+
+def named_factor(scenes: Sequence[Scene], ratios: Sequence[float]) -> str | None:
+    """What a factor is called that has the given value in each case: `n`, `1/(n - 1)`, `1/2`; None where no name
+    fits all cases. The sign is left to the caller: `ratios` are taken as positive."""
+    for name, values in _sizes(scenes):
+        for text, formula in _FORMULAS:
+            if all(_same(ratio, formula(value)) for ratio, value in zip(ratios, values, strict=True)):
+                return text.replace("n", name)
+    if not all(_same(ratio, ratios[0]) for ratio in ratios):
+        return None
+    for value, text in PLAIN.items():
+        if _same(ratios[0], value):
+            return text
+    return f"{ratios[0]:.4g}"
+
+
+def _same(a: float, b: float | None) -> bool:
+    return b is not None and abs(a - b) <= SAME * abs(b)
+
+
+def _over(top: float, bottom: float) -> float | None:
+    return top / bottom if bottom else None
+
+
+_FORMULAS = (
+    ("n", lambda n: n),
+    ("1/n", lambda n: _over(1, n)),
+    ("n - 1", lambda n: n - 1),
+    ("1/(n - 1)", lambda n: _over(1, n - 1)),
+    ("n/(n - 1)", lambda n: _over(n, n - 1)),
+    ("(n - 1)/n", lambda n: _over(n - 1, n)),
+    ("n**2", lambda n: n * n),
+    ("1/n**2", lambda n: _over(1, n * n)),
+    ("2/n", lambda n: _over(2, n)),
+    ("n/2", lambda n: n / 2),
+)
+
+
+def _sizes(scenes: Sequence[Scene]) -> Iterator[tuple[str, list[int]]]:
+    """The sizes that have a name in the notebook, `n` and other short names first, with their values in each case."""
+    first = scenes[0].reference.constants
+    dims = {size for tensor in scenes[0].forward.values() for size in tensor.shape if size > 2}
+    names = [name for name, value in first.items() if isinstance(value, int) and value in dims]
+    for name in sorted(names, key=len):
+        values = [scene.reference.constants.get(name) for scene in scenes]
+        if all(isinstance(value, int) for value in values):
+            yield name, [value for value in values if isinstance(value, int)]
+    yield f"{scenes[0].name}.numel()", [scene.shape.numel() for scene in scenes]
+
+
+def size_names(scene: Scene, size: int) -> list[str]:
+    """What a size is called in the notebook, shortest name first."""
+    found = [name for name, value in scene.reference.constants.items() if isinstance(value, int) and value == size]
+    return sorted(found, key=len)
+
+
+def quoted(name: str) -> str:
+    """A name of the notebook, as the report sets it."""
+    return f"`{name}`"
+
+
+def shape_text(shape: Sequence[int]) -> str:
+    """A shape as torch prints it."""
+    return str(tuple(shape))
+
+
+def dimension(index: int, rank: int) -> str:
+    """A dimension in words."""
+    if rank == 2:
+        return ("over the rows (dimension 0)", "over the columns (dimension 1)")[index]
+    return f"over dimension {index}"

@@ -1,0 +1,47 @@
+"""One submission never costs another its marks."""
+
+from __future__ import annotations
+
+import pytest
+
+from grader.cohort import grade_cohort
+from grader.collect import Found
+from grader.errors import UsageError
+from grader.grade import Grader, Submission
+from grader.hints import STATE, next_hint
+
+
+def test_a_mistake_of_the_graders_own_is_one_ungradable_submission(pool, solved, monkeypatch):
+    original = Grader._graded
+
+    def broken(self, submission, *rest):
+        if submission.student == "unlucky":
+            raise ZeroDivisionError("ours")
+        return original(self, submission, *rest)
+
+    monkeypatch.setattr(Grader, "_graded", broken)
+    unlucky = pool.grade(Submission(student="unlucky", exercise="mini", data=solved()))
+    assert unlucky.grade.status == "ungradable"
+    assert "ZeroDivisionError: ours" in unlucky.grade.reason
+    assert pool.grade(Submission(student="lucky", exercise="mini", data=solved())).grade.score == 16
+
+
+def test_a_known_problem_is_the_reason(pool):
+    grading = pool.grade(Submission(student="s", exercise="mini", problem="It is a folder."))
+    assert (grading.grade.status, grading.grade.reason, grading.grade.max_score) == ("ungradable", "It is a folder.", 16)
+
+
+def test_a_disk_that_is_full_stops_the_run_with_a_sentence(pool, solved, tmp_path, monkeypatch):
+    path = tmp_path / "ann.ipynb"
+    path.write_bytes(solved())
+    (tmp_path / "out").write_text("in the way")
+    with pytest.raises(UsageError, match="can't be written"):
+        grade_cohort([Found(student="ann", exercise="mini", path=str(path))], pool, tmp_path / "out")
+
+
+def test_hints_open_one_after_the_other_and_are_remembered(pool, course, tmp_path):
+    grade = pool.grade(Submission(student="s", exercise="mini", data=course.notebook_path("mini").read_bytes())).grade
+    spec = course.spec("mini")
+    assert next_hint(spec, grade, tmp_path) == "Hint 1 of 1 for dscaled: A mean shares its gradient."
+    assert (tmp_path / STATE).exists()
+    assert "Hint 1 of 1" in next_hint(spec, grade, tmp_path)
