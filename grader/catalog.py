@@ -36,6 +36,22 @@ class Case(_Entry, frozen=True):
         """The default dtype: float32 where the student sees it, float64 where it decides what is right."""
         return "float32" if self.id == VISIBLE else "float64"
 
+    @property
+    def autograd_factor(self) -> float:
+        """What autograd's results are multiplied by in the student's kernel."""
+        return 1.0
+
+
+class ScaledCase(Case, frozen=True):
+    """A hidden case again, with all that autograd computes multiplied by `factor`; see `grader/autograd_use.py`."""
+
+    factor: float = 1.0
+
+    @property
+    def autograd_factor(self) -> float:
+        """The factor."""
+        return self.factor
+
 
 class Float32Case(Case, frozen=True):
     """A hidden case again in float32, for code that insists on it: `.float()`, `dtype=torch.float32`."""

@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+from grader.autograd_use import apply_policy, autograd_flags, scaled_cases
 from grader.catalog import ExerciseSpec, in_float32
 from grader.errors import ExecutionError, SubmissionError
 from grader.evidence import cell_views, evidence_for, graph_of
@@ -70,7 +71,8 @@ class Grader:
         references = {case.id: self.reference.case(case) for case in self.exercise.cases}
         visible = references[self.exercise.cases[0].id]
         parts = probe_parts(self.exercise, {part: list(ref.tensors) for part, ref in visible.items()})
-        runner = Runner(intake.cells, parts, self.exercise.spec, self)
+        scaled = scaled_cases(intake.cells, self.exercise.spec)
+        runner = Runner(intake.cells, parts, self.exercise.spec, self, further=scaled)
         execution = runner.execute()
         marked = {
             part_id: PartMarks(part_id, self.exercise, intake.cells, execution, references)
@@ -92,6 +94,8 @@ class Grader:
             for check in checks
             if check.verdict is Verdict.UNCHECKED
         ]
+        flags += autograd_flags(intake.cells, self.exercise.parts, self.exercise.spec, execution, scaled)
+        checks = apply_policy(checks, flags, self.exercise.spec)
         grade = Grade(
             student=submission.student,
             exercise=self.exercise.id,

@@ -157,7 +157,3 @@ class Submissions:
                 self.error = error
                 item.session.shouldstop = str(error)
             item.parent.forget()
-
-    def pytest_sessionfinish(self) -> None:
-        """Stop the kernels."""
-        self.pool.close()

@@ -14,11 +14,13 @@ from torch import Tensor
 
 from grader.catalog import Case
 from grader.compare import FLOAT64, Tolerance, cmp_line, conformed, finite_or_none
+from grader.diagnose import diagnose
 from grader.execute import CellError, Execution, HiddenRun
 from grader.exercise import Exercise
 from grader.intake import PlannedCell
-from grader.records import VISIBLE, Check, CmpLine, Record, Verdict
+from grader.records import VISIBLE, Check, CmpLine, Diagnosis, Record, Verdict
 from grader.reference import PartReference
+from grader.spread import carried_by_broadcast
 from grader.syntax import Statement, line_that_binds, statements
 from grader.tensors import Export, StudentTensor
 
@@ -56,6 +58,7 @@ class PartCase:
                  rounding: Mapping[str, float] | None = None) -> None:  # fmt: skip
         self.case = case
         self.gradients = gradients
+        self.upstream_names = upstream
         self.values = values
         self.exported = exported
         self.reference = reference
@@ -106,6 +109,7 @@ class PartCase:
                 expected = chained.get(name[1:])
                 if found[name] is Outcome.WRONG and tensor is not None and expected is not None:
                     found[name] = Outcome.CARRIED if self.holds(name, tensor, expected) else Outcome.WRONG
+            found.update(dict.fromkeys(self._carried_shapes(found), Outcome.CARRIED))
         for name in self.values:
             gradient = found.get(f"d{name}", Outcome.RIGHT)
             if gradient is Outcome.ABSENT:  # untrained, it may still look right where the true gradient is near zero
@@ -113,6 +117,27 @@ class PartCase:
             elif found[name] is Outcome.WRONG and gradient is not Outcome.RIGHT:
                 found[name] = self._trained(name)
         return found
+
+    def _carried_shapes(self, outcomes: Mapping[str, Outcome]) -> list[str]:
+        """The gradients that are just what follows from one further up whose shape is not its tensor's."""
+        sent = {name[1:]: self._sent(name) for name in (*self.gradients, *self.upstream_names)}
+        misshapen = {name: tensor for name, tensor in sent.items() if tensor is not None and name not in self.upstream}
+        suspects = [name for name in self.gradients if outcomes[name] is Outcome.WRONG]
+        if not misshapen or len(suspects) < 2:
+            return []
+        followed: list[str] = []
+        for chained in carried_by_broadcast(self.reference, self.upstream, misshapen):
+            for name in suspects:
+                tensor, expected = sent[name[1:]], chained.get(name[1:])
+                stretched = None if tensor is None or expected is None else conformed(tensor, expected.shape)
+                if stretched is not None and expected is not None and self.holds(name, stretched, expected):
+                    followed.append(name)
+        return followed
+
+    def _sent(self, name: str) -> Tensor | None:
+        """The student's tensor as it came, where the forward pass has a tensor for it."""
+        found = self.exported.get(name)
+        return found.tensor if found is not None and self.expected(name) is not None else None
 
     def _right_or_not(self, name: str) -> Outcome:
         found = self.exported.get(name)
@@ -203,6 +228,17 @@ class PartMarks:
 
     # --- where a name comes from
 
+    @property
+    def student_cells(self) -> list[PlannedCell]:
+        """The student's cells of the part, in order."""
+        return [cell for cell in self.cells if cell.student and cell.part == self.part_id]
+
+    def speaking(self, name: str) -> list[PartCase]:
+        """The hidden float64 cases that say something of a tensor, and in which it is there to be looked at."""
+        said = {case_id: self._says(part_case, name) for case_id, part_case in self.hidden.items()}
+        return [self.hidden[case_id] for case_id, outcome in said.items()
+                if outcome not in (Outcome.SILENT, Outcome.ABSENT)]  # fmt: skip
+
     def statement(self, name: str) -> tuple[int, int] | None:
         """The cell (index) and line of the student's last statement of the part that binds `name`."""
         for index in reversed(range(len(self.cells))):
@@ -251,11 +287,13 @@ class PartMarks:
         remark = _shape_remark(name, found, self.visible.expected(name))
         if worst is Outcome.CARRIED:
             share = self.exercise.spec.carried
-        elif self._visible_only(name):
+        elif self.visible_only(name):
             share = self.exercise.spec.visible_only
             remark = "It is right at the size you can see, and not at another."
-        verdict = Verdict.CARRIED if worst is Outcome.CARRIED else Verdict.WRONG
-        return self._check(name, verdict, share, case_id, remark)
+        if worst is Outcome.CARRIED:
+            return self._check(name, Verdict.CARRIED, share, case_id, remark)
+        diagnosis = diagnose(self, name) if name in self.checks.gradients else None
+        return self._check(name, Verdict.WRONG, share, case_id, remark, diagnosis)
 
     def _confirmed(self, name: str) -> bool:
         """Whether some case with other numbers than the visible one's has judged the tensor: pasted numbers, or code
@@ -345,7 +383,7 @@ class PartMarks:
         runs = self.execution.hidden if part_case.rounding is None else self._float32_runs
         return sorted(runs[part_case.case.id].errors, key=lambda error: error.cell)
 
-    def _visible_only(self, name: str) -> bool:
+    def visible_only(self, name: str) -> bool:
         """Right wherever the sizes are the visible case's, and wrong only where they are others."""
         wrong = [
             part_case for part_case in self.hidden.values() if self._says(part_case, name) >= Outcome.WRONG
@@ -356,7 +394,8 @@ class PartMarks:
         here = {name: tensor.shape for name, tensor in part_case.reference.tensors.items()}
         return here != {name: tensor.shape for name, tensor in self.visible.reference.tensors.items()}
 
-    def _check(self, name: str, verdict: Verdict, share: float, case_id: str, remark: str | None) -> Check:
+    def _check(self, name: str, verdict: Verdict, share: float, case_id: str, remark: str | None,
+               diagnosis: Diagnosis | None = None) -> Check:  # fmt: skip
         part_case = self.visible if case_id == VISIBLE else self.hidden[case_id]
         found, expected = part_case.exported.get(name), part_case.expected(name)
         line = None
@@ -374,6 +413,7 @@ class PartMarks:
             maxdiff=finite_or_none(line.maxdiff) if line is not None and case_id == VISIBLE else None,
             shape=found.shape if found is not None else None,
             expected_shape=list(expected.shape) if expected is not None else None,
+            diagnosis=diagnosis,
             remark=remark,
         )
 

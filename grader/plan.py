@@ -105,7 +105,14 @@ def hidden_source(
     """
     request: dict[str, Any] = {
         "cases": [
-            {"id": case.id, "parameters": case.parameters, "dtype": case.dtype, "seconds": seconds} for case in cases
+            {
+                "id": case.id,
+                "parameters": case.parameters,
+                "dtype": case.dtype,
+                "seconds": seconds,
+                "autograd_factor": case.autograd_factor,
+            }
+            for case in cases
         ],
         "steps": [_hidden_step(step, cells, stops) for step in steps if _runs_hidden(step, cells)],
     }

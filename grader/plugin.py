@@ -39,4 +39,5 @@ def pytest_configure(config: pytest.Config) -> None:
         pool = GraderPool(course, config.getoption("kernel"), config.getoption("sandbox"))
     except GraderError as error:
         raise pytest.UsageError(str(error)) from error
+    config.add_cleanup(pool.close)
     config.pluginmanager.register(Submissions([item.submission() for item in found], pool), "grader-submissions")

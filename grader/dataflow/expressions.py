@@ -43,7 +43,7 @@ class Expressions(Statements):
 
     def _of_Subscript(self, node: ast.Subscript) -> Value:
         base, key = self._value(node.value), self._value(node.slice)
-        if base.path == "globals()" and key.text is not None:
+        if base.path == "[globals]" and key.text is not None:
             return self._of_Name(ast.Name(id=key.text))
         if base.path.endswith(".__dict__") and key.text is not None:
             return self._attribute(replace(base, path=base.path.removesuffix(".__dict__")), key.text, node)
@@ -87,6 +87,13 @@ class Expressions(Statements):
 
     _of_List = _of_Set = _of_Tuple
 
+    def _of_Yield(self, node: ast.Yield | ast.YieldFrom) -> Value:
+        if node.value is not None:
+            self._returned.append(self._value(node.value))
+        return NOTHING
+
+    _of_YieldFrom = _of_Yield
+
     def _of_Starred(self, node: ast.Starred) -> Value:
         return self._value(node.value)
 
@@ -119,7 +126,7 @@ class Expressions(Statements):
 
     def _rounds(self, iterated: ast.expr) -> list[Value]:
         value = self._value(iterated)
-        if value.path == "zip()":
+        if value.path == "[zip]":
             return [replace(value, path="")] * 2
         if value.items and len(value.items) <= MAX_ROUNDS:
             return list(value.items)
@@ -128,7 +135,7 @@ class Expressions(Statements):
     def _attribute(self, base: Value, name: str, node: ast.AST) -> Value:
         if base.kind is not None and name in base.kind.methods:
             return Value(origins=base.origins, code=base.kind.methods[name], bound=(base,))
-        if base.path:
+        if base.path and not base.path.startswith("["):
             return replace(self._member(f"{base.path}.{name}", node), names=base.names)
         if name in NO_NUMBER_ATTRIBUTES:
             return NOTHING
@@ -147,10 +154,8 @@ class Expressions(Statements):
             return Value(path=path, origins=self._origin(node))
         return Value(path=path, origins=self._origin(node, "beside") if kind == "node" else frozenset())
 
-    def _origin(
-        self, node: ast.AST, kind: Literal["engine", "beside", "unreadable"] = "engine"
-    ) -> frozenset[Origin]:
+    def _origin(self, node: ast.AST, kind: OriginKind = "engine") -> frozenset[Origin]:
         if self._trusted:
             return frozenset()
-        line = self._line or getattr(node, "lineno", 1)
+        line = self._line or int(getattr(node, "lineno", 1))
         return frozenset([Origin(self._cell, line, " ".join(ast.unparse(node).split())[:80], kind)])

@@ -1,6 +1,6 @@
 """The names by which autograd's numbers can be had, and the names through which no number passes.
 
-Tables only; `grader/autograd_flow.py` follows the numbers.
+Tables only: the other modules of this package follow the numbers.
 """
 
 from __future__ import annotations
@@ -9,12 +9,12 @@ import re
 from typing import Literal
 
 Kind = Literal["derivative", "node", "optimizer", "engine", "plain"]
-"""What a dotted name of torch's is. `derivative`: its result is a gradient. `node`: so is its result, and the engine
-has no part in it. `engine`: fills `.grad`."""
+"""What a dotted name of torch's is. `derivative`: it gives a gradient. `node`: so does it, but without the engine.
+`engine`: it fills `.grad`."""
 
 HARMLESS = {
-    "no_grad", "enable_grad", "set_grad_enabled", "inference_mode", "inference_mode_enabled", "set_multithreading_enabled",
-    "detect_anomaly", "set_detect_anomaly", "Variable", "Function", "profiler", "graph", "gradcheck", "gradgradcheck",
+    "no_grad", "enable_grad", "set_grad_enabled", "inference_mode", "set_multithreading_enabled", "detect_anomaly",
+    "set_detect_anomaly", "Variable", "Function", "profiler", "graph", "gradcheck", "gradgradcheck",
     "vmap", "functional_call", "stack_module_state", "debug_unwrap",
 }  # fmt: skip
 """Members of `torch.autograd` and `torch.func` that differentiate nothing, or only tell right from wrong."""
@@ -22,9 +22,9 @@ HARMLESS = {
 NO_NUMBERS = {
     "cmp", "print", "display", "allclose", "equal", "isclose", "assert_close", "eq", "ne", "lt", "gt", "le", "ge",
     "isnan", "isfinite", "isinf", "zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like",
-    "new_zeros", "new_ones", "new_empty", "len", "type", "isinstance", "issubclass", "hasattr", "callable", "id", "size",
-    "dim", "ndimension", "numel", "nelement", "stride", "data_ptr", "is_contiguous", "element_size", "is_same_size",
-    "assertEqual", "assertTrue", "help", "dir", "retain_grad", "requires_grad_", "zero_grad", "assert_allclose",
+    "new_zeros", "new_ones", "new_empty", "len", "type", "isinstance", "issubclass", "hasattr", "callable", "id",
+    "size", "dim", "ndimension", "numel", "nelement", "stride", "data_ptr", "is_contiguous", "element_size",
+    "is_same_size", "assertEqual", "assertTrue", "help", "dir", "retain_grad", "zero_grad", "assert_allclose",
 }  # fmt: skip
 """Calls from which a shape, a truth or nothing comes back, whatever they are given."""
 
@@ -42,7 +42,7 @@ SAME_OBJECT = {"data", "T", "mT", "H", "detach", "detach_", "parameters", "value
 HOLDERS = {"list", "tuple", "dict", "set", "zip", "reversed", "enumerate", "sorted", "iter", "next", "filter", "copy"}
 """Functions whose result holds the very objects that they were given."""
 
-FILLERS = {"append", "appendleft", "extend", "insert", "add", "update", "setdefault", "put", "send", "push", "__setitem__"}
+FILLERS = {"append", "appendleft", "extend", "insert", "add", "update", "setdefault", "put", "send", "__setitem__"}
 SAVERS = {"save", "savez", "savetxt", "dump", "tofile", "write", "writelines", "write_text", "write_bytes"}
 LOADERS = {"load", "loads", "loadtxt", "fromfile", "read", "readline", "readlines", "read_text", "read_bytes"}
 """What goes into a file may come out of one."""
@@ -61,8 +61,10 @@ _SUSPICIOUS = re.compile(
 
 
 def may_use_autograd(source: str) -> bool:
-    """Whether a cell's text holds anything by which autograd's numbers could be had. Generous: what it lets through
-    has no way to them, what it stops is only looked at more closely."""
+    """Whether a cell's text holds anything by which autograd's numbers could be had.
+
+    Generous: what it lets through has no way to them, what it stops is only looked at more closely.
+    """
     return _SUSPICIOUS.search(source) is not None
 
 
@@ -71,12 +73,14 @@ def kind_of(path: str) -> Kind:
     parts = path.split(".")
     if parts[0] not in ("torch", "functorch") or len(parts) < 2:
         return "plain"
-    if path == "torch.autograd.backward":
+    if path in ("torch.autograd.backward", "torch.Tensor.backward"):
         return "engine"
     if parts[1] == "optim":
         return "optimizer"
-    if "torch.autograd." not in path and any("backward" in part for part in parts):
-        return "node"  # torch.ops.aten.tanh_backward and its like: autograd's formulas without its engine
-    if parts[0] == "functorch" or parts[1] in ("autograd", "func", "_functorch") or "grad" in parts:
-        return "derivative" if len(parts) > 2 - (parts[0] == "functorch") and not HARMLESS & set(parts) else "plain"
-    return "plain"
+    if parts[0] == "functorch" or parts[1] in ("autograd", "func", "_functorch"):
+        deep = len(parts) > 2 or parts[0] == "functorch"
+        return "derivative" if deep and not HARMLESS & set(parts) else "plain"
+    formula = "grad" in parts or any(
+        "backward" in part for part in parts
+    )  # torch.ops.aten.tanh_backward, torch.nn.grad
+    return "node" if formula else "plain"

@@ -8,11 +8,12 @@ rest. Loops are taken to be run at least once.
 from __future__ import annotations
 
 import ast
+import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from grader.dataflow.values import NOTHING, Class, Function, Origin, Value, either
+from grader.dataflow.values import NOTHING, Class, Function, FunctionNode, Origin, Value, either
 from grader.syntax import parse
 
 MAX_STEPS = 40_000
@@ -47,12 +48,10 @@ class Statements(ABC):
     def read(self, source: str, cell: int, *, trusted: bool) -> None:
         """Read one cell. A trusted one is the release's own: its numbers from autograd are no offence."""
         tree = parse(source)
-        self._cell, self._trusted = cell, trusted
+        self._cell, self._trusted, self._active, self._line = cell, trusted, [], None
         if tree is not None:
-            try:
+            with contextlib.suppress(Exhausted, RecursionError):
                 self._block(tree.body)
-            except Exhausted:
-                return
 
     def origins(self, name: str) -> frozenset[Origin]:
         """Where a name's numbers come from autograd; empty where they don't."""
@@ -158,8 +157,8 @@ class Statements(ABC):
 
     def _do_Import(self, node: ast.Import) -> None:
         for alias in node.names:
-            name, path = alias.asname or alias.name.split(".")[0], alias.name if alias.asname else alias.name.split(".")[0]
-            self.names[name] = Value(path=path)
+            top = alias.name.split(".")[0]
+            self.names[alias.asname or top] = Value(path=alias.name if alias.asname else top)
 
     def _do_ImportFrom(self, node: ast.ImportFrom) -> None:
         for alias in node.names:
@@ -193,9 +192,9 @@ class Statements(ABC):
         if isinstance(target, ast.Name):
             self.names[target.id] = replace(value, names=value.names - {target.id})
         elif isinstance(target, ast.Tuple | ast.List):
-            items = value.items if len(value.items) == len(target.elts) else (replace(value, items=()),) * len(target.elts)
-            for element, item in zip(target.elts, items, strict=True):
-                self._store(element, item)
+            known = len(value.items) == len(target.elts)
+            for index, element in enumerate(target.elts):
+                self._store(element, value.items[index] if known else replace(value, items=(), path=""))
         elif isinstance(target, ast.Starred):
             self._store(target.value, value)
         elif isinstance(target, ast.Attribute):
@@ -211,10 +210,10 @@ class Statements(ABC):
         self._write(base.names, value.origins)
 
     def _set_item(self, base: Value, key: Value, value: Value) -> None:
-        if base.path == "globals()" and key.text is not None:
+        if base.path == "[globals]" and key.text is not None:
             self.names[key.text] = value
             return
-        self._write(base.names | ({"globals()"} if base.path == "globals()" else frozenset()), value.origins)
+        self._write(base.names | ({"[globals]"} if base.path == "[globals]" else frozenset()), value.origins)
 
     def _write(self, names: frozenset[str], origins: frozenset[Origin]) -> None:
         """Numbers are written into an object: into whatever may be it, or hold it."""

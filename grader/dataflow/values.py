@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -87,3 +87,24 @@ def either(one: Value, other: Value) -> Value:
     if one == other:
         return one
     return replace(one, origins=one.origins | other.origins, names=one.names | other.names, items=(), text=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A call whose operands are known. `name` is what is called, without what it is looked up in."""
+
+    node: ast.Call
+    function: Value
+    receiver: Value | None
+    name: str
+    args: Sequence[Value]
+    keywords: Mapping[str, Value]
+
+    @property
+    def operands(self) -> list[Value]:
+        """The arguments, however they were given."""
+        return [*self.args, *self.keywords.values()]
+
+    def argument(self, index: int) -> Value:
+        """A positional argument, or nothing."""
+        return self.args[index] if index < len(self.args) else NOTHING

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from grader.diagnose.scene import Scene
 
 PLAIN = {
-    2.0: "2", 0.5: "1/2", 3.0: "3", 1 / 3: "1/3", 4.0: "4", 0.25: "1/4", 1.5: "1.5", 2 / 3: "2/3", 10.0: "10", 0.1: "1/10",
+    1.0: "1", 2.0: "2", 0.5: "1/2", 3.0: "3", 1 / 3: "1/3", 4.0: "4", 0.25: "1/4", 1.5: "1.5", 2 / 3: "2/3", 10.0: "10", 0.1: "1/10",
 }  # fmt: skip
 """Factors that stand for themselves, when no size of the case explains them."""
 SAME = 1e-8

@@ -9,16 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import json
 import os
 import select
 import signal
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from safetensors.torch import save
+from torch.autograd import forward_ad
+from torch.autograd.variable import Variable
 
 MIME = "application/vnd.backprop-grader+json"
 MAX_ELEMENTS = 1 << 20
@@ -189,6 +193,35 @@ def _in_place(case: dict[str, Any], steps: list[dict[str, Any]]) -> dict[str, An
 
 def _run_case(case: dict[str, Any], steps: list[dict[str, Any]]) -> dict[str, Any]:
     """Run a case's steps in this process, with all output dropped: only tensors and error lines leave it."""
+    with _scaled_autograd(case["autograd_factor"]):
+        return _run_steps(case, steps)
+
+
+@contextlib.contextmanager
+def _scaled_autograd(factor: float) -> Iterator[None]:
+    """Multiply by `factor` every derivative that torch computes: the engine's seeds, and forward mode's tangents."""
+    if factor == 1.0:
+        yield
+        return
+    engine, make_dual = Variable._execution_engine, forward_ad.make_dual
+
+    class Engine:
+        def run_backward(self, roots: Any, seeds: Any, *rest: Any, **options: Any) -> Any:
+            scaled = tuple(seed if seed is None else seed * factor for seed in seeds)
+            return engine.run_backward(roots, scaled, *rest, **options)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(engine, name)
+
+    Variable._execution_engine = Engine()
+    forward_ad.make_dual = lambda tensor, tangent, **options: make_dual(tensor, tangent * factor, **options)
+    try:
+        yield
+    finally:
+        Variable._execution_engine, forward_ad.make_dual = engine, make_dual
+
+
+def _run_steps(case: dict[str, Any], steps: list[dict[str, Any]]) -> dict[str, Any]:
     shell = _shell()
     _mute(shell)
     parts: dict[str, Any] = {}

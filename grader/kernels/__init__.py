@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["KernelSource", "Limits", "open_source"]
 
+
 class KernelSource(Protocol):
     """A context manager that gives kernels for one exercise."""
 

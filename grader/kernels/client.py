@@ -48,13 +48,13 @@ class KernelNotebookClient(NotebookClient):
         assert self.km is not None
         assert self.kc is not None
         if self.kc.iopub_channel.received > self.km.output_bytes:
-            self.km.stop("output")
+            self.km.ours.stop("output")
             return None
         return super().process_message(msg, cell, cell_index)
 
     async def _async_poll_kernel_alive(self) -> None:
         """Cancel the running cell when the kernel ends."""
         assert self.km is not None
-        await self.km.ended()
+        await self.km.ours.ended()
         assert self.task_poll_for_reply is not None
         self.task_poll_for_reply.cancel()

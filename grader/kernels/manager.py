@@ -16,7 +16,7 @@ from jupyter_client.manager import AsyncKernelManager
 from traitlets import Instance, Int, Type
 
 from grader.errors import ExecutionError
-from grader.kernels.provisioner import SnapshotProvisioner
+from grader.kernels.provisioner import Provisioner
 
 _RESEND_SECONDS, _LOOK_SECONDS = 1.0, 0.2
 _contexts: dict[int, zmq.asyncio.Context] = {}
@@ -45,7 +45,7 @@ class CountingChannel(AsyncZMQSocketChannel):
 
     received = 0
 
-    async def _recv(self, **options: Any) -> dict[str, Any]:
+    async def _recv(self, **options: Any) -> dict[str, Any]:  # type: ignore[override]  # as jupyter_client's own does
         assert self.socket is not None
         frames = await self.socket.recv_multipart(**options)
         self.received += sum(map(len, frames))
@@ -57,13 +57,14 @@ class KernelClient(AsyncKernelClient):
     """A client with a shell and an iopub channel: no heartbeat thread, no stdin."""
 
     iopub_channel_class = Type(CountingChannel)
+    manager: KernelManager
 
     def start_channels(
         self, shell: bool = True, iopub: bool = True, stdin: bool = False, hb: bool = False, control: bool = False
     ) -> None:
         """Start the channels that a notebook's execution uses."""
         for channel in (self.shell_channel, self.iopub_channel):
-            channel.socket.maxmsgsize = self.parent.output_bytes  # the connection is cut at a larger one
+            channel.socket.maxmsgsize = self.manager.output_bytes  # the connection is cut at a larger one
         super().start_channels(shell=shell, iopub=iopub, stdin=False, hb=False, control=False)
 
     def stop_channels(self) -> None:
@@ -87,8 +88,8 @@ class KernelClient(AsyncKernelClient):
                 silent.discard(channel)
             if not silent:
                 return
-            if not await self.parent.is_alive():
-                raise ExecutionError(f"The kernel ended before it ran anything: {self.parent.last_words()}.")
+            if not await self.manager.is_alive():
+                raise ExecutionError(f"The kernel ended before it ran anything: {self.manager.last_words()}.")
             if time.monotonic() > deadline:
                 raise ExecutionError("The kernel does not answer: grade with fewer workers on this machine.")
 
@@ -96,15 +97,16 @@ class KernelClient(AsyncKernelClient):
         """Those of the channels that have a message, as soon as all have, the kernel ends or the time is over."""
         deadline = time.monotonic() + seconds
         while True:
-            poller = zmq.asyncio.Poller()
             ready = [channel for channel in channels if channel.socket.get(zmq.EVENTS) & zmq.POLLIN]
             left = deadline - time.monotonic()
-            if len(ready) == len(channels) or left < 0 or not await self.parent.is_alive():
+            if len(ready) == len(channels) or left < 0 or not await self.manager.is_alive():
                 return ready
+            poller = zmq.asyncio.Poller()
             for channel in channels.difference(ready):
                 poller.register(channel.socket, zmq.POLLIN)
-            if self.parent.end_descriptor is not None:
-                poller.register(self.parent.end_descriptor, zmq.POLLIN)
+            end = self.manager.ours.fileno()
+            if end is not None:
+                poller.register(end, zmq.POLLIN)
             await poller.poll(int(min(left, _LOOK_SECONDS) * 1000))
 
 
@@ -115,41 +117,43 @@ class KernelManager(AsyncKernelManager):
     output_bytes = Int(1 << 27, help="How much the kernel may print, display and send in all.")
 
     @property
-    def end_descriptor(self) -> int | None:
-        """A descriptor that becomes readable when the kernel ends, where there is one."""
-        return self.provisioner.fileno()
+    def ours(self) -> Provisioner:
+        """The provisioner, once the kernel was started."""
+        assert isinstance(self.provisioner, Provisioner)
+        return self.provisioner
 
-    async def ended(self) -> None:
-        """Return when the kernel has ended."""
-        await self.provisioner.ended()
+    @property
+    def usage(self) -> dict[str, Any]:
+        """After the end, as far as known: `status`, `cpu_seconds`, and why the grader killed it: `reason`.
 
-    def stop(self, reason: str) -> None:
-        """Kill the kernel over a limit."""
-        self.provisioner.stop(reason)
+        The reasons are `"memory"`, `"cpu"`, `"output"` and, for any other, `None`.
+        """
+        return self.ours.usage
 
     def last_words(self) -> str:
-        """Why the kernel ended, as far as known."""
-        usage = getattr(self.provisioner, "usage", {})
-        said = usage.get("failed", "").strip().splitlines()
-        return said[-1] if said else f"exit status {usage.get('status')}"
+        """Why the kernel ended, in a few words."""
+        said = str(self.usage.get("failed", "")).strip().splitlines()
+        return said[-1] if said else f"exit status {self.usage.get('status')}"
 
-    def client(self, **options: Any) -> KernelClient:
+    def client(self, **options: Any) -> KernelClient:  # type: ignore[override]  # as jupyter_client's own does
         """A client on the shared context."""
-        client: KernelClient = super().client(context=self.context, **options)
+        client = super().client(context=self.context, **options)
+        assert isinstance(client, KernelClient)
+        client.manager = self
         return client
 
-    async def start_kernel(self, **options: Any) -> None:
+    async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]  # as jupyter_client's own does
         """Start the kernel; the client may connect at once."""
         self._attempted_start = True
         arguments, options = await self._async_pre_start_kernel(**options)
-        self.load_connection_info(await self.provisioner.launch_kernel(arguments, **options))
+        self.load_connection_info(await self.ours.launch_kernel(arguments, **options))
         self._ready = asyncio.get_running_loop().create_future()
         self._ready.set_result(None)
 
-    async def shutdown_kernel(self, now: bool = False, restart: bool = False) -> None:
+    async def shutdown_kernel(self, now: bool = False, restart: bool = False) -> None:  # type: ignore[override]
         """Kill the kernel and wait for the end of everything it started."""
         self.shutting_down = True
         if self.has_kernel:
-            await self.provisioner.kill(restart)
-            await self.provisioner.wait()
+            await self.ours.kill(restart)
+            await self.ours.wait()
         await self.cleanup_resources(restart=restart)

@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import socket
+from abc import abstractmethod
 from importlib.metadata import EntryPoint
 from pathlib import Path
 from subprocess import DEVNULL
@@ -36,7 +37,28 @@ open_templates: dict[str, Template] = {}
 """The templates that kernel specs may name."""
 
 
-class SnapshotProvisioner(KernelProvisionerBase):
+class Provisioner(KernelProvisionerBase):
+    """What our manager and client need of a provisioner besides jupyter_client's interface."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.usage: dict[str, Any] = {}
+        """See `KernelManager.usage`."""
+
+    @abstractmethod
+    def fileno(self) -> int | None:
+        """A descriptor that becomes readable when the kernel ends; `None` where there is none."""
+
+    @abstractmethod
+    async def ended(self) -> None:
+        """Return when the kernel has ended."""
+
+    @abstractmethod
+    def stop(self, reason: str) -> None:
+        """Kill the kernel over a limit that the grader watches; `usage` then gives the reason."""
+
+
+class SnapshotProvisioner(Provisioner):
     """Provides a kernel that is a fork of a template process."""
 
     template = Unicode(help="The name of the template that kernels come from.").tag(config=True)
@@ -47,8 +69,6 @@ class SnapshotProvisioner(KernelProvisionerBase):
         self._folder: Path | None = None
         self._status: int | None = None
         self._stopped: dict[str, str] = {}
-        self.usage: dict[str, Any] = {}
-        """After the end: `status`, `cpu_seconds` and, if the grader killed it over a limit, `reason`."""
 
     @property
     def has_process(self) -> bool:
@@ -144,21 +164,19 @@ class ColdProvisioner(SnapshotProvisioner):
     """Provides a kernel that is an interpreter of its own, in the template's sandbox."""
 
 
-class PlainProvisioner(LocalProvisioner):
+class PlainProvisioner(LocalProvisioner, Provisioner):
     """Provides an ordinary kernel without a sandbox, on any system, in a folder of its own."""
 
     folder = Unicode(help="The folder that the kernel starts in.").tag(config=True)
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.usage: dict[str, Any] = {}
 
     def fileno(self) -> None:
         """There is no descriptor that tells of the kernel's end."""
 
     async def pre_launch(self, **options: Any) -> dict[str, Any]:
         """As usual, but in the kernel's own folder, and silent: what a kernel prints goes to the notebook."""
-        prepared: dict[str, Any] = await super().pre_launch(**{**options, "cwd": self.folder, "stdout": DEVNULL, "stderr": DEVNULL})
+        prepared: dict[str, Any] = await super().pre_launch(
+            **{**options, "cwd": self.folder, "stdout": DEVNULL, "stderr": DEVNULL}
+        )
         return prepared
 
     def stop(self, reason: str) -> None:

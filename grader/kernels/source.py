@@ -27,8 +27,9 @@ from grader.sandbox import Limits
 class Source:
     """What the sources share: they are closed at the end of a `with` block."""
 
-    setup_outputs: list[list[dict[str, Any]]] = []
-    setup_cells_run = 0
+    def __init__(self) -> None:
+        self.setup_outputs: list[list[dict[str, Any]]] = []
+        self.setup_cells_run = 0
 
     def __enter__(self) -> Self:
         return self
@@ -46,6 +47,7 @@ class TemplateSource(Source):
     """Kernels from a template process."""
 
     def __init__(self, wanted: Wanted) -> None:
+        super().__init__()
         self._name = uuid.uuid4().hex
         self._provisioner = NAMES[wanted.kind]
         self._limits = wanted.limits
@@ -70,6 +72,7 @@ class PlainSource(Source):
     """Ordinary cold kernels without a sandbox, on any system; each in its own copy of the files."""
 
     def __init__(self, wanted: Wanted) -> None:
+        super().__init__()
         self._wanted = wanted
         self._folder = runtime.folder("p")
         self._numbers = itertools.count(1)

@@ -94,7 +94,7 @@ class Template:
         if not self._wanted.sandboxed:
             return [sys.executable, "-c", self._boot("template"), str(descriptor)]
         binds = {f"{LIBRARY}/inside": HERE / "inside", f"{LIBRARY}/files": self.folder / "files"}
-        binds |= {inside: path for inside, path in zip(self._modules(), self._wanted.modules_path, strict=True)}
+        binds |= dict(zip(self._modules(), self._wanted.modules_path, strict=True))
         program = [sys.executable, "-c", self._boot("template"), str(descriptor)]
         return sandbox.command(program, binds, self.folder / "etc", sandbox.environment_variables())
 
@@ -129,31 +129,27 @@ class Template:
             wire.send(self._channel, self._config())
             reply, _ = wire.receive(self._channel)
         except TimeoutError:
-            raise ExecutionError(
-                f"The exercise's setup cells ran longer than {SETUP_SECONDS} s: shorten them."
-            ) from None
+            raise ExecutionError(f"The setup cells ran longer than {SETUP_SECONDS} s: shorten them.") from None
         except OSError:
             reply = None
         finally:
             self._channel.settimeout(None)
-        if reply is None:
-            raise self._not_started()
+        if reply is None or reply.get("refused"):
+            raise self._not_started(reply)
         if "failed" in reply:
-            raise ExecutionError(
-                f"The exercise could not be prepared, {reply['failed']}: run its solution notebook to see why."
-            )
+            raise ExecutionError(f"The kernels can't be prepared: {reply['failed']}.")
         published: list[list[dict[str, Any]]] = reply["published"]
         return published
 
-    def _not_started(self) -> Exception:
+    def _not_started(self, reply: dict[str, Any] | None) -> Exception:
         self._process.wait(10)
         said = (self.folder / "stderr").read_text(errors="replace").strip().splitlines()
-        cause = said[-1] if said else f"exit status {self._process.returncode}"
-        if self._wanted.sandboxed and self._process.returncode and "bwrap" in cause or "OSError" in cause:
+        cause = reply["failed"] if reply else said[-1] if said else f"exit status {self._process.returncode}"
+        if self._wanted.sandboxed:
             return SandboxUnavailable(
                 f"The sandbox could not be started ({cause}): `grader doctor` says what this machine lacks."
             )
-        return ExecutionError(f"The process that kernels come from ended ({cause}): is the Python environment complete?")
+        return ExecutionError(f"The process that kernels come from ended ({cause}): reinstall the Python environment.")
 
     # --- kernels ------------------------------------------------------------------------------------------------------
 
@@ -171,7 +167,13 @@ class Template:
         """Start a kernel on listening sockets: shell, iopub, stdin, control. `folder` is its own, without a sandbox."""
         ours, theirs = socket.socketpair()
         number = next(self._numbers)
-        request = {"do": "start", "id": number, "key": key, "folder": folder and str(folder), "boot": self._boot("cold")}
+        request = {
+            "do": "start",
+            "id": number,
+            "key": key,
+            "folder": folder and str(folder),
+            "boot": self._boot("cold"),
+        }
         with theirs:
             self._request(request, [theirs.fileno(), *(one.fileno() for one in sockets)])
         return Lifeline(self, number, ours)

@@ -13,7 +13,7 @@ BINDING_ORDER = ("shell", "stdin", "control", "iopub")
 """The order in which `IPKernelApp` binds its sockets."""
 
 
-class ColdApp(IPKernelApp):  # type: ignore[misc]
+class ColdApp(IPKernelApp):
     """`IPKernelApp`, but for how it comes to its sockets. It has no heartbeat: its end is known otherwise."""
 
     handed_over: dict[str, Any]
@@ -33,7 +33,8 @@ class ColdApp(IPKernelApp):  # type: ignore[misc]
     def init_control(self, context: Any) -> None:
         """As usual, but the debugger's socket shall not look for the shell's path for ever: it is not in here."""
         context.reconnect_ivl = -1
-        super().init_control(context)
+        base: Any = super()
+        base.init_control(context)
 
     def _try_bind_socket(self, s: Any, port: int) -> int:
         descriptor = self._descriptors.pop(0)

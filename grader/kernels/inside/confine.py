@@ -137,7 +137,7 @@ def _write(path: str, text: str) -> None:
 
 
 def _raise_loopback() -> None:
-    """ipykernel collects the output of child processes over 127.0.0.1."""
+    """Ipykernel collects the output of child processes over 127.0.0.1."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         fcntl.ioctl(probe, _SIOCSIFFLAGS, struct.pack("16sH14s", b"lo", _IFF_UP, b""))
 
@@ -193,7 +193,7 @@ def leave_keyring() -> None:
     _libc.syscall(_KEYCTL, 1, None)  # refused where the system has no keyrings: then there is nothing to leave
 
 
-# --- processes ----------------------------------------------------------------------------------------------------------
+# --- processes --------------------------------------------------------------------------------------------------------
 
 
 class ChildEnds:

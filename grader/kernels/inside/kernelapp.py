@@ -18,7 +18,6 @@ import zmq
 from ipykernel.iostream import IOPubThread
 from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelapp import IPKernelApp
-from IPython.core.application import BaseIPythonApplication
 from jupyter_client.session import Session
 from zmq.eventloop.zmqstream import ZMQStream
 
@@ -37,7 +36,11 @@ class Recorder(Session):
         message = msg_or_type if isinstance(msg_or_type, dict) else self.msg(msg_or_type, content)
         if message["msg_type"] in OUTPUTS:
             self.published.append(
-                {"msg_type": message["msg_type"], "header": {"msg_type": message["msg_type"]}, "content": message["content"]}
+                {
+                    "msg_type": message["msg_type"],
+                    "header": {"msg_type": message["msg_type"]},
+                    "content": message["content"],
+                }
             )
         return message
 
@@ -58,12 +61,15 @@ class EarlyStream(TextIOBase):
         self.successor: Any = None
 
     def fileno(self) -> int:
+        """The descriptor of the stream below."""
         return self.successor.fileno() if self.successor is not None else self._descriptor
 
     def writable(self) -> bool:
+        """Always."""
         return True
 
     def write(self, text: str) -> int:
+        """Keep or pass on `text`; its length."""
         if self.successor is not None:
             self.successor.write(text)
             return len(text)
@@ -78,6 +84,7 @@ class EarlyStream(TextIOBase):
         return len(text)
 
     def flush(self) -> None:
+        """Pass on, if there is a successor."""
         if self.successor is not None:
             self.successor.flush()
 
@@ -91,22 +98,28 @@ class NoShellThread:
         return False
 
 
-class ForkedKernel(IPythonKernel):  # type: ignore[misc]
+class ForkedKernel(IPythonKernel):
     """An IPython kernel without subshells, whose messages are handled in the main thread."""
 
     _supports_kernel_subshells = False
 
 
-class KernelApp(IPKernelApp):  # type: ignore[misc]
+class KernelApp(IPKernelApp):
     """`IPKernelApp` cut in two: before and after the fork."""
+
+    @property
+    def _untyped(self) -> Any:
+        """This object; methods that it has of ipykernel carry no types."""
+        return self
 
     def prepare(self) -> None:
         """Do all that needs no connection."""
-        super(IPKernelApp, self).initialize(argv=["--HistoryManager.hist_file=:memory:"])
-        self.init_pdb()
+        base: Any = super(IPKernelApp, self)  # its own `initialize` would go on to the sockets
+        base.initialize(argv=["--HistoryManager.hist_file=:memory:"])
+        self._untyped.init_pdb()
         self._recorder = Recorder(parent=self)
         self._early = {name: EarlyStream(name, self._recorder, fd) for name, fd in (("stdout", 1), ("stderr", 2))}
-        sys.stdout, sys.stderr = self._early["stdout"], self._early["stderr"]  # type: ignore[assignment]
+        sys.stdout, sys.stderr = self._early["stdout"], self._early["stderr"]
         self.kernel = ForkedKernel.instance(
             parent=self,
             session=self._recorder,
@@ -115,11 +128,8 @@ class KernelApp(IPKernelApp):  # type: ignore[misc]
             profile_dir=self.profile_dir,
             user_ns=self.user_ns,
         )
-        self.init_path()
-        self.init_shell()
-        self.init_gui_pylab()
-        self.init_extensions()
-        self.init_code()
+        for step in ("path", "shell", "gui_pylab", "extensions", "code"):
+            getattr(self, f"init_{step}")()
         self._recorder.published.clear()
 
     def rehearse(self) -> None:
@@ -131,6 +141,7 @@ class KernelApp(IPKernelApp):  # type: ignore[misc]
             figure = Figure()
             figure.add_subplot().plot([0, 1])
             FigureCanvasAgg(figure).print_png(BytesIO())
+        assert self.shell is not None
         try:
             exec(compile("1 / 0", "<rehearsal>", "exec"))
         except ZeroDivisionError:
@@ -160,18 +171,19 @@ class KernelApp(IPKernelApp):  # type: ignore[misc]
         self.context = zmq.Context()
         self.shell_socket = _listen(self.context, zmq.ROUTER, sockets["shell"])
         self.shell_socket.router_handover = 1
-        self.iopub_thread = IOPubThread(_listen(self.context, zmq.XPUB, sockets["iopub"]), pipe=True, session=self.session)
+        publisher = _listen(self.context, zmq.XPUB, sockets["iopub"])
+        self.iopub_thread = IOPubThread(publisher, pipe=True, session=self.session)
         self.iopub_thread.start()
         self.iopub_socket = self.iopub_thread.background_socket
         self._switch_streams()
-        self.init_signal()
+        self._untyped.init_signal()
         self._connect_kernel()
         begin()
-        self.start()
+        self._untyped.start()
 
     def _switch_streams(self) -> None:
         sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
-        self.init_io()
+        self._untyped.init_io()
         for name, stream in self._early.items():
             stream.successor = getattr(sys, name)
 

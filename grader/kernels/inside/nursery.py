@@ -13,7 +13,7 @@ import select
 import signal
 import socket
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from . import confine, wire
 
@@ -57,6 +57,23 @@ class Nursery:
                 return int(reply["made"])
             self._ended.append(Ended(reply["ended"], reply["cpu_seconds"]))
 
+    def try_out(self) -> None:
+        """Make namespaces once, with a process in them, and end them. Raises `OSError` where the system refuses."""
+        guardian = self.make()
+        family = os.pidfd_open(guardian)
+        pid = confine.fork_into_family(family)
+        if pid == 0:
+            try:
+                confine.enter(family)
+                os._exit(0)
+            finally:
+                os._exit(1)
+        status = os.waitpid(pid, 0)[1]
+        os.close(family)
+        os.kill(guardian, signal.SIGKILL)
+        if status != 0:
+            raise OSError("a process may not enter the namespaces that were made for it")
+
     def ended(self) -> list[Ended]:
         """The guardians that ended since the last call."""
         while select.select([self._channel], [], [], 0)[0]:
@@ -65,7 +82,7 @@ class Nursery:
         ended, self._ended = self._ended, []
         return ended
 
-    def _receive(self) -> dict[str, object]:
+    def _receive(self) -> dict[str, Any]:
         reply, _ = wire.receive(self._channel)
         if reply is None:
             raise OSError("the process that makes namespaces is gone")

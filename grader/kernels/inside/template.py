@@ -33,8 +33,8 @@ LIBRARIES = (
     "IPython.utils.timing executing faulthandler pexpect pygments.formatters.html pygments.formatters.terminal256 "
     "pygments.lexers.python pygments.styles.default stack_data tornado.platform.asyncio"
 ).split()
-"""What a snapshot has loaded besides ipykernel, as far as it is installed: exercises' libraries, and what IPython and
-matplotlib import only when a cell first draws, fails or calls a magic. Found by comparing `sys.modules` around cells."""
+"""What a snapshot has loaded besides ipykernel, as far as installed: the exercises' libraries, and what is otherwise
+imported when a cell first draws, fails or calls a magic. Found by comparing `sys.modules` before and after cells."""
 
 _CHANNELS = ("shell", "iopub", "stdin", "control")
 _WATCH_SECONDS, _GUARDIAN_SECONDS = 0.1, 0.5
@@ -68,6 +68,7 @@ class Template:
         """Load the libraries and run the setup cells; what each of them published."""
         if self._config["namespaces"]:  # first: as long as this process is small
             self._nursery = nursery.Nursery(self._limits["tmp_mb"] << 20, self._config["kept"])
+            self._nursery.try_out()
         if self._config["kind"] == "cold":
             return []
         self._app = _load()
@@ -85,8 +86,10 @@ class Template:
         """Serve requests until the grader closes its end."""
         with confine.ChildEnds() as self._ends:
             poll = select.poll()
-            for source in (self._channel, self._ends, *filter(None, [self._nursery])):
-                poll.register(source, select.POLLIN)
+            poll.register(self._channel, select.POLLIN)
+            poll.register(self._ends, select.POLLIN)
+            if self._nursery is not None:
+                poll.register(self._nursery, select.POLLIN)
             while True:
                 ready = dict(poll.poll(_WATCH_SECONDS * 1000 if self._kernels else None))
                 self._notice_ends()
@@ -305,7 +308,7 @@ def main() -> None:
     try:
         published = template.prepare()
     except Exception as error:
-        wire.send(channel, {"failed": f"{type(error).__name__}: {error}", "trace": traceback.format_exc()})
+        wire.send(channel, {"failed": str(error), "refused": isinstance(error, OSError)})
         return
     wire.send(channel, {"ready": True, "published": published})
     template.run()

@@ -44,10 +44,9 @@ def excess(usage: Usage, memory: int, cpu_seconds: float) -> str | None:
     """
     if usage.cpu_seconds > cpu_seconds:
         return "cpu"
-    if sum(usage.resident.values()) > memory:
-        if sum(_proportional(pid, resident) for pid, resident in usage.resident.items()) > memory:
-            return "memory"
-    return None
+    if sum(usage.resident.values()) <= memory:
+        return None
+    return "memory" if sum(_proportional(*one) for one in usage.resident.items()) > memory else None
 
 
 def _family(roots: Iterable[int | None], families: Mapping[int, list[int]]) -> list[int]:

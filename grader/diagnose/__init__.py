@@ -1,0 +1,66 @@
+"""Why a gradient is wrong: hypotheses, simplest first, each tried on every case that speaks.
+
+A diagnosis is reported only where it gives the student's very numbers, to float64 tolerance, in all of those cases.
+To add one, write a function in the module of its family, put it into `FAMILIES` where its simplicity belongs, and
+describe its code in `docs/diagnoses.md`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from grader.diagnose import evidence, factors, names, paths, rows, steps, values
+from grader.diagnose.subject import Family, Subject
+from grader.records import Diagnosis
+
+if TYPE_CHECKING:
+    from grader.marking import PartMarks
+
+OBSERVATIONS: tuple[evidence.Observation, ...] = (
+    evidence.dtype,
+    evidence.not_finite,
+    evidence.hard_coded,
+    evidence.fixed_numbers,
+)
+"""What is seen rather than computed."""
+
+FAMILIES: tuple[Family, ...] = (
+    evidence.two_names,
+    values.zeros,
+    values.sign,
+    values.transposed,
+    values.factor,
+    paths.missing,
+    names.another_value,
+    steps.left_out,
+    paths.scaled,
+    steps.sums,
+    factors.factors,
+    rows.rows,
+    names.stale_upstream,
+)
+"""What is computed, simplest first: the first that explains the numbers is reported."""
+
+
+def diagnose(marks: PartMarks, name: str) -> Diagnosis | None:
+    """The simplest slip that explains a wrong gradient in every hidden float64 case that speaks of it.
+
+    Args:
+        marks: the marks of the part.
+        name: the student's name of a gradient whose verdict is `wrong` (`dlogits`).
+
+    Returns:
+        The diagnosis, or None: none is better than a wrong one.
+    """
+    subject = Subject(marks, name)
+    for observe in OBSERVATIONS:
+        found = observe(subject)
+        if found is not None:
+            return found
+    if not subject.scenes or not any(scene.clear for scene in subject.scenes):
+        return None
+    for family in FAMILIES:
+        for guess in family(subject):
+            if subject.explains(guess):
+                return guess.diagnosis
+    return None

@@ -1,0 +1,205 @@
+"""Slips that are seen from what was exported, and from the syntax tree, rather than from the numbers alone."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator
+
+import torch
+
+from grader.compare import conformed
+from grader.diagnose.scene import Scene
+from grader.diagnose.subject import Guess, Predict, Subject
+from grader.diagnose.words import quoted, size_names
+from grader.records import Diagnosis
+from grader.syntax import parse
+
+Observation = Callable[[Subject], Diagnosis | None]
+
+
+def dtype(subject: Subject) -> Diagnosis | None:
+    """Whole numbers, complex ones, or so few digits that the value is lost."""
+    found = subject.marks.visible.exported[subject.gradient].note.dtype.removeprefix("torch.")
+    kind = getattr(torch, found, None)
+    if not isinstance(kind, torch.dtype) or kind in (torch.float32, torch.float64):
+        return None
+    message = f"{quoted(subject.gradient)} has the dtype {found}"
+    if not kind.is_floating_point:
+        return Diagnosis(code="wrong-dtype", message=f"{message}: a gradient needs real numbers, so a floating dtype.")
+    eps = torch.finfo(kind).eps
+    for scene in subject.scenes:
+        student = conformed(scene.student, scene.shape)
+        limit = 8 * eps * float(scene.expected.abs().max())
+        if student is None or float((student - scene.expected).abs().max()) > limit:
+            return None
+    return Diagnosis(code="wrong-dtype", message=f"{message}, which keeps too few digits of what is right otherwise.")
+
+
+def not_finite(subject: Subject) -> Diagnosis | None:
+    """NaN or infinity, made here or handed on."""
+    found = [scene.student for scene in subject.scenes] or [subject.marks.visible.exported[subject.gradient].tensor]
+    if all(tensor is None or bool(torch.isfinite(tensor).all()) for tensor in found):
+        return None
+    for consumer in subject.consumers if subject.scenes else []:
+        own = subject.first.own.get(consumer)
+        if own is not None and not bool(torch.isfinite(own).all()):
+            message = f"The NaN or infinity in {quoted(subject.gradient)} comes from {quoted(f'd{consumer}')}: begin there."
+            return Diagnosis(code="not-finite", message=message)
+    message = (
+        f"{quoted(subject.gradient)} holds NaN or infinity. They come from a division by zero, the logarithm or a power "
+        "of a number that allows none, or a tensor that was never filled (torch.empty)."
+    )
+    return Diagnosis(code="not-finite", message=message)
+
+
+# --- sizes and numbers written out
+
+
+def hard_coded(subject: Subject) -> Diagnosis | None:
+    """Right at the visible size only: a number in the student's line that is a size there."""
+    if not subject.marks.visible_only(subject.gradient):
+        return None
+    sizes = _changing_sizes(subject)
+    for number in _numbers(subject):
+        for size, name in sizes.items():
+            for written, meant in ((size, name), (size - 1, f"{name} - 1"), (1 / size, f"1/{name}")):
+                if number == written:
+                    message = (
+                        f"The number {number} in this line is {quoted(meant)} written out: it is right for the size "
+                        "that you see, and wrong for another."
+                    )
+                    return Diagnosis(code="hard-coded-size", message=message)
+    message = (
+        f"{quoted(subject.gradient)} is right for the size that you see, and wrong for another: "
+        "something in it depends on that size."
+    )
+    return Diagnosis(code="hard-coded-size", message=message)
+
+
+def _changing_sizes(subject: Subject) -> dict[int, str]:
+    """Sizes of the visible case that are others in some hidden case → the shortest name for each."""
+    visible = subject.marks.visible.reference
+    changing: dict[int, str] = {}
+    for part_case in subject.marks.hidden.values():
+        other = part_case.reference.constants
+        for name, value in visible.constants.items():
+            if isinstance(value, int) and value > 1 and other.get(name) != value:
+                known = changing.get(value)
+                changing[value] = name if known is None or len(name) < len(known) else known
+    shown = {size for tensor in visible.forward.values() for size in tensor.shape}
+    return {size: name for size, name in changing.items() if size in shown}
+
+
+def _numbers(subject: Subject) -> Iterator[float]:
+    """The numbers in the lines that make the gradient, and in those of the names that these read."""
+    wanted = {subject.gradient}
+    for _ in range(3):
+        wanted |= {name for source in subject.sources for name in _read_for(source, wanted)}
+    for source in subject.sources:
+        for node in _assignments(source):
+            if _targets(node) & wanted:
+                for child in ast.walk(node):
+                    if isinstance(child, ast.Constant) and isinstance(child.value, int | float):
+                        yield child.value
+
+
+def _assignments(source: str) -> list[ast.stmt]:
+    tree = parse(source)
+    return [node for node in ast.walk(tree) if isinstance(node, ast.stmt) and _targets(node)] if tree else []
+
+
+def _targets(node: ast.stmt) -> set[str]:
+    """The names that a statement writes; a loop writes what its body writes."""
+    if isinstance(node, ast.For):
+        return set().union(*(_targets(child) for child in node.body))
+    written = [node] if isinstance(node, ast.Assign | ast.AugAssign | ast.Expr) else []
+    stores = [child for item in written for child in ast.walk(item) if isinstance(child, ast.Name)]
+    names = {child.id for child in stores if isinstance(child.ctx, ast.Store)}
+    for item in written:
+        targets = item.targets if isinstance(item, ast.Assign) else [item.target] if isinstance(item, ast.AugAssign) else []
+        for target in targets:
+            names |= {child.id for child in ast.walk(target) if isinstance(child, ast.Name)}
+    return names
+
+
+def _read_for(source: str, wanted: set[str]) -> Iterator[str]:
+    for node in _assignments(source):
+        if _targets(node) & wanted:
+            for child in ast.walk(node):
+                if isinstance(child, ast.Name) and not child.id.startswith("d"):
+                    yield child.id
+
+
+def fixed_numbers(subject: Subject) -> Diagnosis | None:
+    """Numbers that were pasted in: right on the visible case, and the same ones on every other."""
+    visible = subject.marks.visible
+    pasted, expected = visible.exported[subject.gradient].tensor, visible.expected(subject.gradient)
+    if pasted is None or expected is None or pasted.numel() < 2 or bool((pasted == pasted.flatten()[0]).all()):
+        return None
+    others = [scene.student for scene in subject.scenes]
+    same = [tensor.shape == pasted.shape and torch.allclose(tensor.to(pasted.dtype), pasted) for tensor in others]
+    stretched = conformed(pasted, expected.shape)
+    if len(others) < 2 or not all(same) or stretched is None or not torch.allclose(stretched, expected, rtol=1e-3):
+        return None
+    message = (
+        f"{quoted(subject.gradient)} has the same numbers whatever the network is: right for the case that you see and "
+        "for no other. Compute it from the tensors of the forward pass."
+    )
+    return Diagnosis(code="fixed-numbers", message=message)
+
+
+# --- two names for one tensor
+
+
+def two_names(subject: Subject) -> Iterator[Guess]:
+    """`dhprebn = dbndiff`, then `dhprebn += …`: both names mean one tensor, and the change shows under both."""
+    for other in _shared(subject):
+        if not _changed_in_place(subject, {subject.gradient, f"d{other}"}):
+            continue
+        message = (
+            f"{quoted(subject.gradient)} and {quoted(f'd{other}')} are two names for one tensor, so a change made in "
+            "place to one of them is a change to both. Your cmp may have run before it: the sum of two tensors is a new "
+            "one, += is not."
+        )
+        yield Guess("two-names", message, _as_the_other(other))
+        yield Guess("two-names", message, _without_the_other(other))
+
+
+def _shared(subject: Subject) -> list[str]:
+    """The tensors whose gradients used the same memory as this one."""
+    if not subject.scenes:
+        return []
+    exported = subject.first.exported
+    own = exported[subject.gradient].note.shares or subject.gradient
+    names = [name for name, found in exported.items() if (found.note.shares or name) == own]
+    return [name[1:] for name in names if name != subject.gradient and name[1:] in subject.first.forward]
+
+
+def _changed_in_place(subject: Subject, names: set[str]) -> bool:
+    """Whether some statement writes into one of the names: `dX += …`, `dX[…] = …`, `dX.add_(…)`."""
+    for source in subject.sources:
+        for node in ast.walk(parse(source) or ast.Module([], [])):
+            if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name) and node.target.id in names:
+                return True
+            if isinstance(node, ast.Subscript | ast.Attribute) and isinstance(node.value, ast.Name):
+                writes = isinstance(node.ctx, ast.Store) or (isinstance(node, ast.Attribute) and node.attr.endswith("_"))
+                if writes and node.value.id in names:
+                    return True
+    return False
+
+
+def _as_the_other(other: str) -> Predict:
+    def predict(scene: Scene) -> torch.Tensor:
+        return scene.chained[other]
+
+    return predict
+
+
+def _without_the_other(other: str) -> Predict:
+    """What this tensor is when the other one, spoiled by the change, is left to the chain rule."""
+
+    def predict(scene: Scene) -> torch.Tensor:
+        own = {name: tensor for name, tensor in scene.own.items() if name != other}
+        return scene.reference.chained(own)[scene.name]
+
+    return predict

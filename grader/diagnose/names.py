@@ -1,0 +1,106 @@
+"""Slips with names: another tensor's value, a stale upstream, one that was not complete yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import Tensor
+
+from grader.diagnose.scene import Scene
+from grader.diagnose.subject import Guess, Predict, Subject
+from grader.diagnose.words import quoted
+
+
+def another_value(subject: Subject) -> Iterator[Guess]:
+    """The value of another tensor, or its gradient, under this name."""
+    gradient = quoted(subject.gradient)
+    for other in _alike(subject, subject.name):
+        yield Guess(
+            "another-gradient",
+            f"{gradient} holds the gradient of another tensor, {quoted(other)}: check which name the line assigns.",
+            lambda scene, other=other: scene.own.get(other, scene.chained[other]),  # type: ignore[misc]
+        )
+        yield Guess(
+            "not-a-gradient",
+            f"{gradient} holds {quoted(other)} itself, a value of the forward pass and no gradient.",
+            lambda scene, other=other: scene.forward[other],  # type: ignore[misc]
+        )
+    yield Guess(
+        "not-a-gradient",
+        f"{gradient} holds {quoted(subject.name)} itself, a value of the forward pass and no gradient.",
+        lambda scene: scene.forward[subject.name],
+    )
+
+
+def stale_upstream(subject: Subject) -> Iterator[Guess]:
+    """The right formula, applied to something else than what arrives from the consumer."""
+    for consumer in subject.consumers:
+        if consumer == "loss":
+            continue
+        wanted = quoted(f"d{consumer}")
+        yield from _incomplete(subject, consumer)
+        yield Guess(
+            "wrong-neighbour",
+            f"The formula fits, but {quoted(consumer)} stands where {wanted} belongs: "
+            "what flows backward is the gradient, not the value.",
+            _through(consumer, consumer, gradient=False),
+        )
+        for other in _alike(subject, consumer):
+            yield Guess(
+                "wrong-neighbour",
+                f"The formula fits, but it is applied to {quoted(f'd{other}')} where {wanted} belongs: "
+                f"what comes from above here is the gradient of {quoted(consumer)}.",
+                _through(consumer, other, gradient=True),
+            )
+            yield Guess(
+                "wrong-neighbour",
+                f"The formula fits, but {quoted(other)} stands where {wanted} belongs.",
+                _through(consumer, other, gradient=False),
+            )
+
+
+def _incomplete(subject: Subject, consumer: str) -> Iterator[Guess]:
+    """What arrives was taken before all contributions to it had been added up."""
+    uses = subject.first.reference.consumers[consumer]
+    if len(uses) < 2:
+        return
+    for left_out in uses:
+        yield Guess(
+            "used-too-early",
+            f"{quoted(f'd{consumer}')} was used here before it was complete: the path through {quoted(left_out)} was "
+            "added to it only later. Go through the forward pass strictly backward.",
+            _before(consumer, left_out),
+        )
+
+
+def _before(consumer: str, left_out: str) -> Predict:
+    def predict(scene: Scene) -> Tensor:
+        above = Scene(consumer, scene.cotangents[consumer], scene.reference, scene.own, scene.exported, scene.tolerance)
+        return _instead(scene, consumer, scene.cotangents[consumer] - above.paths[left_out])
+
+    return predict
+
+
+def _through(consumer: str, other: str, *, gradient: bool) -> Predict:
+    def predict(scene: Scene) -> Tensor:
+        value = scene.own.get(other, scene.chained[other]) if gradient else scene.forward[other]
+        return _instead(scene, consumer, value)
+
+    return predict
+
+
+def _instead(scene: Scene, consumer: str, cotangent: Tensor) -> Tensor:
+    return scene.expected - scene.paths[consumer] + scene.through(consumer, cotangent)
+
+
+def _alike(subject: Subject, name: str) -> list[str]:
+    """The other tensors that have the same shape in every case; those that the student's lines name come first."""
+    shapes = [scene.forward[name].shape for scene in subject.scenes]
+    alike = [
+        other
+        for other in subject.first.forward
+        if other != name
+        and all(scene.forward[other].shape == shape for scene, shape in zip(subject.scenes, shapes, strict=True))
+    ]
+    read = {word for line in subject.lines for word in line.reads}
+    return sorted(alike, key=lambda other: other not in read and f"d{other}" not in read)

@@ -1,0 +1,108 @@
+"""Rows of a table that were taken several times: assigned where they should be accumulated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from grader.diagnose.scene import Scene
+from grader.diagnose.subject import Guess, Predict, Subject
+from grader.diagnose.words import quoted
+
+
+def rows(subject: Subject) -> Iterator[Guess]:
+    """Of all contributions to a row only one was kept: the last, the first, or one for each column of the indices."""
+    message = (
+        f"Some rows of {quoted(subject.name)} were taken several times, and only one of their contributions is kept: "
+        "writing to an index, also with +=, counts a row that occurs twice only once. All of them add up."
+    )
+    for consumer in subject.known_consumers:
+        if consumer == "loss" or any(_picked(scene, consumer) is None for scene in subject.scenes):
+            continue
+        yield Guess("index-not-accumulated", message, _kept(consumer, last=True))
+        yield Guess("index-not-accumulated", message, _kept(consumer, last=False))
+        for axis in range(1, subject.first.forward[consumer].dim() - 1):
+            yield Guess("index-not-accumulated", message, _kept_along(consumer, axis))
+        yield from _places(subject, consumer)
+
+
+def _places(subject: Subject, consumer: str) -> Iterator[Guess]:
+    """Only one column of the indices was gone through."""
+    shape = subject.first.forward[consumer].shape
+    if len(shape) < 3 or shape[1] > 16:
+        return
+    for place in range(shape[1]):
+        yield Guess(
+            "places-missing",
+            f"{quoted(subject.gradient)} collects from position {place} of {quoted(f'd{consumer}')} only: "
+            "every position took rows of the table, so every one sends something back.",
+            _only_place(consumer, place),
+        )
+
+
+def _picked(scene: Scene, consumer: str) -> Tensor | None:
+    """Which row each place of `consumer` was taken from, where it is a look-up of rows; None where it isn't.
+
+    Found by pushing the rows' numbers through the look-up: what arrives are the numbers of the rows that were taken.
+    """
+    table, taken = scene.forward[scene.name], scene.forward[consumer]
+    if table.dim() != 2 or taken.dim() < 2 or taken.shape[-1] != table.shape[1]:
+        return None
+    numbers = torch.arange(table.shape[0], dtype=table.dtype).unsqueeze(1).expand_as(table)
+    arrived = scene.pushed(consumer, numbers)
+    index = arrived[..., 0].round().long()
+    inside = bool(((index >= 0) & (index < table.shape[0])).all())
+    return index if inside and torch.equal(table[index], taken) else None
+
+
+def _kept(consumer: str, *, last: bool) -> Predict:
+    def predict(scene: Scene) -> Tensor | None:
+        index, cotangent = _flat(scene, consumer)
+        return _written(scene, index, cotangent, last=last)
+
+    return predict
+
+
+def _kept_along(consumer: str, axis: int) -> Predict:
+    """A loop over one dimension of the indices, each round assigning with `+=` but counting repeats once."""
+
+    def predict(scene: Scene) -> Tensor | None:
+        index = _picked(scene, consumer)
+        if index is None:
+            return None
+        total = torch.zeros_like(scene.expected)
+        for place in range(index.shape[axis]):
+            row = index.select(axis, place).flatten()
+            values = scene.cotangents[consumer].select(axis, place).reshape(row.numel(), -1)
+            total += _written(scene, row, values, last=True)
+        return total
+
+    return predict
+
+
+def _only_place(consumer: str, place: int) -> Predict:
+    def predict(scene: Scene) -> Tensor | None:
+        index = _picked(scene, consumer)
+        if index is None:
+            return None
+        cotangent = scene.cotangents[consumer][:, place].reshape(-1, scene.shape[1])
+        return torch.zeros_like(scene.expected).index_add_(0, index[:, place].flatten(), cotangent)
+
+    return predict
+
+
+def _flat(scene: Scene, consumer: str) -> tuple[Tensor, Tensor]:
+    index = _picked(scene, consumer)
+    assert index is not None
+    return index.flatten(), scene.cotangents[consumer].reshape(index.numel(), -1)
+
+
+def _written(scene: Scene, index: Tensor, values: Tensor, *, last: bool) -> Tensor:
+    """Rows written one after the other, the last (or the first) of each staying."""
+    result = torch.zeros_like(scene.expected)
+    order = range(len(index)) if last else reversed(range(len(index)))
+    for position in order:
+        result[index[position]] = values[position]
+    return result

@@ -1,0 +1,130 @@
+"""Slips inside one step of the chain rule: a derivative or the upstream left out, sums missing, doubled or misplaced."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+from grader.diagnose.scene import Elementwise, Scene, summed
+from grader.diagnose.subject import Guess, Predict, Subject
+from grader.diagnose.words import dimension, quoted, shape_text
+
+Change = Callable[[Scene, Elementwise], Tensor | None]
+
+
+def left_out(subject: Subject) -> Iterator[Guess]:
+    """The local derivative or the upstream gradient is not there."""
+    gradient = quoted(subject.gradient)
+    for consumer in _steps(subject):
+        upstream = quoted(f"d{consumer}")
+        yield Guess(
+            "local-derivative-missing",
+            f"{upstream} was passed straight on to {gradient}: the derivative of the line that computes "
+            f"{quoted(consumer)}, with respect to {quoted(subject.name)}, is missing as a factor.",
+            _changed(consumer, lambda scene, step: summed(step.cotangent, scene.shape)),
+        )
+        yield Guess(
+            "upstream-missing",
+            f"This is the derivative of {quoted(consumer)} alone. By the chain rule what arrives from above, {upstream}, "
+            "multiplies it.",
+            _changed(consumer, lambda scene, step: summed(step.local, scene.shape)),
+        )
+
+
+def sums(subject: Subject) -> Iterator[Guess]:
+    """Sums over broadcast dimensions: missing, over the wrong dimension, one too many, or too early."""
+    for consumer in _steps(subject):
+        yield from _undone_broadcast(subject, consumer)
+    yield from _too_many(subject)
+
+
+def _undone_broadcast(subject: Subject, consumer: str) -> Iterator[Guess]:
+    shape, wide = list(subject.first.shape), list(subject.first.elementwise[consumer].local.shape)
+    name, gradient = quoted(subject.name), quoted(subject.gradient)
+    stretched = f"{name} {shape_text(shape)} was stretched to {shape_text(wide)} in the line of {quoted(consumer)}"
+    if shape != wide:
+        yield Guess(
+            "sum-missing",
+            f"{stretched}: an element that was used several times collects the contributions of all its uses, so "
+            f"{gradient} needs a sum to come back to the shape of {name}.",
+            _changed(consumer, lambda scene, step: step.product),
+        )
+        for outside, change in _TOO_EARLY:
+            yield Guess(
+                "sum-too-early",
+                f"The sum takes in one factor only, and {outside} is multiplied on afterwards: a method call binds "
+                "tighter than *. Multiply first, then sum the products.",
+                _changed(consumer, change),
+            )
+    for axis in range(len(wide)):
+        for keep in (True, False):
+            yield Guess(
+                "sum-wrong-dimension" if shape != wide else "sum-too-many",
+                f"The sum goes {dimension(axis, len(wide))}, and that is not the dimension along which {name} was "
+                "stretched: compare the two shapes."
+                if shape != wide
+                else f"There is a sum here, and nothing was stretched in the line of {quoted(consumer)}: "
+                f"{gradient} has the full shape of its tensor.",
+                _changed(consumer, _product_summed(axis, keep)),
+            )
+
+
+def _cotangent_summed_early(scene: Scene, step: Elementwise) -> Tensor:
+    return step.local * summed(step.cotangent, scene.shape)
+
+
+def _local_summed_early(scene: Scene, step: Elementwise) -> Tensor:
+    return step.cotangent * summed(step.local, scene.shape)
+
+
+_TOO_EARLY = (
+    ("the local derivative", _cotangent_summed_early),
+    ("the upstream gradient", _local_summed_early),
+)
+
+
+def _product_summed(axis: int, keep: bool) -> Change:
+    return lambda _, step: step.product.sum(axis, keepdim=keep)
+
+
+def _too_many(subject: Subject) -> Iterator[Guess]:
+    message = (
+        f"There is one sum too many: {quoted(subject.gradient)} should have the shape "
+        f"{shape_text(subject.first.shape)} of its tensor, with a value of its own for every element."
+    )
+    for axis in range(len(subject.first.shape)):
+        for keep in (True, False):
+            yield Guess("sum-too-many", message, _expected_summed(axis, keep))
+    yield Guess("sum-too-many", message, lambda scene: scene.expected.sum())
+
+
+def _expected_summed(axis: int, keep: bool) -> Predict:
+    return lambda scene: scene.expected.sum(axis, keepdim=keep)
+
+
+def _steps(subject: Subject) -> list[str]:
+    """The consumers reached by an elementwise step in every case, whose gradient the student has."""
+    return [name for name in subject.known_consumers if all(name in scene.elementwise for scene in subject.scenes)]
+
+
+def _changed(consumer: str, change: Change) -> Predict:
+    """The expected value with one path's contribution computed otherwise."""
+
+    def predict(scene: Scene) -> Tensor | None:
+        found = change(scene, scene.elementwise[consumer])
+        if found is None:
+            return None
+        return found if len(scene.consumers) == 1 else added(scene.expected - scene.paths[consumer], found)
+
+    return predict
+
+
+def added(rest: Tensor, part: Tensor) -> Tensor | None:
+    """The sum as broadcasting makes it; None where the shapes don't go together."""
+    try:
+        torch.broadcast_shapes(rest.shape, part.shape)
+    except RuntimeError:
+        return None
+    return rest + part

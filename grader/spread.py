@@ -1,0 +1,85 @@
+"""Carried mistakes of shape: what follows from an upstream gradient that is not of its tensor's shape.
+
+A gradient with a missing sum, (32, 64) for a tensor of shape (1, 64), broadcasts on silently through the elementwise
+formulas below it. What the chain rule gives there is found slice by slice: each of its 32 rows is taken as the
+upstream in turn, and the same row is kept of what comes out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+from grader.reference import PartReference
+
+MAX_SLICES = 512
+
+
+def carried_by_broadcast(
+    reference: PartReference, upstream: Mapping[str, Tensor], misshapen: Mapping[str, Tensor]
+) -> Iterator[dict[str, Tensor]]:
+    """What elementwise formulas make of misshapen upstream gradients.
+
+    Args:
+        reference: autograd's side.
+        upstream: tensor name → the student's gradient, in the tensor's shape.
+        misshapen: tensor name → a gradient of the student's that doesn't broadcast to its tensor's shape.
+
+    Yields:
+        For each shape that the misshapen ones broadcast to with their tensors: tensor name → the value in that shape.
+        Tensors that don't broadcast to it are left out.
+    """
+    groups: dict[torch.Size, dict[str, Tensor]] = {}
+    for name, tensor in misshapen.items():
+        try:
+            shape = torch.broadcast_shapes(tensor.shape, reference.gradients[name].shape)
+        except RuntimeError:
+            continue
+        groups.setdefault(shape, {})[name] = tensor.to(reference.gradients[name].dtype).expand(shape)
+    for shape, stretched in groups.items():
+        dims = _stretched_dims(shape, [reference.gradients[name].shape for name in stretched])
+        if torch.Size(shape[dim] for dim in dims).numel() <= MAX_SLICES:
+            yield _by_slices(reference, upstream, stretched, shape, dims)
+
+
+def _stretched_dims(shape: torch.Size, own: list[torch.Size]) -> list[int]:
+    """The dimensions of `shape` in which some tensor has size 1 or no such dimension."""
+    padded = [(1,) * (len(shape) - len(size)) + tuple(size) for size in own]
+    return [dim for dim in range(len(shape)) if shape[dim] > 1 and any(size[dim] == 1 for size in padded)]
+
+
+def _by_slices(reference: PartReference, upstream: Mapping[str, Tensor], stretched: Mapping[str, Tensor],
+               shape: torch.Size, dims: list[int]) -> dict[str, Tensor]:  # fmt: skip
+    found = {
+        name: tensor.new_empty(shape)
+        for name, tensor in reference.gradients.items()
+        if _broadcasts(tensor.shape, shape)
+    }
+    for index in torch.cartesian_prod(*(torch.arange(shape[dim]) for dim in dims)).view(-1, len(dims)).tolist():
+        place: list[int | slice] = [slice(None)] * len(shape)
+        for dim, position in zip(dims, index, strict=True):
+            place[dim] = slice(position, position + 1)
+        slices = {
+            name: _without_leading(tensor[tuple(place)], reference.gradients[name].dim()).expand_as(
+                reference.gradients[name]
+            )
+            for name, tensor in stretched.items()
+        }
+        chained = reference.chained({**upstream, **slices})
+        for name, target in found.items():
+            target[tuple(place)] = chained[name].expand(shape)[tuple(place)]
+    return found
+
+
+def _without_leading(tensor: Tensor, rank: int) -> Tensor:
+    """The tensor without the leading dimensions, all of size 1, that it has over `rank`."""
+    return tensor.reshape(tensor.shape[tensor.dim() - rank :])
+
+
+def _broadcasts(shape: torch.Size, target: torch.Size) -> bool:
+    try:
+        return torch.broadcast_shapes(shape, target) == target
+    except RuntimeError:
+        return False

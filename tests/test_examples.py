@@ -1,0 +1,90 @@
+"""The invented cohort: every example gets the marks that a human marker wrote down beside it."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from grader.collect import Found, collect
+from grader.course import Course
+from grader.pool import GraderPool
+from grader.records import Grade, Grading, Verdict
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = ROOT / "examples"
+RIGHT = "right"
+
+
+@pytest.fixture(scope="module")
+def course():
+    return Course(ROOT / "exercises")
+
+
+@pytest.fixture(scope="module")
+def found(course) -> dict[str, Found]:
+    return {item.student: item for item in collect([EXAMPLES], course)}
+
+
+@pytest.fixture(scope="module")
+def examples(course):
+    """Graders of the real exercise; no name `pool`, which is the mini course's."""
+    with GraderPool(course, "snapshot", "bwrap") as pool:
+        yield pool
+
+
+def marks_of(student: str) -> dict:
+    return tomllib.loads((EXAMPLES / f"{student}.marks.toml").read_text(encoding="utf-8"))
+
+
+def expected_verdicts(marks: dict, names: list[tuple[str, str]]) -> dict[str, str]:
+    """`part/name` → verdict, where exact and approximate are both `right`, for everything that is not listed."""
+    wanted = {f"{part}/{name}": RIGHT for part, name in names}
+    for part, by_verdict in marks.get("verdicts", {}).items():
+        for verdict, listed in by_verdict.items():
+            for name in [name for of, name in names if of == part] if listed == "all" else listed:
+                assert wanted[f"{part}/{name}"] == RIGHT, f"{part}/{name} is listed twice, or a name that is no check"
+                wanted[f"{part}/{name}"] = Verdict(verdict).value
+    return wanted
+
+
+def given_verdicts(grade: Grade) -> dict[str, str]:
+    return {
+        f"{check.part}/{check.name}": RIGHT if check.verdict.is_right else check.verdict.value for check in grade.checks
+    }
+
+
+def differences(marks: dict, grading: Grading, names: list[tuple[str, str]]) -> list[str]:
+    """Where the grader and the human marker disagree, a line each."""
+    grade = grading.grade
+    lines = []
+    for key, said in (("status", grade.status), ("score", grade.score), ("max", grade.max_score)):
+        if marks[key] != said:
+            lines.append(f"{key}: the marker says {marks[key]}, the grader {said} ({grade.reason or 'no reason'})")
+    if grade.status == "ungradable":
+        return lines
+    given, remarks = given_verdicts(grade), {f"{check.part}/{check.name}": check.remark for check in grade.checks}
+    for check, verdict in expected_verdicts(marks, names).items():
+        if given.get(check) != verdict:
+            lines.append(f"{check}: the marker says {verdict}, the grader {given.get(check)} ({remarks.get(check)})")
+    return lines
+
+
+STUDENTS = sorted(path.name.removesuffix(".marks.toml") for path in EXAMPLES.glob("*.marks.toml"))
+
+
+def test_every_example_has_its_marks_and_no_marks_lack_an_example(found):
+    assert sorted(found) == STUDENTS
+    assert len(STUDENTS) >= 14
+
+
+@pytest.mark.parametrize("student", STUDENTS)
+def test_the_grader_marks_as_the_marker_did(student, found, examples):
+    marks = marks_of(student)
+    grading = examples.grade(found[student].submission())
+    names = examples.check_names("01_backprop_ninja")
+    found_differences = differences(marks, grading, names)
+    assert not found_differences, f"{student}: {marks['what']}\n" + "\n".join(found_differences)
+    unchecked = [check.name for check in grading.grade.checks if check.verdict is Verdict.UNCHECKED]
+    assert len([flag for flag in grading.grade.flags if flag.code == "unchecked"]) == len(unchecked)
