@@ -35,8 +35,10 @@ Sources = Mapping[str, Mapping[str, frozenset[Origin]]]
 
 
 class Evidence(Record, frozen=True):
-    """What is known of one part: name → where the source says that its numbers come from, the names that the scaled
-    run shows to be autograd's, and code that can't be read.
+    """What is known of one part.
+
+    `read`: name → where the source says that its numbers come from. `shown`: the names that the scaled run shows to
+    hold autograd's. `unreadable`: calls of code that can't be read.
     """
 
     read: dict[str, frozenset[Origin]]
@@ -112,7 +114,8 @@ def read_sources(
     ends = {cell.part: index for index, cell in enumerate(cells) if cell.part in parts}
     sources: dict[str, dict[str, frozenset[Origin]]] = {part: {} for part in parts}
     for index, cell in enumerate(cells):
-        flow.read(cell.source, index, trusted=not cell.student)
+        if cell.student or cell.role != "compare":  # those only show, and the hidden cases leave them out
+            flow.read(cell.source, index, trusted=not cell.student)
         if cell.part is not None and ends.get(cell.part) == index:
             checks = parts[cell.part]
             found = {name: flow.origins(name) for name in checks.names}
@@ -197,8 +200,8 @@ def _flags(part_id: str, evidence: Evidence, cells: Sequence[PlannedCell]) -> li
         return [Flag(code=USED, message=message, part=part_id)]
     if evidence.shown:
         message = (
-            f"When the grader scaled what autograd computes, {evidence.shown[0]}{_others(evidence.shown)} came out "
-            "scaled too: its numbers come from autograd, by a way that the source doesn't show."
+            f"When the grader scaled what autograd computes, {evidence.shown[0]} came out scaled"
+            f"{_others(evidence.shown)}: it comes from autograd, by a way that the source doesn't show."
         )
         return [Flag(code=USED, message=message, part=part_id)]
     unreadable = [*evidence.unreadable, *(origin for origins in evidence.read.values() for origin in origins)]
@@ -211,7 +214,9 @@ def _flags(part_id: str, evidence: Evidence, cells: Sequence[PlannedCell]) -> li
 
 def _others(names: Sequence[str]) -> str:
     rest = len(names) - 1
-    return f" (and {rest} more of the part's tensors after it)" if rest else ""
+    if not rest:
+        return ""
+    return f" (and {rest} more tensors of this part)" if rest > 1 else " (and 1 more tensor of this part)"
 
 
 def _place(origin: Origin, cells: Sequence[PlannedCell]) -> str:

@@ -98,9 +98,7 @@ class ExerciseSpec(_Entry, frozen=True):
     @property
     def all_cases(self) -> list[Case]:
         """The visible case, then the hidden ones. Every case starts from the visible one's parameters."""
-        hidden = [
-            msgspec.structs.replace(case, parameters={**self.visible, **case.parameters}) for case in self.cases
-        ]
+        hidden = [msgspec.structs.replace(case, parameters={**self.visible, **case.parameters}) for case in self.cases]
         return [Case(id=VISIBLE, parameters=self.visible), *hidden]
 
     def part(self, part_id: str) -> Part:

@@ -54,8 +54,12 @@ def init(folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder 
 @app.command(epilog="Example:  grader check 01_backprop_ninja.ipynb --hint")
 def check(
     notebook: Annotated[Path, typer.Argument(metavar="NOTEBOOK", help="Your notebook.")],
-    hint: Annotated[bool, typer.Option("--hint", help="Also open the next hint for the first gradient to mend.")] = False,
-    exercise: Annotated[str | None, typer.Option(metavar="ID", help="The exercise, where the file doesn't say.")] = None,
+    hint: Annotated[
+        bool, typer.Option("--hint", help="Also open the next hint for the first gradient to mend.")
+    ] = False,
+    exercise: Annotated[
+        str | None, typer.Option(metavar="ID", help="The exercise, where the file doesn't say.")
+    ] = None,
 ) -> None:
     """Check your own notebook: every gradient, what is wrong with it, and where.
 
@@ -92,8 +96,8 @@ def grade(
 ) -> None:
     """Grade submissions: <student>.ipynb, or <student>/<exercise>.ipynb in a folder.
 
-    Exit status: 0 all graded, whatever the marks; 1 --fail-under not met; 2 the command line is wrong; 3 some submission
-    could not be graded (the others are, and are written).
+    Exit status: 0 all graded, whatever the marks; 1 --fail-under not met; 2 the command line is wrong; 3 some
+    submission could not be graded (the others are, and are written).
     """
     from grader.cohort import grade_cohort
     from grader.collect import collect
@@ -152,7 +156,7 @@ def verify(
 def _course(beside: Path | None = None):  # type: ignore[no-untyped-def]  # noqa: ANN202  (Course is imported late)
     from grader.course import find_course
 
-    return find_course((beside.absolute().parent if beside is not None else Path.cwd()))
+    return find_course(beside.absolute().parent if beside is not None else Path.cwd())
 
 
 def main() -> None:

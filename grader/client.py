@@ -99,7 +99,7 @@ class Client(KernelNotebookClient):
     def _get_timeout(self, cell: NotebookNode | None) -> int | None:
         return self._seconds  # type: ignore[return-value]  # nbclient only ever adds it to a time
 
-    async def _async_handle_timeout(self, timeout: int, cell: NotebookNode | None = None) -> None | dict[str, Any]:
+    async def _async_handle_timeout(self, timeout: int, cell: NotebookNode | None = None) -> dict[str, Any] | None:
         self.timed_out = True
         return await super()._async_handle_timeout(timeout, cell)
 
@@ -117,7 +117,7 @@ class Client(KernelNotebookClient):
             return super().process_message(msg, cell, cell_index)
         except CellExecutionComplete:
             raise
-        except Exception:  # a message that a student's code forged: no output, and no harm
+        except Exception:  # noqa: BLE001 - a message that a student's code forged: no output, and no harm
             return None
 
 

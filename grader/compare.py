@@ -16,8 +16,11 @@ FLOAT64_ATOL = 1e-12
 
 
 class Tolerance(NamedTuple):
-    """`|student - expected| <= atol * scale + rtol * |expected|`, `scale` the expected tensor's largest magnitude
-    where that is above 1 (a sum that cancels keeps the rounding of its largest term)."""
+    """How far a value may be off: `|student - expected| <= atol * scale + rtol * |expected|`.
+
+    `scale` is the expected tensor's largest magnitude where that is above 1: a sum that cancels keeps the rounding of
+    its largest term.
+    """
 
     rtol: float
     atol: float

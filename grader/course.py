@@ -41,7 +41,9 @@ class Course:
         for spec in self.catalog.exercises:
             if spec.id == exercise_id:
                 return spec
-        raise UsageError(f"There is no exercise {exercise_id!r}; `grader list` shows them: {', '.join(self.catalog.ids)}.")
+        raise UsageError(
+            f"There is no exercise {exercise_id!r}; `grader list` shows them: {', '.join(self.catalog.ids)}."
+        )
 
     def exercise(self, exercise_id: str) -> Exercise:
         """An exercise, loaded once.
@@ -81,7 +83,7 @@ class Course:
 
 
 def find_course(start: Path) -> Course:
-    """The course that `start` lies in (its `exercises/catalog.toml`, upwards), else the one that came with the package."""
+    """The course that `start` lies in (`exercises/catalog.toml`, upwards), else the one that came with the package."""
     for folder in (start, *start.parents):
         if (folder / "exercises" / "catalog.toml").is_file():
             return Course(folder / "exercises")

@@ -1,13 +1,13 @@
 """The errors that the grader raises on purpose, drawn as one tree.
 
-    GraderError                     every message: one sentence, and what the user can do
-    ├── UsageError                  the command line or a path on it is wrong          (exit status 2)
-    ├── CourseError                 the course itself is broken: catalogue, exercise, solution
-    ├── SubmissionError             one submission can't be graded; the others can      (exit status 3)
-    │   ├── UnreadableNotebook      not a notebook that nbformat can make sense of
-    │   └── NothingMatches          a notebook, but no cell of it belongs to the exercise
-    ├── ExecutionError              the kernel could not be started or kept alive
-    └── SandboxUnavailable          this machine offers no sandbox and none was waived
+GraderError                     every message: one sentence, and what the user can do
+├── UsageError                  the command line or a path on it is wrong          (exit status 2)
+├── CourseError                 the course itself is broken: catalogue, exercise, solution
+├── SubmissionError             one submission can't be graded; the others can      (exit status 3)
+│   ├── UnreadableNotebook      not a notebook that nbformat can make sense of
+│   └── NothingMatches          a notebook, but no cell of it belongs to the exercise
+├── ExecutionError              the kernel could not be started or kept alive
+└── SandboxUnavailable          this machine offers no sandbox and none was waived
 """
 
 from __future__ import annotations

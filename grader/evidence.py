@@ -68,8 +68,11 @@ def _maps(student: Tensor, expected: Tensor) -> dict[str, Any]:
 
 
 def heat_map(tensor: Tensor) -> HeatMap | None:
-    """A tensor as a matrix of at most 32 × 32 values: leading dimensions flattened into rows, each cell the value of
-    largest magnitude that falls into it. Not finite values are drawn as zero. None for an empty tensor."""
+    """A tensor as a matrix of at most 32 × 32 values; None for an empty one.
+
+    Leading dimensions are flattened into rows; each cell is the value of largest magnitude that falls into it. Values
+    that are not finite are drawn as zero.
+    """
     if not tensor.numel():
         return None
     matrix = torch.nan_to_num(tensor.detach().to(torch.float64), nan=0.0, posinf=0.0, neginf=0.0)

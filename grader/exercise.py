@@ -72,7 +72,9 @@ class Exercise:
         try:
             notes = msgspec.convert(grader_metadata(notebook), ReleaseNotes)
         except msgspec.ValidationError as error:
-            raise CourseError(f"Exercise {spec.id} was not made by `grader release`; run it first ({error}).") from error
+            raise CourseError(
+                f"Exercise {spec.id} was not made by `grader release`; run it first ({error})."
+            ) from error
         if notes.exercise != spec.id or set(notes.parts) != {part.id for part in spec.parts}:
             raise CourseError(f"Exercise {spec.id} is out of step with the catalogue; run `grader release`.")
         self.parts = {part.id: notes.parts[part.id] for part in spec.parts}

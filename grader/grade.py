@@ -108,7 +108,8 @@ class Grader:
             wall_seconds=time.monotonic() - wall,
         )
         part_views = [
-            PartView(id=part.id, title=part.title, graph=graph_of(visible[part.id])) for part in self.exercise.spec.parts
+            PartView(id=part.id, title=part.title, graph=graph_of(visible[part.id]))
+            for part in self.exercise.spec.parts
         ]
         return Grading(
             grade=grade,

@@ -46,7 +46,7 @@ def take_in(data: bytes, exercise: Exercise) -> Intake:
     """
     notebook = read_notebook(data)
     submitted = _code(notebook)
-    matches = match_cells(submitted, exercise.cells)
+    matches = match_cells(submitted, exercise)
     if not any(match is not None for match in matches):
         raise NothingMatches(
             f"No cell of this notebook belongs to {exercise.id}: hand in the exercise's own notebook, "
@@ -63,8 +63,7 @@ def guess_exercise(data: bytes, exercises: Sequence[Exercise]) -> str | None:
         return named
     submitted = _code(notebook)
     scores = [
-        (sum(match is not None for match in match_cells(submitted, exercise.cells)), exercise.id)
-        for exercise in exercises
+        (sum(match is not None for match in match_cells(submitted, exercise)), exercise.id) for exercise in exercises
     ]
     best = max(scores, default=(0, ""), key=lambda score: score[0])
     return best[1] if best[0] else None
@@ -79,23 +78,28 @@ def _code(notebook: NotebookNode) -> list[NotebookNode]:
     ]
 
 
-def match_cells(submitted: Sequence[NotebookNode], released: Sequence[Cell]) -> list[int | None]:
+def match_cells(submitted: Sequence[NotebookNode], exercise: Exercise) -> list[int | None]:
     """For each submitted code cell, the index of the released cell that it is, best evidence first, or None.
 
     Evidence, in this order: its `grade_id`; the text, equal up to white space; a likeness to a locked cell; the
     gradients it assigns. A released cell may be matched by several submitted ones (a copied cell keeps its id).
     """
+    released = exercise.cells
     by_id = {cell.grade_id: index for index, cell in enumerate(released)}
     by_text = {_normal(cell.source): index for index, cell in enumerate(released)}
     found: list[int | None] = []
+    part: str | None = None
     for node in submitted:
         grade_id = grade_id_of(node)
         match = by_id.get(grade_id) if grade_id is not None else None
         if match is None:
             match = by_text.get(_normal(node.source))
         if match is None:
-            match = _by_content(node.source, released)
+            match = _by_likeness(node.source, released)
+        if match is None:
+            match = _by_gradients(node.source, exercise, part)
         found.append(match)
+        part = released[match].part if match is not None else part
     return found
 
 
@@ -103,13 +107,8 @@ def _normal(source: str) -> str:
     return "".join(source.split())
 
 
-def _by_content(source: str, released: Sequence[Cell]) -> int | None:
-    """The locked cell that this one is an edited copy of, else the gradients cell whose names it assigns."""
-    names = set(assigned_names(source))
-    wanted = [set(assigned_names(cell.source)) if cell.role == "gradients" else set() for cell in released]
-    shared = [len(names & gradients) for gradients in wanted]
-    if max(shared, default=0):
-        return shared.index(max(shared))
+def _by_likeness(source: str, released: Sequence[Cell]) -> int | None:
+    """The locked cell that this one is an edited copy of."""
     normal = _normal(source)
     for index, cell in enumerate(released):
         if cell.role == "gradients":
@@ -118,6 +117,22 @@ def _by_content(source: str, released: Sequence[Cell]) -> int | None:
         if matcher.real_quick_ratio() > SIMILAR and matcher.quick_ratio() > SIMILAR and matcher.ratio() > SIMILAR:
             return index
     return None
+
+
+def _by_gradients(source: str, exercise: Exercise, part: str | None) -> int | None:
+    """The gradients cell that most of the names assigned here belong to, and of several in the part we are in.
+
+    Gradients only: a training loop also assigns the names of the forward pass, and so does a student's own copy of it.
+    """
+    names = set(assigned_names(source))
+    best, found = (0, False), None
+    for index, cell in enumerate(exercise.cells):
+        if cell.role != "gradients" or cell.part is None:
+            continue
+        shared = names.intersection(exercise.parts[cell.part].gradients, assigned_names(cell.source))
+        if shared and (len(shared), cell.part == part) > best:
+            best, found = (len(shared), cell.part == part), index
+    return found
 
 
 def _assemble(submitted: Sequence[NotebookNode], matches: Sequence[int | None], exercise: Exercise) -> Intake:
@@ -149,7 +164,9 @@ def _locked(released: Sequence[Cell]) -> list[PlannedCell]:
     ]
 
 
-def _found_notes(submitted: Sequence[NotebookNode], matches: Sequence[int | None], released: Sequence[Cell]) -> list[str]:
+def _found_notes(
+    submitted: Sequence[NotebookNode], matches: Sequence[int | None], released: Sequence[Cell]
+) -> list[str]:
     notes = []
     for index, cell in enumerate(released):
         copies = [node for node, match in zip(submitted, matches, strict=True) if match == index]

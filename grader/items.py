@@ -121,13 +121,11 @@ class Submissions:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection(self, session: pytest.Session) -> bool:
-        """Fill the session in place of pytest's own search for tests; `-k` and the other plugins still have their say."""
+        """Fill the session in place of pytest's own search; `-k` and the other plugins still have their say."""
         hook = session.config.hook
         for submission in self.submissions:
             name = f"{submission.student}/{submission.exercise}"
-            node = SubmissionNode.from_parent(
-                session, name=name, nodeid=name, submission=submission, pool=self.pool
-            )
+            node = SubmissionNode.from_parent(session, name=name, nodeid=name, submission=submission, pool=self.pool)
             items = list(node.collect())
             report = pytest.CollectReport(name, "passed", None, result=list(items))
             hook.pytest_collectreport(report=report)  # what the terminal counts by
@@ -153,7 +151,7 @@ class Submissions:
         if isinstance(item, CheckItem) and (nextitem is None or nextitem.parent is not item.parent):
             try:
                 self.done(item.parent.grading)
-            except Exception as error:  # pytest would report it as the item's own error and go on
+            except Exception as error:  # noqa: BLE001 - pytest would report it as the item's own error and go on
                 self.error = error
                 item.session.shouldstop = str(error)
             item.parent.forget()

@@ -49,9 +49,11 @@ def read_notebook(data: bytes) -> NotebookNode:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # missing or repeated cell ids: mended below
             notebook = nbformat.convert(nbformat.from_dict(_repaired(raw)), 4)
+        # What comes from format 3 still has its sources in lines, and its cells as they were.
+        notebook.cells = nbformat.from_dict(_repaired_cells(notebook.cells))
     except Exception as error:  # nbformat's converters raise anything on a malformed notebook
         raise UnreadableNotebook(
-            "The file looks like a notebook but its cells are damaged: open it in Jupyter, save it and hand it in again."
+            "The file looks like a notebook but its cells are damaged: open it in Jupyter, save it, hand it in again."
         ) from error
     return _cleaned(notebook)
 
@@ -85,11 +87,14 @@ def _repaired(raw: dict[str, Any]) -> dict[str, Any]:
         if not isinstance(raw.get("worksheets"), list):
             raise ValueError("format 3 without worksheets")
         return raw
-    cells = raw.get("cells")
+    raw["cells"] = _repaired_cells(raw.get("cells"))
+    return raw
+
+
+def _repaired_cells(cells: object) -> list[dict[str, Any]]:
     if not isinstance(cells, list) or len(cells) > MAX_CELLS:
         raise ValueError("no list of cells")
-    raw["cells"] = [_repaired_cell(cell) for cell in cells if isinstance(cell, dict)]
-    return raw
+    return [_repaired_cell(cell) for cell in cells if isinstance(cell, dict)]
 
 
 def _repaired_cell(cell: dict[str, Any]) -> dict[str, Any]:
@@ -147,7 +152,7 @@ def part_of(cell: NotebookNode) -> str | None:
 
 
 def grade_id_of(cell: NotebookNode) -> str | None:
-    """nbgrader's id of the cell, the one mark that survives most editors."""
+    """Nbgrader's id of the cell, the one mark that survives most editors."""
     found = cell.get("metadata", {}).get("nbgrader")
     grade_id = found.get("grade_id") if isinstance(found, dict) else None
     return grade_id if isinstance(grade_id, str) and grade_id else None

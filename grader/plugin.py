@@ -19,7 +19,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--grade", action="append", metavar="PATH", help="Grade this notebook, or this folder of notebooks."
     )
     group.addoption("--exercise", metavar="ID", help="With --grade: the exercise the notebooks are for.")
-    group.addoption("--kernel", choices=["snapshot", "cold"], default="snapshot", help="With --grade: how kernels start.")
+    group.addoption(
+        "--kernel", choices=["snapshot", "cold"], default="snapshot", help="With --grade: how kernels start."
+    )
     group.addoption("--sandbox", choices=["bwrap", "none"], default="bwrap", help="With --grade: what confines them.")
 
 

@@ -65,7 +65,7 @@ class GraderPool:
             return self._grader(submission.exercise).grade(submission)
         except GraderError:
             raise
-        except Exception as error:  # one submission must never cost another its marks, whatever we overlooked
+        except Exception as error:  # noqa: BLE001 - one submission must never cost another its marks, whatever we overlooked
             reason = f"The grader itself failed ({type(error).__name__}: {error}): please report this."
             return ungradable(submission, self.course.spec(submission.exercise), reason)
 

@@ -59,7 +59,8 @@ class Check(Record, frozen=True):
 
     `name` is the student's name for it (`dlogits`, or `W1` for a trained parameter). `case` names the case that
     decided. `maxdiff` is the largest absolute difference from autograd's value on the visible case; None where a hidden
-    case decided, whose numbers are shown to nobody, or where there is nothing to compare. `shape` is the student's, `expected_shape` the tensor's, both in the deciding case.
+    case decided, whose numbers are shown to nobody, or where there is nothing to compare. `shape` is the student's,
+    `expected_shape` the tensor's, both in the deciding case.
     """
 
     part: str

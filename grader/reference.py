@@ -225,9 +225,14 @@ class _Run:
         return part
 
     def _named(self, root: Tensor) -> dict[str, Tensor]:
-        """The tensors that names are bound to. Where several names share one tensor (a loop's variable), the one whose
-        gradient the exercise asks for, else the one bound first."""
-        asked = {name[1:] for cell in self.exercise.cells if cell.role == "gradients" for name in assigned_names(cell.source)}
+        """The tensors that names are bound to.
+
+        Where several names share one tensor (a loop's variable does), it goes by the one whose gradient the exercise
+        asks for, else by the one bound first.
+        """
+        asked = {
+            name[1:] for cell in self.exercise.cells if cell.role == "gradients" for name in assigned_names(cell.source)
+        }
         found = [(name, value) for name, value in self.namespace.items() if isinstance(value, Tensor)]
         owners = {id(root): ""}
         for name, value in sorted(found, key=lambda item: item[0] not in asked):
@@ -277,7 +282,7 @@ def run_own_cell(cell: Cell, namespace: Namespace, where: str) -> None:
     """
     lines = ["" if line.startswith(("%", "!")) else line for line in cell.source.splitlines()]
     try:
-        exec(compile("\n".join(lines), f"<{where} {cell.grade_id}>", "exec"), namespace)
+        exec(compile("\n".join(lines), f"<{where} {cell.grade_id}>", "exec"), namespace)  # noqa: S102 - our own cell
     except Exception as error:
         raise CourseError(f"{where}: cell {cell.grade_id} fails with {type(error).__name__}: {error}") from error
 

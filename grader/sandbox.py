@@ -12,7 +12,7 @@ import os
 import shutil
 import site
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from grader.errors import SandboxUnavailable
@@ -70,28 +70,23 @@ def find_bwrap() -> str:
     )
 
 
-def command(program: Sequence[str], binds: Mapping[str, Path], etc: Path, environment: Mapping[str, str]) -> list[str]:
+def command(program: Sequence[str], goods: Path, etc: Path) -> list[str]:
     """The command line that runs `program` in a new sandbox.
 
-    `binds` maps paths inside to files and folders outside, all read-only, besides the system's and Python's own.
-    `etc` is an existing folder with the files of `write_etc`.
+    `goods` is a folder that appears, read-only like all else, as `LIBRARY`; `etc` has the files of `write_etc`.
     """
     bwrap = [find_bwrap(), "--unshare-all", "--unshare-user", "--die-with-parent", "--new-session", "--clearenv"]
     bwrap += ["--uid", str(INSIDE_ID), "--gid", str(INSIDE_ID), "--hostname", "kernel"]
     bwrap += ["--cap-add", "CAP_SYS_ADMIN"]  # over itself: the template puts kernels into namespaces that it made
-    bwrap += ["--tmpfs", "/tmp", "--dir", ROOM, "--proc", "/proc", "--dev", "/dev", "--dir", "/dev/shm"]
+    bwrap += ["--tmpfs", "/tmp", "--tmpfs", ROOM, "--proc", "/proc", "--dev", "/dev", "--dir", "/dev/shm"]
     bwrap += _system() + _etc(etc)
     for path in environment_folders():
         bwrap += ["--ro-bind", str(path), str(path)]
-    bwrap += _hidden()
-    bwrap += ["--tmpfs", ROOM]
-    for inside, outside in binds.items():
-        bwrap += ["--ro-bind", str(outside), inside]
-    bwrap += ["--remount-ro", "/dev", "--remount-ro", "/"]
-    for name, value in environment.items():
+    bwrap += [*_hidden(), "--ro-bind", str(goods), LIBRARY, "--remount-ro", "/dev", "--remount-ro", "/"]
+    for name, value in environment_variables().items():
         bwrap += ["--setenv", name, value]
     inner = [*bwrap, "--chdir", ROOM, "--", *program]
-    return _as_nobody(inner, binds) if os.geteuid() == 0 else inner
+    return _as_nobody(inner, goods) if os.geteuid() == 0 else inner
 
 
 def environment_folders() -> list[Path]:
@@ -115,6 +110,15 @@ def environment_variables() -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join(map(str, _extra_site_folders())),
         "PYTHONDONTWRITEBYTECODE": "1",
     }
+
+
+def unconfined_environment() -> dict[str, str]:
+    """The environment of kernels without a sandbox: the grader's own.
+
+    But for what tells ipykernel that it is under test itself, and not to look after its standard streams.
+    """
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
+    return inherited | single_threaded()
 
 
 def single_threaded() -> dict[str, str]:
@@ -162,7 +166,7 @@ def _hidden() -> list[str]:
     """An installed grader package is part of the Python environment, and none of a student's business."""
     package = Path(__file__).resolve().parent
     if any(package.is_relative_to(folder) for folder in [*environment_folders(), Path("/usr")]):
-        return ["--tmpfs", str(package)]
+        return ["--tmpfs", str(package), "--remount-ro", str(package)]
     return []
 
 
@@ -181,10 +185,10 @@ def _outermost(folders: Sequence[Path]) -> list[Path]:
     return [one for one in unique if not any(one != other and one.is_relative_to(other) for other in unique)]
 
 
-def _as_nobody(inner: list[str], binds: Mapping[str, Path]) -> list[str]:
+def _as_nobody(inner: list[str], goods: Path) -> list[str]:
     """Started by root: let an unprivileged user start it, who can reach exactly what goes in."""
     helper = Path(__file__).parent / "kernels" / "as_nobody.py"
-    needed = [*environment_folders(), *binds.values(), Path(inner[0])]
+    needed = [*environment_folders(), goods, Path(inner[0])]
     return [sys.executable, "-I", "-S", str(helper), str(NOBODY), *map(str, needed), "--", *inner]
 
 

@@ -114,7 +114,9 @@ def show_cohort(grades: Sequence[Grade], folder: Path) -> None:
         for title, justify in (("student", "left"), ("score", "right"), ("", "left")):
             table.add_column(title, justify=justify)  # type: ignore[arg-type]
         for grade in grades:
-            table.add_row(Text(printable(grade.student)), f"{grade.score:g} / {grade.max_score:g}", Text(_summary(grade)))
+            table.add_row(
+                Text(printable(grade.student)), f"{grade.score:g} / {grade.max_score:g}", Text(_summary(grade))
+            )
         console.print(table)
     graded = sum(grade.status == "graded" for grade in grades)
     console.print(Text(f"{graded} graded, {len(grades) - graded} could not be graded."))

@@ -81,7 +81,9 @@ def _stray_files(course: Course) -> list[str]:
     for spec in course.catalog.exercises:
         known |= {f"{spec.id}.ipynb", *spec.files}
     here = [path.name for path in course.exercises.iterdir() if not path.name.startswith((".", "__"))]
-    problems = [f"exercises/{name} belongs to no exercise of the catalogue." for name in sorted(here) if name not in known]
+    problems = [
+        f"exercises/{name} belongs to no exercise of the catalogue." for name in sorted(here) if name not in known
+    ]
     if course.solutions.is_dir():
         solved = {path.name for path in course.solutions.glob("*.ipynb")}
         problems += [

@@ -34,5 +34,7 @@ def make_workspace(course: Course, folder: Path) -> tuple[list[Path], list[Path]
             shutil.copyfile(source, target)
             made.append(target)
     except OSError as error:
-        raise UsageError(f"The folder {str(folder)!r} can't be written to ({error.strerror}): choose another.") from error
+        raise UsageError(
+            f"The folder {str(folder)!r} can't be written to ({error.strerror}): choose another."
+        ) from error
     return made, kept

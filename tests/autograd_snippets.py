@@ -1,8 +1,8 @@
 """Ways to fill in the mini course's gradients: honest ones, and ones that take them from autograd.
 
 A snippet replaces the first gradients cell of part `steps` (dscaled, dhsum, dh), or, in `TRAINING`, that of part
-`training`. Of the dishonest ones, the second field says what must catch them: the `source`, the scaled `run`, either
-(`both`), or nothing (`-`: a limit that docs/autograd-use.md names).
+`training`. Of the dishonest ones, the first field says what must catch them: the `source`, the scaled `run`, each of
+them (`both`), or nothing (`-`: a limit that docs/autograd-use.md names). `unusual`: only the softer flag is raised.
 """
 
 from __future__ import annotations
@@ -95,9 +95,11 @@ for d, g in pairs:
 """,
         "cmp by eval": SOLUTION + "\nfor n_ in ['scaled', 'hsum', 'h']:\n    cmp(n_, eval('d' + n_), eval(n_))",
         "cmp by exec": SOLUTION + "\nfor n_ in 'scaled hsum h'.split():\n    exec(f\"cmp('{n_}', d{n_}, {n_})\")",
-        "cmp through globals": SOLUTION + "\nfor n_ in ('scaled', 'h'):\n    cmp(n_, globals()['d' + n_], globals()[n_])",
-        "a table by pandas-like rows": SOLUTION + "\nrows = []\nrows.append(['h', dh.mean().item(), h.grad.mean().item()])",
-        "plots .grad": SOLUTION + "\nimport matplotlib.pyplot as plt\nplt.imshow(h.grad)\nplt.plot(dh.detach() - h.grad)",
+        "cmp through globals": SOLUTION
+        + "\nfor n_ in ('scaled', 'h'):\n    cmp(n_, globals()['d' + n_], globals()[n_])",
+        "a table of means": SOLUTION + "\nrows = []\nrows.append(['h', dh.mean().item(), h.grad.mean().item()])",
+        "plots .grad": SOLUTION
+        + "\nimport matplotlib.pyplot as plt\nplt.imshow(h.grad)\nplt.plot(dh.detach() - h.grad)",
         "no_grad and its kin": """
 with torch.no_grad():
     dscaled = torch.full_like(scaled, 1 / scaled.numel())
@@ -189,7 +191,8 @@ dhsum = rules['mul'](h, dscaled).sum(1, keepdim=True)
 dh = rules['mul'](hsum, dscaled) + dhsum
 """,
         "getattr with a known name": SOLUTION.replace("torch.ones_like", "getattr(torch, 'ones_like')"),
-        "hasattr and isinstance": SOLUTION + "\nprint(hasattr(h, 'grad'), isinstance(h.grad, torch.Tensor), h.grad is None)",
+        "hasattr and isinstance": SOLUTION
+        + "\nprint(hasattr(h, 'grad'), isinstance(h.grad, torch.Tensor), h.grad is None)",
         "shell lines and magics": "%matplotlib inline\n!echo hello\n" + SOLUTION.strip() + "\n%time torch.ones(2)",
         "checks by gradcheck": SOLUTION
         + "\ntorch.autograd.gradcheck(torch.tanh, torch.ones(2, dtype=torch.float64, requires_grad=True))",
@@ -231,7 +234,8 @@ HONEST_TRAINING = _cells(
         b -= 0.5 * db
 """,
         "own gradients in .grad": LOOP.replace(
-            "            p -= 0.5 * grad", "            p.grad = grad\n        for p in parameters:\n            p -= 0.5 * p.grad"
+            "            p -= 0.5 * grad",
+            "            p.grad = grad\n        for p in parameters:\n            p -= 0.5 * p.grad",
         ),
         "own gradients through an optimizer": "optimizer = torch.optim.SGD(parameters, lr=0.5)"
         + LOOP.replace("            p -= 0.5 * grad", "            p.grad = grad\n        optimizer.step()"),
@@ -259,7 +263,10 @@ DISHONEST = {
             "both",
             SOLUTION + "dscaled, dhsum, dh = [t.grad for t in (scaled, hsum, h)]",
         ),
-        "`.grad` through a dict": ("both", SOLUTION + "g = {}\nfor k, t in {'h': h}.items():\n    g[k] = t.grad\ndh = g['h']"),
+        "`.grad` through a dict": (
+            "both",
+            SOLUTION + "g = {}\nfor k, t in {'h': h}.items():\n    g[k] = t.grad\ndh = g['h']",
+        ),
         "`.grad` through a helper function": (
             "both",
             "def derivative(t):\n    result = t\n    return result.grad" + SOLUTION + "dh = derivative(h)",
@@ -320,19 +327,22 @@ class Box:
             "both",
             SOLUTION + "class O: pass\no = O()\nsetattr(o, 'g', h.grad)\ndh = o.g",
         ),
-        "a generator": ("both", "def gen(ts):\n    for t in ts:\n        yield t.grad" + SOLUTION + "dh = next(gen([h]))"),
+        "a generator": (
+            "both",
+            "def gen(ts):\n    for t in ts:\n        yield t.grad" + SOLUTION + "dh = next(gen([h]))",
+        ),
         "`vars(torch)['autograd']`": (
             "both",
-            AGAIN
-            + OWN_LOSS
-            + SOLUTION
-            + "dh, = vars(torch)['auto' + 'grad'].grad(scaled2.mean(), [h2])",
+            AGAIN + OWN_LOSS + SOLUTION + "dh, = vars(torch)['auto' + 'grad'].grad(scaled2.mean(), [h2])",
         ),
         "a forward pass of one's own and `.backward()`": (
             "both",
             AGAIN + OWN_LOSS + SOLUTION + "h2.retain_grad()\nscaled2.mean().backward()\ndh = h2.grad",
         ),
-        "`torch.autograd.grad`": ("both", AGAIN + OWN_LOSS + SOLUTION + "dh = torch.autograd.grad(scaled2.mean(), h2)[0]"),
+        "`torch.autograd.grad`": (
+            "both",
+            AGAIN + OWN_LOSS + SOLUTION + "dh = torch.autograd.grad(scaled2.mean(), h2)[0]",
+        ),
         "`a = torch.autograd; a.grad(…)`": (
             "both",
             AGAIN + OWN_LOSS + SOLUTION + "a = torch.autograd\ndh, = a.grad(scaled2.mean(), [h2])",
@@ -370,7 +380,8 @@ class Box:
             "both",
             "from torch.func import vjp"
             + SOLUTION
-            + "_, back = vjp(lambda t: (t * t.sum(1, keepdim=True)).mean(), h.detach())\ndh = back(torch.tensor(1.0))[0]",
+            + "_, back = vjp(lambda t: (t * t.sum(1, keepdim=True)).mean(), h.detach())\n"
+            + "dh = back(torch.tensor(1.0))[0]",
         ),
         "`torch.func.jacrev`": ("both", SOLUTION + "dscaled = torch.func.jacrev(torch.mean)(scaled.detach())"),
         "`torch.func.jacfwd`": ("both", SOLUTION + "dscaled = torch.func.jacfwd(torch.mean)(scaled.detach())"),
@@ -389,14 +400,18 @@ for i in range(scaled.shape[0]):
 """,
         ),
         "`functorch`": (
-            "source",
+            "both",
             "try:\n    import functorch\nexcept ImportError:\n    functorch = torch.func"
             + SOLUTION
             + "dscaled = functorch.grad(torch.mean)(scaled.detach())",
         ),
         "`register_hook` and a list": (
             "both",
-            "kept = []" + AGAIN + OWN_LOSS + SOLUTION + "h2.register_hook(kept.append)\nscaled2.mean().backward()\ndh = kept[0]",
+            "kept = []"
+            + AGAIN
+            + OWN_LOSS
+            + SOLUTION
+            + "h2.register_hook(kept.append)\nscaled2.mean().backward()\ndh = kept[0]",
         ),
         "`register_hook` and a function": (
             "both",
@@ -439,13 +454,12 @@ h2 = Ear.apply(torch.tanh(x @ w + b))
             "unusual",
             SOLUTION
             + "s2 = scaled.detach().clone().requires_grad_().mean()\n"
-            + "dscaled = getattr(s2, ''.join(chr(c) for c in (103, 114, 97, 100, 95, 102, 110)))(torch.tensor(1.0)).clone()",
+            + "word = ''.join(chr(c) for c in (103, 114, 97, 100, 95, 102, 110))\n"
+            + "dscaled = getattr(s2, word)(torch.tensor(1.0)).clone()",
         ),
         "`grad_fn` in text that is decoded": (
             "-",
-            "import base64"
-            + SOLUTION
-            + "exec(base64.b64decode(b'"
+            "import base64" + SOLUTION + "exec(base64.b64decode(b'"
             "czIgPSBzY2FsZWQuZGV0YWNoKCkuY2xvbmUoKS5yZXF1aXJlc19ncmFkXygpLm1lYW4oKQpkc2NhbGVkID0gczIuZ3JhZF9mbih0b3JjaC50"
             "ZW5zb3IoMS4wKSkuY2xvbmUoKQ==').decode())",
         ),

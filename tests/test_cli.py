@@ -19,7 +19,9 @@ COMMANDS = ["list", "init", "check", "grade", "release", "verify"]
 
 def run(*arguments, cwd, status=0, **environment):
     command = [sys.executable, "-m", "grader", *map(str, arguments)]
-    done = subprocess.run(command, cwd=cwd, capture_output=True, text=True, env={**os.environ, "COLUMNS": "160", **environment})
+    done = subprocess.run(
+        command, cwd=cwd, capture_output=True, text=True, env={**os.environ, "COLUMNS": "160", **environment}
+    )
     assert done.returncode == status, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done
@@ -34,7 +36,10 @@ def mini(tmp_path):
 
 
 def test_help_answers_without_torch(tmp_path):
-    code = "import sys, grader.cli\ntry: grader.cli.app(['--help'])\nexcept SystemExit: pass\nassert 'torch' not in sys.modules"
+    code = (
+        "import sys, grader.cli\ntry: grader.cli.app(['--help'])\n"
+        "except SystemExit: pass\nassert 'torch' not in sys.modules"
+    )
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True)
 
 
@@ -92,7 +97,10 @@ def test_grade_writes_what_the_design_promises(mini, solved):
     rows = list(csv.DictReader((out / "grades.csv").read_text().splitlines()))
     assert [(row["student"], row["score"]) for row in rows] == [("ann", "16"), ("bob b", "14")]
     suites = ET.parse(out / "junit.xml").getroot()
-    assert [(suite.get("tests"), suite.get("failures"), suite.get("errors")) for suite in suites] == [("10", "0", "0"), ("10", "1", "0")]
+    assert [(suite.get("tests"), suite.get("failures"), suite.get("errors")) for suite in suites] == [
+        ("10", "0", "0"),
+        ("10", "1", "0"),
+    ]
 
 
 def test_one_that_can_not_be_graded_never_stops_the_others(mini, solved):

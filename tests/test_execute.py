@@ -20,7 +20,9 @@ def texts(grading):
 
 
 def test_a_failing_cell_does_not_stop_the_later_ones(solved, grade):
-    grading = grade(solved(("dh = hsum", "raise ValueError('oops')\ndh = hsum"), ("(1 - h**2) * dh\ndW", "(1 - h**2) * h\ndW")))
+    grading = grade(
+        solved(("dh = hsum", "raise ValueError('oops')\ndh = hsum"), ("(1 - h**2) * dh\ndW", "(1 - h**2) * h\ndW"))
+    )
     found = verdicts(grading)
     assert found["steps/dhsum"] == "exact"
     assert found["steps/dh"] == "missing"
@@ -62,9 +64,16 @@ def test_a_dead_kernel_is_unchecked_and_the_other_cells_are_tried_again(solved, 
 
 def test_the_notebooks_own_time_ends_too(solved, grade, course, monkeypatch):
     exercise = course.exercise("mini")
-    monkeypatch.setattr(exercise, "spec", msgspec.structs.replace(exercise.spec, cell_seconds=5.0, notebook_seconds=1.0))
+    monkeypatch.setattr(
+        exercise, "spec", msgspec.structs.replace(exercise.spec, cell_seconds=5.0, notebook_seconds=1.0)
+    )
     slow = "import time; time.sleep(0.8)\n"
-    grading = grade(solved(("dscaled = torch", f"{slow}dscaled = torch"), ("dhpre = (1 - h**2) * dh\ndW", f"{slow}dhpre = (1 - h**2) * dh\ndW")))
+    grading = grade(
+        solved(
+            ("dscaled = torch", f"{slow}dscaled = torch"),
+            ("dhpre = (1 - h**2) * dh\ndW", f"{slow}dhpre = (1 - h**2) * dh\ndW"),
+        )
+    )
     assert verdicts(grading)["training/dW"] == "unchecked"
 
 
@@ -77,7 +86,14 @@ def test_output_is_capped_and_the_grader_lives(solved, grade):
 
 def test_a_cell_of_the_students_own_before_the_setup_is_run_there(solved, grade):
     def edit(notebook):
-        first = {"cell_type": "code", "source": "mine = 41\nprint('first of all')", "metadata": {}, "outputs": [], "id": "mine", "execution_count": None}
+        first = {
+            "cell_type": "code",
+            "source": "mine = 41\nprint('first of all')",
+            "metadata": {},
+            "outputs": [],
+            "id": "mine",
+            "execution_count": None,
+        }
         notebook["cells"].insert(0, first)
 
     grading = grade(solved(("dscaled = torch", "assert mine == 41\ndscaled = torch"), edit=edit))

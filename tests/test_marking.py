@@ -106,7 +106,9 @@ def test_the_same_numbers_in_another_guise_are_right(solved, grade, value):
 def test_a_shape_that_broadcasts_is_right_with_a_remark(solved, grade):
     grading = grade(solved(("db = dhpre.sum(0)\n### END", "db = dhpre.sum(0, keepdim=True)[0]\n### END")))
     assert differing(grading) == {}
-    grading = grade(solved(("dscaled = torch.ones_like(scaled) / scaled.numel()", "dscaled = torch.tensor([1 / scaled.numel()])")))
+    grading = grade(
+        solved(("dscaled = torch.ones_like(scaled) / scaled.numel()", "dscaled = torch.tensor([1 / scaled.numel()])"))
+    )
     check = check_named(grading, "steps", "dscaled")
     assert check.verdict == "approximate"
     assert check.remark == "dscaled has shape (1,), its tensor (6, 4): it broadcasts, so the value counts."
@@ -149,20 +151,35 @@ def test_pasted_numbers_are_wrong_and_earn_nothing(solved, grade, course):
 
 
 def test_code_that_works_in_float32_only_is_judged_by_its_rounding(solved, grade):
-    grading = grade(solved(("dW = x.T @ dhpre\ndb = dhpre.sum(0)\n###", "dW = x.T @ dhpre.float()\ndb = dhpre.float().sum(0)\n###")))
+    grading = grade(
+        solved(("dW = x.T @ dhpre\ndb = dhpre.sum(0)\n###", "dW = x.T @ dhpre.float()\ndb = dhpre.float().sum(0)\n###"))
+    )
     assert differing(grading) == {}
     assert "float32 only" in check_named(grading, "steps", "dW").remark
 
 
 def test_float32_hides_no_mistake(solved, grade):
-    grading = grade(solved(("dW = x.T @ dhpre\ndb = dhpre.sum(0)\n###", "dW = 1.0001 * x.T @ dhpre.float()\ndb = dhpre.sum(0)\n###")))
+    grading = grade(
+        solved(
+            ("dW = x.T @ dhpre\ndb = dhpre.sum(0)\n###", "dW = 1.0001 * x.T @ dhpre.float()\ndb = dhpre.sum(0)\n###")
+        )
+    )
     assert differing(grading) == {"steps/dW": "wrong"}
 
 
 def test_failing_on_purpose_outside_the_visible_case_earns_nothing(solved, grade):
-    grading = grade(solved(("dscaled = torch", "assert seed == 3 and torch.get_default_dtype() == torch.float32\ndscaled = torch")))
+    grading = grade(
+        solved(("dscaled = torch", "assert seed == 3 and torch.get_default_dtype() == torch.float32\ndscaled = torch"))
+    )
     assert verdicts(grading)["steps/dscaled"] not in ("exact", "approximate")
-    grading = grade(solved(("dscaled = torch", "if torch.get_default_dtype() != torch.float32: import os; os._exit(1)\ndscaled = torch")))
+    grading = grade(
+        solved(
+            (
+                "dscaled = torch",
+                "if torch.get_default_dtype() != torch.float32: import os; os._exit(1)\ndscaled = torch",
+            )
+        )
+    )
     assert {verdict for key, verdict in verdicts(grading).items()} == {"unchecked"}
     assert grading.grade.score == 0
 
@@ -189,7 +206,10 @@ def test_gradients_that_pile_up_over_the_steps_are_found(solved, grade):
 
 
 def test_a_gradient_left_over_from_an_earlier_part_does_not_count_again(solved, grade):
-    body = "        dh = torch.ones_like(h) / h.numel()\n        dhpre = (1 - h**2) * dh\n        dW = x.T @ dhpre\n        db = dhpre.sum(0)\n"
+    body = (
+        "        dh = torch.ones_like(h) / h.numel()\n        dhpre = (1 - h**2) * dh\n"
+        "        dW = x.T @ dhpre\n        db = dhpre.sum(0)\n"
+    )
     grading = grade(solved((body, ""), ("if dW is None or db is None", "if True")))
     assert verdicts(grading)["training/dW"] == "missing"
     assert verdicts(grading)["steps/dW"] == "approximate"

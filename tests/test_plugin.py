@@ -32,7 +32,9 @@ def test_a_wrong_tensor_fails_with_the_reports_words(mini):
 
 
 def test_k_and_junitxml_and_several_paths(mini):
-    result = mini.runpytest_subprocess("--grade", "bob.ipynb", "--grade", "ann.ipynb", "-k", "dhsum", "--junitxml=report.xml")
+    result = mini.runpytest_subprocess(
+        "--grade", "bob.ipynb", "--grade", "ann.ipynb", "-k", "dhsum", "--junitxml=report.xml"
+    )
     result.assert_outcomes(passed=1, failed=1, deselected=8 + 10)
     report = (mini.path / "report.xml").read_text()
     assert 'dhsum"' in report

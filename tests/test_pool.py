@@ -28,7 +28,11 @@ def test_a_mistake_of_the_graders_own_is_one_ungradable_submission(pool, solved,
 
 def test_a_known_problem_is_the_reason(pool):
     grading = pool.grade(Submission(student="s", exercise="mini", problem="It is a folder."))
-    assert (grading.grade.status, grading.grade.reason, grading.grade.max_score) == ("ungradable", "It is a folder.", 16)
+    assert (grading.grade.status, grading.grade.reason, grading.grade.max_score) == (
+        "ungradable",
+        "It is a folder.",
+        16,
+    )
 
 
 def test_a_disk_that_is_full_stops_the_run_with_a_sentence(pool, solved, tmp_path, monkeypatch):

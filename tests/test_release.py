@@ -28,7 +28,9 @@ def test_the_released_notebook_on_disk_is_in_step(course):
 
 def test_an_answer_becomes_stubs_with_shapes(course):
     blank = release(course.spec("mini"), solution(course), course)
-    assert cell(blank, "gradients-top").source == "dscaled = None  # (6, 4)\ndhsum = None  # (6, 1)\ndh = None  # (6, 4)"
+    assert (
+        cell(blank, "gradients-top").source == "dscaled = None  # (6, 4)\ndhsum = None  # (6, 1)\ndh = None  # (6, 4)"
+    )
     assert "        dW = None  # (3, 4)\n        db = None  # (4,)\n" in cell(blank, "train").source
     nbformat.validate(blank)
 
@@ -68,7 +70,11 @@ def test_a_part_that_checks_nothing_is_refused():
         ("### BEGIN SOLUTION", "# here", "needs its answer between"),
         ("loss.backward()", "pass", "no loss on which backward"),
         ("h = torch.tanh(hpre)", "h = torch.tanch(hpre)", "cell forward fails with AttributeError"),
-        ("torch.Generator().manual_seed(seed)", "### BEGIN SOLUTION\ntorch.Generator()\n### END SOLUTION", "fails with|not a gradients cell"),
+        (
+            "torch.Generator().manual_seed(seed)",
+            "### BEGIN SOLUTION\ntorch.Generator()\n### END SOLUTION",
+            "fails with|not a gradients cell",
+        ),
     ],
 )
 def test_an_authors_mistake_is_a_sentence(course, old, new, message):

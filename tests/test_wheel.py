@@ -44,7 +44,11 @@ def test_it_holds_exercises_templates_and_names_but_no_solution(unpacked):
 def test_it_works_from_an_empty_folder(unpacked, tmp_path):
     code = "import grader; print(grader.__file__)"
     where = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(unpacked)}, capture_output=True, text=True
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(unpacked)},
+        capture_output=True,
+        text=True,
     )
     assert str(unpacked) in where.stdout
     assert run(unpacked, tmp_path, "init", "desk").returncode == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -90,7 +91,9 @@ class Flow(TextCalls):
         first = call.argument(0) if call.receiver is None or call.receiver.path else call.receiver
         if call.name in ("list", "tuple", "iter", "copy"):
             return replace(first, text=None)
-        result = replace(result, names=holding([first, *call.operands]).names)
+        self._spend(sum(len(value.items) for value in (first, *call.args)))
+        inside = holding([first, *call.operands])
+        result = replace(result, names=inside.names, coded=inside.coded)
         if call.name == "enumerate":
             items = tuple(Value(items=(NOTHING, item)) for item in first.items)
             return replace(result, items=items) if items else replace(result, path="[zip]", items=(NOTHING, first))
@@ -152,7 +155,7 @@ class Flow(TextCalls):
         if call.function.path == "[object]":
             code = kind.methods.get("__call__")
             return self._inlined(code, [call.function, *call.args], call.keywords) if code else joined(call.operands)
-        self.names[_MADE] = NOTHING
+        self.names[_MADE] = NOTHING.named(_MADE)
         given = holding(call.operands)
         made = replace(given, kind=kind, path="[object]", names=given.names | {_MADE})
         if "__init__" in kind.methods:
@@ -162,15 +165,18 @@ class Flow(TextCalls):
     def _inlined(self, function: Function, args: Sequence[Value], keywords: Mapping[str, Value]) -> Value:
         """Read a function's body with its arguments known; what it returns."""
         node = function.node
+        given = [*args, *keywords.values()]
         if node in self._active or len(self._active) >= MAX_DEPTH:
-            return joined([*args, *keywords.values()])
+            return joined(given)
+        if function.trusted and all(value.is_inert for value in given):
+            return NOTHING  # the release's own code makes no number that counts
         bound = _bound(node.args, args, keywords)
         local = {*bound, *(name for name, _ in _defaults(node.args)), *_locals(node)}
         outer = {name: self.names[name] for name in local if name in self.names}
         context = (self._cell, self._trusted, self._returned)
         self._cell, self._trusted, self._returned = function.cell, function.trusted, []
         self.names.update({name: self._value(default) for name, default in _defaults(node.args) if name not in bound})
-        self.names.update(bound)
+        self.names.update({name: value.named(name) for name, value in bound.items()})
         self._active.append(node)
         if isinstance(node, ast.Lambda):
             result = self._value(node.body)
@@ -216,6 +222,7 @@ def _defaults(parameters: ast.arguments) -> list[tuple[str, ast.expr]]:
     return [*zip(with_default, parameters.defaults, strict=True), *keyword_only]
 
 
+@functools.lru_cache(maxsize=256)
 def _locals(node: ast.AST) -> set[str]:
     """The names that a function binds for itself alone."""
     found: set[str] = set()

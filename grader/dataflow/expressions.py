@@ -7,8 +7,8 @@ import builtins
 from dataclasses import replace
 
 from grader.dataflow.names import NO_NUMBER_ATTRIBUTES, SAME_OBJECT, kind_of
-from grader.dataflow.statements import MAX_STEPS, Exhausted, Statements
-from grader.dataflow.values import NOTHING, Function, Origin, OriginKind, Value, either, holding, joined
+from grader.dataflow.statements import Statements
+from grader.dataflow.values import NOTHING, Function, Origin, OriginKind, Value, either, holding, joined, known
 
 MAX_ROUNDS = 64
 """A loop over so many known elements is read round by round."""
@@ -18,9 +18,7 @@ class Expressions(Statements):
     """What each kind of expression hands on."""
 
     def _value(self, node: ast.expr) -> Value:
-        self._steps += 1
-        if self._steps > MAX_STEPS:
-            raise Exhausted
+        self._spend(1)
         method = getattr(self, f"_of_{type(node).__name__}", None)
         result = method(node) if method is not None else self._of_other(node)
         assert isinstance(result, Value)
@@ -30,13 +28,13 @@ class Expressions(Statements):
         return joined([self._value(child) for child in ast.iter_child_nodes(node) if isinstance(child, ast.expr)])
 
     def _of_Constant(self, node: ast.Constant) -> Value:
-        return Value(text=node.value) if isinstance(node.value, str) else NOTHING
+        return known(node.value) if isinstance(node.value, str) else NOTHING
 
     def _of_Name(self, node: ast.Name) -> Value:
         found = self.names.get(node.id)
         if found is None:
-            return Value(path=node.id) if hasattr(builtins, node.id) else Value(names=frozenset([node.id]))
-        return replace(found, names=found.names | {node.id})
+            return Value(path=node.id) if hasattr(builtins, node.id) else NOTHING.named(node.id)
+        return found
 
     def _of_Attribute(self, node: ast.Attribute) -> Value:
         return self._attribute(self._value(node.value), node.attr, node)
@@ -48,7 +46,7 @@ class Expressions(Statements):
         if base.path.endswith(".__dict__") and key.text is not None:
             return self._attribute(replace(base, path=base.path.removesuffix(".__dict__")), key.text, node)
         if base.text is not None and ast.unparse(node.slice) == "::-1":
-            return Value(text=base.text[::-1])
+            return known(base.text[::-1])
         if base.items and isinstance(node.slice, ast.Constant) and isinstance(node.slice.value, int):
             return base.items[node.slice.value] if -len(base.items) <= node.slice.value < len(base.items) else NOTHING
         return Value(origins=base.origins, names=base.names)
@@ -56,13 +54,13 @@ class Expressions(Statements):
     def _of_BinOp(self, node: ast.BinOp) -> Value:
         left, right = self._value(node.left), self._value(node.right)
         if isinstance(node.op, ast.Add) and left.text is not None and right.text is not None:
-            return Value(text=left.text + right.text)
+            return known(left.text + right.text)
         return Value(origins=left.origins | right.origins)
 
     def _of_JoinedStr(self, node: ast.JoinedStr) -> Value:
         pieces = [self._value(piece.value if isinstance(piece, ast.FormattedValue) else piece) for piece in node.values]
         texts = [piece.text for piece in pieces if piece.text is not None]
-        return Value(text="".join(texts)) if len(texts) == len(pieces) else joined(pieces)
+        return known("".join(texts)) if len(texts) == len(pieces) else joined(pieces)
 
     def _of_Compare(self, node: ast.Compare) -> Value:
         self._of_other(node)
@@ -127,10 +125,10 @@ class Expressions(Statements):
     def _rounds(self, iterated: ast.expr) -> list[Value]:
         value = self._value(iterated)
         if value.path == "[zip]":
-            return [replace(value, path="")] * 2
+            return [replace(value, path="")] * self._repeats
         if value.items and len(value.items) <= MAX_ROUNDS:
             return list(value.items)
-        return [replace(value, items=(), text=None, path="")] * 2
+        return [replace(value, items=(), text=None, path="")] * self._repeats
 
     def _attribute(self, base: Value, name: str, node: ast.AST) -> Value:
         if base.kind is not None and name in base.kind.methods:
@@ -145,7 +143,8 @@ class Expressions(Statements):
             return Value(origins=self._origin(node))
         if name in ("grad_fn", "next_functions"):
             return Value(origins=self._origin(node, "beside"))
-        names = base.names if name in SAME_OBJECT else frozenset(f"{one}.{name}" for one in base.names)
+        inner = frozenset(one if one.count(".") > 1 else f"{one}.{name}" for one in base.names)
+        names = base.names if name in SAME_OBJECT else inner
         return Value(origins=base.origins, names=names)
 
     def _member(self, path: str, node: ast.AST) -> Value:

@@ -5,6 +5,7 @@ Tables only: the other modules of this package follow the numbers.
 
 from __future__ import annotations
 
+import functools
 import re
 from typing import Literal
 
@@ -60,6 +61,7 @@ _SUSPICIOUS = re.compile(
 )
 
 
+@functools.lru_cache(maxsize=256)  # many cells are the release's own
 def may_use_autograd(source: str) -> bool:
     """Whether a cell's text holds anything by which autograd's numbers could be had.
 

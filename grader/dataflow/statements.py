@@ -13,7 +13,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from grader.dataflow.values import NOTHING, Class, Function, FunctionNode, Origin, Value, either
+from grader.dataflow.values import NOTHING, Class, Function, FunctionNode, Origin, Value, either, known
 from grader.syntax import parse
 
 MAX_STEPS = 40_000
@@ -45,6 +45,11 @@ class Statements(ABC):
         self._trusted = False
         self._steps = 0
 
+    @property
+    def _repeats(self) -> int:
+        """How often a loop's body is read: what the first round leaves, the second finds."""
+        return 1 if self._trusted else 2
+
     def read(self, source: str, cell: int, *, trusted: bool) -> None:
         """Read one cell. A trusted one is the release's own: its numbers from autograd are no offence."""
         tree = parse(source)
@@ -56,6 +61,11 @@ class Statements(ABC):
     def origins(self, name: str) -> frozenset[Origin]:
         """Where a name's numbers come from autograd; empty where they don't."""
         return self.names.get(name, NOTHING).origins
+
+    def _spend(self, steps: int) -> None:
+        self._steps += steps
+        if self._steps > MAX_STEPS:
+            raise Exhausted
 
     # --- statements
 
@@ -87,7 +97,7 @@ class Statements(ABC):
             return
         self._write(before.names, value.origins)
         if isinstance(node.target, ast.Name):
-            text = before.text + value.text if before.text is not None and value.text is not None else None
+            text = known(before.text + value.text).text if before.text is not None and value.text is not None else None
             joined = replace(before, origins=before.origins | value.origins, text=text, items=(), path="")
             self.names[node.target.id] = joined
 
@@ -120,7 +130,7 @@ class Statements(ABC):
     _do_AsyncFor = _do_For
 
     def _do_While(self, node: ast.While) -> None:
-        for _ in range(2):  # what the first round leaves, the second finds
+        for _ in range(self._repeats):
             self._value(node.test)
             self._block(node.body)
         self._block(node.orelse)
@@ -131,6 +141,8 @@ class Statements(ABC):
         self._join(before)
         self._either([handler.body for handler in node.handlers] + [[]])
         self._block([*node.orelse, *node.finalbody])
+
+    _do_TryStar = _do_Try
 
     def _do_With(self, node: ast.With | ast.AsyncWith) -> None:
         for item in node.items:
@@ -170,6 +182,7 @@ class Statements(ABC):
                 self.names.pop(target.id, None)
 
     def _either(self, bodies: Sequence[Sequence[ast.stmt]]) -> None:
+        self._spend(len(self.names) // 4)
         before = dict(self.names)
         ends: list[dict[str, Value]] = []
         for body in bodies:
@@ -190,7 +203,7 @@ class Statements(ABC):
 
     def _store(self, target: ast.expr, value: Value, source: ast.expr | None = None) -> None:
         if isinstance(target, ast.Name):
-            self.names[target.id] = replace(value, names=value.names - {target.id})
+            self.names[target.id] = value.named(target.id)
         elif isinstance(target, ast.Tuple | ast.List):
             known = len(value.items) == len(target.elts)
             for index, element in enumerate(target.elts):
@@ -219,11 +232,12 @@ class Statements(ABC):
         """Numbers are written into an object: into whatever may be it, or hold it."""
         if not origins or not names:
             return
+        self._spend(len(self.names))
         roots = frozenset(name.split(".")[0] for name in names)
         for name in roots:
-            self.names.setdefault(name, NOTHING)
+            self.names.setdefault(name, NOTHING.named(name))
         for name, value in self.names.items():
-            if name in roots or any(other.split(".")[0] in roots for other in value.names):
+            if any(other.split(".")[0] in roots for other in value.names):
                 self.names[name] = replace(value, origins=value.origins | origins, items=())
 
     # --- what expressions are: grader/dataflow/expressions.py

@@ -7,7 +7,7 @@ from abc import abstractmethod
 from dataclasses import replace
 
 from grader.dataflow.expressions import Expressions
-from grader.dataflow.values import NOTHING, Call, Value, joined
+from grader.dataflow.values import MAX_TEXT, NOTHING, Call, Value, joined, known
 from grader.syntax import parse
 
 
@@ -65,21 +65,24 @@ class TextCalls(Expressions):
 
     def _call_join(self, call: Call) -> Value:
         receiver, texts = call.receiver or NOTHING, [item.text for item in call.argument(0).items]
+        self._spend(len(texts))
         if receiver.text is not None and texts and None not in texts:
-            return Value(text=receiver.text.join(text for text in texts if text is not None))
+            return known(receiver.text.join(text for text in texts if text is not None))
         return joined(call.operands)
 
     def _call_split(self, call: Call) -> Value:
         if call.receiver is not None and call.receiver.text is not None:
             separator = call.argument(0).text if call.args else None
-            return Value(items=tuple(Value(text=text) for text in call.receiver.text.split(separator or None)))
+            words = call.receiver.text.split(separator or None)
+            self._spend(len(words))
+            return Value(items=tuple(known(word) for word in words))
         return self._computed(call)
 
     def _call_replace(self, call: Call) -> Value:
         text, old, new = (call.receiver or NOTHING).text, call.argument(0).text, call.argument(1).text
-        if text is None or old is None or new is None:
+        if text is None or not old or new is None or len(text) * len(new) > MAX_TEXT**2 // 100:
             return self._computed(call)
-        return Value(text=text.replace(old, new))
+        return known(text.replace(old, new))
 
     # --- code as strings
 
@@ -94,6 +97,7 @@ class TextCalls(Expressions):
             if call.name not in ("eval", "ev"):
                 self.unreadable += unreadable
             return Value(origins=unreadable | call.argument(0).origins)
+        self._spend(len(text) // 4)
         tree = parse(text.strip())
         if tree is None:
             return NOTHING

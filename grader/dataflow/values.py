@@ -9,6 +9,10 @@ from typing import Literal
 
 from grader.records import Record
 
+MAX_NAMES = 200
+MAX_TEXT = 20_000
+"""A value with more names, a longer string, is not followed: neither is what a student writes."""
+
 FunctionNode = ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
 OriginKind = Literal["engine", "beside", "unreadable"]
 
@@ -43,7 +47,7 @@ class Class:
     differentiable: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # values share parts: to compare them deeply could take for ever
 class Value:
     """Where a value's numbers come from autograd, and what is needed to see through other names for it.
 
@@ -56,6 +60,7 @@ class Value:
         items: its elements, where all are known.
         code: the notebook's own function that it is, and `bound`, the arguments it holds already.
         kind: the notebook's own class that it is, or is an object of.
+        coded: whether it may hold a function or an object of the notebook's own.
     """
 
     origins: frozenset[Origin] = frozenset()
@@ -66,6 +71,16 @@ class Value:
     code: Function | None = None
     bound: tuple[Value, ...] = ()
     kind: Class | None = None
+    coded: bool = False
+
+    def named(self, name: str) -> Value:
+        """The same value, bound to a name."""
+        return self if name in self.names else replace(self, names=self.names | {name})
+
+    @property
+    def is_inert(self) -> bool:
+        """Whether neither a number of autograd's nor code of the notebook's own can come of it."""
+        return not (self.origins or self.coded or self.code is not None or self.kind is not None)
 
 
 NOTHING = Value()
@@ -79,12 +94,19 @@ def joined(values: Iterable[Value]) -> Value:
 def holding(values: Iterable[Value]) -> Value:
     """A container of others, or one of them: their origins and their names."""
     found = list(values)
-    return replace(joined(found), names=frozenset().union(*(value.names for value in found)))
+    names = frozenset().union(*(value.names for value in found))
+    coded = any(value.coded or value.code is not None or value.kind is not None for value in found)
+    return replace(joined(found), names=names if len(names) <= MAX_NAMES else frozenset(), coded=coded)
+
+
+def known(text: str) -> Value:
+    """A string that is known, unless it is too long to be worth it."""
+    return Value(text=text) if len(text) <= MAX_TEXT else NOTHING
 
 
 def either(one: Value, other: Value) -> Value:
     """A value that is one of two."""
-    if one == other:
+    if one is other:
         return one
     return replace(one, origins=one.origins | other.origins, names=one.names | other.names, items=(), text=None)
 

@@ -4,7 +4,7 @@
 
 Root's own folders (/root, say) admit nobody else, but bubblewrap, started as an unprivileged user, must be able to
 bind a Python environment that lies below them. So such a folder is covered, in a mount namespace of this process
-alone, with an empty one that holds nothing but those paths. It is run by its file name, before anything can be imported.
+alone, with an empty one that holds nothing but those paths. It is run by its file name: nothing can be imported yet.
 """
 
 from __future__ import annotations

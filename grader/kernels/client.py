@@ -8,7 +8,6 @@ from typing import Any
 
 from nbclient import NotebookClient
 from nbclient.util import run_hook
-from nbformat import NotebookNode
 
 from grader.kernels.manager import KernelManager
 
@@ -42,15 +41,6 @@ class KernelNotebookClient(NotebookClient):
             client.stop_channels()
         if manager is not None:
             await manager.shutdown_kernel(now=True)
-
-    def process_message(self, msg: dict[str, Any], cell: NotebookNode, cell_index: int) -> NotebookNode | None:
-        """As in nbclient, until the kernel has written too much: then it is killed, with the reason "output"."""
-        assert self.km is not None
-        assert self.kc is not None
-        if self.kc.iopub_channel.received > self.km.output_bytes:
-            self.km.ours.stop("output")
-            return None
-        return super().process_message(msg, cell, cell_index)
 
     async def _async_poll_kernel_alive(self) -> None:
         """Cancel the running cell when the kernel ends."""

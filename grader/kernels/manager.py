@@ -41,14 +41,18 @@ class OneKernelSpec(KernelSpecManager):
 
 
 class CountingChannel(AsyncZMQSocketChannel):
-    """A channel that knows how many bytes came over it."""
+    """A channel that stops the kernel when more than `limit` bytes came over it."""
 
     received = 0
+    limit = 0
+    manager: KernelManager
 
     async def _recv(self, **options: Any) -> dict[str, Any]:  # type: ignore[override]  # as jupyter_client's own does
         assert self.socket is not None
         frames = await self.socket.recv_multipart(**options)
         self.received += sum(map(len, frames))
+        if self.received > self.limit:
+            self.manager.ours.stop("output")
         message: dict[str, Any] = self.session.deserialize(self.session.feed_identities(frames)[1])
         return message
 
@@ -65,6 +69,7 @@ class KernelClient(AsyncKernelClient):
         """Start the channels that a notebook's execution uses."""
         for channel in (self.shell_channel, self.iopub_channel):
             channel.socket.maxmsgsize = self.manager.output_bytes  # the connection is cut at a larger one
+        self.iopub_channel.manager, self.iopub_channel.limit = self.manager, self.manager.output_bytes
         super().start_channels(shell=shell, iopub=iopub, stdin=False, hb=False, control=False)
 
     def stop_channels(self) -> None:
@@ -132,8 +137,10 @@ class KernelManager(AsyncKernelManager):
 
     def last_words(self) -> str:
         """Why the kernel ended, in a few words."""
-        said = str(self.usage.get("failed", "")).strip().splitlines()
-        return said[-1] if said else f"exit status {self.usage.get('status')}"
+        if "failed" in self.usage:
+            return str(self.usage["failed"]).strip().splitlines()[-1]
+        status = self.usage.get("status")
+        return "the process that it came from is gone" if status is None else f"exit status {status}"
 
     def client(self, **options: Any) -> KernelClient:  # type: ignore[override]  # as jupyter_client's own does
         """A client on the shared context."""

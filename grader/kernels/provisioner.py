@@ -26,6 +26,7 @@ from traitlets import Unicode
 from grader.errors import ExecutionError
 from grader.kernels import runtime
 from grader.kernels.templates import Lifeline, Template
+from grader.sandbox import unconfined_environment
 
 PLAIN = "grader-plain"
 NAMES = {"snapshot": "grader-snapshot", "cold": "grader-cold"}
@@ -174,9 +175,8 @@ class PlainProvisioner(LocalProvisioner, Provisioner):
 
     async def pre_launch(self, **options: Any) -> dict[str, Any]:
         """As usual, but in the kernel's own folder, and silent: what a kernel prints goes to the notebook."""
-        prepared: dict[str, Any] = await super().pre_launch(
-            **{**options, "cwd": self.folder, "stdout": DEVNULL, "stderr": DEVNULL}
-        )
+        own = {"cwd": self.folder, "env": unconfined_environment(), "stdout": DEVNULL, "stderr": DEVNULL}
+        prepared: dict[str, Any] = await super().pre_launch(**{**options, **own})
         return prepared
 
     def stop(self, reason: str) -> None:

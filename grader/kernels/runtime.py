@@ -52,7 +52,7 @@ def _parent() -> Path:
 
 def _claim(path: Path) -> IO[str]:
     """Hold the folder's lock for as long as this process lives."""
-    lock = open(path / "lock", "w")
+    lock = (path / "lock").open("w")
     if sys.platform != "win32":
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     return lock

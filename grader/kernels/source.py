@@ -16,7 +16,6 @@ from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.provisioning.factory import KernelProvisionerFactory
 from nbclient import NotebookClient
 
-from grader import sandbox
 from grader.kernels import runtime
 from grader.kernels.manager import KernelManager, OneKernelSpec, shared_context
 from grader.kernels.provisioner import NAMES, PLAIN, entry_points, open_templates
@@ -87,7 +86,7 @@ class PlainSource(Source):
         spec = KernelSpec(
             argv=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
             language="python",
-            env={**sandbox.single_threaded(), "PYTHONPATH": modules},
+            env={"PYTHONPATH": modules},
             metadata={"kernel_provisioner": {"provisioner_name": PLAIN, "config": {"folder": str(desk)}}},
         )
         options = {"transport": "tcp"} if sys.platform == "win32" else {"transport": "ipc", "ip": f"{desk}-z"}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import shutil
 import signal
 import socket
@@ -62,7 +61,7 @@ class Template:
             raise
 
     def _start(self) -> None:
-        self._copy_files()
+        self._copy_goods()
         self._channel, theirs = socket.socketpair()
         with theirs, open(self.folder / "stderr", "wb") as errors:
             self._process = _starter.submit(
@@ -72,7 +71,7 @@ class Template:
                 stdout=errors,
                 stderr=errors,
                 pass_fds=[theirs.fileno()],
-                env=self._environment(),
+                env={} if self._wanted.sandboxed else sandbox.unconfined_environment(),
                 cwd="/",
                 start_new_session=True,  # an interrupt at the terminal is the grader's to handle
             ).result()
@@ -80,35 +79,33 @@ class Template:
 
     # --- what goes in -------------------------------------------------------------------------------------------------
 
-    def _copy_files(self) -> None:
-        """Copies: the originals may be out of reach for the sandbox's user."""
-        for name in ("files", "etc"):
-            (self.folder / name).mkdir()
-        self.folder.chmod(0o711)
+    def _copy_goods(self) -> None:
+        """Copies for the sandbox: its user may not be able to read the originals."""
+        goods, etc = self.folder / "goods", self.folder / "etc"
+        for folder in (goods, goods / "files", etc):
+            folder.mkdir()
         for name, path in self._wanted.files.items():
-            shutil.copyfile(path, self.folder / "files" / name)
-            (self.folder / "files" / name).chmod(0o644)
-        sandbox.write_etc(self.folder / "etc")
+            shutil.copyfile(path, goods / "files" / name)
+        if self._wanted.sandboxed:
+            folders = {"inside": HERE / "inside"} | {str(n): path for n, path in enumerate(self._wanted.modules_path)}
+            for name, path in folders.items():
+                shutil.copytree(path, goods / name, ignore=shutil.ignore_patterns("__pycache__"))
+            sandbox.write_etc(etc)
+        _let_everybody_read(self.folder)
 
     def _command(self, descriptor: int) -> list[str]:
-        if not self._wanted.sandboxed:
-            return [sys.executable, "-c", self._boot("template"), str(descriptor)]
-        binds = {f"{LIBRARY}/inside": HERE / "inside", f"{LIBRARY}/files": self.folder / "files"}
-        binds |= dict(zip(self._modules(), self._wanted.modules_path, strict=True))
         program = [sys.executable, "-c", self._boot("template"), str(descriptor)]
-        return sandbox.command(program, binds, self.folder / "etc", sandbox.environment_variables())
+        if not self._wanted.sandboxed:
+            return program
+        return sandbox.command(program, self.folder / "goods", self.folder / "etc")
 
     def _boot(self, module: str) -> str:
-        folder = f"{LIBRARY}" if self._wanted.sandboxed else str(HERE)
-        return _BOOT.format(folder=folder, module=module)
+        return _BOOT.format(folder=LIBRARY if self._wanted.sandboxed else str(HERE), module=module)
 
     def _modules(self) -> list[str]:
         if not self._wanted.sandboxed:
             return [str(path.absolute()) for path in self._wanted.modules_path]
         return [f"{LIBRARY}/{number}" for number, _ in enumerate(self._wanted.modules_path)]
-
-    def _environment(self) -> dict[str, str]:
-        return {} if self._wanted.sandboxed else {**os.environ, **sandbox.single_threaded()}
 
     def _config(self) -> dict[str, Any]:
         sandboxed = self._wanted.sandboxed
@@ -116,7 +113,7 @@ class Template:
             "kind": self._wanted.kind,
             "namespaces": sandboxed,
             "setup_cells": list(self._wanted.setup_cells),
-            "files": f"{LIBRARY}/files" if sandboxed else str(self.folder / "files"),
+            "files": f"{LIBRARY}/files" if sandboxed else str(self.folder / "goods" / "files"),
             "desk": f"{ROOM}/exercise" if sandboxed else str(self.folder / "desk"),
             "modules_path": self._modules(),
             "limits": msgspec.to_builtins(self._wanted.limits),
@@ -175,7 +172,11 @@ class Template:
             "boot": self._boot("cold"),
         }
         with theirs:
-            self._request(request, [theirs.fileno(), *(one.fileno() for one in sockets)])
+            try:
+                self._request(request, [theirs.fileno(), *(one.fileno() for one in sockets)])
+            except ExecutionError:
+                ours.close()
+                raise
         return Lifeline(self, number, ours)
 
     def signal(self, number: int, signum: int) -> None:
@@ -258,3 +259,9 @@ class Lifeline:
             pass
         self._channel.close()
         self._ended = True
+
+
+def _let_everybody_read(folder: Path) -> None:
+    folder.chmod(0o755)
+    for path in folder.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)

@@ -9,6 +9,8 @@ from typing import Any
 import zmq
 from ipykernel.kernelapp import IPKernelApp
 
+from .kernelapp import OPTIONS
+
 BINDING_ORDER = ("shell", "stdin", "control", "iopub")
 """The order in which `IPKernelApp` binds its sockets."""
 
@@ -47,4 +49,4 @@ def main() -> None:
     """Run on the connection given as the first argument, in JSON."""
     ColdApp.handed_over = json.loads(sys.argv[1])
     sys.argv = ["ipykernel_launcher.py", "-f", "kernel.json"]
-    ColdApp.launch_instance(argv=["--HistoryManager.hist_file=:memory:"])
+    ColdApp.launch_instance(argv=OPTIONS)

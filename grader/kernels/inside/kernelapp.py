@@ -1,7 +1,7 @@
 """ipykernel's application, prepared in the template and finished in each fork of it.
 
 What does not depend on a connection (configuration, the shell, the kernel object, the setup cells) is done once in
-the template by `prepare` and `run_setup_cell`. `serve` does the rest in the fork: sockets, streams, the event loop.
+the template by `prepare` and `run_setup_cell`. `connect` does the rest in the fork: sockets, streams, threads.
 The sockets are handed over already listening, so a kernel needs no folder in which to create them.
 """
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from io import BytesIO, TextIOBase
 from typing import Any
 
@@ -20,6 +20,10 @@ from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelapp import IPKernelApp
 from jupyter_client.session import Session
 from zmq.eventloop.zmqstream import ZMQStream
+
+OPTIONS = ["--HistoryManager.hist_file=:memory:", "--InteractiveShell.enable_tip=False"]
+"""No history on disk, as nbclient has it. No tip either: it is drawn when a client connects, with Python's `random`, so
+a notebook that has set a seed would draw other numbers next."""
 
 OUTPUTS = frozenset({"stream", "display_data", "execute_result", "error", "update_display_data", "clear_output"})
 
@@ -115,7 +119,7 @@ class KernelApp(IPKernelApp):
     def prepare(self) -> None:
         """Do all that needs no connection."""
         base: Any = super(IPKernelApp, self)  # its own `initialize` would go on to the sockets
-        base.initialize(argv=["--HistoryManager.hist_file=:memory:"])
+        base.initialize(argv=OPTIONS)
         self._untyped.init_pdb()
         self._recorder = Recorder(parent=self)
         self._early = {name: EarlyStream(name, self._recorder, fd) for name, fd in (("stdout", 1), ("stderr", 2))}
@@ -140,7 +144,8 @@ class KernelApp(IPKernelApp):
 
             figure = Figure()
             figure.add_subplot().plot([0, 1])
-            FigureCanvasAgg(figure).print_png(BytesIO())
+            canvas: Any = FigureCanvasAgg(figure)
+            canvas.print_png(BytesIO())
         assert self.shell is not None
         try:
             exec(compile("1 / 0", "<rehearsal>", "exec"))
@@ -165,21 +170,20 @@ class KernelApp(IPKernelApp):
         reply: dict[str, Any] = await self.kernel.do_execute(source, silent=False, store_history=True)
         return reply
 
-    def serve(self, sockets: Mapping[str, int], key: bytes, begin: Callable[[], object]) -> None:
-        """Finish the application on listening sockets (their descriptors, by channel), call `begin`, run until killed."""
+    def connect(self, sockets: Mapping[str, int], key: bytes) -> None:
+        """Finish the application on listening sockets (their descriptors, by channel); `start` then runs it."""
         self.session = Session(parent=self, key=key)
         self.context = zmq.Context()
         self.shell_socket = _listen(self.context, zmq.ROUTER, sockets["shell"])
         self.shell_socket.router_handover = 1
         publisher = _listen(self.context, zmq.XPUB, sockets["iopub"])
-        self.iopub_thread = IOPubThread(publisher, pipe=True, session=self.session)
+        make_thread: Any = IOPubThread
+        self.iopub_thread = make_thread(publisher, pipe=True, session=self.session)
         self.iopub_thread.start()
         self.iopub_socket = self.iopub_thread.background_socket
         self._switch_streams()
         self._untyped.init_signal()
         self._connect_kernel()
-        begin()
-        self._untyped.start()
 
     def _switch_streams(self) -> None:
         sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__

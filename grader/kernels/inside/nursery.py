@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 
 from . import confine, wire
 
-
 _PATIENCE = 0.01
 
 

@@ -126,7 +126,7 @@ class Template:
             os.close(descriptor)
 
     def _fork(self, guardian: int | None, *handed_over: Any) -> int:
-        dice = random.getstate()
+        dice = random.getstate()  # Python reseeds it in a fork, which would undo a seed that a setup cell has set
         if guardian is None:
             return os.fork() or self._become_kernel(None, dice, *handed_over)
         family = os.pidfd_open(guardian)
@@ -159,8 +159,10 @@ class Template:
                 seccomp.install()
             if self._app is None:
                 _execute_cold(request, sockets)
-            random.setstate(dice)  # Python reseeds it in a fork, which would undo a seed set by a setup cell
-            self._app.serve(sockets, request["key"].encode(), lifeline.close)
+            self._app.connect(sockets, request["key"].encode())
+            random.setstate(dice)
+            lifeline.close()
+            self._app.start()
         except BaseException:
             _report(lifeline, {"failed": traceback.format_exc()})
         finally:
@@ -301,6 +303,8 @@ def main() -> None:
     if config is None:
         return
     sys.path[:0] = config["modules_path"]
+    inherited = filter(None, [os.environ.get("PYTHONPATH")])
+    os.environ["PYTHONPATH"] = os.pathsep.join([*config["modules_path"], *inherited])
     sys.argv = ["ipykernel_launcher.py", "-f", "kernel.json"]
     confine.adopt_orphans()
     _make_desk(config)

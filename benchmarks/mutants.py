@@ -1,0 +1,284 @@
+"""How well the marking finds a mistake: wrong submissions made mechanically from right ones.
+
+`python -m benchmarks.mutants [--pairs N] [--variant NAME] [-v]`
+
+Each line of each solution is changed by each operator; then two lines at once. What should be wrong is known without
+the grader: a tensor is wrong where its own lines, as they were before the change, give something else in float64 from
+what the changed program has for the gradients above it. Where they give the same in every case, the mutant is
+equivalent and counts as unchanged. In the training loop, where only the ends are checked, a tensor is wrong where its
+value is not what it was before the change.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from benchmarks.operators import ACCEPTED, Mutant, mutants, written
+from benchmarks.running import EXERCISE, ROOT, Workbench, case_dtype, run
+from grader.catalog import Case
+from grader.compare import FLOAT64, conformed
+from grader.records import Check, Verdict
+
+STEP_PARTS = ("every-gradient", "cross-entropy", "batch-norm")
+
+
+class Tried(NamedTuple):
+    """One mutant with what was expected of it and what the grader said.
+
+    `wrong` are the tensors that are wrong by their own lines; `checks` the grader's verdicts; `raised` whether it
+    stopped with an error in some case.
+    """
+
+    variant: str
+    part: str
+    mutants: tuple[Mutant, ...]
+    wrong: frozenset[str]
+    checks: dict[str, Check]
+    raised: bool
+
+    @property
+    def found(self) -> frozenset[str]:
+        """The tensors that the grader calls wrong."""
+        return frozenset(name for name, check in self.checks.items() if check.verdict is Verdict.WRONG)
+
+    @property
+    def exact(self) -> bool:
+        """Whether exactly the mutated tensors are wrong and everything else is right or carried."""
+        fine = (Verdict.EXACT, Verdict.APPROXIMATE, Verdict.CARRIED)
+        rest = [check.verdict in fine for name, check in self.checks.items() if name not in self.wrong]
+        return self.found == self.wrong and all(rest)
+
+
+# --- the programs
+
+
+def solution_cells() -> dict[str, str]:
+    """grade_id → source of the solution's gradients cells."""
+    notebook = json.loads((ROOT / "solutions" / f"{EXERCISE}.ipynb").read_text(encoding="utf-8"))
+    return {
+        cell["metadata"]["nbgrader"]["grade_id"]: "".join(cell["source"])
+        for cell in notebook["cells"]
+        if cell["metadata"]["grader"]["role"] == "gradients"
+    }
+
+
+def variants() -> dict[str, dict[str, str]]:
+    """Every right solution: grade_id → source. Cells that a variant does not write are left out of it."""
+    found = {"solution": solution_cells()}
+    for path in sorted((ROOT / "benchmarks" / "variants").glob("*.txt")):
+        pieces = path.read_text(encoding="utf-8").split("# %% ")[1:]
+        found[path.stem] = {piece.split("\n", 1)[0].strip(): piece.split("\n", 1)[1] for piece in pieces}
+    return found
+
+
+def blocks(sources: Sequence[str], checked: Sequence[str]) -> dict[str, str]:
+    """Checked name → the statements that compute it from the other checked names and the forward pass."""
+    statements = [node for source in sources for node in _top(ast.parse(source))]
+    found = {}
+    for name in checked:
+        wanted, before = {name}, set[str]()
+        while wanted != before:
+            before = set(wanted)
+            for node in statements:
+                if written(node) & wanted:
+                    read = {child.id for child in ast.walk(node) if isinstance(child, ast.Name)}
+                    inner = {word for other in statements for word in written(other)} - set(checked)
+                    wanted |= read & inner
+        mine = [node for node in statements if written(node) & wanted]
+        found[name] = "\n".join(ast.unparse(node) for node in mine)
+    return found
+
+
+def _top(tree: ast.Module) -> list[ast.stmt]:
+    return [child for node in tree.body for child in (node.body if isinstance(node, ast.With) else [node])]
+
+
+# --- what is expected
+
+
+class Oracle:
+    """Knows which tensors a change makes wrong, without the grader's own marking."""
+
+    def __init__(self, bench: Workbench, part: str, sources: dict[str, str]) -> None:
+        self.bench = bench
+        self.part = part
+        self.checked = bench.exercise.parts[part].gradients
+        self.values = bench.exercise.parts[part].values
+        cells = [sources[cell] for cell in bench.cells(part)]
+        self.blocks = blocks(cells, self.checked) if part in STEP_PARTS else {}
+        _, self.right, _ = bench.mark(part, sources)
+
+    def wrong(self, namespaces: Mapping[str, dict[str, Any]]) -> frozenset[str]:
+        """The tensors that are wrong by their own lines, from the namespaces that the cases end with."""
+        cases = [case for case in self.bench.exercise.cases[1:] if case.only_after is None]
+        return frozenset(name for case in cases for name in self._wrong_in(case, namespaces[case.id]))
+
+    def _wrong_in(self, case: Case, namespace: dict[str, Any]) -> list[str]:
+        found = []
+        for name in self.checked:
+            shape = self.bench.references[case.id][self.part].gradients[name[1:]].shape
+            before = self.right[case.id][name] if not self.blocks else self._by_its_lines(name, case, namespace)
+            if before is not None and name in namespace and not _same(before, namespace[name], shape):
+                found.append(name)
+        return found
+
+    def _by_its_lines(self, name: str, case: Case, namespace: dict[str, Any]) -> Tensor | None:
+        """The value that the unchanged lines give from the changed program's other gradients."""
+        copied = {key: value.clone() if key.startswith("d") and isinstance(value, Tensor) else value
+                  for key, value in namespace.items() if key != name}  # fmt: skip
+        with case_dtype(case):
+            try:
+                run(self.blocks[name], copied)
+            except (RuntimeError, IndexError, TypeError, NameError):  # it needs what the change took away
+                return None
+        result: Tensor = copied[name]
+        return result
+
+
+def _same(before: Tensor, after: Any, shape: torch.Size) -> bool:
+    if not isinstance(after, Tensor):
+        return False
+    if before.shape != after.shape:
+        first, second = conformed(before, shape), conformed(after, shape)
+        if first is None or second is None:
+            return False
+        before, after = first, second
+    return FLOAT64.holds(after.detach(), before.detach())
+
+
+# --- trying
+
+
+def singles(bench: Workbench, part: str, sources: dict[str, str], shapes: Mapping[str, tuple[int, ...]]) -> list[Mutant]:
+    """All mutants of a part with one changed line."""
+    found: list[Mutant] = []
+    for cell in bench.cells(part):
+        source = sources[cell]
+        lines = source.splitlines()
+        begin = next((i for i, line in enumerate(lines, 1) if "BEGIN SOLUTION" in line), 0)
+        end = next((i for i, line in enumerate(lines, 1) if "END SOLUTION" in line), len(lines) + 1)
+        found += mutants(cell, source, shapes, lambda node, a=begin, b=end: a < node.lineno < b)  # type: ignore[misc]
+    return found
+
+
+def try_out(bench: Workbench, oracle: Oracle, variant: str, sources: dict[str, str], changed: tuple[Mutant, ...]) -> Tried:
+    """Run and mark one mutant."""
+    edited = {**sources, **{mutant.cell: mutant.source for mutant in changed}}
+    marks, namespaces, errors = bench.mark(oracle.part, edited)
+    checks = {name: marks.check(name) for name in oracle.checked}
+    return Tried(variant, oracle.part, changed, oracle.wrong(namespaces), checks, bool(errors))
+
+
+def pairs(found: Sequence[Mutant], count: int, seed: int) -> list[tuple[Mutant, ...]]:
+    """A sample of pairs of mutants in different cells."""
+    chance = random.Random(seed)
+    chosen: list[tuple[Mutant, ...]] = []
+    for _ in range(20 * count):
+        first, second = chance.sample(found, 2) if len(found) > 1 else (None, None)
+        if first is not None and second is not None and first.cell != second.cell and len(chosen) < count:
+            chosen.append((first, second))
+    return chosen
+
+
+# --- the figures
+
+
+def accepted(tried: Tried, name: str) -> set[str]:
+    """The codes that are true of a wrong tensor: those of the operators that changed its lines."""
+    own = [mutant for mutant in tried.mutants if name in mutant.names]
+    return set().union(*(ACCEPTED[mutant.operator] for mutant in own or tried.mutants))
+
+
+def report(results: Sequence[Tried], verbose: bool) -> bool:
+    """Print the figures; whether they are as they must be."""
+    raised = [tried for tried in results if tried.raised]
+    ran = [tried for tried in results if not tried.raised]
+    equivalent = [tried for tried in ran if not tried.wrong]
+    rest = [tried for tried in ran if tried.wrong]
+    inexact = [tried for tried in ran if not tried.exact]
+    judged = [(tried, name) for tried in rest if tried.exact for name in sorted(tried.wrong)]
+    silent = [(tried, name) for tried, name in judged if tried.checks[name].diagnosis is None]
+    false = []
+    for tried, name in judged:
+        diagnosis = tried.checks[name].diagnosis
+        if diagnosis is not None and diagnosis.code not in accepted(tried, name):
+            false.append((tried, name))
+    print(f"mutants                    {len(results):5d}")
+    print(f"  that raise               {len(raised):5d}")
+    print(f"  equivalent in float64    {len(equivalent):5d}")
+    print(f"  judged                   {len(rest):5d}")
+    print(f"exactly the mutated wrong  {_share(len(rest) - len([t for t in inexact if t.wrong]), len(rest))}")
+    print(f"wrong tensors              {len(judged):5d}")
+    print(f"  with a diagnosis         {_share(len(judged) - len(silent), len(judged))}")
+    print(f"  with a wrong diagnosis   {_share(len(false), len(judged))}")
+    for title, items in (("not exact", inexact),):
+        for tried in items:
+            print(f"{title}: {_describe(tried)}\n    expected {sorted(tried.wrong)}, found {sorted(tried.found)}")
+    for tried, name in false:
+        print(f"wrong diagnosis: {name} {tried.checks[name].diagnosis}: {_describe(tried)}")
+    if verbose:
+        for tried, name in silent:
+            print(f"no diagnosis: {name}: {_describe(tried)}")
+        for tried in equivalent:
+            print(f"equivalent: {_describe(tried)}")
+        for tried in raised:
+            print(f"raises: {_describe(tried)}")
+        codes = Counter(found.code for t, name in judged if (found := t.checks[name].diagnosis) is not None)
+        print(", ".join(f"{code} {count}" for code, count in codes.most_common()))
+    return not inexact and not false and len(silent) <= 0.1 * len(judged)
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{part:5d} of {whole}, {100 * part / max(1, whole):.1f} %"
+
+
+def _describe(tried: Tried) -> str:
+    what = " & ".join(f"[{mutant.operator}] {mutant.line!r}" for mutant in tried.mutants)
+    return f"{tried.variant}/{tried.part} {what}"
+
+
+def main() -> int:
+    """Run the benchmark; 0 when every figure is as it must be."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--pairs", type=int, default=100, help="mutants with two changed lines, for each solution")
+    parser.add_argument("--variant", help="only this solution")
+    parser.add_argument("-v", "--verbose", action="store_true", help="list what has no diagnosis, is equivalent or raises")
+    options = parser.parse_args()
+    right = solution_cells()
+    bench = Workbench(right)
+    results: list[Tried] = []
+    started = time.monotonic()
+    for variant, cells in variants().items():
+        if options.variant not in (None, variant):
+            continue
+        for part in bench.parts:
+            if not set(bench.cells(part)) <= set(cells):
+                continue
+            sources = {**right, **cells}
+            oracle = Oracle(bench, part, sources)
+            twin = oracle.right["twin"]
+            wanted = [*bench.references["twin"][part].forward, *oracle.checked]
+            shapes = {name: tuple(twin[name].shape) for name in wanted if isinstance(twin.get(name), Tensor)}
+            found = singles(bench, part, sources, shapes)
+            tries = [(mutant,) for mutant in found]
+            if part == next(iter(bench.parts)):
+                tries += pairs(found, options.pairs, seed=len(found))
+            results += [try_out(bench, oracle, variant, sources, changed) for changed in tries]
+    good = report(results, options.verbose)
+    print(f"{time.monotonic() - started:.0f} s")
+    return 0 if good else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,281 @@
+"""Ways to make one line of a right solution wrong, each with the diagnoses that would be true of it."""
+
+from __future__ import annotations
+
+import ast
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from typing import NamedTuple
+
+Shapes = Mapping[str, tuple[int, ...]]
+"""Name → shape of the tensors that a line may read."""
+
+
+class Mutant(NamedTuple):
+    """One changed cell: which, its new source, the names that the changed statement binds, and what was done to it."""
+
+    cell: str
+    source: str
+    names: frozenset[str]
+    operator: str
+    line: str
+
+
+SCALE = {"constant-factor", "path-factor", "sign-flipped", "path-sign", "wrong-constant"}
+SUMS = {"sum-missing", "sum-wrong-dimension", "sum-too-many", "sum-too-early"}
+PATHS = {"path-missing", "only-one-path", "overwritten", "path-twice"}
+PIECES = {"local-derivative-missing", "upstream-missing", "factor-missing", "factor-too-many", "wrong-power"}
+NAMES = {"wrong-neighbour", "another-gradient", "not-a-gradient", "used-too-early"}
+
+ACCEPTED: dict[str, set[str]] = {
+    "sign": {"sign-flipped", "path-sign", "term-sign"},
+    "factor": SCALE | {"wrong-constant"},
+    # What is left of a sum may be a factor, a constant or nothing at all.
+    "dropped term": PATHS | PIECES | SCALE | {"all-zero", "term-missing", "constant-missing"},
+    "dropped factor": PIECES | SCALE | {"index-not-accumulated"} | {"another-gradient"},
+    "dropped sum": SUMS | {"constant-factor", "index-not-accumulated"},
+    "wrong axis": SUMS,
+    "transposed": {"transposed", "sum-wrong-dimension"},
+    "identity": PIECES | NAMES | SCALE | PATHS | {"sum-missing", "sum-too-many"},
+    "stale operand": NAMES | PIECES | {"path-missing"},
+    "swapped operands": {"sign-flipped", "path-sign", "term-sign", "operands-swapped", "wrong-power", "transposed"} | PIECES,
+    "assignment": PATHS | {"index-not-accumulated", "places-missing", "constant-factor", "sign-flipped"},
+    "power": {"wrong-power", "factor-missing", "factor-too-many"} | SCALE,
+}  # fmt: skip
+"""Operator → the codes that describe what it does; which of them depends on the line."""
+
+
+def mutants(cell: str, source: str, shapes: Shapes, lines: Callable[[ast.stmt], bool]) -> Iterator[Mutant]:
+    """Every mutant of one cell.
+
+    Args:
+        cell: its grade_id.
+        source: its source.
+        shapes: the shapes of the tensors of forward pass and solution.
+        lines: which statements are the student's.
+    """
+    tree = ast.parse(source)
+    statements = [node for node in ast.walk(tree) if isinstance(node, ast.stmt)]
+    seen = {ast.unparse(tree)}
+    for index, statement in enumerate(statements):
+        if not isinstance(statement, ast.Assign | ast.AugAssign | ast.Expr) or not lines(statement):
+            continue
+        for operator, change in OPERATORS.items():
+            for changed in change(copy.deepcopy(statement), shapes):
+                mutated = copy.deepcopy(tree)
+                _replace(mutated, index, changed)
+                text = ast.unparse(ast.fix_missing_locations(mutated))
+                if text not in seen:
+                    seen.add(text)
+                    yield Mutant(cell, text, frozenset(written(statement)), operator, ast.unparse(changed))
+
+
+def written(statement: ast.AST) -> set[str]:
+    """The names that a statement binds, or writes into."""
+    names: set[str] = set()
+    for node in ast.walk(statement):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        elif isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store):
+            names |= {child.id for child in ast.walk(node.value) if isinstance(child, ast.Name)}
+        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+            function = node.value.func
+            if isinstance(function, ast.Attribute) and function.attr.endswith("_") and isinstance(function.value, ast.Name):
+                names.add(function.value.id)
+    return names
+
+
+def _replace(tree: ast.Module, index: int, new: ast.stmt) -> None:
+    target = [node for node in ast.walk(tree) if isinstance(node, ast.stmt)][index]
+    for node in ast.walk(tree):
+        for field in ("body", "orelse"):
+            block = getattr(node, field, None)
+            if isinstance(block, list) and target in block:
+                block[block.index(target)] = new
+                return
+
+
+# --- operators: a statement → changed copies of it
+
+Statements = Iterator[ast.stmt]
+
+
+def _value(statement: ast.stmt) -> ast.expr | None:
+    return statement.value if isinstance(statement, ast.Assign | ast.AugAssign) else None
+
+
+def _with_value(statement: ast.stmt, value: ast.expr) -> ast.stmt:
+    changed = copy.deepcopy(statement)
+    changed.value = value  # type: ignore[attr-defined]
+    return changed
+
+
+def _with_node(statement: ast.stmt, place: int, new: ast.expr) -> ast.stmt:
+    """The statement with the expression at one place of `ast.walk` exchanged."""
+
+    class Exchange(ast.NodeTransformer):
+        def visit(self, node: ast.AST) -> ast.AST:
+            return new if node is target else super().generic_visit(node)
+
+    changed = copy.deepcopy(statement)
+    target = list(ast.walk(changed))[place]
+    result = Exchange().visit(changed)
+    assert isinstance(result, ast.stmt)
+    return result
+
+
+def _nodes(statement: ast.stmt) -> list[tuple[int, ast.expr]]:
+    """The expressions on the right-hand side, with their places in `ast.walk`."""
+    value = _value(statement) if not isinstance(statement, ast.Expr) else statement.value
+    if value is None:
+        return []
+    inside = set(map(id, ast.walk(value)))
+    return [
+        (place, node) for place, node in enumerate(ast.walk(statement)) if id(node) in inside and isinstance(node, ast.expr)
+    ]
+
+
+def _expression(text: str, **parts: ast.expr) -> ast.expr:
+    """An expression in which names stand for the given parts."""
+
+    class Fill(ast.NodeTransformer):
+        def visit_Name(self, node: ast.Name) -> ast.AST:
+            return parts.get(node.id, node)
+
+    result = Fill().visit(ast.parse(text, mode="eval").body)
+    assert isinstance(result, ast.expr)
+    return result
+
+
+def _is_zeros(value: ast.expr) -> bool:
+    return isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute) and "zeros" in value.func.attr
+
+
+def sign(statement: ast.stmt, shapes: Shapes) -> Statements:
+    value = _value(statement)
+    if value is not None and not _is_zeros(value):
+        yield _with_value(statement, _expression("-(A)", A=value))
+
+
+def factor(statement: ast.stmt, shapes: Shapes) -> Statements:
+    value = _value(statement)
+    if value is not None and not _is_zeros(value):
+        for text in ("2 * (A)", "(A) / n", "0.5 * (A)"):
+            yield _with_value(statement, _expression(text, A=value))
+
+
+def dropped_term(statement: ast.stmt, shapes: Shapes) -> Statements:
+    for place, node in _nodes(statement):
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Sub):
+            yield _with_node(statement, place, node.left)
+            right = node.right if isinstance(node.op, ast.Add) else ast.UnaryOp(ast.USub(), node.right)
+            yield _with_node(statement, place, right)
+
+
+def dropped_factor(statement: ast.stmt, shapes: Shapes) -> Statements:
+    for place, node in _nodes(statement):
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult | ast.Div):
+            yield _with_node(statement, place, node.left)
+            if isinstance(node.op, ast.Mult):
+                yield _with_node(statement, place, node.right)
+
+
+def _is_sum(node: ast.AST) -> bool:
+    return isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "sum"
+
+
+def dropped_sum(statement: ast.stmt, shapes: Shapes) -> Statements:
+    for place, node in _nodes(statement):
+        if isinstance(node, ast.Call) and _is_sum(node):
+            assert isinstance(node.func, ast.Attribute)
+            is_function = isinstance(node.func.value, ast.Name) and node.func.value.id == "torch"
+            yield _with_node(statement, place, node.args[0] if is_function else node.func.value)
+
+
+def wrong_axis(statement: ast.stmt, shapes: Shapes) -> Statements:
+    for place, node in _nodes(statement):
+        if not isinstance(node, ast.Call) or not _is_sum(node):
+            continue
+        changed = copy.deepcopy(node)
+        for constant in [*changed.args, *(keyword.value for keyword in changed.keywords)]:
+            if isinstance(constant, ast.Constant) and type(constant.value) is int:
+                constant.value = 1 - constant.value
+                yield _with_node(statement, place, changed)
+                break
+
+
+def transposed(statement: ast.stmt, shapes: Shapes) -> Statements:
+    value = _value(statement)
+    if value is not None and not _is_zeros(value) and isinstance(statement, ast.Assign):
+        yield _with_value(statement, _expression("(A).T", A=value))
+    for place, node in _nodes(statement):
+        if isinstance(node, ast.Attribute) and node.attr == "T":
+            yield _with_node(statement, place, node.value)
+        elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.MatMult):
+            yield _with_node(statement, place, _expression("(A @ B).T", A=node.left, B=node.right))
+
+
+def identity(statement: ast.stmt, shapes: Shapes) -> Statements:
+    """The gradient from above, and nothing else."""
+    value = _value(statement)
+    own = written(statement)
+    names = [node.id for _, node in _nodes(statement) if isinstance(node, ast.Name)]
+    above = [name for name in dict.fromkeys(names) if name.startswith("d") and name in shapes and name not in own]
+    if value is not None and isinstance(statement, ast.Assign):
+        for name in above:
+            yield _with_value(statement, ast.Name(name, ast.Load()))
+
+
+def stale_operand(statement: ast.stmt, shapes: Shapes) -> Statements:
+    """Another tensor of the same shape in place of one."""
+    for place, node in _nodes(statement):
+        if not isinstance(node, ast.Name) or node.id not in shapes:
+            continue
+        values = [name for name in shapes if not name.startswith("d") and name != node.id]
+        gradients = [name for name in shapes if name.startswith("d") and name != node.id]
+        own = node.id[1:] if node.id.startswith("d") else f"d{node.id}"
+        alike = [name for name in (own, *values, *gradients) if shapes.get(name) == shapes[node.id]]
+        for name in list(dict.fromkeys([*alike[:2], *alike[-1:]])):
+            yield _with_node(statement, place, ast.Name(name, ast.Load()))
+
+
+def swapped(statement: ast.stmt, shapes: Shapes) -> Statements:
+    for place, node in _nodes(statement):
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub | ast.Div | ast.MatMult | ast.Pow):
+            yield _with_node(statement, place, ast.BinOp(node.right, node.op, node.left))
+
+
+def assignment(statement: ast.stmt, shapes: Shapes) -> Statements:
+    """What should be accumulated is assigned."""
+    if isinstance(statement, ast.AugAssign) and isinstance(statement.op, ast.Add):
+        yield ast.Assign([copy.deepcopy(statement.target)], statement.value)
+    text = ast.unparse(statement)
+    for old, new in (
+        (".index_add_(0, Xb.flatten(), demb.reshape(-1, n_embd))", ".index_put_((Xb,), demb)"),
+        ("accumulate=True", "accumulate=False"),
+    ):
+        if old in text:
+            yield ast.parse(text.replace(old, new)).body[0]
+
+
+def power(statement: ast.stmt, shapes: Shapes) -> Statements:
+    for place, node in _nodes(statement):
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
+            yield _with_node(statement, place, node.left)
+            yield _with_node(statement, place, _expression("A ** (B + 1)", A=node.left, B=node.right))
+
+
+OPERATORS: dict[str, Callable[[ast.stmt, Shapes], Statements]] = {
+    "sign": sign,
+    "factor": factor,
+    "dropped term": dropped_term,
+    "dropped factor": dropped_factor,
+    "dropped sum": dropped_sum,
+    "wrong axis": wrong_axis,
+    "transposed": transposed,
+    "identity": identity,
+    "stale operand": stale_operand,
+    "swapped operands": swapped,
+    "assignment": assignment,
+    "power": power,
+}

@@ -1,0 +1,140 @@
+"""Running our own notebooks' cells in this process, as a kernel would: for benchmarks, on code that is trusted."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import msgspec
+import torch
+
+from grader.catalog import Case
+from grader.course import Course
+from grader.execute import CellError, CellRun, Execution, HiddenRun
+from grader.intake import PlannedCell
+from grader.marking import PartMarks
+from grader.plan import probe_parts
+from grader.reference import Reference
+from grader.tensors import Export, read_export
+
+ROOT = Path(__file__).parent.parent
+EXERCISE = "01_backprop_ninja"
+
+
+def _load_probe() -> ModuleType:
+    """The probe as the kernel loads it: the functions used here need a namespace and no shell."""
+    spec = importlib.util.spec_from_file_location("grader_probe", ROOT / "grader" / "inkernel" / "grader_probe.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+class Workbench:
+    """Runs a part's cells in every case and marks what comes of it.
+
+    Args:
+        solution: grade_id → source of each gradients cell, all right: what the parts before the tried one are run with.
+    """
+
+    def __init__(self, solution: dict[str, str]) -> None:
+        self.exercise = Course(ROOT / "exercises").exercise(EXERCISE)
+        reference = Reference(self.exercise)
+        self.references = {case.id: reference.case(case) for case in self.exercise.cases}
+        tensors = {part: list(found.tensors) for part, found in self.references["visible"].items()}
+        self.parts = probe_parts(self.exercise, tensors)
+        self.probe = _load_probe()
+        self.setup = reference._setup
+        self.snapshots = {case.id: self._snapshots(case, solution) for case in self.exercise.cases}
+
+    def cells(self, part: str) -> list[str]:
+        """The grade_ids of a part's gradients cells."""
+        return [cell.grade_id for cell in self.exercise.cells if cell.part == part and cell.role == "gradients"]
+
+    def _snapshots(self, case: Case, solution: dict[str, str]) -> dict[str, dict[str, Any]]:
+        """Part → the namespace before its first cell; for the first part, before the first cell of the student's."""
+        namespace = dict(self.setup)
+        found: dict[str, dict[str, Any]] = {}
+        first = next(iter(self.parts))
+        with case_dtype(case):
+            for cell in self.exercise.cells:
+                if cell.part is not None and cell.part not in found and (cell.part != first or cell.role == "gradients"):
+                    found[cell.part] = dict(namespace)
+                if cell.role == "gradients":
+                    run(solution[cell.grade_id], namespace)
+                elif cell.role in ("parameters", "forward"):
+                    run(cell.source, namespace)
+                    if cell.role == "parameters":
+                        namespace.update(case.parameters)
+        return found
+
+    def run_part(self, part: str, sources: dict[str, str], case: Case) -> tuple[dict[str, Any], Export, list[CellError]]:
+        """Run a part in one case; the namespace it ends with, what the probe exports, the cells that raised."""
+        namespace = dict(self.snapshots[case.id][part])
+        told = msgspec.to_builtins(self.parts[part])
+        errors: list[CellError] = []
+        begun = False
+        with case_dtype(case):
+            for index, cell in enumerate(self.exercise.cells):
+                if cell.part != part or cell.role not in ("forward", "gradients"):
+                    continue
+                if cell.role == "forward" and part == next(iter(self.parts)):
+                    continue
+                if cell.role == "gradients" and not begun:
+                    self.probe._begin(namespace, told)
+                    begun = True
+                try:
+                    run(sources[cell.grade_id] if cell.role == "gradients" else cell.source, namespace)
+                except Exception as error:
+                    line = error.__traceback__.tb_next.tb_next  # type: ignore[union-attr]
+                    number = line.tb_lineno if line is not None else None
+                    errors.append(CellError(cell=index, name=type(error).__name__, line=number, message=str(error)))
+            exported = read_export(self.probe._export(namespace, told))
+        return namespace, exported, errors
+
+    def mark(self, part: str, sources: dict[str, str]) -> tuple[PartMarks, dict[str, dict[str, Any]], list[CellError]]:
+        """Run a part in every case; its marks, the final namespace of each case, and every error."""
+        visible: dict[str, Export] = {}
+        hidden: dict[str, HiddenRun] = {}
+        namespaces: dict[str, dict[str, Any]] = {}
+        all_errors: list[CellError] = []
+        for case in self.exercise.cases:
+            namespace, exported, errors = self.run_part(part, sources, case)
+            all_errors += errors
+            if case.id == "visible":
+                visible[part] = exported
+            else:
+                namespaces[case.id] = namespace
+                hidden[case.id] = HiddenRun(parts={part: exported}, errors=errors)
+        cells = [
+            PlannedCell(source=sources.get(cell.grade_id, cell.source), role=cell.role, part=cell.part,
+                        student=cell.role == "gradients", label=cell.grade_id)
+            for cell in self.exercise.cells
+        ]  # fmt: skip
+        execution = Execution(cells=[CellRun(status="ok") for _ in cells], visible=visible, hidden=hidden)
+        marks = PartMarks(part, self.exercise, cells, execution, self.references)
+        return marks, namespaces, all_errors
+
+
+def run(source: str, namespace: dict[str, Any]) -> None:
+    """Execute one of our own cells, without its output."""
+    lines = ["pass" if line.startswith(("%", "!")) else line for line in source.splitlines()]
+    with contextlib.redirect_stdout(io.StringIO()):
+        exec(compile("\n".join(lines), "<cell>", "exec"), namespace)
+
+
+@contextlib.contextmanager
+def case_dtype(case: Case) -> Iterator[None]:
+    """The default dtype of a case."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(getattr(torch, case.dtype))
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
