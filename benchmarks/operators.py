@@ -36,9 +36,10 @@ ACCEPTED: dict[str, set[str]] = {
     "dropped sum": SUMS | {"constant-factor", "index-not-accumulated"},
     "wrong axis": SUMS,
     "transposed": {"transposed", "sum-wrong-dimension"},
-    "identity": PIECES | NAMES | SCALE | PATHS | {"sum-missing", "sum-too-many"},
+    "identity": PIECES | NAMES | SCALE | PATHS | {"sum-missing", "sum-too-many", "shape-not-restored"},
     "stale operand": NAMES | PIECES | {"path-missing"},
-    "swapped operands": {"sign-flipped", "path-sign", "term-sign", "operands-swapped", "wrong-power", "transposed"} | PIECES,
+    "swapped operands": {"sign-flipped", "path-sign", "term-sign", "operands-swapped", "wrong-power", "transposed"} | PIECES
+    | SCALE | {"not-finite"},
     "assignment": PATHS | {"index-not-accumulated", "places-missing", "constant-factor", "sign-flipped"},
     "power": {"wrong-power", "factor-missing", "factor-too-many"} | SCALE,
 }  # fmt: skip
@@ -206,7 +207,8 @@ def wrong_axis(statement: ast.stmt, shapes: Shapes) -> Statements:
 
 def transposed(statement: ast.stmt, shapes: Shapes) -> Statements:
     value = _value(statement)
-    if value is not None and not _is_zeros(value) and isinstance(statement, ast.Assign):
+    flat = all(len(shapes.get(name, (1, 1))) == 2 for name in written(statement))
+    if value is not None and flat and not _is_zeros(value) and isinstance(statement, ast.Assign):
         yield _with_value(statement, _expression("(A).T", A=value))
     for place, node in _nodes(statement):
         if isinstance(node, ast.Attribute) and node.attr == "T":

@@ -56,7 +56,8 @@ class Found(Record, frozen=True):
 def collect(paths: Iterable[Path], course: Course, exercise_id: str | None = None) -> list[Found]:
     """All submissions among `paths`: notebooks, or folders of them, sorted by student and exercise.
 
-    A notebook is `<student>.ipynb` or `<student>/<exercise>.ipynb`. Which exercise it is for is, best evidence first:
+    A notebook is `<student>.ipynb` or `<student>/<exercise>.ipynb`; a file of any other name in a student's folder is
+    that student's too. Which exercise it is for is, best evidence first:
     what the caller says, the file's name, what the notebook itself says or resembles.
 
     Raises:
@@ -64,29 +65,53 @@ def collect(paths: Iterable[Path], course: Course, exercise_id: str | None = Non
     """
     if exercise_id is not None:
         course.spec(exercise_id)
-    found = [_identify(path, course, exercise_id) for path in _notebooks(paths)]
+    found = [_identify(path, owner, course, exercise_id) for path, owner in _notebooks(paths).items()]
     return sorted(_without_doubles(found), key=lambda item: (item.student, item.exercise))
 
 
-def _notebooks(paths: Iterable[Path]) -> list[Path]:
-    notebooks: list[Path] = []
+def _notebooks(paths: Iterable[Path]) -> dict[Path, str | None]:
+    """Every file to look at → the student in whose folder it was found, if it was found in one."""
+    notebooks: dict[Path, str | None] = {}
     for path in paths:
         if path.is_dir():
-            inside = sorted({*path.glob("*.ipynb"), *path.glob("*/*.ipynb")})
-            inside = [file for file in inside if not any(part.startswith(".") for part in file.relative_to(path).parts)]
+            inside = _inside(path)
             if not inside:
                 raise UsageError(f"The folder {str(path)!r} holds no notebook: give a folder of .ipynb files.")
-            notebooks += inside
+            notebooks = {**inside, **notebooks}
         elif path.exists() or path.is_symlink():
-            notebooks.append(path)
+            notebooks.setdefault(path)
         else:
             raise UsageError(f"There is no file or folder {str(path)!r}.")
-    return list(dict.fromkeys(notebooks))
+    return notebooks
 
 
-def _identify(path: Path, course: Course, exercise_id: str | None) -> Found:
+def _inside(folder: Path) -> dict[Path, str | None]:
+    found: dict[Path, str | None] = {}
+    for path in _listed(folder):
+        if path.suffix == ".ipynb":
+            found[path] = None
+        elif path.is_dir():
+            try:
+                found.update(dict.fromkeys((file for file in _listed(path) if file.suffix == ".ipynb"), path.name))
+            except UsageError:
+                found[path] = path.name  # the folder itself stands for the submission that can't be reached
+    return found
+
+
+def _listed(folder: Path) -> list[Path]:
+    """A folder's entries but the hidden ones; `glob` would pass over a folder that it may not read."""
+    try:
+        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
+    except OSError as error:
+        raise UsageError(f"The folder {str(folder)!r} can't be read: {error.strerror or error}.") from error
+
+
+def _identify(path: Path, owner: str | None, course: Course, exercise_id: str | None) -> Found:
     ids = course.catalog.ids
-    student = path.absolute().parent.name if path.stem in ids else _student_of(path, ids)
+    student = owner or (path.absolute().parent.name if path.stem in ids else _student_of(path, ids))
+    if path.is_dir() and path.suffix != ".ipynb":
+        problem = f"The folder {path.name!r} can't be read: let the grader's user read it."
+        return Found(student=student, exercise=exercise_id or _only(ids), path=str(path), problem=problem)
     if path.is_symlink() or not path.is_file():
         return Found(student=student, exercise=exercise_id or "", path=str(path), problem=_NO_FILE)
     if exercise_id is not None:

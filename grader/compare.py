@@ -37,7 +37,12 @@ FLOAT64 = Tolerance(FLOAT64_RTOL, FLOAT64_ATOL)
 
 
 def conformed(student: Tensor, shape: torch.Size) -> Tensor | None:
-    """The student's tensor expanded to `shape`; None where it is larger than that or doesn't broadcast to it."""
+    """The student's tensor expanded to `shape`; None where it is larger than that or doesn't broadcast to it.
+
+    Leading dimensions of size 1 count for nothing, as in the lecture's own `db1` of shape (1, 64) for (64,).
+    """
+    while student.dim() > len(shape) and student.shape[0] == 1:
+        student = student.squeeze(0)
     try:
         return student.expand(shape) if torch.broadcast_shapes(student.shape, shape) == shape else None
     except RuntimeError:

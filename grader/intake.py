@@ -120,26 +120,31 @@ def _by_likeness(source: str, released: Sequence[Cell]) -> int | None:
 
 
 def _by_gradients(source: str, exercise: Exercise, part: str | None) -> int | None:
-    """The gradients cell that most of the names assigned here belong to, and of several in the part we are in.
+    """The gradients cell that most of the names assigned here belong to, best in the part that the cell stands in.
 
-    Gradients only: a training loop also assigns the names of the forward pass, and so does a student's own copy of it.
+    The same names recur in several parts, so the place says more than their number. Gradients only: a training loop
+    also assigns the names of the forward pass, and so does a student's own copy of it.
     """
     names = set(assigned_names(source))
-    best, found = (0, False), None
+    best, found = (False, 0), None
     for index, cell in enumerate(exercise.cells):
-        if cell.role != "gradients" or cell.part is None:
-            continue
-        shared = names.intersection(exercise.parts[cell.part].gradients, assigned_names(cell.source))
-        if shared and (len(shared), cell.part == part) > best:
-            best, found = (len(shared), cell.part == part), index
+        shared = names.intersection(_gradients(cell, exercise))
+        if shared and (cell.part == part, len(shared)) > best:
+            best, found = (cell.part == part, len(shared)), index
     return found
+
+
+def _gradients(cell: Cell, exercise: Exercise) -> list[str]:
+    """The checked gradients that a released cell leaves for the student to assign."""
+    if cell.role != "gradients" or cell.part is None:
+        return []
+    return [name for name in assigned_names(cell.source) if name in exercise.parts[cell.part].gradients]
 
 
 def _assemble(submitted: Sequence[NotebookNode], matches: Sequence[int | None], exercise: Exercise) -> Intake:
     """Interleave the release's locked cells with the student's cells, each kept behind what it followed."""
     released = exercise.cells
     cells: list[PlannedCell] = []
-    notes = _found_notes(submitted, matches, released)
     emitted = 0
     part: str | None = None
     for node, match in zip(submitted, matches, strict=True):
@@ -153,7 +158,7 @@ def _assemble(submitted: Sequence[NotebookNode], matches: Sequence[int | None], 
         label = released[match].grade_id if match is not None else "the student's own cell"
         cells.append(PlannedCell(source=node.source, role=role, part=part, student=True, label=label))
     cells += _locked(released[emitted:])
-    return Intake(cells=cells, notes=notes)
+    return Intake(cells=cells, notes=_found_notes(submitted, matches, exercise, cells))
 
 
 def _locked(released: Sequence[Cell]) -> list[PlannedCell]:
@@ -165,13 +170,14 @@ def _locked(released: Sequence[Cell]) -> list[PlannedCell]:
 
 
 def _found_notes(
-    submitted: Sequence[NotebookNode], matches: Sequence[int | None], released: Sequence[Cell]
+    submitted: Sequence[NotebookNode], matches: Sequence[int | None], exercise: Exercise, cells: Sequence[PlannedCell]
 ) -> list[str]:
+    assigned = {(cell.part, name) for cell in cells if cell.student for name in assigned_names(cell.source)}
     notes = []
-    for index, cell in enumerate(released):
+    for index, cell in enumerate(exercise.cells):
         copies = [node for node, match in zip(submitted, matches, strict=True) if match == index]
         if cell.role == "gradients":
-            if not copies:
+            if not copies and not assigned.issuperset((cell.part, name) for name in _gradients(cell, exercise)):
                 notes.append(f"The cell {cell.grade_id} is missing: what it should assign is missing too.")
             elif len(copies) > 1:
                 notes.append(f"The cell {cell.grade_id} is there {len(copies)} times: they were run in order.")

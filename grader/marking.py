@@ -15,13 +15,13 @@ from torch import Tensor
 from grader.catalog import Case
 from grader.compare import FLOAT64, Tolerance, cmp_line, conformed, finite_or_none
 from grader.diagnose import diagnose
-from grader.execute import CellError, Execution, HiddenRun
+from grader.execute import CellError, CellRun, Execution, HiddenRun
 from grader.exercise import Exercise
 from grader.intake import PlannedCell
 from grader.records import VISIBLE, Check, CmpLine, Diagnosis, Record, Verdict
 from grader.reference import PartReference
 from grader.spread import carried_by_broadcast
-from grader.syntax import Statement, line_that_binds, statements
+from grader.syntax import Statement, line_that_binds, statements, top_level_line
 from grader.tensors import Export, StudentTensor
 
 References = Mapping[str, Mapping[str, PartReference]]
@@ -30,17 +30,23 @@ References = Mapping[str, Mapping[str, PartReference]]
 
 ROUNDINGS = 64
 """How many times autograd's own float32 rounding error a differently ordered computation may be off."""
+FAINT = 1e-5
+"""Upstream gradients that make of a tensor less than this share of its true gradient prove nothing of a formula."""
 NEARLY = Tolerance(1e-4, 1e-5)
 """What float32 arithmetic inside a float64 case can still reach."""
 
 
 class Outcome(IntEnum):
-    """What one case says of one tensor, from best to worst. A silent case says nothing."""
+    """What one case says of one tensor, from best to worst. A silent case says nothing.
+
+    `BLANK`: it fits what arrives from above, and so would anything: that is zero, or no number.
+    """
 
     RIGHT = 0
     CARRIED = 1
-    WRONG = 2
-    ABSENT = 3
+    BLANK = 2
+    WRONG = 3
+    ABSENT = 4
     SILENT = -1
 
 
@@ -108,8 +114,8 @@ class PartCase:
                 tensor = self.usable(name)
                 expected = chained.get(name[1:])
                 if found[name] is Outcome.WRONG and tensor is not None and expected is not None:
-                    found[name] = Outcome.CARRIED if self.holds(name, tensor, expected) else Outcome.WRONG
-            found.update(dict.fromkeys(self._carried_shapes(found), Outcome.CARRIED))
+                    found[name] = self._followed(name, tensor, expected)
+            found.update(self._carried_shapes(found))
         for name in self.values:
             gradient = found.get(f"d{name}", Outcome.RIGHT)
             if gradient is Outcome.ABSENT:  # untrained, it may still look right where the true gradient is near zero
@@ -118,20 +124,40 @@ class PartCase:
                 found[name] = self._trained(name)
         return found
 
-    def _carried_shapes(self, outcomes: Mapping[str, Outcome]) -> list[str]:
+    def _followed(self, name: str, student: Tensor, expected: Tensor) -> Outcome:
+        """What a wrong value is worth beside the one that follows from the student's own upstream."""
+        if not bool(torch.isfinite(expected).all()) and not bool(torch.isfinite(student).all()):
+            return Outcome.BLANK
+        if not self.holds(name, student, expected):
+            return Outcome.WRONG
+        # Zeros follow from zeros by any formula: they would be full marks for a notebook of nothing but zeros.
+        right = self.reference.gradients[name[1:]]
+        told = float(expected.abs().max()) > max(FAINT * float(right.abs().max()), 100 * FLOAT64.atol)
+        return Outcome.CARRIED if told else Outcome.BLANK
+
+    def _carried_shapes(self, outcomes: Mapping[str, Outcome]) -> dict[str, Outcome]:
         """The gradients that are just what follows from one further up whose shape is not its tensor's."""
         sent = {name[1:]: self._sent(name) for name in (*self.gradients, *self.upstream_names)}
         misshapen = {name: tensor for name, tensor in sent.items() if tensor is not None and name not in self.upstream}
         suspects = [name for name in self.gradients if outcomes[name] is Outcome.WRONG]
         if not misshapen or len(suspects) < 2:
-            return []
-        followed: list[str] = []
+            return {}
+        followed: dict[str, Outcome] = {}
         for chained in carried_by_broadcast(self.reference, self.upstream, misshapen):
             for name in suspects:
                 tensor, expected = sent[name[1:]], chained.get(name[1:])
-                stretched = None if tensor is None or expected is None else conformed(tensor, expected.shape)
-                if stretched is not None and expected is not None and self.holds(name, stretched, expected):
-                    followed.append(name)
+                # A tensor of a third shape follows from nothing: its own mistake of shape is one of its own.
+                fits = tensor is not None and (
+                    name[1:] in self.upstream or expected is None or tensor.shape == expected.shape
+                )
+                stretched = (
+                    conformed(tensor, expected.shape) if fits and tensor is not None and expected is not None else None
+                )
+                outcome = Outcome.WRONG
+                if stretched is not None and expected is not None:
+                    outcome = self._followed(name, stretched, expected)
+                if outcome is not Outcome.WRONG:
+                    followed[name] = outcome
         return followed
 
     def _sent(self, name: str) -> Tensor | None:
@@ -222,7 +248,7 @@ class PartMarks:
             tensor, expected = part_case.usable(name), part_case.expected(name)
             if outcome is Outcome.ABSENT:
                 return True
-            if self.visible.outcomes[name] is Outcome.RIGHT and outcome is not Outcome.RIGHT:
+            if self.visible.outcomes[name] is Outcome.RIGHT and outcome is Outcome.WRONG:
                 return tensor is not None and expected is not None and NEARLY.holds(tensor, expected)
         return False
 
@@ -250,18 +276,34 @@ class PartMarks:
         return None
 
     def _could_not_check(self, name: str) -> str | None:
-        """Why an absent name says nothing about the student: its cell never came to an end, or the kernel died."""
+        """Why a name says nothing about the student: its cell never came to its end, or the kernel died, there or
+        where something it is computed from should have come from."""
         for index, cell in enumerate(self.cells):
             run = self.execution.cells[index]
-            if not cell.student or cell.part != self.part_id:
+            if not cell.student or cell.part != self.part_id or run.status == "ok":
                 continue
-            binds = any(name in statement.names for statement in statements(cell.source))
-            if binds and run.status == "timeout":
-                return f"The cell that assigns {name} was stopped after {self.exercise.spec.cell_seconds:g} s."
-            if binds and run.status == "died":
-                return f"The kernel died in the cell that assigns {name}."
-            if binds and run.status == "skipped":
-                return "The notebook's time was over before this cell was reached."
+            reason = self._unfinished(name, cell.source, run)
+            if reason is not None:
+                return reason
+        return None
+
+    def _unfinished(self, name: str, source: str, run: CellRun) -> str | None:
+        """Why one cell has not bound `name` for good; None where it has, or binds it nowhere."""
+        left = [statement for statement in statements(source) if statement.last >= top_level_line(source, run.line)]
+        if not any(name in statement.names for statement in left):
+            return None
+        if run.status == "timeout":
+            return f"The cell that assigns {name} was stopped after {self.exercise.spec.cell_seconds:g} s."
+        if run.status == "died":
+            return f"The kernel died in the cell that assigns {name}."
+        if run.status == "skipped":
+            return "The notebook's time was over before this cell was reached."
+        wanted = [
+            other for other in sorted(left[0].reads) if other in self.checks.gradients and other not in left[0].names
+        ]
+        for other in wanted:
+            if self.visible.outcomes[other] is Outcome.ABSENT and self._could_not_check(other) is not None:
+                return f"It is computed from {other}, which could not be checked."
         return None
 
     # --- verdicts
@@ -276,13 +318,15 @@ class PartMarks:
     def check(self, name: str) -> Check:
         """The verdict on one check."""
         found = self.visible.exported.get(name, StudentTensor.absent())
-        if self.visible.outcomes[name] is Outcome.ABSENT:
+        if self.visible.outcomes[name] is Outcome.ABSENT or self._could_not_check(name) is not None:
             return self._absent(name, found)
         if not self._confirmed(name):
             return self._check(name, Verdict.UNCHECKED, 0.0, VISIBLE, _UNCONFIRMED)
         worst, case_id = self._decide(name)
         if worst is Outcome.RIGHT:
             return self._right(name)
+        if worst is Outcome.BLANK:
+            return self._check(name, Verdict.UNCHECKED, 0.0, VISIBLE, _BLANK)
         share = 0.0
         remark = _shape_remark(name, found, self.visible.expected(name))
         if worst is Outcome.CARRIED:
@@ -354,7 +398,19 @@ class PartMarks:
         outcome = part_case.outcomes[name]
         if outcome is Outcome.ABSENT and not self._own_statement_failed(part_case, name):
             return Outcome.SILENT  # an earlier line stopped the cell before this tensor had its turn
+        if outcome < Outcome.WRONG and self._raises_only_here(part_case, name):
+            return Outcome.WRONG  # what was written before the statement raised happens to be all of it
         return outcome
+
+    def _raises_only_here(self, part_case: PartCase, name: str) -> bool:
+        """Whether a statement that binds `name` raises in this case, in a cell that raised nothing on the visible one."""
+        for error in self._errors(part_case):
+            if error.line is None or self.execution.cells[error.cell].error is not None:
+                continue
+            for statement in statements(self.cells[error.cell].source):
+                if name in statement.names and statement.first <= error.line <= statement.last:
+                    return not any(self._spoiled(part_case, other) for other in statement.reads if other != name)
+        return False
 
     def _own_statement_failed(self, part_case: PartCase, name: str) -> bool:
         """Whether the statement that should bind `name` raised, and not only for want of an earlier one's result."""
@@ -366,11 +422,12 @@ class PartMarks:
 
     def _stopped_at(self, error: CellError) -> Statement | None:
         """The binding statement that raised, or the next one after a line that raised and binds nothing."""
-        if error.line is None or error.cell >= len(self.cells):
+        if error.line is None:
             return None
-        found = [statement for statement in statements(self.cells[error.cell].source) if statement.last >= error.line]
-        around = [statement for statement in found if statement.first <= error.line]
-        return (around or found or [None])[0]
+        line = error.line
+        found = [statement for statement in statements(self.cells[error.cell].source) if statement.last >= line]
+        around = [statement for statement in found if statement.first <= line]
+        return next(iter(around or found), None)
 
     @staticmethod
     def _spoiled(part_case: PartCase, name: str) -> bool:
@@ -380,8 +437,11 @@ class PartMarks:
         return part_case.outcomes[name] is Outcome.ABSENT or part_case.usable(name) is None
 
     def _errors(self, part_case: PartCase) -> list[CellError]:
+        """The errors of a case's run in the cells of this part, in their order."""
         runs = self.execution.hidden if part_case.rounding is None else self._float32_runs
-        return sorted(runs[part_case.case.id].errors, key=lambda error: error.cell)
+        here = {index for index, cell in enumerate(self.cells) if cell.part == self.part_id}
+        errors = [error for error in runs[part_case.case.id].errors if error.cell in here]
+        return sorted(errors, key=lambda error: error.cell)
 
     def visible_only(self, name: str) -> bool:
         """Right wherever the sizes are the visible case's, and wrong only where they are others."""
@@ -421,6 +481,12 @@ class PartMarks:
 _UNCONFIRMED = (
     "It is right on the case you see, and could not be computed again with other numbers: "
     "the cell died, took too long, or stopped before this line."
+)
+
+
+_BLANK = (
+    "What your gradients further up send here is zero, or not a number, so that nothing can be said of this one: "
+    "begin with the first wrong one."
 )
 
 

@@ -43,7 +43,7 @@ def carried_by_broadcast(
             groups.setdefault(shape, {})[name] = tensor.to(reference.gradients[name].dtype).expand(shape)
     for shape, stretched in groups.items():
         dims = _stretched_dims(shape, [reference.gradients[name].shape for name in stretched])
-        if torch.Size(shape[dim] for dim in dims).numel() <= MAX_SLICES:
+        if dims and torch.Size(shape[dim] for dim in dims).numel() <= MAX_SLICES:
             yield _by_slices(reference, upstream, stretched, shape, dims)
 
 

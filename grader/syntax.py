@@ -8,7 +8,8 @@ import re
 
 from grader.records import Record
 
-_MAGIC = re.compile(r"^\s*[%!?]|\?\s*$")
+_MAGIC = re.compile(r"^\s*[%!?]|^\s*[\w.]+\?\??\s*$")
+"""Magics, shell lines, and questions (`F.one_hot?`) that IPython answers."""
 _GETTING_MAGIC = re.compile(r"^(\s*)([\w ,]+=\s*)[%!].*$")
 """`files = !ls`: the name is assigned all the same."""
 
@@ -24,7 +25,7 @@ class Statement(Record, frozen=True):
 
 def parse(source: str) -> ast.Module | None:
     """The syntax tree of a cell, with magics and shell lines blanked out; None for a syntax error."""
-    lines = [_without_magic(line) for line in source.splitlines()]
+    lines = [_without_magic(line) for line in source.split("\n")]
     try:
         return ast.parse("\n".join(lines))
     except (SyntaxError, ValueError, RecursionError, MemoryError):
@@ -41,7 +42,7 @@ def _without_magic(line: str) -> str:
 
 
 def assigned_names(source: str) -> list[str]:
-    """The names that a cell binds, in the order in which it first does: assignments, loops, `with`, walrus, imports."""
+    """The names that a cell assigns or writes into, in the order in which it first does."""
     return list(dict.fromkeys(name for statement in statements(source) for name in statement.names))
 
 
@@ -108,10 +109,18 @@ def line_that_binds(source: str, name: str) -> int | None:
     return lines[-1] if lines else None
 
 
+def top_level_line(source: str, line: int | None) -> int:
+    """The first line of the top-level statement that `line` stands in; 0 where `line` is None or in none."""
+    tree = parse(source)
+    if tree is None or line is None:
+        return 0
+    return next((node.lineno for node in tree.body if node.lineno <= line <= (node.end_lineno or 0)), 0)
+
+
 def up_to_line(source: str, line: int) -> str:
     """The top-level statements of a cell that end before `line`."""
     tree = parse(source)
     if tree is None:
         return ""
     last = max((node.end_lineno or 0 for node in tree.body if (node.end_lineno or 0) < line), default=0)
-    return "\n".join(source.splitlines()[:last])
+    return "\n".join(source.split("\n")[:last])

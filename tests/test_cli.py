@@ -72,7 +72,7 @@ def test_check_says_what_is_right_and_exits_by_it(mini, solved):
     (mini / "mine.ipynb").write_bytes(solved())
     out = run("check", "mine.ipynb", cwd=mini).stdout
     assert "16 / 16 points" in out
-    (mini / "mine.ipynb").write_bytes(solved(("dhsum = (h", "dhsum = -(h")))
+    (mini / "mine.ipynb").write_bytes(solved(("dhsum = (h", "dhsum = 3 * (h")))
     out = run("check", "mine.ipynb", cwd=mini, status=1).stdout
     assert "dhsum is wrong" in out
     assert "14 / 16 points" in out
@@ -85,7 +85,7 @@ def test_check_opens_hints_one_at_a_time(mini):
 
 def test_grade_writes_what_the_design_promises(mini, solved):
     (mini / "handed-in" / "ann.ipynb").write_bytes(solved())
-    (mini / "handed-in" / "bob b.ipynb").write_bytes(solved(("dhsum = (h", "dhsum = -(h")))
+    (mini / "handed-in" / "bob b.ipynb").write_bytes(solved(("dhsum = (h", "dhsum = 3 * (h")))
     run("grade", "handed-in", "--out", "out", cwd=mini)
     out = mini / "out"
     grade = json.loads((out / "ann" / "mini.json").read_text())
@@ -119,7 +119,7 @@ def test_one_that_can_not_be_graded_never_stops_the_others(mini, solved):
 
 
 def test_fail_under(mini, solved):
-    (mini / "handed-in" / "bob.ipynb").write_bytes(solved(("dhsum = (h", "dhsum = -(h")))
+    (mini / "handed-in" / "bob.ipynb").write_bytes(solved(("dhsum = (h", "dhsum = 3 * (h")))
     run("grade", "handed-in", "--out", "out", "--fail-under", "80", cwd=mini)
     run("grade", "handed-in", "--out", "out", "--fail-under", "90", cwd=mini, status=1)
 
@@ -150,7 +150,7 @@ def test_verify_finds_what_an_author_forgot(mini):
     assert "part steps has no hint for dh." in done.stdout
     (mini / "exercises" / "stray.txt").write_text("?")
     solution = mini / "solutions" / "mini.ipynb"
-    solution.write_text(solution.read_text().replace("dhsum = (h * dscaled)", "dhsum = -(h * dscaled)"))
+    solution.write_text(solution.read_text().replace("dhsum = (h * dscaled)", "dhsum = 3 * (h * dscaled)"))
     done = run("verify", cwd=mini, status=1)
     assert "exercises/stray.txt belongs to no exercise" in done.stdout
     assert "the solution's dhsum (steps) is wrong." in done.stdout

@@ -27,7 +27,7 @@ def test_a_blank_notebook_has_none_and_everything_is_missing(course, grade):
 
 
 def test_a_wrong_sign_is_wrong_once_and_carried_from_there_on(solved, grade):
-    grading = grade(solved(("dhsum = (h", "dhsum = -(h")))
+    grading = grade(solved(("dhsum = (h", "dhsum = 3 * (h")))
     assert differing(grading) == {
         "steps/dhsum": "wrong",
         "steps/dh": "carried",
@@ -51,7 +51,7 @@ def test_the_instructor_sets_the_share_of_a_carried_tensor(solved, grade, course
 
     exercise = course.exercise("mini")
     monkeypatch.setattr(exercise, "spec", msgspec.structs.replace(exercise.spec, carried=0.25))
-    grading = grade(solved(("dhsum = (h", "dhsum = -(h")))
+    grading = grade(solved(("dhsum = (h", "dhsum = 3 * (h")))
     assert check_named(grading, "steps", "dh").points == 0.5
 
 

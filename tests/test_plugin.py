@@ -13,7 +13,7 @@ def mini(pytester, solved):
     """The mini course in pytester's folder, and three submissions."""
     shutil.copytree(Path(__file__).parent / "course", pytester.path, dirs_exist_ok=True)
     (pytester.path / "ann.ipynb").write_bytes(solved())
-    (pytester.path / "bob.ipynb").write_bytes(solved(("dhsum = (h", "dhsum = -(h")))
+    (pytester.path / "bob.ipynb").write_bytes(solved(("dhsum = (h", "dhsum = 3 * (h")))
     (pytester.path / "test_other.py").write_text("def test_other(): assert False")
     return pytester
 

@@ -37,7 +37,7 @@ def test_the_file_is_in_step_with_the_records():
     assert SCHEMA.read_text(encoding="utf-8") == schema_text(), "run `python -m tests.test_schema`, and read the change"
 
 
-@pytest.mark.parametrize("mistake", [("dhsum = (h", "dhsum = -(h"), ("dhsum = (h", "dhsum = None\n(h")])
+@pytest.mark.parametrize("mistake", [("dhsum = (h", "dhsum = 3 * (h"), ("dhsum = (h", "dhsum = None\n(h")])
 def test_a_real_grade_is_valid(validator, grade, solved, mistake):
     written = json.loads(grade_json(grade(solved(mistake)).grade))
     validator.validate(written)

@@ -54,7 +54,7 @@ class Assignment:
         """Three students: one has everything right, one a wrong sign early on, one stopped before the last cell."""
         right = {str(grade_id_of(cell)): answer(cell.source) for cell in self.code if role_of(cell) == "gradients"}
         last = list(right)[-1]
-        wrong = "dlogit_maxes = -dnorm_logits"
+        wrong = "dcounts_sum = -counts_sum"
         assert wrong in right["loss-gradients"]
         return {
             "right": right,

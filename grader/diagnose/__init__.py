@@ -10,11 +10,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from grader.diagnose import evidence, factors, names, paths, rows, steps, values
+from grader.diagnose.repair import repair
 from grader.diagnose.subject import Family, Subject
 from grader.records import Diagnosis
 
 if TYPE_CHECKING:
-    from grader.marking import PartMarks
+    from grader.marking import PartCase, PartMarks
 
 OBSERVATIONS: tuple[evidence.Observation, ...] = (
     evidence.dtype,
@@ -31,8 +32,10 @@ FAMILIES: tuple[Family, ...] = (
     values.transposed,
     values.factor,
     paths.missing,
-    names.another_value,
+    paths.missing_further_up,
     steps.left_out,
+    steps.passed_on,
+    names.another_value,
     paths.scaled,
     steps.sums,
     factors.factors,
@@ -52,7 +55,27 @@ def diagnose(marks: PartMarks, name: str) -> Diagnosis | None:
     Returns:
         The diagnosis, or None: none is better than a wrong one.
     """
-    subject = Subject(marks, name)
+    cases = marks.speaking(name)
+    subject = Subject(marks, name, cases)
+    if subject.scenes and subject.follows:
+        return _earlier(marks, subject, cases)
+    return _why(subject)
+
+
+def _earlier(marks: PartMarks, subject: Subject, cases: list[PartCase]) -> Diagnosis | None:
+    """The mistake in a gradient on the way, which the student computes though no check asks for it."""
+    above = subject.first.descendants
+    for other in subject.first.own:
+        if other in above and f"d{other}" not in marks.checks.gradients:
+            earlier = Subject(marks, f"d{other}", cases)
+            if earlier.scenes and not earlier.follows:
+                found = _why(earlier)
+                return found and Diagnosis(code=found.code, message=f"The mistake is further up. {found.message}")
+    return None
+
+
+def _why(subject: Subject) -> Diagnosis | None:
+    """The first hypothesis that explains a tensor which does not follow from what is above it."""
     for observe in OBSERVATIONS:
         found = observe(subject)
         if found is not None:
@@ -63,4 +86,4 @@ def diagnose(marks: PartMarks, name: str) -> Diagnosis | None:
         for guess in family(subject):
             if subject.explains(guess):
                 return guess.diagnosis
-    return None
+    return repair(subject)

@@ -176,16 +176,25 @@ def _shared(subject: Subject) -> list[str]:
 
 
 def _changed_in_place(subject: Subject, names: set[str]) -> bool:
-    """Whether some statement writes into one of the names: `dX += …`, `dX[…] = …`, `dX.add_(…)`."""
+    """Whether a statement writes into one of the names, `dX += …`, `dX[…] = …`, `dX.add_(…)`, after both were bound."""
+    changed = False
     for source in subject.sources:
         for node in ast.walk(parse(source) or ast.Module([], [])):
-            if isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name) and node.target.id in names:
-                return True
-            if isinstance(node, ast.Subscript | ast.Attribute) and isinstance(node.value, ast.Name):
-                writes = isinstance(node.ctx, ast.Store) or (isinstance(node, ast.Attribute) and node.attr.endswith("_"))
-                if writes and node.value.id in names:
-                    return True
-    return False
+            if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id in names for t in node.targets):
+                changed = False
+            elif isinstance(node, ast.AugAssign | ast.Assign | ast.Expr) and _writes_into(node) & names:
+                changed = True
+    return changed
+
+
+def _writes_into(node: ast.AugAssign | ast.Assign | ast.Expr) -> set[str]:
+    """The names whose tensors a statement changes in place."""
+    if isinstance(node, ast.Expr):
+        call = node.value.func if isinstance(node.value, ast.Call) else None
+        in_place = isinstance(call, ast.Attribute) and call.attr.endswith("_")
+        return {child.id for child in ast.walk(call.value) if isinstance(child, ast.Name)} if in_place else set()  # type: ignore[union-attr]
+    targets = [node.target] if isinstance(node, ast.AugAssign) else node.targets
+    return {child.id for target in targets for child in ast.walk(target) if isinstance(child, ast.Name)}
 
 
 def _as_the_other(other: str) -> Predict:

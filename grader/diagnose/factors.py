@@ -11,7 +11,7 @@ from grader.diagnose.scene import Elementwise, Scene, summed
 from grader.diagnose.subject import Guess, Predict, Subject
 from grader.diagnose.words import quoted
 
-POWERS = (1, 2)
+POWERS = (1, 2, 3)
 
 
 def factors(subject: Subject) -> Iterator[Guess]:

@@ -17,24 +17,29 @@ def another_value(subject: Subject) -> Iterator[Guess]:
     for other in _alike(subject, subject.name):
         yield Guess(
             "another-gradient",
-            f"{gradient} holds the gradient of another tensor, {quoted(other)}: check which name the line assigns.",
-            lambda scene, other=other: scene.own.get(other, scene.chained[other]),  # type: ignore[misc]
+            f"{gradient} holds the gradient of another tensor, {quoted(f'd{other}')}: something between the two is "
+            "missing, or the names were mixed up.",
+            _own(other),
         )
+    for other in [subject.name, *_alike(subject, subject.name)]:
         yield Guess(
             "not-a-gradient",
             f"{gradient} holds {quoted(other)} itself, a value of the forward pass and no gradient.",
-            lambda scene, other=other: scene.forward[other],  # type: ignore[misc]
+            _value(other),
         )
-    yield Guess(
-        "not-a-gradient",
-        f"{gradient} holds {quoted(subject.name)} itself, a value of the forward pass and no gradient.",
-        lambda scene: scene.forward[subject.name],
-    )
+
+
+def _own(other: str) -> Predict:
+    return lambda scene: scene.own.get(other)
+
+
+def _value(other: str) -> Predict:
+    return lambda scene: scene.forward[other]
 
 
 def stale_upstream(subject: Subject) -> Iterator[Guess]:
     """The right formula, applied to something else than what arrives from the consumer."""
-    for consumer in subject.consumers:
+    for consumer in subject.known_consumers:
         if consumer == "loss":
             continue
         wanted = quoted(f"d{consumer}")

@@ -11,6 +11,9 @@ from grader.diagnose.subject import Guess, Predict, Subject
 from grader.diagnose.values import ratio_along
 from grader.diagnose.words import named_factor, quoted
 
+SILENT = 1e-12
+"""Largest value of a gradient that is zero but for rounding."""
+
 
 def missing(subject: Subject) -> Iterator[Guess]:
     """One contribution is not there, or only one of several is."""
@@ -36,6 +39,44 @@ def missing(subject: Subject) -> Iterator[Guess]:
                 f"{len(subject.consumers)} places of the forward pass: the contributions of all of them add up.",
                 _alone(consumer),
             )
+
+
+def missing_further_up(subject: Subject) -> Iterator[Guess]:
+    """In a gradient that takes several steps at once: one of the tensors in between sends nothing back."""
+    own = subject.first.own
+    between = [name for name in subject.first.descendants if name not in own and name != "loss"]
+    if set(subject.known_consumers) == set(subject.consumers):
+        return
+    for name in sorted(between, key=list(subject.first.forward).index):
+        message = (
+            f"One of the ways on which {quoted(subject.name)} acts on the loss is left out: the one through "
+            f"{quoted(name)}. Every way sends a contribution back."
+        )
+        for silent in (False, True):
+            yield Guess("path-missing", message, _cut(name, None, silent=silent))
+            for consumer in subject.first.reference.consumers[name]:
+                if len(subject.first.reference.consumers[name]) > 1:
+                    yield Guess("path-missing", message.replace(quoted(name), f"{quoted(name)} and {quoted(consumer)}"),
+                                _cut(name, consumer, silent=silent))  # fmt: skip
+
+
+def _cut(name: str, consumer: str | None, *, silent: bool) -> Predict:
+    """The value with one tensor's gradient, or what one of its consumers gives to it, taken as zero.
+
+    `silent` takes the gradients that are zero anyway as left out too, as most short formulas do.
+    """
+
+    def predict(scene: Scene) -> Tensor:
+        zero = {key: tensor * 0 for key, tensor in scene.reference.gradients.items()
+                if silent and float(tensor.abs().max()) < SILENT and key not in scene.own}  # fmt: skip
+        rest = scene.chained[name] * 0
+        if consumer is not None:
+            others = {key: tensor for key, tensor in scene.own.items() if key != name}
+            above = Scene(name, rest, scene.reference, others, scene.exported, scene.tolerance)
+            rest = above.expected - above.paths[consumer]
+        return scene.reference.chained({**scene.own, **zero, name: rest})[scene.name]
+
+    return predict
 
 
 def _assigned_anew(subject: Subject) -> str | None:

@@ -84,6 +84,17 @@ class Scene:
         return self.reference.consumers[self.name]
 
     @cached_property
+    def descendants(self) -> frozenset[str]:
+        """All tensors that were computed from this one, directly or not."""
+        found: set[str] = set()
+        pending = [self.name]
+        while pending:
+            new = set(self.reference.consumers.get(pending.pop(), [])) - found
+            found |= new
+            pending += new
+        return frozenset(found)
+
+    @cached_property
     def paths(self) -> dict[str, Tensor]:
         """Consumer → its contribution to the expected value."""
         return {consumer: self.through(consumer, self.cotangents[consumer]) for consumer in self.consumers}
@@ -165,6 +176,10 @@ class Scene:
             else:
                 return False
         return self.tolerance.holds(student, predicted)
+
+    def fits_numbers(self, one: Tensor, other: Tensor) -> bool:
+        """Whether two tensors hold the same numbers in the same order, whatever their shapes."""
+        return one.numel() == other.numel() and self.tolerance.holds(one.flatten(), other.flatten())
 
     @cached_property
     def clear(self) -> bool:

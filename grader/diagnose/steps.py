@@ -33,6 +33,29 @@ def left_out(subject: Subject) -> Iterator[Guess]:
         )
 
 
+def passed_on(subject: Subject) -> Iterator[Guess]:
+    """What arrived from above, in its own shape."""
+    for consumer in subject.known_consumers:
+        if consumer == "loss":
+            continue
+        own, target = list(subject.first.shape), list(subject.first.forward[consumer].shape)
+        gradient, upstream = quoted(subject.gradient), quoted(f"d{consumer}")
+        if subject.first.shape.numel() == subject.first.forward[consumer].numel() and own != target:
+            yield Guess(
+                "shape-not-restored",
+                f"{gradient} holds the numbers of {upstream} in the shape {shape_text(target)}: bring them back into the "
+                f"shape {shape_text(own)} of {quoted(subject.name)}.",
+                lambda scene, consumer=consumer: scene.cotangents[consumer]  # type: ignore[misc]
+                if scene.fits_numbers(scene.expected, scene.cotangents[consumer]) else None,
+            )  # fmt: skip
+        yield Guess(
+            "local-derivative-missing",
+            f"{upstream} was passed straight on to {gradient}, in its own shape: what happens between "
+            f"{quoted(subject.name)} and {quoted(consumer)} has to be undone.",
+            lambda scene, consumer=consumer: scene.cotangents[consumer],  # type: ignore[misc]
+        )
+
+
 def sums(subject: Subject) -> Iterator[Guess]:
     """Sums over broadcast dimensions: missing, over the wrong dimension, one too many, or too early."""
     for consumer in _steps(subject):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -47,17 +47,18 @@ class Subject:
     Args:
         marks: the part's marks.
         gradient: the student's name for it, `dX`.
+        cases: the cases that speak of it.
 
     Attributes:
         name: the tensor's own name, `X`.
         scenes: one for every hidden case that speaks of it; empty where none can be diagnosed from.
     """
 
-    def __init__(self, marks: PartMarks, gradient: str) -> None:
+    def __init__(self, marks: PartMarks, gradient: str, cases: Sequence[PartCase]) -> None:
         self.marks = marks
         self.gradient = gradient
         self.name = gradient[1:]
-        scenes = [_scene(part_case, gradient) for part_case in marks.speaking(gradient)]
+        scenes = [_scene(part_case, gradient) for part_case in cases]
         self.scenes = [scene for scene in scenes if scene is not None]
         if len(self.scenes) < len(scenes):
             self.scenes = []
@@ -76,6 +77,11 @@ class Subject:
     def known_consumers(self) -> list[str]:
         """The consumers whose gradient the student has, too: only their contributions can have been forgotten."""
         return [name for name in self.consumers if name == "loss" or all(name in scene.own for scene in self.scenes)]
+
+    @property
+    def follows(self) -> bool:
+        """Whether it is just what follows from the student's gradients further up, the unasked ones included."""
+        return all(scene.fits(scene.expected) for scene in self.scenes)
 
     def explains(self, guess: Guess) -> bool:
         """Whether a guess gives the student's value, to tolerance, in every case that speaks."""

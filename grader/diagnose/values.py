@@ -18,7 +18,7 @@ def zeros(subject: Subject) -> Iterator[Guess]:
         "all-zero",
         f"{quoted(subject.gradient)} holds zeros only, so nothing was ever written into it, or everything cancelled. "
         f"The loss does depend on {quoted(subject.name)}.",
-        lambda scene: torch.zeros_like(scene.expected),
+        lambda scene: None if bool(scene.student.any()) else torch.zeros_like(scene.expected),
     )
 
 
@@ -34,7 +34,7 @@ def sign(subject: Subject) -> Iterator[Guess]:
 
 def transposed(subject: Subject) -> Iterator[Guess]:
     """Rows and columns exchanged."""
-    if len(subject.first.shape) == 2 and 1 not in subject.first.shape:
+    if len(subject.first.shape) == 2:
         yield Guess(
             "transposed",
             f"{quoted(subject.gradient)} has rows and columns exchanged: a gradient lies exactly as its tensor does.",

@@ -26,11 +26,13 @@ _NAMESPACES = _CLONE_NEWNS | _CLONE_NEWIPC | _CLONE_NEWUSER | _CLONE_NEWPID | _C
 _MS_NOSUID, _MS_NODEV, _MS_NOEXEC, _MS_BIND, _MS_REC = 2, 4, 8, 4096, 16384
 _PR_SET_PDEATHSIG, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR_CAP_AMBIENT = 1, 24, 38, 47
 _PR_SET_CHILD_SUBREAPER = 36
+_PR_CAP_AMBIENT_CLEAR_ALL = 4
 _CAPABILITY_VERSION_3 = 0x20080522
 _SIOCSIFFLAGS, _IFF_UP = 0x8914, 1
 
 _libc = ctypes.PyDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
+_libc.prctl.argtypes = [ctypes.c_int, *[ctypes.c_ulong] * 4]
 
 
 def _checked(result: int, what: str) -> int:
@@ -42,7 +44,7 @@ def _checked(result: int, what: str) -> int:
 
 def prctl(option: int, value: int = 0) -> int:
     """The system call `prctl`; -1 where the system refuses."""
-    return int(_libc.prctl(option, ctypes.c_ulong(value), ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0)))
+    return int(_libc.prctl(option, value, 0, 0, 0))
 
 
 def die_with_parent() -> None:
@@ -151,19 +153,19 @@ def give_up_privileges() -> None:
     number = 0
     while prctl(_PR_CAPBSET_DROP, number) == 0:
         number += 1
-    _libc.prctl(_PR_CAP_AMBIENT, ctypes.c_ulong(4), ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0))
+    prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
     header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
     _checked(_libc.capset(header, (ctypes.c_uint32 * 6)()), "dropping capabilities")
 
 
-def set_limits(limits: Mapping[str, int], own_user: bool) -> None:
+def set_limits(limits: Mapping[str, int], in_use: tuple[int, int], own_user: bool) -> None:
     """Set this process's resource limits (megabytes, counts, seconds), for itself and all it starts.
 
-    The memory limit counts from what the process already has: a fork of the template begins with torch in it.
-    Processes can be limited only where they are counted for this kernel alone: `own_user`.
+    The memory limit counts from what is `in_use` already: a fork of the template begins with torch in it. Processes
+    can be limited only where they are counted for this kernel alone: `own_user`.
     """
     megabyte = 1 << 20
-    total, data = _memory_in_use()
+    total, data = in_use
     room = limits["memory_mb"] * megabyte
     _limit(resource.RLIMIT_AS, total + 2 * room + (1 << 30))
     _limit(resource.RLIMIT_DATA, data + room)
@@ -181,7 +183,7 @@ def _limit(which: int, value: int) -> None:
     resource.setrlimit(which, (value, value))
 
 
-def _memory_in_use() -> tuple[int, int]:
+def memory_in_use() -> tuple[int, int]:
     """Address space and private writable memory of this process, in bytes."""
     with open("/proc/self/status") as status:
         fields = dict(line.split(":", 1) for line in status)

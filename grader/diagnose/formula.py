@@ -1,0 +1,132 @@
+"""The formula behind a gradient, put together from the student's statements."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping, Sequence
+from functools import reduce
+
+from torch import Tensor
+
+from grader.diagnose.expression import _OPERATORS, Node, Unsupported, Value, read
+from grader.diagnose.scene import Scene
+from grader.syntax import parse
+
+MAX_NODES = 160
+
+
+def formula(gradient: str, sources: Sequence[str], leaves: frozenset[str]) -> Node | None:
+    """What a gradient is computed by, with the student's own intermediate names written out.
+
+    Args:
+        gradient: the name, `dX`.
+        sources: the cells, in order.
+        leaves: the names that stand for themselves: the forward pass's, and the exported gradients'.
+
+    Returns:
+        The formula of the last statement that binds the name (with what an earlier one had put there, for `+=`), or
+        None where it is made otherwise: in a loop, by writing to an index, by a function that is not understood.
+    """
+    known: dict[str, Node | None] = {}
+    for target, tree, operator in _bindings(sources):
+        try:
+            node = _written_out(read(tree), target, known, leaves) if tree is not None else None
+            if operator is not None and node is not None:
+                before = known.get(target)
+                node = Node(operator, (before, node)) if before is not None else None
+        except Unsupported:
+            node = None
+        known[target] = node
+    found = known.get(gradient)
+    return found if found is not None and len(parts(found)) <= MAX_NODES else None
+
+
+def _bindings(sources: Sequence[str]) -> Iterator[tuple[str, ast.expr | None, str | None]]:
+    """Name, the expression bound to it (None where it is no plain binding), and the operator of `+=` and its like."""
+    for source in sources:
+        tree = parse(source)
+        for node in _straight(tree.body if tree is not None else []):
+            if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
+                yield node.targets[0].id, node.value, None
+            elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
+                operator = _OPERATORS.get(type(node.op))
+                yield node.target.id, node.value if operator else None, operator
+            else:
+                for name in _touched(node):
+                    yield name, None, None
+
+
+def _straight(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
+    """The statements as they follow each other; of a loop, one round."""
+    for node in body:
+        if isinstance(node, ast.With | ast.For):
+            yield from _straight(node.body)
+        else:
+            yield node
+
+
+def _touched(node: ast.stmt) -> set[str]:
+    """The names that a statement of another kind may bind or write into."""
+    names = set()
+    for child in ast.walk(node):
+        if isinstance(child, ast.Name) and isinstance(child.ctx, ast.Store):
+            names.add(child.id)
+        elif isinstance(child, ast.Subscript | ast.Attribute) and isinstance(child.value, ast.Name):
+            in_place = isinstance(child, ast.Attribute) and child.attr.endswith("_")
+            if in_place or isinstance(child.ctx, ast.Store):
+                names.add(child.value.id)
+    return names
+
+
+def _written_out(node: Node, target: str, known: Mapping[str, Node | None], leaves: frozenset[str]) -> Node:
+    if node.op == "name":
+        if node.value in leaves and node.value != target:
+            return node
+        if node.value not in known:
+            return node
+        found = known[node.value]
+        if found is None:
+            raise Unsupported
+        return found
+    arguments = tuple(_written_out(argument, target, known, leaves) for argument in node.args)
+    return node if not arguments else Node(node.op, arguments, node.value)
+
+
+def parts(node: Node) -> list[Node]:
+    """All parts of a formula, itself first, each once."""
+    found: dict[Node, None] = {node: None}
+    for argument in node.args:
+        found |= dict.fromkeys(parts(argument))
+        if len(found) > MAX_NODES:
+            break
+    return list(found)
+
+
+def exchanged(node: Node, old: Node, new: Node) -> Node:
+    """The formula with one of its parts exchanged, wherever it occurs."""
+    if node is old:
+        return new
+    arguments = tuple(exchanged(argument, old, new) for argument in node.args)
+    same = all(a is b for a, b in zip(arguments, node.args, strict=True))
+    return node if same else Node(node.op, arguments, node.value)
+
+
+def meanings(scene: Scene) -> dict[str, Value]:
+    """What the names of a formula stand for in one case: numbers, tensors of the forward pass, the student's gradients."""
+    sent = {
+        name: found.tensor
+        for name, found in scene.exported.items()
+        if name[1:] in scene.forward and found.tensor is not None
+    }
+    return {**scene.reference.constants, **scene.forward, **{k: v.to(scene.student.dtype) for k, v in sent.items()}}
+
+
+def leaf_names(scenes: Sequence[Scene], gradient: str) -> frozenset[str]:
+    """The names that have a value in every case, the gradient itself left out."""
+    common = reduce(frozenset.intersection, [frozenset(meanings(scene)) for scene in scenes])
+    return common - {gradient}
+
+
+def is_tensor(value: Value | None) -> bool:
+    """Whether a name stands for a tensor."""
+    return isinstance(value, Tensor)

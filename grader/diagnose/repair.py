@@ -1,0 +1,101 @@
+"""The student's own formula, changed in one place until it is right: then that place is what is wrong.
+
+A change counts only where the unchanged formula gives the student's numbers in every case, and the changed one gives
+what the chain rule gives: in every case, and also with random numbers put in place of the gradients from above. So
+tensors whose gradient is nearly zero are no easier to explain than others.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+
+import torch
+from torch import Tensor
+
+from grader.compare import conformed
+from grader.diagnose.edits import edits
+from grader.diagnose.expression import Environment, Node, Unsupported, Value, evaluate
+from grader.diagnose.formula import formula, leaf_names, meanings
+from grader.diagnose.scene import Scene
+from grader.diagnose.subject import Subject
+from grader.diagnose.words import quoted
+from grader.records import Diagnosis
+
+MAX_EDITS = 6000
+
+
+class Trial:
+    """One case, or one case with random upstream gradients: names, and what the formula should give."""
+
+    def __init__(self, scene: Scene, names: Environment, expected: Tensor) -> None:
+        self.scene = scene
+        self.names = names
+        self.expected = expected
+        self.known: dict[Node, Value] = {}
+
+    def value(self, node: Node, *, keep: bool = False) -> Tensor | None:
+        """What a formula gives here, or None."""
+        try:
+            found = evaluate(node, self.names, self.known, keep)
+        except Unsupported:
+            return None
+        return found if isinstance(found, Tensor) else torch.tensor(float(found), dtype=torch.float64)
+
+    def right(self, node: Node) -> bool:
+        """Whether a formula gives what it should."""
+        found = self.value(node)
+        stretched = None if found is None else conformed(found, self.expected.shape)
+        return stretched is not None and self.scene.tolerance.holds(stretched, self.expected)
+
+
+def repair(subject: Subject) -> Diagnosis | None:
+    """What is wrong with the student's formula, where one change makes it right."""
+    above = {f"d{name}" for name in subject.first.descendants}
+    leaves = leaf_names(subject.scenes, subject.gradient)
+    below = {name for name in leaves if name.startswith("d") and name[1:] in subject.first.forward and name not in above}
+    node = formula(subject.gradient, subject.sources, leaves - below)
+    if node is None:
+        return None
+    trials = [Trial(scene, meanings(scene), scene.expected) for scene in subject.scenes]
+    trials += [_random_trial(scene) for scene in subject.scenes[:2]]
+    given = [trial.value(node, keep=True) for trial in trials]
+    real = list(zip(subject.scenes, given, strict=False))
+    if not all(scene.fits(value) for scene, value in real):
+        return _changed_later(subject) if all(trial.right(node) for trial in trials) else None
+    first, *rest = trials
+    names = {key: value for key, value in first.names.items() if key not in below and _of_use(key, first.scene)}
+    for edit in islice(edits(node, names, _factors(first)), MAX_EDITS):
+        if first.right(edit.formula) and all(trial.right(edit.formula) for trial in rest):
+            return Diagnosis(code=edit.code, message=edit.message)
+    return None
+
+
+def _changed_later(subject: Subject) -> Diagnosis:
+    message = (
+        f"The line that computes {quoted(subject.gradient)} is right, and its tensor was changed afterwards: look for a "
+        "later line that writes into it, perhaps under another name."
+    )
+    return Diagnosis(code="changed-later", message=message)
+
+
+def _random_trial(scene: Scene) -> Trial:
+    """Random gradients from above, the same numbers every time."""
+    generator = torch.Generator().manual_seed(len(scene.name))
+    own = {
+        name: torch.randn(tensor.shape, generator=generator, dtype=tensor.dtype)
+        for name, tensor in scene.own.items()
+        if name in scene.descendants
+    }
+    names = {**meanings(scene), **{f"d{name}": tensor for name, tensor in own.items()}}
+    return Trial(scene, names, scene.reference.chained(own)[scene.name])
+
+
+def _of_use(name: str, scene: Scene) -> bool:
+    """What a formula may be tried with: the forward pass and the gradients."""
+    return name in scene.forward or (name.startswith("d") and name[1:] in scene.own)
+
+
+def _factors(trial: Trial) -> list[str]:
+    sizes = {size for tensor in trial.scene.forward.values() for size in tensor.shape if size > 2}
+    found = [name for name, value in trial.names.items() if type(value) is int and value in sizes]
+    return sorted(found, key=len)[:1] + [name for name in sorted(found, key=len)[1:] if name != "batch_size"][:2]

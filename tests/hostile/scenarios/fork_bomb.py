@@ -1,0 +1,13 @@
+# promise: Processes are limited for each kernel alone: a neighbour can still start its own.
+# unchecked: steps/dscaled steps/dhsum steps/dh
+# missing: steps/dhpre steps/dW steps/db
+import os
+import time
+
+print("TRIED", flush=True)
+end = time.monotonic() + 8
+while time.monotonic() < end:
+    try:
+        os.fork()
+    except OSError:
+        pass

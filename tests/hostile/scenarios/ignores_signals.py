@@ -1,0 +1,12 @@
+# promise: A kernel that ignores SIGINT and SIGTERM, and blocks all it can, is killed.
+# unchecked: steps/dscaled steps/dhsum steps/dh
+# missing: steps/dhpre steps/dW steps/db
+import signal
+import time
+
+for number in range(1, 32):
+    if number not in (signal.SIGKILL, signal.SIGSTOP):
+        signal.signal(number, signal.SIG_IGN)
+signal.pthread_sigmask(signal.SIG_BLOCK, range(1, 65))
+while True:
+    time.sleep(1)

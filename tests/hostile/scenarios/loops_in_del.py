@@ -1,0 +1,19 @@
+# promise: A destructor that never ends is interrupted or killed like any other code.
+# place: end
+# unchecked: steps/dscaled steps/dhsum steps/dh
+# missing: steps/dhpre steps/dW steps/db
+
+
+class Sticky:
+    def __del__(self):
+        while True:
+            try:
+                while True:
+                    pass
+            except KeyboardInterrupt:
+                pass
+
+
+print("TRIED", flush=True)
+sticky = Sticky()
+del sticky

@@ -1,0 +1,24 @@
+# promise: Nothing that a kernel sends is unpickled.
+# place: end
+# missing: steps/dscaled
+import os
+import pickle
+
+
+class Bomb:
+    def __reduce__(self):
+        return os.system, ("touch @FOLDER@/pwned",)
+
+    def __reduce_ex__(self, protocol):
+        return self.__reduce__()
+
+
+class Tensor(torch.Tensor):
+    def __reduce_ex__(self, protocol):
+        return Bomb().__reduce__()
+
+
+dh = dh.as_subclass(Tensor)
+dscaled = Bomb()
+display({"application/vnd.backprop-grader+json": {"notes": {}, "tensors": pickle.dumps(Bomb(), 0).decode("latin-1")}}, raw=True)
+print("TRIED")

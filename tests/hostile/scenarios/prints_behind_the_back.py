@@ -1,0 +1,9 @@
+# promise: Output that belongs to no cell counts too, and does not keep the grader from its clock.
+# unchecked: steps/dscaled steps/dhsum steps/dh
+# missing: steps/dhpre steps/dW steps/db
+import time
+
+kernel = get_ipython().kernel
+end = time.monotonic() + 30
+while time.monotonic() < end:
+    kernel.session.send(kernel.iopub_socket, "stream", {"name": "stdout", "text": "x"}, parent={})

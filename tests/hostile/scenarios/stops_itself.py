@@ -1,0 +1,7 @@
+# promise: A kernel that stops itself is killed when its time is over.
+# unchecked: steps/dscaled steps/dhsum steps/dh
+# missing: steps/dhpre steps/dW steps/db
+import os
+import signal
+
+os.kill(os.getpid(), signal.SIGSTOP)
