@@ -173,7 +173,9 @@ def _same(before: Tensor, after: Any, shape: torch.Size) -> bool:
 # --- trying
 
 
-def singles(bench: Workbench, part: str, sources: dict[str, str], shapes: Mapping[str, tuple[int, ...]]) -> list[Mutant]:
+def singles(
+    bench: Workbench, part: str, sources: dict[str, str], shapes: Mapping[str, tuple[int, ...]]
+) -> list[Mutant]:
     """All mutants of a part with one changed line."""
     found: list[Mutant] = []
     for cell in bench.cells(part):
@@ -185,7 +187,9 @@ def singles(bench: Workbench, part: str, sources: dict[str, str], shapes: Mappin
     return found
 
 
-def try_out(bench: Workbench, oracle: Oracle, variant: str, sources: dict[str, str], changed: tuple[Mutant, ...]) -> Tried:
+def try_out(
+    bench: Workbench, oracle: Oracle, variant: str, sources: dict[str, str], changed: tuple[Mutant, ...]
+) -> Tried:
     """Run and mark one mutant."""
     edited = {**sources, **{mutant.cell: mutant.source for mutant in changed}}
     marks, namespaces, errors = bench.mark(oracle.part, edited)
@@ -266,7 +270,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=int, default=100, help="mutants with two changed lines, for each solution")
     parser.add_argument("--variant", help="only this solution")
-    parser.add_argument("-v", "--verbose", action="store_true", help="list what has no diagnosis, is equivalent or raises")
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", help="list what has no diagnosis, is equivalent or raises"
+    )
     options = parser.parse_args()
     right = solution_cells()
     bench = Workbench(right)

@@ -81,7 +81,11 @@ def written(statement: ast.AST) -> set[str]:
             names |= {child.id for child in ast.walk(node.value) if isinstance(child, ast.Name)}
         elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
             function = node.value.func
-            if isinstance(function, ast.Attribute) and function.attr.endswith("_") and isinstance(function.value, ast.Name):
+            if (
+                isinstance(function, ast.Attribute)
+                and function.attr.endswith("_")
+                and isinstance(function.value, ast.Name)
+            ):
                 names.add(function.value.id)
     return names
 
@@ -132,7 +136,9 @@ def _nodes(statement: ast.stmt) -> list[tuple[int, ast.expr]]:
         return []
     inside = set(map(id, ast.walk(value)))
     return [
-        (place, node) for place, node in enumerate(ast.walk(statement)) if id(node) in inside and isinstance(node, ast.expr)
+        (place, node)
+        for place, node in enumerate(ast.walk(statement))
+        if id(node) in inside and isinstance(node, ast.expr)
     ]
 
 

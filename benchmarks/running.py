@@ -64,7 +64,11 @@ class Workbench:
         first = next(iter(self.parts))
         with case_dtype(case):
             for cell in self.exercise.cells:
-                if cell.part is not None and cell.part not in found and (cell.part != first or cell.role == "gradients"):
+                if (
+                    cell.part is not None
+                    and cell.part not in found
+                    and (cell.part != first or cell.role == "gradients")
+                ):
                     found[cell.part] = dict(namespace)
                 if cell.role == "gradients":
                     run(solution[cell.grade_id], namespace)
@@ -74,7 +78,9 @@ class Workbench:
                         namespace.update(case.parameters)
         return found
 
-    def run_part(self, part: str, sources: dict[str, str], case: Case) -> tuple[dict[str, Any], Export, list[CellError]]:
+    def run_part(
+        self, part: str, sources: dict[str, str], case: Case
+    ) -> tuple[dict[str, Any], Export, list[CellError]]:
         """Run a part in one case; the namespace it ends with, what the probe exports, the cells that raised."""
         namespace = dict(self.snapshots[case.id][part])
         told = msgspec.to_builtins(self.parts[part])

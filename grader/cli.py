@@ -153,6 +153,22 @@ def verify(
         raise typer.Exit(EXIT_NOT_RIGHT)
 
 
+@app.command(epilog="Example:  grader doctor")
+def doctor() -> None:
+    """Say what sandbox this machine offers: each guarantee is tried, and held or not.
+
+    Exit status: 0 all hold, 1 some don't.
+    """
+    from grader.doctor import examine
+    from grader.terminal import show_guarantees, working
+
+    with working("trying each guarantee"):
+        guarantees = examine()
+    show_guarantees(guarantees)
+    if not all(guarantee.held for guarantee in guarantees):
+        raise typer.Exit(EXIT_NOT_RIGHT)
+
+
 def _course(beside: Path | None = None):  # type: ignore[no-untyped-def]  # noqa: ANN202  (Course is imported late)
     from grader.course import find_course
 

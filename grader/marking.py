@@ -18,7 +18,7 @@ from grader.diagnose import diagnose
 from grader.execute import CellError, CellRun, Execution, HiddenRun
 from grader.exercise import Exercise
 from grader.intake import PlannedCell
-from grader.records import VISIBLE, Check, CmpLine, Diagnosis, Record, Verdict
+from grader.records import VISIBLE, Check, CmpLine, Diagnosis, Verdict
 from grader.reference import PartReference
 from grader.spread import carried_by_broadcast
 from grader.syntax import Statement, line_that_binds, statements, top_level_line
@@ -276,8 +276,10 @@ class PartMarks:
         return None
 
     def _could_not_check(self, name: str) -> str | None:
-        """Why a name says nothing about the student: its cell never came to its end, or the kernel died, there or
-        where something it is computed from should have come from."""
+        """Why a name says nothing about the student: its cell never came to its end, or the kernel died.
+
+        The same where it is computed from a gradient of which that holds.
+        """
         for index, cell in enumerate(self.cells):
             run = self.execution.cells[index]
             if not cell.student or cell.part != self.part_id or run.status == "ok":
@@ -340,8 +342,10 @@ class PartMarks:
         return self._check(name, Verdict.WRONG, share, case_id, remark, diagnosis)
 
     def _confirmed(self, name: str) -> bool:
-        """Whether some case with other numbers than the visible one's has judged the tensor: pasted numbers, or code
-        that stops wherever it is not watched, must never count as right."""
+        """Whether some case with other numbers than the visible one's has judged the tensor.
+
+        Pasted numbers, or code that stops wherever it is not watched, must never count as right.
+        """
         if self.visible.outcomes[name] is not Outcome.RIGHT or not self.exercise.cases[1:]:
             return True
         deciding = self.float32 if self._only_float32(name) else self.hidden
@@ -403,7 +407,7 @@ class PartMarks:
         return outcome
 
     def _raises_only_here(self, part_case: PartCase, name: str) -> bool:
-        """Whether a statement that binds `name` raises in this case, in a cell that raised nothing on the visible one."""
+        """Whether a statement that binds `name` raises in this case, in a cell that raised nothing visibly."""
         for error in self._errors(part_case):
             if error.line is None or self.execution.cells[error.cell].error is not None:
                 continue

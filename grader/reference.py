@@ -257,7 +257,7 @@ class _Run:
             gradients = _gradients(root, named, {})
             reached = {name: named[name] for name in named if name in gradients}
             self.last = PartReference(root, reached, gradients, self._constants())
-            original(root, retain_graph=True)
+            original(root, retain_graph=True)  # type: ignore[no-untyped-call]
 
         torch.Tensor.backward = backward  # type: ignore[assignment, method-assign]
         try:

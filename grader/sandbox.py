@@ -77,7 +77,7 @@ def command(program: Sequence[str], goods: Path, etc: Path) -> list[str]:
     """
     bwrap = [find_bwrap(), "--unshare-all", "--unshare-user", "--die-with-parent", "--new-session", "--clearenv"]
     bwrap += ["--uid", str(INSIDE_ID), "--gid", str(INSIDE_ID), "--hostname", "kernel"]
-    bwrap += ["--cap-add", "CAP_SYS_ADMIN"]  # over itself: the template puts kernels into namespaces that it made
+    bwrap += ["--cap-add", "CAP_SYS_ADMIN", "--cap-add", "CAP_SYS_PTRACE"]  # to put kernels into others' namespaces
     bwrap += ["--tmpfs", "/tmp", "--tmpfs", ROOM, "--proc", "/proc", "--dev", "/dev", "--dir", "/dev/shm"]
     bwrap += _system() + _etc(etc)
     for path in environment_folders():

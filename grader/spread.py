@@ -83,6 +83,6 @@ def _without_leading(tensor: Tensor, rank: int) -> Tensor:
 
 def _broadcasts(shape: torch.Size, target: torch.Size) -> bool:
     try:
-        return torch.broadcast_shapes(shape, target) == target
+        return bool(torch.broadcast_shapes(shape, target) == target)
     except RuntimeError:
         return False

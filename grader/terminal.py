@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from grader.catalog import Catalog
+from grader.doctor import Guarantee
 from grader.explain import GLYPHS, explain
 from grader.records import Check, Grade, Grading, Verdict
 
@@ -136,6 +137,15 @@ def _summary(grade: Grade) -> str:
     ]
     first = next((check for check in grade.checks if check.verdict is Verdict.WRONG), None)
     return ", ".join(words) + (f"; start at {first.name}" if first is not None else "")
+
+
+def show_guarantees(guarantees: Sequence[Guarantee]) -> None:
+    """What the sandbox holds and what it doesn't, with what to do about it."""
+    for guarantee in guarantees:
+        sign, style = ("✓", "green") if guarantee.held else ("✗", "bold red")
+        console.print(Text(f"{sign} {guarantee.name}: {guarantee.detail}", style=style), soft_wrap=True)
+        if guarantee.advice is not None:
+            console.print(Text(f"  {guarantee.advice}"), soft_wrap=True)
 
 
 def printable(text: str) -> str:

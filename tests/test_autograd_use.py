@@ -140,7 +140,7 @@ ODD = [
     "async def f():\n    async for i in x: await i\n    async with y as z: yield z", "f'{x!r:>{w}}'", "global q",
     "try:\n  x\nexcept* ValueError as e:\n  raise\nfinally:\n  pass", "a[1:2, ...] = b[::2]", "type(x)(**y)",
     "for x.grad in y: break\nelse: pass", "(x := [*y, *z])", "{**a, 'b': 1}[c]", "x if y else z", "import a.b as c",
-    "def f(a, /, b=X.grad, *, c=1): return f(a)\ndX = f(1)\ndX = 0", "class A(B): x = 1\nA().x.y = 2", 
+    "def f(a, /, b=X.grad, *, c=1): return f(a)\ndX = f(1)\ndX = 0", "class A(B): x = 1\nA().x.y = 2",
     "from . import x", "while x: continue", "assert x, y", "@d\ndef f(): return\nf(*x, **y)", "().__class__", "\x00",
     "zip(); map(); join()",
     "getattr(); setattr(x); exec(); globals(1)[2]; enumerate(); ''.split(''); ''.join(); x.replace(); partial()",

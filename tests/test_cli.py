@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-COMMANDS = ["list", "init", "check", "grade", "release", "verify"]
+COMMANDS = ["list", "init", "check", "grade", "release", "verify", "doctor"]
 
 
 def run(*arguments, cwd, status=0, **environment):

@@ -29,6 +29,7 @@ LAYERS: list[set[str]] = [
 WITHIN: set[tuple[str, str]] = {
     ("report", "report_page"), ("report", "report_cohort"), ("records", "errors"), ("paths", "errors"),
     ("marking", "diagnose"), ("diagnose", "marking"), ("grade", "evidence"),
+    ("marking", "spread"),
 }  # fmt: skip
 """Imports inside a layer: a façade on its helpers."""
 

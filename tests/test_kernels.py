@@ -12,6 +12,7 @@ import threading
 import time
 from pathlib import Path
 
+import nbformat
 import pytest
 from nbclient import NotebookClient
 
@@ -226,6 +227,31 @@ def test_a_template_that_is_gone_is_named():
             run(source, "1")
 
 
+FORGED = """
+import json, os, zmq
+from ipykernel.kernelapp import IPKernelApp
+app = IPKernelApp.instance(); session, iopub = app.session, app.iopub_socket
+parent = get_ipython().parent_header
+for header in ({}, {"msg_type": "stream"}, {"msg_type": 5}, {"msg_type": "status", "msg_id": "x"}):
+    for content in ({}, [], None, {"execution_state": 1}, {"name": 3, "text": []}, {"data": "x"}):
+        for above in (parent["header"], [], {}):
+            parts = [session.pack(one) for one in (header, above, {}, content)]
+            iopub.send_multipart([b"<IDS|MSG>", session.sign(parts), *parts])
+iopub.send_multipart([b"no delimiter"])
+iopub.send_multipart([b"<IDS|MSG>", b"bad signature", b"{}", b"{}", b"{}", b"{}"])
+deep = [b"[" * 100000 + b"]" * 100000] * 4
+iopub.send_multipart([b"<IDS|MSG>", session.sign(deep), *deep])
+print("sent")
+"""
+
+
+def test_forged_messages_are_passed_over(snapshot):
+    result = run(snapshot, FORGED, "print('next')")
+    assert not result.died
+    nbformat.validate(nbformat.from_dict(result.notebook))
+    assert result.text.endswith("next\n")
+
+
 # --- leaving nothing behind ------------------------------------------------------------------------------------------
 
 
@@ -304,14 +330,17 @@ def test_folders_are_short_enough_for_sockets(monkeypatch, tmp_path):
     assert len(str(runtime._parent())) < 40
 
 
-def test_a_folder_in_use_is_not_swept(tmp_path):
+def test_a_folder_in_use_or_new_is_not_swept(tmp_path):
     used, left = tmp_path / "grader-used", tmp_path / "grader-left"
     for folder in (used, left):
         folder.mkdir()
     with runtime._claim(used):
         (left / "lock").touch()
+        (tmp_path / "grader-new").mkdir()
+        for folder in (used, left):
+            os.utime(folder, (0, 0))
         runtime._sweep(tmp_path)
-        assert [path.name for path in tmp_path.iterdir()] == ["grader-used"]
+        assert sorted(path.name for path in tmp_path.iterdir()) == ["grader-new", "grader-used"]
 
 
 def test_messages_of_any_size_arrive_whole():

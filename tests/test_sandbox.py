@@ -174,6 +174,27 @@ def test_no_privileges_and_no_way_to_new_ones(source):
     assert status["Seccomp"] == "2"
 
 
+def test_no_descriptor_of_the_graders(snapshot):
+    cell = """
+    import os
+    kinds = {}
+    for name in os.listdir("/proc/self/fd"):
+        try: kinds[int(name)] = os.readlink("/proc/self/fd/" + name).split(":")[0]
+        except OSError: pass
+    print(sorted(set(kinds.values())))
+    """
+    own = "['/dev/null', 'anon_inode', 'pipe', 'socket']"
+    assert run(snapshot, textwrap.dedent(cell)).text.strip() in (own, own.replace("'/dev/null', ", ""))
+    listening = "print(sum('00010000 0001 01' in line for line in open('/proc/net/unix')))"
+    assert run(snapshot, listening).text == "0\n"  # the grader's sockets belong to its own network namespace
+
+
+def test_the_guardian_is_closed_to_its_kernel(source):
+    lines = [f"open('/proc/1/{name}', 'rb').read(1)" for name in ("mem", "environ", "maps", "auxv")]
+    lines += ["os.listdir('/proc/1/fd')", "os.readlink('/proc/1/root')"]
+    assert_all_refused(run(source, attempts(*lines)).text, len(lines))
+
+
 def test_threads_have_no_privileges_either(snapshot):
     cell = """
     from pathlib import Path
@@ -351,6 +372,8 @@ def test_everything_ends_when_the_grader_is_killed(tmp_path):
         grader.wait()
     assert gone(mark)
     left = Path(environment["XDG_RUNTIME_DIR"])
+    for folder in left.iterdir():
+        os.utime(folder, (0, 0))
     assert len(list(left.iterdir())) == 1
     program = "from grader.kernels import runtime; print(runtime.folder('x'))"
     subprocess.run([sys.executable, "-c", program], env=environment, check=True, stdout=subprocess.DEVNULL)

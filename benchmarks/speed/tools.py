@@ -16,7 +16,6 @@ from nbformat import NotebookNode
 from benchmarks.speed.assignment import (
     EXERCISE,
     TOP,
-    Answers,
     Assignment,
     filled_in,
     gradients_compared,
@@ -172,7 +171,10 @@ def _otter_source(assignment: Assignment) -> NotebookNode:
             question = _otter_name(str(grade_id_of(cell)))
             points = len(_tests_after(assignment, cell))
             cells += [raw(f"# BEGIN QUESTION\nname: {question}\npoints: {points}"), raw("# BEGIN SOLUTION")]
-            cells += [code(f"# {question}\n# BEGIN SOLUTION\n{_answer_of(cell)}\n# END SOLUTION"), raw("# END SOLUTION")]
+            cells += [
+                code(f"# {question}\n# BEGIN SOLUTION\n{_answer_of(cell)}\n# END SOLUTION"),
+                raw("# END SOLUTION"),
+            ]
         elif names and question:
             cells += [raw("# BEGIN TESTS"), *(code(_assertion(name)) for name in names), raw("# END TESTS")]
             cells += [raw("# END QUESTION"), code(cell.source)]

@@ -71,8 +71,10 @@ def _signs(node: Node) -> Iterator[Change]:
     if node.op in ("add", "sub"):
         yield Node("sub" if node.op == "add" else "add", node.args), "term-sign", message
         if node.op == "sub":
-            yield Node("sub", (node.args[1], node.args[0])), "operands-swapped", (
-                f"In {_said(node)} it matters which side is subtracted from which."
+            yield (
+                Node("sub", (node.args[1], node.args[0])),
+                "operands-swapped",
+                (f"In {_said(node)} it matters which side is subtracted from which."),
             )
     if node.op == "neg":
         yield node.args[0], "term-sign", message
@@ -84,12 +86,20 @@ def _numbers(node: Node) -> Iterator[Change]:
     if node.op == "number":
         values = {node.value + 1, node.value - 1, -node.value, node.value * 2, node.value / 2, *NUMBERS}
         for value in sorted(values - {node.value}, key=lambda other: abs(other - node.value)):
-            yield number(value), "wrong-constant", f"The number {node.value:g} in this formula is not right; the rest fits."
+            yield (
+                number(value),
+                "wrong-constant",
+                f"The number {node.value:g} in this formula is not right; the rest fits.",
+            )
     if node.op == "pow" and node.args[1].op == "number":
         for value in POWERS:
-            yield Node("pow", (node.args[0], number(value))), "wrong-power", (
-                f"The power in {_said(node)} is not the right one: the rule for the derivative of a power changes the "
-                "exponent, and brings the old one down as a factor."
+            yield (
+                Node("pow", (node.args[0], number(value))),
+                "wrong-power",
+                (
+                    f"The power in {_said(node)} is not the right one: the rule for the derivative of a power changes the "
+                    "exponent, and brings the old one down as a factor."
+                ),
             )
 
 
@@ -123,24 +133,38 @@ def _sums(node: Node) -> Iterator[Change]:
     elif node.op not in ("number", "size"):
         for dim in SUM_DIMS:
             for keep in (True, False):
-                yield Node("sum", (node,), ((dim,), keep)), "sum-missing", (
-                    f"A sum is missing around {_said(node)}: what was stretched in the forward pass is summed on the way "
-                    "back."
+                yield (
+                    Node("sum", (node,), ((dim,), keep)),
+                    "sum-missing",
+                    (
+                        f"A sum is missing around {_said(node)}: what was stretched in the forward pass is summed on the way "
+                        "back."
+                    ),
                 )
 
 
 def _orders(node: Node) -> Iterator[Change]:
     """Sides exchanged, a transposition too many or too few."""
     if node.op in ("div", "pow", "matmul"):
-        yield Node(node.op, (node.args[1], node.args[0])), "operands-swapped", f"The two sides of {_said(node)} are exchanged."
+        yield (
+            Node(node.op, (node.args[1], node.args[0])),
+            "operands-swapped",
+            f"The two sides of {_said(node)} are exchanged.",
+        )
     if node.op == "transpose":
         yield node.args[0], "operand-transposed", f"{_said(node)} should not be transposed: write the shapes out."
     elif node.op == "name" or node.op == "matmul":
-        yield Node("transpose", (node,)), "operand-transposed", f"{_said(node)} lies the wrong way here: write the shapes out."
+        yield (
+            Node("transpose", (node,)),
+            "operand-transposed",
+            f"{_said(node)} lies the wrong way here: write the shapes out.",
+        )
     if node.op in ("mul", "div"):
         verb = "multiplied" if node.op == "mul" else "divided"
-        yield Node("div" if node.op == "mul" else "mul", node.args), "wrong-operation", (
-            f"In {_said(node)} something is {verb} that should not be: check the derivative of this step."
+        yield (
+            Node("div" if node.op == "mul" else "mul", node.args),
+            "wrong-operation",
+            (f"In {_said(node)} something is {verb} that should not be: check the derivative of this step."),
         )
 
 
@@ -149,8 +173,10 @@ def _powers(node: Node) -> Iterator[Change]:
         yield node.args[0], "wrong-power", f"The power in {_said(node)} is too much: check the derivative of this step."
     elif node.op not in ("number", "size", "zeros_like", "ones_like"):
         for value in POWERS:
-            yield Node("pow", (node, number(value))), "wrong-power", (
-                f"{_said(node)} stands here with the wrong power: check the derivative of this step."
+            yield (
+                Node("pow", (node, number(value))),
+                "wrong-power",
+                (f"{_said(node)} stands here with the wrong power: check the derivative of this step."),
             )
 
 
@@ -162,8 +188,10 @@ def _other_names(node: Node, names: Mapping[str, Value]) -> Iterator[Change]:
     for other, value in sorted(names.items(), key=lambda item: item[0] not in nearest):
         if other != node.value and isinstance(value, Tensor) and value.shape == here.shape:
             kind = "gradient" if other.startswith("d") and other[1:] in names else "value of the forward pass"
-            yield name(other), "wrong-neighbour", (
-                f"Everything fits but {quoted(node.value)}: a {kind} that has the same shape belongs in its place."
+            yield (
+                name(other),
+                "wrong-neighbour",
+                (f"Everything fits but {quoted(node.value)}: a {kind} that has the same shape belongs in its place."),
             )
 
 
@@ -194,17 +222,23 @@ def _grouped(node: Node) -> Iterator[Change]:
             if side.op == "sum":
                 sides = [*node.args]
                 sides[place] = side.args[0]
-                yield Node("sum", (Node(node.op, tuple(sides)),), side.value), "sum-too-early", (
-                    f"In {_said(node)} the sum takes in one factor only: a method call binds tighter than *. "
-                    "Multiply first, then sum the products."
+                yield (
+                    Node("sum", (Node(node.op, tuple(sides)),), side.value),
+                    "sum-too-early",
+                    (
+                        f"In {_said(node)} the sum takes in one factor only: a method call binds tighter than *. "
+                        "Multiply first, then sum the products."
+                    ),
                 )
 
 
 def _small(node: Node) -> Iterator[Change]:
     if node.op == "pow":
         for value in SMALL:
-            yield Node("pow", (Node("add", (node.args[0], number(value))), node.args[1])), "constant-missing", (
-                f"In {_said(node)} the small constant is lost that the forward pass adds before the power."
+            yield (
+                Node("pow", (Node("add", (node.args[0], number(value))), node.args[1])),
+                "constant-missing",
+                (f"In {_said(node)} the small constant is lost that the forward pass adds before the power."),
             )
 
 
@@ -213,8 +247,10 @@ def _terms(node: Node, names: Mapping[str, Value]) -> Iterator[Change]:
     if node.op in ("ones_like", "zeros_like", "size"):
         return
     for value in (1, -1):
-        yield Node("add", (number(value), node)), "constant-missing", (
-            f"A constant is missing beside {_said(node)}: differentiate this step once more on paper."
+        yield (
+            Node("add", (number(value), node)),
+            "constant-missing",
+            (f"A constant is missing beside {_said(node)}: differentiate this step once more on paper."),
         )
     for other, tensor in names.items():
         if isinstance(tensor, Tensor) and tensor.is_floating_point():
@@ -234,6 +270,10 @@ def _factors(node: Node, names: Mapping[str, Value], constants: list[str]) -> It
             yield Node("div", (node, factor)), "factor-missing", message
     for other, value in names.items():
         if isinstance(value, Tensor) and value.is_floating_point() and torch.Size([]) != value.shape:
-            yield Node("mul", (node, name(other))), "factor-missing", (
-                f"{quoted(other)} is missing as a factor at {_said(node)}: it belongs to the derivative of this step."
+            yield (
+                Node("mul", (node, name(other))),
+                "factor-missing",
+                (
+                    f"{quoted(other)} is missing as a factor at {_said(node)}: it belongs to the derivative of this step."
+                ),
             )

@@ -6,11 +6,12 @@ import ast
 from collections.abc import Callable, Iterator
 
 import torch
+from torch import Tensor
 
 from grader.compare import conformed
 from grader.diagnose.scene import Scene
 from grader.diagnose.subject import Guess, Predict, Subject
-from grader.diagnose.words import quoted, size_names
+from grader.diagnose.words import quoted
 from grader.records import Diagnosis
 from grader.syntax import parse
 
@@ -37,13 +38,17 @@ def dtype(subject: Subject) -> Diagnosis | None:
 
 def not_finite(subject: Subject) -> Diagnosis | None:
     """NaN or infinity, made here or handed on."""
-    found = [scene.student for scene in subject.scenes] or [subject.marks.visible.exported[subject.gradient].tensor]
+    found: list[Tensor | None] = [scene.student for scene in subject.scenes] or [
+        subject.marks.visible.exported[subject.gradient].tensor
+    ]
     if all(tensor is None or bool(torch.isfinite(tensor).all()) for tensor in found):
         return None
     for consumer in subject.consumers if subject.scenes else []:
         own = subject.first.own.get(consumer)
         if own is not None and not bool(torch.isfinite(own).all()):
-            message = f"The NaN or infinity in {quoted(subject.gradient)} comes from {quoted(f'd{consumer}')}: begin there."
+            message = (
+                f"The NaN or infinity in {quoted(subject.gradient)} comes from {quoted(f'd{consumer}')}: begin there."
+            )
             return Diagnosis(code="not-finite", message=message)
     message = (
         f"{quoted(subject.gradient)} holds NaN or infinity. They come from a division by zero, the logarithm or a power "
@@ -116,7 +121,9 @@ def _targets(node: ast.stmt) -> set[str]:
     stores = [child for item in written for child in ast.walk(item) if isinstance(child, ast.Name)]
     names = {child.id for child in stores if isinstance(child.ctx, ast.Store)}
     for item in written:
-        targets = item.targets if isinstance(item, ast.Assign) else [item.target] if isinstance(item, ast.AugAssign) else []
+        targets = (
+            item.targets if isinstance(item, ast.Assign) else [item.target] if isinstance(item, ast.AugAssign) else []
+        )
         for target in targets:
             names |= {child.id for child in ast.walk(target) if isinstance(child, ast.Name)}
     return names

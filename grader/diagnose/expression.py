@@ -24,7 +24,7 @@ Value = Tensor | int | float
 Environment = Mapping[str, Value]
 
 
-class Unsupported(Exception):  # noqa: N818 - it is no error: the formula is just not looked into
+class Unsupported(Exception):
     """A formula that is not understood, or that can't be computed."""
 
 
@@ -320,7 +320,12 @@ def _picked(tree: ast.Subscript | ast.Attribute, depth: int) -> Node:
     """`x[:, None]`, `x[None]`, `x.shape[0]`, `x.max(1).indices`."""
     if isinstance(tree, ast.Attribute):
         call = tree.value
-        if isinstance(call, ast.Call) and isinstance(call.func, ast.Attribute) and call.func.attr == "max" and call.args:
+        if (
+            isinstance(call, ast.Call)
+            and isinstance(call.func, ast.Attribute)
+            and call.func.attr == "max"
+            and call.args
+        ):
             return Node("argmax", (read(call.func.value, depth + 1),), _literal(call.args[0]))
         raise Unsupported
     if isinstance(tree.value, ast.Attribute) and tree.value.attr == "shape":

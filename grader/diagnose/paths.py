@@ -130,9 +130,7 @@ def scaled(subject: Subject) -> Iterator[Guess]:
         else:
             minus = " and has the wrong sign" if found[0] < 0 else ""
             message = f"One contribution, {path}, is {quoted(name)} times what it should be{minus}; the rest is right."
-        yield Guess(
-            "path-sign" if found[0] < 0 and name == "1" else "path-factor", message, _with_share(consumer)
-        )
+        yield Guess("path-sign" if found[0] < 0 and name == "1" else "path-factor", message, _with_share(consumer))
 
 
 def _share(scene: Scene, consumer: str) -> float | None:

@@ -52,7 +52,9 @@ def repair(subject: Subject) -> Diagnosis | None:
     """What is wrong with the student's formula, where one change makes it right."""
     above = {f"d{name}" for name in subject.first.descendants}
     leaves = leaf_names(subject.scenes, subject.gradient)
-    below = {name for name in leaves if name.startswith("d") and name[1:] in subject.first.forward and name not in above}
+    below = {
+        name for name in leaves if name.startswith("d") and name[1:] in subject.first.forward and name not in above
+    }
     node = formula(subject.gradient, subject.sources, leaves - below)
     if node is None:
         return None

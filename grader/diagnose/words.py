@@ -15,8 +15,10 @@ SAME = 1e-8
 
 
 def named_factor(scenes: Sequence[Scene], ratios: Sequence[float]) -> str | None:
-    """What a factor is called that has the given value in each case: `n`, `1/(n - 1)`, `1/2`; None where no name
-    fits all cases. The sign is left to the caller: `ratios` are taken as positive."""
+    """What a factor is called that has the given value in each case: `n`, `1/(n - 1)`, `1/2`.
+
+    None where no name fits all cases. The sign is left to the caller: `ratios` are taken as positive.
+    """
     for name, values in _sizes(scenes):
         for text, formula in _FORMULAS:
             if all(_same(ratio, formula(value)) for ratio, value in zip(ratios, values, strict=True)):

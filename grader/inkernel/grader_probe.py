@@ -140,10 +140,8 @@ def _forked(case: dict[str, Any], steps: list[dict[str, Any]]) -> dict[str, Any]
             os._exit(status)
     os.close(writable)
     data = _read_until(readable, time.monotonic() + case["seconds"])
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(child, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
     _, status = os.waitpid(child, 0)
     if data is None:
         return {"failed": "timeout"}
@@ -203,7 +201,8 @@ def _scaled_autograd(factor: float) -> Iterator[None]:
     if factor == 1.0:
         yield
         return
-    engine, make_dual = Variable._execution_engine, forward_ad.make_dual
+    engine: Any = Variable._execution_engine
+    make_dual: Any = forward_ad.make_dual
 
     class Engine:
         def run_backward(self, roots: Any, seeds: Any, *rest: Any, **options: Any) -> Any:
@@ -213,7 +212,7 @@ def _scaled_autograd(factor: float) -> Iterator[None]:
         def __getattr__(self, name: str) -> Any:
             return getattr(engine, name)
 
-    Variable._execution_engine = Engine()
+    Variable._execution_engine = Engine()  # type: ignore[assignment]
     forward_ad.make_dual = lambda tensor, tangent, **options: make_dual(tensor, tangent * factor, **options)
     try:
         yield
@@ -284,7 +283,7 @@ class _Nowhere:
 def _mute(shell: Any) -> None:
     from IPython.core.displaypub import CapturingDisplayPublisher
 
-    sys.stdout = sys.stderr = _Nowhere()  # type: ignore[assignment]
+    sys.stdout = sys.stderr = _Nowhere()
     shell.display_pub = CapturingDisplayPublisher()
     shell.display_trap.hook = lambda value: None
     shell._showtraceback = lambda *_: None

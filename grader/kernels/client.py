@@ -7,7 +7,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionComplete
 from nbclient.util import run_hook
+from nbformat import NotebookNode
 
 from grader.kernels.manager import KernelManager
 
@@ -42,9 +44,32 @@ class KernelNotebookClient(NotebookClient):
         if manager is not None:
             await manager.shutdown_kernel(now=True)
 
+    def process_message(self, msg: dict[str, Any], cell: NotebookNode, cell_index: int) -> NotebookNode | None:
+        """As in nbclient, but a message that a student's code forged, and that makes no sense, leaves no output."""
+        try:
+            return super().process_message(msg, cell, cell_index) if _makes_sense(msg) else None
+        except CellExecutionComplete:
+            raise
+        except Exception:
+            return None
+
     async def _async_poll_kernel_alive(self) -> None:
         """Cancel the running cell when the kernel ends."""
         assert self.km is not None
         await self.km.ours.ended()
         assert self.task_poll_for_reply is not None
         self.task_poll_for_reply.cancel()
+
+
+def _makes_sense(message: dict[str, Any]) -> bool:
+    """Whether a message's content can become an output as nbformat knows it."""
+    content = message["content"]
+    if message["msg_type"] == "stream":
+        return content.get("name") in ("stdout", "stderr") and isinstance(content.get("text"), str)
+    if message["msg_type"] == "error":
+        lines = content.get("traceback")
+        strings = isinstance(content.get("ename"), str) and isinstance(content.get("evalue"), str)
+        return strings and isinstance(lines, list) and all(isinstance(line, str) for line in lines)
+    if message["msg_type"] in ("display_data", "execute_result", "update_display_data"):
+        return isinstance(content.get("data"), dict) and isinstance(content.get("metadata"), dict)
+    return True

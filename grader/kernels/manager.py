@@ -19,6 +19,7 @@ from grader.errors import ExecutionError
 from grader.kernels.provisioner import Provisioner
 
 _RESEND_SECONDS, _LOOK_SECONDS = 1.0, 0.2
+_UNREAD_MESSAGES = 8
 _contexts: dict[int, zmq.asyncio.Context] = {}
 
 
@@ -40,8 +41,8 @@ class OneKernelSpec(KernelSpecManager):
         return self.spec
 
 
-class CountingChannel(AsyncZMQSocketChannel):
-    """A channel that stops the kernel when more than `limit` bytes came over it."""
+class WaryChannel(AsyncZMQSocketChannel):
+    """A channel that drops nonsense, and stops the kernel when more than `limit` bytes came over it."""
 
     received = 0
     limit = 0
@@ -53,14 +54,29 @@ class CountingChannel(AsyncZMQSocketChannel):
         self.received += sum(map(len, frames))
         if self.received > self.limit:
             self.manager.ours.stop("output")
-        message: dict[str, Any] = self.session.deserialize(self.session.feed_identities(frames)[1])
-        return message
+        try:
+            message = self.session.deserialize(self.session.feed_identities(frames)[1])
+            return message if _is_sound(message) else _NOTHING
+        except Exception:  # a student's code can make up anything
+            return _NOTHING
+
+
+_NOTHING: dict[str, Any] = {"msg_type": "", "header": {}, "parent_header": {}, "metadata": {}, "content": {}}
+"""In place of a message that makes no sense; it answers nothing, so nbclient passes over it."""
+
+
+def _is_sound(message: dict[str, Any]) -> bool:
+    """Whether a message has the parts that nbclient relies on."""
+    parts = all(isinstance(message.get(name), dict) for name in ("header", "parent_header", "metadata", "content"))
+    replies = message.get("msg_type") != "execute_reply" or isinstance(message["content"].get("status"), str)
+    return parts and isinstance(message.get("msg_type"), str) and replies
 
 
 class KernelClient(AsyncKernelClient):
     """A client with a shell and an iopub channel: no heartbeat thread, no stdin."""
 
-    iopub_channel_class = Type(CountingChannel)
+    shell_channel_class = Type(WaryChannel)
+    iopub_channel_class = Type(WaryChannel)
     manager: KernelManager
 
     def start_channels(
@@ -68,8 +84,9 @@ class KernelClient(AsyncKernelClient):
     ) -> None:
         """Start the channels that a notebook's execution uses."""
         for channel in (self.shell_channel, self.iopub_channel):
-            channel.socket.maxmsgsize = self.manager.output_bytes  # the connection is cut at a larger one
-        self.iopub_channel.manager, self.iopub_channel.limit = self.manager, self.manager.output_bytes
+            channel.manager, channel.limit = self.manager, self.manager.output_bytes
+            channel.socket.maxmsgsize = channel.limit // 2  # the connection is cut at a larger one
+            channel.socket.rcvhwm = _UNREAD_MESSAGES
         super().start_channels(shell=shell, iopub=iopub, stdin=False, hb=False, control=False)
 
     def stop_channels(self) -> None:

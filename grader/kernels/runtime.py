@@ -12,6 +12,7 @@ import shutil
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 from typing import IO
 
@@ -19,6 +20,7 @@ if sys.platform != "win32":
     import fcntl
 
 _PREFIX = "grader-"
+_YOUNG_SECONDS = 2.0
 _lock = threading.Lock()
 _mine: tuple[int, Path, IO[str]] | None = None
 
@@ -66,11 +68,13 @@ def _sweep(parent: Path) -> None:
         try:
             if path.is_symlink() or path.stat().st_uid != os.getuid():
                 continue
-            with open(path / "lock") as lock:
+            if time.time() - path.stat().st_mtime < _YOUNG_SECONDS:
+                continue  # perhaps its process is about to lock it
+            with (path / "lock").open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 shutil.rmtree(path, ignore_errors=True)
         except OSError:
-            continue  # in use, or of another kind
+            continue  # in use, or somebody else's
 
 
 def _remove_mine(pid: int) -> None:

@@ -116,6 +116,7 @@ class KernelApp(IPKernelApp):
         self.shell_socket = _listen(self.context, zmq.ROUTER, sockets["shell"])
         self.shell_socket.router_handover = 1
         publisher = _listen(self.context, zmq.XPUB, sockets["iopub"])
+        publisher.sndhwm = 0  # better wait for a slow client than drop what it has not taken yet
         make_thread: Any = IOPubThread
         self.iopub_thread = make_thread(publisher, pipe=True, session=self.session)
         self.iopub_thread.start()

@@ -134,6 +134,7 @@ def _guard(say: int, tmp_bytes: int, kept: Sequence[str]) -> None:
         signal.pthread_sigmask(signal.SIG_BLOCK, watched)
         confine.furnish(tmp_bytes, kept)
         confine.give_up_privileges()
+        confine.close_to_others()
         os.write(say, b"ready")
         os.closerange(0, 1 << 16)
         while signal.sigwait(watched) != signal.SIGTERM:

@@ -14,7 +14,7 @@ from jupyter_client.session import Session
 
 OUTPUTS = frozenset({"stream", "display_data", "execute_result", "error", "update_display_data", "clear_output"})
 
-_PIPE_BYTES = 1 << 16
+_PIPE_BYTES = 1 << 16  # as much as a pipe holds
 
 
 class LateSession(Session):
@@ -103,18 +103,21 @@ class PromptStream(OutStream):
         base: Any = super().__init__
         base(*args, **options)
 
+    _fid: int | None
+
     def _watch_pipe_fd(self) -> None:
+        assert self._fid is not None
         poll = select.poll()
         poll.register(self._fid, select.POLLIN)
         while self._should_watch:
             poll.poll()
-            self._empty_pipe()
+            self._empty_pipe(self._fid)
 
-    def _empty_pipe(self) -> None:
+    def _empty_pipe(self, pipe: int) -> None:
         """Move what is in the pipe into the buffer. One thread at a time: what it took, it has also written."""
         with self._emptying:
-            while select.select([self._fid], [], [], 0)[0]:
-                self.write(os.read(self._fid, _PIPE_BYTES).decode(errors="replace"))
+            if select.select([pipe], [], [], 0)[0]:
+                self.write(os.read(pipe, _PIPE_BYTES).decode(errors="replace"))
 
     def flush(self) -> None:
         """Publish what was written so far.
@@ -122,8 +125,8 @@ class PromptStream(OutStream):
         What was taken from the buffer earlier is published before anything that this thread publishes next: it all
         goes through the one publishing thread, in order.
         """
-        if self._should_watch:
-            self._empty_pipe()
+        if self._fid is not None and os.getpid() == self._master_pid:
+            self._empty_pipe(self._fid)
         if self._buffers:
             base: Any = super().flush
             base()
