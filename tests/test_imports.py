@@ -27,6 +27,7 @@ LAYERS: list[set[str]] = [
 """A module imports only from layers above its own, or from its own layer where the table below says so."""
 
 WITHIN: set[tuple[str, str]] = {
+    ("marking", "spread"),
     ("report", "report_page"), ("report", "report_cohort"), ("records", "errors"), ("paths", "errors"),
     ("marking", "diagnose"), ("diagnose", "marking"), ("grade", "evidence"),
     ("marking", "spread"),
