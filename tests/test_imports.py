@@ -16,7 +16,7 @@ LAYERS: list[set[str]] = [
     {"course", "intake", "reference", "client", "hints", "doctor"},
     {"release", "plan", "workspace"},
     {"execute", "report", "report_page", "report_cohort", "renderers"},
-    {"marking", "diagnose", "autograd_use"},
+    {"spread", "marking", "diagnose", "autograd_use"},
     {"evidence", "grade"},
     {"pool", "collect"},
     {"items", "checking", "verify"},
@@ -27,7 +27,6 @@ LAYERS: list[set[str]] = [
 """A module imports only from layers above its own, or from its own layer where the table below says so."""
 
 WITHIN: set[tuple[str, str]] = {
-    ("marking", "spread"),
     ("report", "report_page"), ("report", "report_cohort"), ("records", "errors"), ("paths", "errors"),
     ("marking", "diagnose"), ("diagnose", "marking"), ("grade", "evidence"),
     ("marking", "spread"),
