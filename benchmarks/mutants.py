@@ -141,7 +141,10 @@ class Oracle:
         found = []
         for name in self.checked:
             shape = self.bench.references[case.id][self.part].gradients[name[1:]].shape
-            before = self.right[case.id][name] if not self.blocks else self._by_its_lines(name, case, namespace)
+            right = self.right[case.id][name]
+            if name in namespace and _same(right, namespace[name], shape):
+                continue  # right all the same: what it was computed from was spoiled only later
+            before = right if not self.blocks else self._by_its_lines(name, case, namespace)
             if before is not None and name in namespace and not _same(before, namespace[name], shape):
                 found.append(name)
         return found
@@ -194,7 +197,8 @@ def try_out(
     edited = {**sources, **{mutant.cell: mutant.source for mutant in changed}}
     marks, namespaces, errors = bench.mark(oracle.part, edited)
     checks = {name: marks.check(name) for name in oracle.checked}
-    return Tried(variant, oracle.part, changed, oracle.wrong(namespaces), checks, bool(errors))
+    missing = any(check.verdict is Verdict.MISSING for check in checks.values())
+    return Tried(variant, oracle.part, changed, oracle.wrong(namespaces), checks, bool(errors) or missing)
 
 
 def pairs(found: Sequence[Mutant], count: int, seed: int) -> list[tuple[Mutant, ...]]:
@@ -235,13 +239,15 @@ def report(results: Sequence[Tried], verbose: bool) -> bool:
     print(f"  that raise               {len(raised):5d}")
     print(f"  equivalent in float64    {len(equivalent):5d}")
     print(f"  judged                   {len(rest):5d}")
-    print(f"exactly the mutated wrong  {_share(len(rest) - len([t for t in inexact if t.wrong]), len(rest))}")
+    print(f"exactly the mutated wrong  {_share(len([tried for tried in rest if tried.exact]), len(rest))}")
     print(f"wrong tensors              {len(judged):5d}")
     print(f"  with a diagnosis         {_share(len(judged) - len(silent), len(judged))}")
+    for part in dict.fromkeys(tried.part for tried in results):
+        whole = [tried for tried, _ in judged if tried.part == part]
+        print(f"    {part:22s} {_share(len(whole) - len([t for t, _ in silent if t.part == part]), len(whole))}")
     print(f"  with a wrong diagnosis   {_share(len(false), len(judged))}")
-    for title, items in (("not exact", inexact),):
-        for tried in items:
-            print(f"{title}: {_describe(tried)}\n    expected {sorted(tried.wrong)}, found {sorted(tried.found)}")
+    for tried in inexact:
+        print(f"not exact: {_describe(tried)}\n    expected {sorted(tried.wrong)}, found {sorted(tried.found)}")
     for tried, name in false:
         print(f"wrong diagnosis: {name} {tried.checks[name].diagnosis}: {_describe(tried)}")
     if verbose:

@@ -21,7 +21,7 @@ class Mutant(NamedTuple):
     line: str
 
 
-SCALE = {"constant-factor", "path-factor", "sign-flipped", "path-sign", "wrong-constant"}
+SCALE = {"factor-too-many", "constant-factor", "path-factor", "sign-flipped", "path-sign", "wrong-constant"}
 SUMS = {"sum-missing", "sum-wrong-dimension", "sum-too-many", "sum-too-early"}
 PATHS = {"path-missing", "only-one-path", "overwritten", "path-twice"}
 PIECES = {"local-derivative-missing", "upstream-missing", "factor-missing", "factor-too-many", "wrong-power"}
@@ -29,19 +29,20 @@ NAMES = {"wrong-neighbour", "another-gradient", "not-a-gradient", "used-too-earl
 
 ACCEPTED: dict[str, set[str]] = {
     "sign": {"sign-flipped", "path-sign", "term-sign"},
-    "factor": SCALE | {"wrong-constant"},
+    "factor": SCALE | {"factor-missing"},
     # What is left of a sum may be a factor, a constant or nothing at all.
     "dropped term": PATHS | PIECES | SCALE | {"all-zero", "term-missing", "constant-missing"},
-    "dropped factor": PIECES | SCALE | {"index-not-accumulated"} | {"another-gradient"},
+    "dropped factor": PIECES | SCALE | PATHS | {"another-gradient", "all-zero", "two-names", "brackets"},
     "dropped sum": SUMS | {"constant-factor", "index-not-accumulated"},
     "wrong axis": SUMS,
     "transposed": {"transposed", "sum-wrong-dimension"},
-    "identity": PIECES | NAMES | SCALE | PATHS | {"sum-missing", "sum-too-many", "shape-not-restored"},
-    "stale operand": NAMES | PIECES | {"path-missing"},
-    "swapped operands": {"sign-flipped", "path-sign", "term-sign", "operands-swapped", "wrong-power", "transposed"} | PIECES
-    | SCALE | {"not-finite"},
-    "assignment": PATHS | {"index-not-accumulated", "places-missing", "constant-factor", "sign-flipped"},
-    "power": {"wrong-power", "factor-missing", "factor-too-many"} | SCALE,
+    "identity": PIECES | NAMES | SCALE | PATHS
+    | {"sum-missing", "sum-too-many", "shape-not-restored", "two-names", "all-zero"},
+    "stale operand": NAMES | PIECES | {"path-missing", "all-zero"},
+    "swapped operands": PIECES | SCALE
+    | {"path-sign", "term-sign", "operands-swapped", "transposed", "not-finite", "wrong-operation"},
+    "assignment": PATHS | {"index-not-accumulated", "places-missing", "constant-factor", "sign-flipped", "all-zero"},
+    "power": PIECES | SCALE,
 }  # fmt: skip
 """Operator → the codes that describe what it does; which of them depends on the line."""
 
@@ -159,19 +160,22 @@ def _is_zeros(value: ast.expr) -> bool:
 
 
 def sign(statement: ast.stmt, shapes: Shapes) -> Statements:
+    """Minus the whole line."""
     value = _value(statement)
     if value is not None and not _is_zeros(value):
         yield _with_value(statement, _expression("-(A)", A=value))
 
 
 def factor(statement: ast.stmt, shapes: Shapes) -> Statements:
+    """A constant times the whole line."""
     value = _value(statement)
     if value is not None and not _is_zeros(value):
-        for text in ("2 * (A)", "(A) / n", "0.5 * (A)"):
+        for text in ("2 * (A)", "(A) / n"):
             yield _with_value(statement, _expression(text, A=value))
 
 
 def dropped_term(statement: ast.stmt, shapes: Shapes) -> Statements:
+    """One side of a sum or difference only."""
     for place, node in _nodes(statement):
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Add | ast.Sub):
             yield _with_node(statement, place, node.left)
@@ -180,6 +184,7 @@ def dropped_term(statement: ast.stmt, shapes: Shapes) -> Statements:
 
 
 def dropped_factor(statement: ast.stmt, shapes: Shapes) -> Statements:
+    """One side of a product or quotient only."""
     for place, node in _nodes(statement):
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult | ast.Div):
             yield _with_node(statement, place, node.left)
@@ -192,6 +197,7 @@ def _is_sum(node: ast.AST) -> bool:
 
 
 def dropped_sum(statement: ast.stmt, shapes: Shapes) -> Statements:
+    """What was summed, without the sum."""
     for place, node in _nodes(statement):
         if isinstance(node, ast.Call) and _is_sum(node):
             assert isinstance(node.func, ast.Attribute)
@@ -200,6 +206,7 @@ def dropped_sum(statement: ast.stmt, shapes: Shapes) -> Statements:
 
 
 def wrong_axis(statement: ast.stmt, shapes: Shapes) -> Statements:
+    """A sum over the other dimension."""
     for place, node in _nodes(statement):
         if not isinstance(node, ast.Call) or not _is_sum(node):
             continue
@@ -212,6 +219,7 @@ def wrong_axis(statement: ast.stmt, shapes: Shapes) -> Statements:
 
 
 def transposed(statement: ast.stmt, shapes: Shapes) -> Statements:
+    """The result turned over, or an operand not turned over."""
     value = _value(statement)
     flat = all(len(shapes.get(name, (1, 1))) == 2 for name in written(statement))
     if value is not None and flat and not _is_zeros(value) and isinstance(statement, ast.Assign):
@@ -243,11 +251,12 @@ def stale_operand(statement: ast.stmt, shapes: Shapes) -> Statements:
         gradients = [name for name in shapes if name.startswith("d") and name != node.id]
         own = node.id[1:] if node.id.startswith("d") else f"d{node.id}"
         alike = [name for name in (own, *values, *gradients) if shapes.get(name) == shapes[node.id]]
-        for name in list(dict.fromkeys([*alike[:2], *alike[-1:]])):
+        for name in dict.fromkeys([*alike[:1], *alike[-1:]]):
             yield _with_node(statement, place, ast.Name(name, ast.Load()))
 
 
 def swapped(statement: ast.stmt, shapes: Shapes) -> Statements:
+    """The two sides of an operation that is not commutative, exchanged."""
     for place, node in _nodes(statement):
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Sub | ast.Div | ast.MatMult | ast.Pow):
             yield _with_node(statement, place, ast.BinOp(node.right, node.op, node.left))
@@ -267,6 +276,7 @@ def assignment(statement: ast.stmt, shapes: Shapes) -> Statements:
 
 
 def power(statement: ast.stmt, shapes: Shapes) -> Statements:
+    """Another exponent, or none."""
     for place, node in _nodes(statement):
         if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
             yield _with_node(statement, place, node.left)

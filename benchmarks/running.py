@@ -97,7 +97,7 @@ class Workbench:
                     begun = True
                 try:
                     run(sources[cell.grade_id] if cell.role == "gradients" else cell.source, namespace)
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001 - a mutant may raise anything
                     line = error.__traceback__.tb_next.tb_next  # type: ignore[union-attr]
                     number = line.tb_lineno if line is not None else None
                     errors.append(CellError(cell=index, name=type(error).__name__, line=number, message=str(error)))

@@ -10,7 +10,7 @@ autograd could be had at all. What is caught and what isn't: `docs/autograd-use.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 import torch
@@ -37,11 +37,13 @@ Sources = Mapping[str, Mapping[str, frozenset[Origin]]]
 class Evidence(Record, frozen=True):
     """What is known of one part.
 
-    `read`: name → where the source says that its numbers come from. `shown`: the names that the scaled run shows to
-    hold autograd's. `unreadable`: calls of code that can't be read.
+    `read`: name → where the source says that its numbers come from. `doubted`: those of them that stayed as they were
+    in the scaled run. `shown`: the names that it shows to hold autograd's. `unreadable`: calls of code that can't be
+    read.
     """
 
     read: dict[str, frozenset[Origin]]
+    doubted: set[str]
     shown: list[str]
     unreadable: list[Origin]
 
@@ -80,10 +82,11 @@ def autograd_flags(
         for case in scaled:
             plain, run = execution.hidden[spec.cases[0].id], execution.hidden[case.id]
             moved = moved_by_scaling(part_id, checks, plain, run, case.factor)
-        read = {name: origins for name, origins in sources[part_id].items() if not _refuted(name, origins, moved)}
+        read = sources[part_id]
+        doubted = {name for name, origins in read.items() if _doubted(name, origins, moved)}
         shown = [name for name in checks.names if moved.get(name)]
         hidden_code = [] if moved and not shown else unreadable[part_id]
-        flags += _flags(part_id, Evidence(read, shown, hidden_code), cells)
+        flags += _flags(part_id, Evidence(dict(read), doubted, shown, hidden_code), cells)
     return flags
 
 
@@ -125,8 +128,8 @@ def read_sources(
     return sources, unreadable
 
 
-def _refuted(name: str, origins: frozenset[Origin], moved: Mapping[str, bool]) -> bool:
-    """Whether the scaled run proves that none of autograd's numbers got there: all would have been scaled."""
+def _doubted(name: str, origins: frozenset[Origin], moved: Mapping[str, bool]) -> bool:
+    """Whether none of autograd's numbers got there in the scaled run: a branch not taken, or the scale rounded away."""
     return moved.get(name) is False and all(origin.kind == "engine" for origin in origins)
 
 
@@ -190,12 +193,11 @@ def _pair(before: Export, after: Export, name: str) -> tuple[Tensor, Tensor] | N
 
 def _flags(part_id: str, evidence: Evidence, cells: Sequence[PlannedCell]) -> list[Flag]:
     known = {
-        name: [origin for origin in origins if origin.kind != "unreadable"] for name, origins in evidence.read.items()
+        name: _first(origins) for name, origins in evidence.read.items() if any(o.kind != "unreadable" for o in origins)
     }
-    used = [name for name, origins in known.items() if origins]
+    used = [name for name in known if name not in evidence.doubted]
     if used:
-        first = min(known[used[0]], key=lambda origin: (origin.cell, origin.line))
-        names = used + [name for name in evidence.shown if name not in used]
+        first, names = known[used[0]], used + [name for name in evidence.shown if name not in used]
         message = f"{_place(first, cells)}: {names[0]} gets its numbers from {first.text}{_others(names)}."
         return [Flag(code=USED, message=message, part=part_id)]
     if evidence.shown:
@@ -204,12 +206,23 @@ def _flags(part_id: str, evidence: Evidence, cells: Sequence[PlannedCell]) -> li
             f"{_others(evidence.shown)}: it comes from autograd, by a way that the source doesn't show."
         )
         return [Flag(code=USED, message=message, part=part_id)]
+    for name, origin in known.items():
+        message = (
+            f"{_place(origin, cells)}: {name} may get its numbers from {origin.text}, although it did not change "
+            "when the grader scaled what autograd computes."
+        )
+        return [Flag(code=UNUSUAL, message=message, part=part_id)]
     unreadable = [*evidence.unreadable, *(origin for origins in evidence.read.values() for origin in origins)]
     if unreadable:
-        first = min(unreadable, key=lambda origin: (origin.cell, origin.line))
+        first = _first(unreadable)
         message = f"{_place(first, cells)} runs code that is put together only then, and can't be read: {first.text}."
         return [Flag(code=UNUSUAL, message=message, part=part_id)]
     return []
+
+
+def _first(origins: Iterable[Origin]) -> Origin:
+    """The first in the notebook, one that can be read before one that can't."""
+    return min(origins, key=lambda origin: (origin.kind == "unreadable", origin.cell, origin.line))
 
 
 def _others(names: Sequence[str]) -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 from typing import Any, cast
 
 import nbformat.v4
-from nbclient.exceptions import CellExecutionComplete
+from nbclient.exceptions import CellExecutionComplete, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 
 from grader.kernels import KernelSource
@@ -68,7 +69,7 @@ class Client(KernelNotebookClient):
         `timed_out` tells afterwards whether its time was over before it ended.
 
         Raises:
-            DeadKernelError: the kernel died.
+            DeadKernelError: the kernel died, or sent what is no message.
             CellTimeoutError: the cell could not be interrupted.
         """
         return await self._run(source, seconds, store_history=True)
@@ -77,7 +78,7 @@ class Client(KernelNotebookClient):
         """Run code of the grader's own, outside the kernel's history; the data of what it displayed, by MIME type.
 
         Raises:
-            DeadKernelError: the kernel died.
+            DeadKernelError: the kernel died, or sent what is no message.
             CellTimeoutError: the code did not come back.
         """
         cell = await self._run(source, seconds, store_history=False)
@@ -93,11 +94,49 @@ class Client(KernelNotebookClient):
         self._seconds = seconds
         self._room = MAX_CELL_OUTPUT if store_history else MAX_PROBE_OUTPUT
         self.nb.cells = [cell]
-        await self.async_execute_cell(cell, 0, store_history=store_history)
+        try:
+            await self.async_execute_cell(cell, 0, store_history=store_history)
+        except (DeadKernelError, CellTimeoutError):
+            raise
+        except Exception as error:
+            raise DeadKernelError(f"The kernel sent what is no message ({type(error).__name__})") from error
         return cast(NotebookNode, cell)
 
     def _get_timeout(self, cell: NotebookNode | None) -> int | None:
         return self._seconds  # type: ignore[return-value]  # nbclient only ever adds it to a time
+
+    async def _async_poll_for_reply(
+        self,
+        msg_id: str,
+        cell: NotebookNode,
+        timeout: int | None,
+        task_poll_output_msg: asyncio.Future[Any],
+        task_poll_kernel_alive: asyncio.Future[Any],
+    ) -> dict[str, Any]:
+        """As nbclient's own, but the clock runs on while replies arrive that nobody asked for."""
+        reply: dict[str, Any] | None
+        try:
+            async with asyncio.timeout(timeout):
+                reply = await self._reply_to(msg_id)
+        except TimeoutError:
+            reply = await self._async_handle_timeout(cast(int, timeout), cell)
+        try:
+            await asyncio.wait_for(task_poll_output_msg, self.iopub_timeout)
+        except TimeoutError:
+            raise CellTimeoutError.error_from_timeout_and_cell(
+                "Timeout waiting for IOPub output", self.iopub_timeout, cell
+            ) from None
+        finally:
+            task_poll_kernel_alive.cancel()
+        return cast("dict[str, Any]", reply)
+
+    async def _reply_to(self, msg_id: str) -> dict[str, Any]:
+        assert self.kc is not None
+        while True:
+            message = await self.kc.shell_channel.get_msg(timeout=None)
+            if message["parent_header"].get("msg_id") == msg_id:
+                return cast("dict[str, Any]", message)
+            await asyncio.sleep(0)  # a message that is there already is had without giving way to the clock
 
     async def _async_handle_timeout(self, timeout: int, cell: NotebookNode | None = None) -> dict[str, Any] | None:
         self.timed_out = True

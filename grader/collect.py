@@ -108,7 +108,7 @@ def _listed(folder: Path) -> list[Path]:
 
 def _identify(path: Path, owner: str | None, course: Course, exercise_id: str | None) -> Found:
     ids = course.catalog.ids
-    student = owner or (path.absolute().parent.name if path.stem in ids else _student_of(path, ids))
+    student = _text(owner or (path.absolute().parent.name if path.stem in ids else _student_of(path, ids)))
     if path.is_dir() and path.suffix != ".ipynb":
         problem = f"The folder {path.name!r} can't be read: let the grader's user read it."
         return Found(student=student, exercise=exercise_id or _only(ids), path=str(path), problem=problem)
@@ -138,6 +138,11 @@ def _student_of(path: Path, ids: Sequence[str]) -> str:
     for id_ in ids:
         stem = re.sub(rf"[-_ ]+{re.escape(id_)}$", "", stem)
     return stem or path.name
+
+
+def _text(name: str) -> str:
+    """A file's name as text that can be written; a name in no known encoding comes with its bytes spelt out."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _only(ids: Sequence[str]) -> str:

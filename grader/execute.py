@@ -73,7 +73,10 @@ class _RawHidden(Record, frozen=True):
 
 
 class Execution(Record, frozen=True):
-    """All that left the kernels: one `CellRun` a planned cell, and the exported tensors of every part and case."""
+    """All that left the kernels: one `CellRun` a planned cell, and the exported tensors of every part and case.
+
+    A part that is missing in `visible` was never handed over: its kernel had died, or had lost its ways.
+    """
 
     cells: list[CellRun]
     visible: dict[str, Export]
@@ -125,9 +128,9 @@ class Runner:
         asyncio.run(self._execute())
         return Execution(cells=self.runs, visible=self.visible, hidden=self._hidden)
 
-    def execute_hidden(self, cases: Sequence[Case]) -> dict[str, HiddenRun]:
-        """Run further hidden cases, after `execute`; case id → what came of it."""
-        asyncio.run(self._run_hidden(cases))
+    def execute_hidden(self, cases: Sequence[Case], *, alone: bool = False) -> dict[str, HiddenRun]:
+        """Run hidden cases, after `execute`; case id → what came of it. `alone`: each in a process of its own."""
+        asyncio.run(self._run_hidden(cases, alone=alone))
         return self._hidden
 
     # The coroutines keep their results here and return None: at its end asyncio.run compares signal handlers, which
@@ -171,8 +174,9 @@ class Runner:
     async def _run_step(self, client: Client, step: Step) -> None:
         if step.cell is None:
             found = await client.probe(probe_source(step, self.spec.all_cases[0]), self.spec.cell_seconds)
-            if step.do == "export" and step.part is not None:
-                self.visible[step.part.id] = read_export(found.get(MIME))
+            export = read_export(found.get(MIME)) if step.do == "export" else None
+            if export is not None and step.part is not None:
+                self.visible[step.part.id] = export
             return
         seconds = min(self.spec.cell_seconds, self.deadline - time.monotonic())
         if seconds <= 0:
@@ -183,7 +187,7 @@ class Runner:
 
     # --- the hidden cases
 
-    async def _run_hidden(self, cases: Sequence[Case]) -> None:
+    async def _run_hidden(self, cases: Sequence[Case], *, alone: bool = False) -> None:
         self._hidden = {}
         if not cases:
             return
@@ -193,28 +197,31 @@ class Runner:
         setup = setup_length(self.cells)
         steps = [step for step in self.steps if step.cell is None or step.cell >= setup]
         seconds = min(self.spec.notebook_seconds, 2 * self.spec.cell_seconds)
-        source = hidden_source(steps, self.cells, cases, seconds, stops)
+        source = hidden_source(steps, self.cells, cases, seconds, stops, alone=alone)
         try:
             async with Client.start(self.source) as client:
                 for cell in self.cells[done:setup]:
                     await client.run_cell(cell.source, self.spec.cell_seconds)
-                found = await client.probe(source, seconds * len(cases) + self.spec.cell_seconds)
+                # A case may be tried twice.
+                found = await client.probe(source, 2 * seconds * len(cases) + self.spec.cell_seconds)
             self.cpu_seconds += client.cpu_seconds
         except (DeadKernelError, CellTimeoutError):
             found = {}
-        self._hidden = {case.id: _hidden_run(found.get(MIME), case) for case in cases}
+        self._hidden = {case.id: self._hidden_run(found.get(MIME), case) for case in cases}
+
+    def _hidden_run(self, raw: object, case: Case) -> HiddenRun:
+        try:
+            text = msgspec.convert(raw, dict[str, str])[case.id]
+            result = msgspec.json.decode(text, type=_RawHidden)
+        except (msgspec.DecodeError, KeyError, RecursionError):
+            return HiddenRun(failed="died")
+        parts = {step.part.id: result.parts.get(step.part.id) for step in self.steps if step.part is not None}
+        exports = {part: export for part, sent in parts.items() if (export := read_export(sent)) is not None}
+        errors = {error.cell: error for error in result.errors if 0 <= error.cell < len(self.cells)}
+        return HiddenRun(parts=exports, errors=list(errors.values()), failed=result.failed)
 
 
-def _hidden_run(raw: object, case: Case) -> HiddenRun:
-    try:
-        result = msgspec.convert(raw, dict[str, _RawHidden])[case.id]
-    except (msgspec.ValidationError, KeyError):
-        return HiddenRun(failed="died")
-    parts = {part: read_export(export) for part, export in result.parts.items()}
-    return HiddenRun(parts=parts, errors=result.errors, failed=result.failed)
-
-
-_LINE = re.compile(r"Cell In\[\d+\], line (\d+)")
+_LINE = re.compile(r"Cell In\[\d+\], line (\d{1,6})")
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -223,7 +230,8 @@ def _cell_run(cell: nbformat.NotebookNode, timed_out: bool, seconds: float) -> C
     raised = next((output for output in outputs if output.get("output_type") == "error"), None)
     line = None
     if raised is not None:
-        text = _ANSI.sub("", "\n".join(str(row) for row in raised.get("traceback", [])))
+        rows = raised.get("traceback")
+        text = _ANSI.sub("", "\n".join(map(str, rows if isinstance(rows, list) else [])))
         match = _LINE.search(text)
         line = int(match[1]) if match else None
     status = "timeout" if timed_out else "error" if raised is not None else "ok"

@@ -6,15 +6,17 @@ import contextlib
 import time
 from collections.abc import Callable, Mapping, Sequence
 
+import msgspec
+
 from grader.autograd_use import apply_policy, autograd_flags, scaled_cases
-from grader.catalog import ExerciseSpec, in_float32
+from grader.catalog import Case, ExerciseSpec, in_float32
 from grader.errors import ExecutionError, SubmissionError
 from grader.evidence import cell_views, evidence_for, graph_of
-from grader.execute import Runner
+from grader.execute import Execution, Runner
 from grader.exercise import Exercise
 from grader.intake import Intake, take_in
 from grader.kernels import KernelSource
-from grader.marking import PartMarks
+from grader.marking import PartMarks, References
 from grader.plan import probe_parts
 from grader.records import Check, Evidence, Flag, Grade, Grading, PartView, Record, Verdict
 from grader.reference import Reference
@@ -74,10 +76,11 @@ class Grader:
         scaled = scaled_cases(intake.cells, self.exercise.spec)
         runner = Runner(intake.cells, parts, self.exercise.spec, self, further=scaled)
         execution = runner.execute()
-        marked = {
-            part_id: PartMarks(part_id, self.exercise, intake.cells, execution, references)
-            for part_id in self.exercise.parts
-        }
+        marked = self._marked(intake, execution, references)
+        if doubtful := _doubtful_cases(self.exercise.cases[1:], marked):
+            again = runner.execute_hidden(doubtful, alone=True)
+            execution = msgspec.structs.replace(execution, hidden={**execution.hidden, **again})
+            marked = self._marked(intake, execution, references)
         self._judge_in_float32(marked, runner)
         views, places = cell_views(intake.cells, execution.cells)
         checks: list[Check] = []
@@ -120,6 +123,12 @@ class Grader:
             notes=intake.notes,
         )
 
+    def _marked(self, intake: Intake, execution: Execution, references: References) -> dict[str, PartMarks]:
+        return {
+            part_id: PartMarks(part_id, self.exercise, intake.cells, execution, references)
+            for part_id in self.exercise.parts
+        }
+
     def _judge_in_float32(self, marked: Mapping[str, PartMarks], runner: Runner) -> None:
         """Run the hidden cases once more, in float32, where some part's code knows nothing else."""
         wanting = [marks for marks in marked.values() if marks.wants_float32]
@@ -131,6 +140,22 @@ class Grader:
         rounding = {case.id: self.reference.rounding(case) for case in cases}
         for marks in wanting:
             marks.judge_in_float32(cases, runs, references, rounding)
+
+
+def _doubtful_cases(cases: Sequence[Case], marked: Mapping[str, PartMarks]) -> list[Case]:
+    """The hidden cases in which something came out worse than in the first.
+
+    The first had a process to itself until it was done. What the others found there it may have left behind: a patched
+    function, a changed data set. A student's case is judged by what its code does on its own.
+    """
+    found = []
+    for case in cases[1:]:
+        for marks in marked.values():
+            first, other = marks.hidden.get(cases[0].id), marks.hidden.get(case.id)
+            if first and other and any(other.outcomes[name] > outcome for name, outcome in first.outcomes.items()):
+                found.append(case)
+                break
+    return found
 
 
 def ungradable(submission: Submission, spec: ExerciseSpec | None, reason: str) -> Grading:

@@ -20,7 +20,7 @@ from grader.exercise import Exercise
 from grader.intake import PlannedCell
 from grader.records import VISIBLE, Check, CmpLine, Diagnosis, Verdict
 from grader.reference import PartReference
-from grader.spread import carried_by_broadcast
+from grader.spread import carried_shapes
 from grader.syntax import Statement, line_that_binds, statements, top_level_line
 from grader.tensors import Export, StudentTensor
 
@@ -39,7 +39,7 @@ NEARLY = Tolerance(1e-4, 1e-5)
 class Outcome(IntEnum):
     """What one case says of one tensor, from best to worst. A silent case says nothing.
 
-    `BLANK`: it fits what arrives from above, and so would anything: that is zero, or no number.
+    `BLANK`: what arrives from above is zero, no number, or of a wrong shape, so that no formula can be told by it.
     """
 
     RIGHT = 0
@@ -116,6 +116,7 @@ class PartCase:
                 if found[name] is Outcome.WRONG and tensor is not None and expected is not None:
                     found[name] = self._followed(name, tensor, expected)
             found.update(self._carried_shapes(found))
+            found.update(dict.fromkeys(self._below_misshapen(found), Outcome.BLANK))
         for name in self.values:
             gradient = found.get(f"d{name}", Outcome.RIGHT)
             if gradient is Outcome.ABSENT:  # untrained, it may still look right where the true gradient is near zero
@@ -143,7 +144,7 @@ class PartCase:
         if not misshapen or len(suspects) < 2:
             return {}
         followed: dict[str, Outcome] = {}
-        for chained in carried_by_broadcast(self.reference, self.upstream, misshapen):
+        for chained in carried_shapes(self.reference, self.upstream, misshapen):
             for name in suspects:
                 tensor, expected = sent[name[1:]], chained.get(name[1:])
                 # A tensor of a third shape follows from nothing: its own mistake of shape is one of its own.
@@ -159,6 +160,20 @@ class PartCase:
                 if outcome is not Outcome.WRONG:
                     followed[name] = outcome
         return followed
+
+    def _below_misshapen(self, outcomes: Mapping[str, Outcome]) -> list[str]:
+        """The wrong gradients of the right shape that get one of a wrong shape from directly above.
+
+        What they should make of it depends on how they are written: an index takes a piece of it, a loop another.
+        """
+        misshapen = {name for name in self.gradients if self._sent(name) is not None and name[1:] not in self.upstream}
+        return [
+            name
+            for name in self.gradients
+            if outcomes[name] is Outcome.WRONG
+            and name[1:] in self.upstream
+            and any(f"d{consumer}" in misshapen for consumer in self.reference.consumers[name[1:]])
+        ]
 
     def _sent(self, name: str) -> Tensor | None:
         """The student's tensor as it came, where the forward pass has a tensor for it."""
@@ -276,10 +291,7 @@ class PartMarks:
         return None
 
     def _could_not_check(self, name: str) -> str | None:
-        """Why a name says nothing about the student: its cell never came to its end, or the kernel died.
-
-        The same where it is computed from a gradient of which that holds.
-        """
+        """Why a name says nothing about the student: its cell, or one it builds on, never came to its end."""
         for index, cell in enumerate(self.cells):
             run = self.execution.cells[index]
             if not cell.student or cell.part != self.part_id or run.status == "ok":
@@ -407,7 +419,7 @@ class PartMarks:
         return outcome
 
     def _raises_only_here(self, part_case: PartCase, name: str) -> bool:
-        """Whether a statement that binds `name` raises in this case, in a cell that raised nothing visibly."""
+        """Whether a statement that binds `name` raises in this case, in a cell that raised nothing in the visible."""
         for error in self._errors(part_case):
             if error.line is None or self.execution.cells[error.cell].error is not None:
                 continue
@@ -489,8 +501,8 @@ _UNCONFIRMED = (
 
 
 _BLANK = (
-    "What your gradients further up send here is zero, or not a number, so that nothing can be said of this one: "
-    "begin with the first wrong one."
+    "What your gradients further up send here is zero, not a number, or of a wrong shape, so that nothing can be said "
+    "of this one: begin with the first wrong one."
 )
 
 

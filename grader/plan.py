@@ -93,7 +93,13 @@ def probe_source(step: Step, case: Case) -> str:
 
 
 def hidden_source(
-    steps: Sequence[Step], cells: Sequence[PlannedCell], cases: Sequence[Case], seconds: float, stops: Mapping[int, int]
+    steps: Sequence[Step],
+    cells: Sequence[PlannedCell],
+    cases: Sequence[Case],
+    seconds: float,
+    stops: Mapping[int, int],
+    *,
+    alone: bool = False,
 ) -> str:
     """The code that runs the hidden cases in their kernel.
 
@@ -102,6 +108,8 @@ def hidden_source(
         seconds: time limit of a case.
         stops: cell index → the line at which that cell never came to an end; only what stands before it is run.
             Line 0 leaves the whole cell out.
+        alone: every case in a process of its own. Otherwise only those with autograd scaled are: code that kept its
+            results from another case would belie them.
     """
     request: dict[str, Any] = {
         "cases": [
@@ -111,6 +119,7 @@ def hidden_source(
                 "dtype": case.dtype,
                 "seconds": seconds,
                 "autograd_factor": case.autograd_factor,
+                "alone": alone or case.autograd_factor != 1.0,
             }
             for case in cases
         ],

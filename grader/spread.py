@@ -19,10 +19,10 @@ MAX_ELEMENTS = 1 << 18
 """Shapes beyond these are no missing sum of an exercise."""
 
 
-def carried_by_broadcast(
+def carried_shapes(
     reference: PartReference, upstream: Mapping[str, Tensor], misshapen: Mapping[str, Tensor]
 ) -> Iterator[dict[str, Tensor]]:
-    """What elementwise formulas make of misshapen upstream gradients.
+    """What elementwise formulas and views make of misshapen upstream gradients.
 
     Args:
         reference: autograd's side.
@@ -30,8 +30,8 @@ def carried_by_broadcast(
         misshapen: tensor name → a gradient of the student's that doesn't broadcast to its tensor's shape.
 
     Yields:
-        For each shape that the misshapen ones broadcast to with their tensors: tensor name → the value in that shape.
-        Tensors that don't broadcast to it are left out.
+        Tensor name → the value that follows: first with the same numbers reshaped, then for each shape that the
+        misshapen ones broadcast to with their tensors, in that shape. Tensors that don't broadcast to it are left out.
     """
     groups: dict[torch.Size, dict[str, Tensor]] = {}
     for name, tensor in misshapen.items():
@@ -41,10 +41,24 @@ def carried_by_broadcast(
             continue
         if shape.numel() <= MAX_ELEMENTS:
             groups.setdefault(shape, {})[name] = tensor.to(reference.gradients[name].dtype).expand(shape)
+    yield _reshaped(reference, upstream, misshapen)
     for shape, stretched in groups.items():
         dims = _stretched_dims(shape, [reference.gradients[name].shape for name in stretched])
         if dims and torch.Size(shape[dim] for dim in dims).numel() <= MAX_SLICES:
             yield _by_slices(reference, upstream, stretched, shape, dims)
+
+
+def _reshaped(
+    reference: PartReference, upstream: Mapping[str, Tensor], misshapen: Mapping[str, Tensor]
+) -> dict[str, Tensor]:
+    """What `view` makes of them: the same numbers, taken in the order in which they lie."""
+    usable = {
+        name: tensor.reshape(reference.gradients[name].shape).to(reference.gradients[name].dtype)
+        for name, tensor in misshapen.items()
+        if tensor.numel() == reference.gradients[name].numel()
+    }
+    chained = reference.chained({**upstream, **usable}) if usable else {}
+    return {name: tensor for name, tensor in chained.items() if name not in usable}
 
 
 def _stretched_dims(shape: torch.Size, own: list[torch.Size]) -> list[int]:

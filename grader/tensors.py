@@ -15,6 +15,9 @@ from grader.records import Record
 
 MIME = "application/vnd.backprop-grader+json"
 MAX_EXPORT_BYTES = 96 * 2**20
+MAX_NAMES, MAX_DIMENSIONS, MAX_WORD = 2_000, 64, 200
+"""More than any exercise has names, torch allows dimensions, or a type's name is worth showing characters of."""
+_CALCULABLE = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 
 class TensorNote(Record, frozen=True):
@@ -61,23 +64,45 @@ class StudentTensor(Record, frozen=True):
 Export = dict[str, StudentTensor]
 
 
-def read_export(raw: object) -> Export:
-    """The tensors of one part, from the probe's message.
+def read_export(raw: object) -> Export | None:
+    """The tensors of one part, from the probe's message; None where that is not what the probe sends.
 
-    Whatever is malformed counts as not exported: the sender is the student's own process.
+    The sender is the student's own process: it may have sent anything, and anything may have been lost.
     """
     try:
         export = msgspec.convert(raw, _RawExport)
-        if len(export.tensors) > MAX_EXPORT_BYTES:
-            return {}
+        if len(export.tensors) > MAX_EXPORT_BYTES or len(export.notes) > MAX_NAMES:
+            return None
         tensors = safetensors.torch.load(base64.b64decode(export.tensors, validate=True))
     except (msgspec.ValidationError, binascii.Error, safetensors.SafetensorError, ValueError, KeyError, TypeError):
-        return {}
-    return {name: StudentTensor(note=note, value=_usable(tensors.get(name))) for name, note in export.notes.items()}
+        return None
+    return {name: _student_tensor(note, tensors.get(name)) for name, note in export.notes.items()}
+
+
+def _student_tensor(note: TensorNote, sent: Tensor | None) -> StudentTensor:
+    """A note that can be printed, and that does not contradict the tensor it comes with."""
+    shape = note.shape if sent is None else list(sent.shape)
+    note = TensorNote(
+        kind=note.kind,
+        type=_printable(note.type),
+        dtype=_printable(note.dtype),
+        shape=[size for size in shape if 0 <= size < 1 << 48][:MAX_DIMENSIONS],
+        shares=_printable(note.shares) if note.shares is not None else None,
+    )
+    return StudentTensor(note=note, value=_usable(sent))
 
 
 def _usable(tensor: Tensor | None) -> Tensor | None:
-    """A tensor of numbers that can be compared with a gradient; integers and booleans as float64."""
+    """A tensor of numbers that can be compared with a gradient; what torch can't calculate with, as float64."""
     if tensor is None or tensor.is_complex():
         return None
-    return tensor if tensor.is_floating_point() else tensor.to(torch.float64)
+    if tensor.dtype in _CALCULABLE:
+        return tensor
+    try:
+        return tensor.to(torch.float64)
+    except (RuntimeError, TypeError):  # packed formats, of which a gradient is none
+        return None
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else "\ufffd" for char in text[:MAX_WORD])

@@ -2,7 +2,8 @@
 
 A snippet replaces the first gradients cell of part `steps` (dscaled, dhsum, dh), or, in `TRAINING`, that of part
 `training`. Of the dishonest ones, the first field says what must catch them: the `source`, the scaled `run`, each of
-them (`both`), or nothing (`-`: a limit that docs/autograd-use.md names). `unusual`: only the softer flag is raised.
+them (`both`), or nothing (`-`: a limit that docs/autograd-use.md names). Only the softer flag is raised where it is
+`unusual` (the source can't be read) or `doubted` (it can, and the run says otherwise).
 """
 
 from __future__ import annotations
@@ -450,6 +451,11 @@ h2 = Ear.apply(torch.tanh(x @ w + b))
             SOLUTION + "dh = dh * 1.0\ndhsum = torch.ops.aten.tanh_backward(dhsum, torch.zeros_like(hsum))",
         ),
         "`.grad` read in another cell": ("both", SOLUTION + "dh = borrowed"),
+        "`.grad`, with its scale divided out": ("source", SOLUTION + "dh = h.grad / scaled.grad.sum()"),
+        "`.grad`, with its scale divided out, and rounded": (
+            "doubted",
+            SOLUTION + "dh = torch.round(h.grad / scaled.grad.sum(), decimals=9)",
+        ),
         "`grad_fn` by a name that is computed": (
             "unusual",
             SOLUTION

@@ -30,7 +30,7 @@ DISHONEST_ALL = [("steps", name, *entry) for name, entry in DISHONEST.items()] +
 QUICK = {
     "`.grad` through NumPy or a list", "`getattr` by a name that is computed", "`exec` of text that is decoded",
     "`torch.func.grad`", "forward mode, `make_dual`", "own gradients for show, `p.grad` for the step",
-    "`torch.ops.aten.…_backward`", "`register_hook` and a list",
+    "`torch.ops.aten.…_backward`", "`.grad`, with its scale divided out, and rounded", "`register_hook` and a list",
 }  # fmt: skip
 """The ways that the everyday tests grade in real kernels; the slow suite grades all."""
 
@@ -84,7 +84,7 @@ def test_no_number_of_autograds_is_seen_in_an_honest_source(course, filled, part
 def test_the_source_shows_what_it_can(course, filled, part, name, caught, code):
     data = filled(part, code)
     known, soft = sources_of(course, data)
-    assert set(known) == ({part} if caught in ("both", "source") else set())
+    assert set(known) == ({part} if caught in ("both", "source", "doubted") else set())
     assert soft == {part}
     assert any(cell.student and may_use_autograd(cell.source) for cell in take_in(data, course.exercise("mini")).cells)
 
@@ -204,7 +204,8 @@ SLOW = [entry for entry in DISHONEST_ALL if entry[1] not in QUICK]
 
 def check_graded(grade, filled, part, caught, code):
     grading = grade(filled(part, code))
-    expected = {"unusual": [("unusual-code", part)], "-": []}.get(caught, [("autograd-used", part)])
+    softer = [("unusual-code", part)]
+    expected = {"unusual": softer, "doubted": softer, "-": []}.get(caught, [("autograd-used", part)])
     assert codes(grading) == expected
     assert not [output for cell in grading.cells for output in cell.outputs if output.kind == "error"]
 
@@ -250,9 +251,11 @@ def test_no_honest_notebook_is_flagged(grade, filled, part, name, code):
     assert codes(grade(filled(part, code))) == []
 
 
-def test_the_run_refutes_what_the_source_only_seems_to_say(grade, solved):
+def test_the_run_makes_a_branch_that_is_not_taken_a_softer_flag(grade, solved):
     code = "if dh is None:\n    dh = h.grad"
-    assert codes(grade(solved(("dh = hsum * dscaled + dhsum", f"dh = hsum * dscaled + dhsum\n{code}")))) == []
+    grading = grade(solved(("dh = hsum * dscaled + dhsum", f"dh = hsum * dscaled + dhsum\n{code}")))
+    assert codes(grading) == [("unusual-code", "steps")]
+    assert "dh may get its numbers from h.grad" in grading.grade.flags[0].message
 
 
 # --- flags and policy
@@ -314,8 +317,13 @@ def test_the_policy_reaches_the_score(course, monkeypatch, grade, solved):
 def test_the_docs_list_every_way_that_was_tried():
     text = (ROOT / "docs" / "autograd-use.md").read_text()
     marks = {
-        "both": "yes | yes", "source": "yes | no", "run": "no | yes", "unusual": "unreadable | no", "-": "no | no",
-    }  # fmt: skip
+        "both": "yes | yes | `autograd-used`",
+        "source": "yes | no | `autograd-used`",
+        "run": "no | yes | `autograd-used`",
+        "doubted": "yes | no | `unusual-code`",
+        "unusual": "unreadable | no | `unusual-code`",
+        "-": "no | no | none",
+    }
     for _, name, caught, _ in DISHONEST_ALL:
         assert f"| {name} | {marks[caught]} |" in text
     assert len(DISHONEST_ALL) >= 30

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 
@@ -62,6 +63,14 @@ def test_a_students_name_is_the_files_name_whatever_is_in_it(name, put, collecte
 def test_a_students_name_is_the_folders_name_whatever_is_in_it(name, put, collected):
     put(f"{name}/mini.ipynb")
     assert collected() == {(name, "mini"): None}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere file names are text")
+def test_a_name_that_is_no_text_can_be_written(put, collected):
+    put("ad\udce9.ipynb")
+    (student, _), problem = next(iter(collected().items()))
+    assert student.encode() == b"ad\\udce9"
+    assert problem is None
 
 
 def test_both_ways_of_naming_files_in_one_folder_sorted_by_student(put, collected):

@@ -16,7 +16,7 @@ LAYERS: list[set[str]] = [
     {"course", "intake", "reference", "client", "hints", "doctor"},
     {"release", "plan", "workspace"},
     {"execute", "report", "report_page", "report_cohort", "renderers"},
-    {"spread", "marking", "diagnose", "autograd_use"},
+    {"marking", "diagnose", "autograd_use", "spread"},
     {"evidence", "grade"},
     {"pool", "collect"},
     {"items", "checking", "verify"},

@@ -195,6 +195,11 @@ def test_a_stripped_notebook_is_planned_as_if_it_were_not(take):
     assert plan(take(edit=strip)) == plan(take())
 
 
+def test_equal_text_needs_no_likeness(take, monkeypatch):
+    monkeypatch.setattr("grader.intake.SIMILAR", 2.0)
+    assert plan(take(edit=strip)) == plan(take())
+
+
 def test_an_edited_locked_cell_is_known_by_its_likeness(take):
     def edit(notebook):
         source = "".join(cell(notebook, "forward")["source"])

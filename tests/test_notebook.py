@@ -74,7 +74,7 @@ def test_a_byte_order_mark_is_no_obstacle():
 
 
 def test_repeated_and_illegal_ids_are_replaced_and_no_cell_is_lost():
-    ids = ["same", "same", "cell-0", "cell-1", "not allowed!", "", 7, None, "x" * 65]
+    ids = ["same", "cell-2", "same", "cell-0", "cell-1", "not allowed!", "", 7, None, "x" * 65]
     found = read_notebook(notebook(*({**CODE, "id": id_, "source": str(id_)} for id_ in ids)))
     nbformat.validate(found)
     assert len({cell.id for cell in found.cells}) == len(ids)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import contextlib
 import importlib.util
@@ -70,10 +71,21 @@ def assert_all_refused(text: str, count: int) -> None:
 
 def test_no_file_of_the_host_but_the_system_and_the_python_environment(source, tmp_path):
     (tmp_path / "other_student.ipynb").write_text("{}")
-    hidden = [__file__, Path(sandbox.__file__), tmp_path / "other_student.ipynb", Path.home() / ".bashrc", Path.cwd()]
+    hidden = [__file__, Path(sandbox.__file__), tmp_path / "other_student.ipynb", Path.home() / ".bashrc"]
     hidden += [Path("/etc/shadow"), Path("/etc/hostname"), Path("/root/.ssh"), Path("/run"), Path("/var"), Path("/mnt")]
     result = run(source, attempts(*(f"os.stat({str(path)!r})" for path in hidden)))
     assert_all_refused(result.text, len(hidden))
+
+
+def test_of_the_folders_around_the_environment_nothing_but_the_way_to_it(source):
+    project = Path(sandbox.__file__).parents[1]
+    ways = {
+        folder.relative_to(project).parts[0]
+        for folder in sandbox.environment_folders()
+        if folder.is_relative_to(project)
+    }
+    result = run(source, f"import os; print(os.listdir({str(project)!r}) if os.path.exists({str(project)!r}) else [])")
+    assert set(ast.literal_eval(result.text)) == ways
 
 
 def test_the_grader_package_in_the_environment_is_covered(monkeypatch):
@@ -481,11 +493,13 @@ def test_an_ordinary_user_gets_the_same_sandbox(tmp_path):
         print(run(source, "import os; print(os.getuid(), [n for n in os.listdir('/proc') if n.isdigit()])").text)
     """
     path = [str(Path(sandbox.__file__).parents[1]), str(torch_folder().parent)]
+    # The tests' own environment may lie in a folder that is closed to others (tox makes it so).
+    ordinary = [sys.executable, "-I", "-S", as_nobody.__file__, "65533", *path, str(system_python), "--"]
     environment = {"PATH": "/usr/bin:/bin", "HOME": str(folder), "XDG_RUNTIME_DIR": str(folder)}
     environment |= {"PYTHONPATH": os.pathsep.join(path), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(
-        [str(system_python), "-c", textwrap.dedent(program)],
-        env=environment, cwd="/", user=65533, group=65533, extra_groups=[], capture_output=True, text=True, check=False,
+        [*ordinary, str(system_python), "-c", textwrap.dedent(program)],
+        env=environment, cwd="/", capture_output=True, text=True, check=False,
     )  # fmt: skip
     shutil.rmtree(folder)
     assert done.stdout == "1000 ['1', '2']\n\n", done.stderr

@@ -33,11 +33,13 @@ FAMILIES: tuple[Family, ...] = (
     values.factor,
     paths.missing,
     paths.missing_further_up,
+    paths.doubled,
+    names.too_early,
     steps.left_out,
-    steps.passed_on,
     names.another_value,
     paths.scaled,
     steps.sums,
+    steps.passed_on,
     factors.factors,
     rows.rows,
     names.stale_upstream,
@@ -86,4 +88,4 @@ def _why(subject: Subject) -> Diagnosis | None:
         for guess in family(subject):
             if subject.explains(guess):
                 return guess.diagnosis
-    return repair(subject)
+    return repair(subject) or evidence.whole_numbers(subject)

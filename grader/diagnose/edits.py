@@ -39,10 +39,12 @@ def edits(formula: Node, names: Mapping[str, Value], constants: list[str]) -> It
     whole = parts(formula)
     for kind in (_signs, _numbers, _sums, _orders, _powers):
         for part in whole:
+            if part.op == "name" and part.value in constants and kind in (_sums, _orders, _powers):
+                continue
             for new, code, message in kind(part):
                 yield Edit(exchanged(formula, part, new), code, message)
     for part in whole:
-        for new, code, message in _sizes(part, names, constants):
+        for new, code, message in _sizes(part, constants):
             yield Edit(exchanged(formula, part, new), code, message)
     for part in whole:
         for new, code, message in _other_names(part, names):
@@ -97,15 +99,15 @@ def _numbers(node: Node) -> Iterator[Change]:
                 Node("pow", (node.args[0], number(value))),
                 "wrong-power",
                 (
-                    f"The power in {_said(node)} is not the right one: the rule for the derivative of a power changes the "
-                    "exponent, and brings the old one down as a factor."
+                    f"The power in {_said(node)} is not the right one: the derivative of a power has another "
+                    "exponent, and the old one as a factor."
                 ),
             )
 
 
-def _sizes(node: Node, names: Mapping[str, Value], constants: list[str]) -> Iterator[Change]:
+def _sizes(node: Node, constants: list[str]) -> Iterator[Change]:
     """A size, or one less than it, in place of another number."""
-    if node.op != "number" and not (node.op == "name" and node.value not in names):
+    if node.op != "number" and not (node.op == "name" and node.value in constants):
         return
     for other in constants:
         for new in (name(other), _less_one(other)):
@@ -137,8 +139,8 @@ def _sums(node: Node) -> Iterator[Change]:
                     Node("sum", (node,), ((dim,), keep)),
                     "sum-missing",
                     (
-                        f"A sum is missing around {_said(node)}: what was stretched in the forward pass is summed on the way "
-                        "back."
+                        f"A sum is missing around {_said(node)}: what was stretched in the forward pass is summed on "
+                        "the way back."
                     ),
                 )
 
@@ -273,7 +275,5 @@ def _factors(node: Node, names: Mapping[str, Value], constants: list[str]) -> It
             yield (
                 Node("mul", (node, name(other))),
                 "factor-missing",
-                (
-                    f"{quoted(other)} is missing as a factor at {_said(node)}: it belongs to the derivative of this step."
-                ),
+                (f"{quoted(other)} is missing as a factor at {_said(node)}: the derivative of this step holds it."),
             )

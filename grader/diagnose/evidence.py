@@ -6,7 +6,6 @@ import ast
 from collections.abc import Callable, Iterator
 
 import torch
-from torch import Tensor
 
 from grader.compare import conformed
 from grader.diagnose.scene import Scene
@@ -20,13 +19,14 @@ Observation = Callable[[Subject], Diagnosis | None]
 
 def dtype(subject: Subject) -> Diagnosis | None:
     """Whole numbers, complex ones, or so few digits that the value is lost."""
-    found = subject.marks.visible.exported[subject.gradient].note.dtype.removeprefix("torch.")
+    found = subject.seen.note.dtype.removeprefix("torch.")
     kind = getattr(torch, found, None)
     if not isinstance(kind, torch.dtype) or kind in (torch.float32, torch.float64):
         return None
     message = f"{quoted(subject.gradient)} has the dtype {found}"
     if not kind.is_floating_point:
-        return Diagnosis(code="wrong-dtype", message=f"{message}: a gradient needs real numbers, so a floating dtype.")
+        cut = [scene.fits(scene.expected.trunc()) for scene in subject.scenes]
+        return whole_numbers(subject) if all(cut) else None
     eps = torch.finfo(kind).eps
     for scene in subject.scenes:
         student = conformed(scene.student, scene.shape)
@@ -36,12 +36,22 @@ def dtype(subject: Subject) -> Diagnosis | None:
     return Diagnosis(code="wrong-dtype", message=f"{message}, which keeps too few digits of what is right otherwise.")
 
 
+def whole_numbers(subject: Subject) -> Diagnosis | None:
+    """A dtype that holds no fractions, or complex numbers."""
+    found = subject.seen.note.dtype.removeprefix("torch.")
+    kind = getattr(torch, found, None)
+    if not isinstance(kind, torch.dtype) or kind.is_floating_point:
+        return None
+    message = f"{quoted(subject.gradient)} has the dtype {found}: a gradient needs real numbers, so a floating dtype."
+    return Diagnosis(code="wrong-dtype", message=message)
+
+
 def not_finite(subject: Subject) -> Diagnosis | None:
     """NaN or infinity, made here or handed on."""
-    found: list[Tensor | None] = [scene.student for scene in subject.scenes] or [
-        subject.marks.visible.exported[subject.gradient].tensor
-    ]
-    if all(tensor is None or bool(torch.isfinite(tensor).all()) for tensor in found):
+    found = [scene.student for scene in subject.scenes]
+    if not found and subject.seen.tensor is not None:
+        found = [subject.seen.tensor]
+    if all(bool(torch.isfinite(tensor).all()) for tensor in found):
         return None
     for consumer in subject.consumers if subject.scenes else []:
         own = subject.first.own.get(consumer)
@@ -51,8 +61,8 @@ def not_finite(subject: Subject) -> Diagnosis | None:
             )
             return Diagnosis(code="not-finite", message=message)
     message = (
-        f"{quoted(subject.gradient)} holds NaN or infinity. They come from a division by zero, the logarithm or a power "
-        "of a number that allows none, or a tensor that was never filled (torch.empty)."
+        f"{quoted(subject.gradient)} holds NaN or infinity. They come from a division by zero, the logarithm or a "
+        "power of a number that allows none, or a tensor that was never filled (torch.empty)."
     )
     return Diagnosis(code="not-finite", message=message)
 
@@ -62,7 +72,7 @@ def not_finite(subject: Subject) -> Diagnosis | None:
 
 def hard_coded(subject: Subject) -> Diagnosis | None:
     """Right at the visible size only: a number in the student's line that is a size there."""
-    if not subject.marks.visible_only(subject.gradient):
+    if not subject.checked or not subject.marks.visible_only(subject.gradient):
         return None
     sizes = _changing_sizes(subject)
     for number in _numbers(subject):
@@ -140,7 +150,7 @@ def _read_for(source: str, wanted: set[str]) -> Iterator[str]:
 def fixed_numbers(subject: Subject) -> Diagnosis | None:
     """Numbers that were pasted in: right on the visible case, and the same ones on every other."""
     visible = subject.marks.visible
-    pasted, expected = visible.exported[subject.gradient].tensor, visible.expected(subject.gradient)
+    pasted, expected = subject.seen.tensor, visible.expected(subject.gradient)
     if pasted is None or expected is None or pasted.numel() < 2 or bool((pasted == pasted.flatten()[0]).all()):
         return None
     others = [scene.student for scene in subject.scenes]
@@ -165,8 +175,8 @@ def two_names(subject: Subject) -> Iterator[Guess]:
             continue
         message = (
             f"{quoted(subject.gradient)} and {quoted(f'd{other}')} are two names for one tensor, so a change made in "
-            "place to one of them is a change to both. Your cmp may have run before it: the sum of two tensors is a new "
-            "one, += is not."
+            "place to one of them is a change to both. Your cmp may have run before it: the sum of two tensors is a "
+            "new one, += is not."
         )
         yield Guess("two-names", message, _as_the_other(other))
         yield Guess("two-names", message, _without_the_other(other))

@@ -28,8 +28,8 @@ def factors(subject: Subject) -> Iterator[Guess]:
 def _few(subject: Subject, factor: str) -> tuple[str, str]:
     if factor == subject.name:
         return "wrong-power", (
-            f"The power of {quoted(factor)} is too low here: differentiate the line that uses it once more on paper, "
-            "and mind the exponent."
+            f"{quoted(factor)} is missing as a factor, or its power is too low: differentiate the line that uses it "
+            "once more on paper, and mind the exponent."
         )
     return "factor-missing", (
         f"The factor {quoted(factor)} is missing: it stands in the forward pass between {quoted(subject.name)} and "

@@ -8,7 +8,8 @@ from functools import reduce
 
 from torch import Tensor
 
-from grader.diagnose.expression import _OPERATORS, Node, Unsupported, Value, read
+from grader.diagnose.expression import Node, Unsupported, Value
+from grader.diagnose.reading import OPERATORS, read
 from grader.diagnose.scene import Scene
 from grader.syntax import parse
 
@@ -28,11 +29,13 @@ def formula(gradient: str, sources: Sequence[str], leaves: frozenset[str]) -> No
         None where it is made otherwise: in a loop, by writing to an index, by a function that is not understood.
     """
     known: dict[str, Node | None] = {}
-    for target, tree, operator in _bindings(sources):
+    for target, tree, operator, picked in _bindings(sources):
         try:
             node = _written_out(read(tree), target, known, leaves) if tree is not None else None
-            if operator is not None and node is not None:
-                before = known.get(target)
+            before = known.get(target)
+            if picked is not None and node is not None:
+                node = _picked(before, read(picked), node, operator)
+            elif operator is not None and node is not None:
                 node = Node(operator, (before, node)) if before is not None else None
         except Unsupported:
             node = None
@@ -41,19 +44,58 @@ def formula(gradient: str, sources: Sequence[str], leaves: frozenset[str]) -> No
     return found if found is not None and len(parts(found)) <= MAX_NODES else None
 
 
-def _bindings(sources: Sequence[str]) -> Iterator[tuple[str, ast.expr | None, str | None]]:
-    """Name, the expression bound to it (None where it is no plain binding), and the operator of `+=` and its like."""
+def _picked(before: Node | None, index: Node, value: Node, operator: str | None) -> Node | None:
+    """`x[range(n), index] = value`, or with `-=`: one element of each row, written as a mask."""
+    if before is None:
+        return None
+    mask = Node("mask", (before, index))
+    if operator is None:
+        if before.op == "zeros_like" or (before.op == "filled" and before.args[0].value == 0):
+            return Node("mul", (mask, value))
+        rest = Node("sub", (before, Node("mul", (mask, before))))
+        return Node("add", (rest, Node("mul", (mask, value))))
+    return Node(operator, (before, Node("mul", (mask, value)))) if operator in ("add", "sub") else None
+
+
+Binding = tuple[str, ast.expr | None, str | None, ast.expr | None]
+"""A name; the expression bound to it, None where that is not understood; the operator of `+=` and its like; the index,
+where one element of each row is written to."""
+
+
+def _bindings(sources: Sequence[str]) -> Iterator[Binding]:
+    """Every binding of a name, in order."""
     for source in sources:
         tree = parse(source)
         for node in _straight(tree.body if tree is not None else []):
             if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
-                yield node.targets[0].id, node.value, None
+                yield node.targets[0].id, node.value, None, None
             elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
-                operator = _OPERATORS.get(type(node.op))
-                yield node.target.id, node.value if operator else None, operator
+                operator = OPERATORS.get(type(node.op))
+                yield node.target.id, node.value if operator else None, operator, None
+            elif (written := _one_a_row(node)) is not None:
+                yield written
             else:
                 for name in _touched(node):
-                    yield name, None, None
+                    yield name, None, None, None
+
+
+def _one_a_row(node: ast.stmt) -> Binding | None:
+    """`x[range(n), index] = value`, also with `+=` and `-=`."""
+    if not isinstance(node, ast.Assign | ast.AugAssign):
+        return None
+    target = node.targets[0] if isinstance(node, ast.Assign) else node.target
+    if not isinstance(target, ast.Subscript):
+        return None
+    pair = target.slice.elts if isinstance(target.slice, ast.Tuple) else []
+    if len(pair) != 2 or not isinstance(target.value, ast.Name) or not isinstance(pair[0], ast.Call):
+        return None
+    counter = pair[0].func
+    if (counter.id if isinstance(counter, ast.Name) else getattr(counter, "attr", "")) not in ("range", "arange"):
+        return None
+    operator = OPERATORS.get(type(node.op)) if isinstance(node, ast.AugAssign) else None
+    if isinstance(node, ast.AugAssign) and operator not in ("add", "sub"):
+        return None
+    return target.value.id, node.value, operator, pair[1]
 
 
 def _straight(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
@@ -112,13 +154,22 @@ def exchanged(node: Node, old: Node, new: Node) -> Node:
 
 
 def meanings(scene: Scene) -> dict[str, Value]:
-    """What the names of a formula stand for in one case: numbers, tensors of the forward pass, the student's gradients."""
+    """What names stand for in one case: numbers, tensors of the forward pass, the student's gradients."""
     sent = {
         name: found.tensor
         for name, found in scene.exported.items()
         if name[1:] in scene.forward and found.tensor is not None
     }
     return {**scene.reference.constants, **scene.forward, **{k: v.to(scene.student.dtype) for k, v in sent.items()}}
+
+
+def changed_values(scene: Scene) -> dict[str, Tensor]:
+    """The tensors of the forward pass that the student's cells bound or wrote anew, with their new values."""
+    return {
+        name: found.tensor.to(scene.student.dtype)
+        for name, found in scene.exported.items()
+        if name in scene.forward and found.tensor is not None
+    }
 
 
 def leaf_names(scenes: Sequence[Scene], gradient: str) -> frozenset[str]:

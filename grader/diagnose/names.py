@@ -43,7 +43,7 @@ def stale_upstream(subject: Subject) -> Iterator[Guess]:
         if consumer == "loss":
             continue
         wanted = quoted(f"d{consumer}")
-        yield from _incomplete(subject, consumer)
+        yield from _incomplete(subject, consumer)  # what too_early has no evidence for
         yield Guess(
             "wrong-neighbour",
             f"The formula fits, but {quoted(consumer)} stands where {wanted} belongs: "
@@ -64,16 +64,29 @@ def stale_upstream(subject: Subject) -> Iterator[Guess]:
             )
 
 
+def too_early(subject: Subject) -> Iterator[Guess]:
+    """What arrives was taken before all contributions to it had been added up: it is bound again after this line."""
+    for consumer in subject.known_consumers:
+        uses = subject.first.reference.consumers.get(consumer, [])
+        if len(uses) < 2 or not subject.bound_later(f"d{consumer}"):
+            continue
+        for left_out in uses:
+            yield Guess(
+                "used-too-early",
+                f"{quoted(f'd{consumer}')} was used here before it was complete: the path through {quoted(left_out)} "
+                "was added to it only later. Go through the forward pass strictly backward.",
+                _before(consumer, left_out),
+            )
+
+
 def _incomplete(subject: Subject, consumer: str) -> Iterator[Guess]:
-    """What arrives was taken before all contributions to it had been added up."""
+    """Only a part of what arrives is used."""
     uses = subject.first.reference.consumers[consumer]
-    if len(uses) < 2:
-        return
-    for left_out in uses:
+    for left_out in uses if len(uses) > 1 else []:
         yield Guess(
-            "used-too-early",
-            f"{quoted(f'd{consumer}')} was used here before it was complete: the path through {quoted(left_out)} was "
-            "added to it only later. Go through the forward pass strictly backward.",
+            "path-missing",
+            f"Only a part of what {quoted(f'd{consumer}')} should be is used here: what comes through "
+            f"{quoted(left_out)} is missing in it.",
             _before(consumer, left_out),
         )
 

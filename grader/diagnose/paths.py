@@ -6,13 +6,10 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
-from grader.diagnose.scene import Scene
+from grader.diagnose.scene import NOTHING, Scene
 from grader.diagnose.subject import Guess, Predict, Subject
 from grader.diagnose.values import ratio_along
 from grader.diagnose.words import named_factor, quoted
-
-SILENT = 1e-12
-"""Largest value of a gradient that is zero but for rounding."""
 
 
 def missing(subject: Subject) -> Iterator[Guess]:
@@ -45,7 +42,7 @@ def missing_further_up(subject: Subject) -> Iterator[Guess]:
     """In a gradient that takes several steps at once: one of the tensors in between sends nothing back."""
     own = subject.first.own
     between = [name for name in subject.first.descendants if name not in own and name != "loss"]
-    if set(subject.known_consumers) == set(subject.consumers):
+    if set(subject.known_consumers) == set(subject.consumers) or any(scene.is_faint for scene in subject.scenes):
         return
     for name in sorted(between, key=list(subject.first.forward).index):
         message = (
@@ -68,7 +65,7 @@ def _cut(name: str, consumer: str | None, *, silent: bool) -> Predict:
 
     def predict(scene: Scene) -> Tensor:
         zero = {key: tensor * 0 for key, tensor in scene.reference.gradients.items()
-                if silent and float(tensor.abs().max()) < SILENT and key not in scene.own}  # fmt: skip
+                if silent and float(tensor.abs().max()) < NOTHING and key not in scene.own}  # fmt: skip
         rest = scene.chained[name] * 0
         if consumer is not None:
             others = {key: tensor for key, tensor in scene.own.items() if key != name}

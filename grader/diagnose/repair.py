@@ -15,7 +15,7 @@ from torch import Tensor
 from grader.compare import conformed
 from grader.diagnose.edits import edits
 from grader.diagnose.expression import Environment, Node, Unsupported, Value, evaluate
-from grader.diagnose.formula import formula, leaf_names, meanings
+from grader.diagnose.formula import changed_values, formula, leaf_names, meanings, parts
 from grader.diagnose.scene import Scene
 from grader.diagnose.subject import Subject
 from grader.diagnose.words import quoted
@@ -49,33 +49,75 @@ class Trial:
 
 
 def repair(subject: Subject) -> Diagnosis | None:
-    """What is wrong with the student's formula, where one change makes it right."""
+    """What is wrong with the student's formula, where one change makes it right.
+
+    Gradients that are not further up, but beside (`dbngain` in a formula for `dhprebn`), are taken as they are first;
+    then their own formulas are written out, for the mistake may be there.
+    """
     above = {f"d{name}" for name in subject.first.descendants}
     leaves = leaf_names(subject.scenes, subject.gradient)
     below = {
         name for name in leaves if name.startswith("d") and name[1:] in subject.first.forward and name not in above
     }
-    node = formula(subject.gradient, subject.sources, leaves - below)
-    if node is None:
-        return None
+    for taken in (leaves, leaves - below):
+        node = formula(subject.gradient, subject.sources, taken)
+        if taken is leaves and node is not None and _spoiled(subject, node, below):
+            continue
+        found = _repaired(subject, node, taken) if node is not None else None
+        if found is not None:
+            return found
+    return None
+
+
+def _spoiled(subject: Subject, node: Node, below: set[str]) -> bool:
+    """Whether a gradient from beside, which the formula uses, is not what it should be: then the fault may be there."""
+    used = {part.value for part in parts(node) if part.op == "name"} & below
+    scene = subject.first
+    return any(
+        not scene.tolerance.holds(scene.own[name[1:]], scene.chained[name[1:]])
+        for name in used
+        if name[1:] in scene.own
+    )
+
+
+def _repaired(subject: Subject, node: Node, leaves: frozenset[str]) -> Diagnosis | None:
     trials = [Trial(scene, meanings(scene), scene.expected) for scene in subject.scenes]
     trials += [_random_trial(scene) for scene in subject.scenes[:2]]
     given = [trial.value(node, keep=True) for trial in trials]
     real = list(zip(subject.scenes, given, strict=False))
     if not all(scene.fits(value) for scene, value in real):
-        return _changed_later(subject) if all(trial.right(node) for trial in trials) else None
+        if not all(trial.right(node) for trial in trials):
+            return None
+        return _forward_changed(subject, node) or _changed_later(subject)
     first, *rest = trials
-    names = {key: value for key, value in first.names.items() if key not in below and _of_use(key, first.scene)}
+    if first.scene.is_faint and not first.scene.descendants & set(first.scene.own):
+        return None  # nothing can be put in place of what arrives, and anything that cancels would be right
+    names = {key: value for key, value in first.names.items() if key in leaves and _of_use(key, first.scene)}
     for edit in islice(edits(node, names, _factors(first)), MAX_EDITS):
         if first.right(edit.formula) and all(trial.right(edit.formula) for trial in rest):
             return Diagnosis(code=edit.code, message=edit.message)
     return None
 
 
+def _forward_changed(subject: Subject, node: Node) -> Diagnosis | None:
+    """The formula is right for the forward pass as it was, and its tensors are not what they were."""
+    used = {part.value for part in parts(node) if part.op == "name"}
+    for name in sorted(used & set(changed_values(subject.first))):
+        names = [{**meanings(scene), name: changed_values(scene).get(name, 0)} for scene in subject.scenes]
+        trials = [Trial(scene, known, scene.expected) for scene, known in zip(subject.scenes, names, strict=True)]
+        if all(scene.fits(trial.value(node)) for scene, trial in zip(subject.scenes, trials, strict=True)):
+            message = (
+                f"The formula is right, but {quoted(name)} is no longer what the forward pass computed: one of your "
+                "lines changed it, or gave its name to something else."
+            )
+            return Diagnosis(code="forward-changed", message=message)
+    return None
+
+
 def _changed_later(subject: Subject) -> Diagnosis:
     message = (
-        f"The line that computes {quoted(subject.gradient)} is right, and its tensor was changed afterwards: look for a "
-        "later line that writes into it, perhaps under another name."
+        f"The line that computes {quoted(subject.gradient)} is right, and its tensor was changed afterwards: look for "
+        "a later line that writes into it, perhaps under another name."
     )
     return Diagnosis(code="changed-later", message=message)
 

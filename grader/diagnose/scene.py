@@ -18,6 +18,8 @@ from grader.tensors import Export
 
 COARSE = Tolerance(1e-4, 1e-6)
 """For a tensor that the student's code keeps in float32 even where everything else is float64."""
+NOTHING = 1e-10
+"""Values smaller than this are what rounding leaves of zero."""
 CLEARLY = 1e-9
 """A difference smaller than this, relative to the tensor, is nothing to build a diagnosis on."""
 
@@ -175,7 +177,15 @@ class Scene:
                 student = stretched
             else:
                 return False
+        told = bool(predicted.any()) and conformed(self.student, self.shape) is not None
+        if told and float(predicted.abs().max()) < NOTHING:
+            return False  # zeros but for rounding: any formula that cancels would fit
         return self.tolerance.holds(student, predicted)
+
+    @property
+    def is_faint(self) -> bool:
+        """Whether the expected value is zero but for rounding, so that a wrong formula may give it, too."""
+        return float(self.expected.abs().max()) < NOTHING
 
     def fits_numbers(self, one: Tensor, other: Tensor) -> bool:
         """Whether two tensors hold the same numbers in the same order, whatever their shapes."""

@@ -1,4 +1,4 @@
-"""Slips inside one step of the chain rule: a derivative or the upstream left out, sums missing, doubled or misplaced."""
+"""Slips inside one step of the chain rule: the derivative or the upstream left out, sums missing or misplaced."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def left_out(subject: Subject) -> Iterator[Guess]:
         )
         yield Guess(
             "upstream-missing",
-            f"This is the derivative of {quoted(consumer)} alone. By the chain rule what arrives from above, {upstream}, "
-            "multiplies it.",
+            f"This is the derivative of {quoted(consumer)} alone. By the chain rule what arrives from above, "
+            f"{upstream}, multiplies it.",
             _changed(consumer, lambda scene, step: summed(step.local, scene.shape)),
         )
 
@@ -43,8 +43,8 @@ def passed_on(subject: Subject) -> Iterator[Guess]:
         if subject.first.shape.numel() == subject.first.forward[consumer].numel() and own != target:
             yield Guess(
                 "shape-not-restored",
-                f"{gradient} holds the numbers of {upstream} in the shape {shape_text(target)}: bring them back into the "
-                f"shape {shape_text(own)} of {quoted(subject.name)}.",
+                f"{gradient} holds the numbers of {upstream} in the shape {shape_text(target)}: bring them back into "
+                f"the shape {shape_text(own)} of {quoted(subject.name)}.",
                 lambda scene, consumer=consumer: scene.cotangents[consumer]  # type: ignore[misc]
                 if scene.fits_numbers(scene.expected, scene.cotangents[consumer]) else None,
             )  # fmt: skip

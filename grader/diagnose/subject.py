@@ -13,6 +13,7 @@ from grader.compare import FLOAT64, conformed
 from grader.diagnose.scene import COARSE, Scene
 from grader.records import Diagnosis
 from grader.syntax import Statement, statements
+from grader.tensors import StudentTensor
 
 if TYPE_CHECKING:
     from grader.marking import PartCase, PartMarks
@@ -64,6 +65,16 @@ class Subject:
             self.scenes = []
 
     @property
+    def checked(self) -> bool:
+        """Whether the exercise asks for it; if not, it is a gradient that the student computes on the way."""
+        return self.gradient in self.marks.checks.gradients
+
+    @property
+    def seen(self) -> StudentTensor:
+        """What left the kernel of the visible case."""
+        return self.marks.visible.exported.get(self.gradient, StudentTensor.absent())
+
+    @property
     def first(self) -> Scene:
         """The first of the cases, to read shapes and names from: they are the same in all."""
         return self.scenes[0]
@@ -96,6 +107,15 @@ class Subject:
             for statement in statements(cell.source)
             if self.gradient in statement.names
         ]
+
+    def bound_later(self, name: str) -> bool:
+        """Whether a name is bound, or written into, again after the last statement for this gradient."""
+        own, other = -1, -1
+        everything = [statement for source in self.sources for statement in statements(source)]
+        for place, statement in enumerate(everything):
+            own = place if self.gradient in statement.names else own
+            other = place if name in statement.names else other
+        return other > own >= 0
 
     @cached_property
     def sources(self) -> list[str]:

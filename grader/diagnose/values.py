@@ -13,12 +13,12 @@ from grader.diagnose.words import named_factor, quoted
 
 
 def zeros(subject: Subject) -> Iterator[Guess]:
-    """Nothing but zeros where the gradient is not zero."""
+    """Nothing but zeros, or what rounding leaves of them, where the gradient is not zero."""
     yield Guess(
         "all-zero",
-        f"{quoted(subject.gradient)} holds zeros only, so nothing was ever written into it, or everything cancelled. "
+        f"{quoted(subject.gradient)} holds zeros only: nothing was ever written into it, or everything in it cancels. "
         f"The loss does depend on {quoted(subject.name)}.",
-        lambda scene: None if bool(scene.student.any()) else torch.zeros_like(scene.expected),
+        lambda scene: torch.zeros_like(scene.expected),
     )
 
 

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from grader.diagnose.scene import Scene
 
 PLAIN = {
-    1.0: "1", 2.0: "2", 0.5: "1/2", 3.0: "3", 1 / 3: "1/3", 4.0: "4", 0.25: "1/4", 1.5: "1.5", 2 / 3: "2/3", 10.0: "10", 0.1: "1/10",
+    1.0: "1", 2.0: "2", 0.5: "1/2", 3.0: "3", 1 / 3: "1/3", 4.0: "4", 0.25: "1/4", 1.5: "1.5",
+    2 / 3: "2/3", 10.0: "10", 0.1: "1/10",
 }  # fmt: skip
 """Factors that stand for themselves, when no size of the case explains them."""
 SAME = 1e-8
@@ -17,18 +18,27 @@ SAME = 1e-8
 def named_factor(scenes: Sequence[Scene], ratios: Sequence[float]) -> str | None:
     """What a factor is called that has the given value in each case: `n`, `1/(n - 1)`, `1/2`.
 
-    None where no name fits all cases. The sign is left to the caller: `ratios` are taken as positive.
+    None where no name fits all cases. The sign is left to the caller: `ratios` are positive.
     """
-    for name, values in _sizes(scenes):
+    sizes = list(_sizes(scenes))
+    changing = [(name, values) for name, values in sizes if len(set(values)) > 1]
+    fixed = [(name, values) for name, values in sizes if len(set(values)) == 1]
+    constant = all(_same(ratio, ratios[0]) for ratio in ratios)
+    plain = next((text for value, text in PLAIN.items() if constant and _same(ratios[0], value)), None)
+    return (
+        _formula_of(changing, ratios)
+        or plain
+        or _formula_of(fixed, ratios)
+        or (f"{ratios[0]:.4g}" if constant else None)
+    )
+
+
+def _formula_of(sizes: Sequence[tuple[str, list[int]]], ratios: Sequence[float]) -> str | None:
+    for name, values in sizes:
         for text, formula in _FORMULAS:
             if all(_same(ratio, formula(value)) for ratio, value in zip(ratios, values, strict=True)):
                 return text.replace("n", name)
-    if not all(_same(ratio, ratios[0]) for ratio in ratios):
-        return None
-    for value, text in PLAIN.items():
-        if _same(ratios[0], value):
-            return text
-    return f"{ratios[0]:.4g}"
+    return None
 
 
 def _same(a: float, b: float | None) -> bool:

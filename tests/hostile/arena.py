@@ -9,7 +9,9 @@ top say what it attacks and what must come of it:
              `first` (a cell of its own before everything)
     seconds: the time limit of a cell, 1.5 unless told
     unchecked, missing, wrong, carried: the checks with that verdict, `part/name`; every other check must be right
+    nothing: the checks of which nothing may be said, be it `unchecked` or `missing`
     says:    what the report must show of it
+    known:   a weakness that is known and reported: the scenario is expected to fail until it is mended
     slow:    it takes more than a few seconds
 
 An attack prints TRIED where it had its turn, and ESCAPED where it got what it wanted. `@NAME@` stands for one of
@@ -19,6 +21,7 @@ outside.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -51,7 +54,7 @@ SCREAM = "hostile-orphan"
 """What attacks name processes that they leave behind, at most 15 characters, as the system keeps it."""
 
 _HEADER = re.compile(r"^# (\w+): ?(.*)$")
-_VERDICTS = ("unchecked", "missing", "wrong", "carried")
+_VERDICTS = ("unchecked", "missing", "wrong", "carried", "nothing")
 
 
 class Scenario(msgspec.Struct, frozen=True):
@@ -63,6 +66,7 @@ class Scenario(msgspec.Struct, frozen=True):
     place: str = "top"
     seconds: float = CELL_SECONDS
     says: str | None = None
+    known: str | None = None
     slow: bool = False
     expected: dict[str, str] = {}
     """`part/name` → verdict, of the checks that can't be right."""
@@ -152,10 +156,8 @@ class Traps:
     def touched(self) -> list[str]:
         """Which of them something reached."""
         found = [name for name in ("tcp", "abstract", "path") if _accepts(getattr(self, name))]
-        try:
+        with contextlib.suppress(BlockingIOError):
             found.append(f"udp {self.udp.recv(100)!r}")
-        except BlockingIOError:
-            pass
         return found + (["files"] if self._contents() != self._before else [])
 
     def _contents(self) -> dict[str, bytes]:
@@ -284,9 +286,7 @@ def place(notebook: bytes, where: str, source: str) -> bytes:
 
 def unexpected(scenario: Scenario, grading: Grading) -> dict[str, str]:
     """The checks whose verdict is not the one that should have come."""
-    right = ("exact", "approximate")
-    return {
-        name: verdict
-        for name, verdict in verdicts(grading).items()
-        if (verdict != scenario.expected[name] if name in scenario.expected else verdict not in right)
-    }
+    wanted = {"right": ("exact", "approximate"), "nothing": ("unchecked", "missing")}
+    found = verdicts(grading)
+    expected = {name: scenario.expected.get(name, "right") for name in found}
+    return {name: found[name] for name in found if found[name] not in wanted.get(expected[name], (expected[name],))}

@@ -33,7 +33,12 @@ if libc.syscall(56, CLONE_NEWUSER | 17, 0, 0, 0, 0) == 0:
     os._exit(0 if open("/tmp/cloned", "w").close() else 1)
 if os.path.exists("/tmp/cloned"):
     print("ESCAPED: a user namespace")
-for command in (["su", "-c", "id"], ["mount", "-t", "tmpfs", "x", "/tmp"], ["unshare", "-Ur", "id"], ["bwrap", "--version"]):
+for command in (
+    ["su", "-c", "id"],
+    ["mount", "-t", "tmpfs", "x", "/tmp"],
+    ["unshare", "-Ur", "id"],
+    ["bwrap", "--version"],
+):
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
         if "uid=0" in done.stdout:

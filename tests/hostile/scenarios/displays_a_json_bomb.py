@@ -1,12 +1,8 @@
 # promise: A message that takes far more memory than bytes once it is read does the grader no harm.
 # seconds: 6
-import json
-
-kernel = get_ipython().kernel
-session = kernel.session
-packed = b'{"data": {"text/plain": "x"}, "metadata": {"a": [' + b",".join([b"{}"] * (4 << 20)) + b"]}}"
-session.pack = lambda thing, _pack=session.pack: packed if isinstance(thing, dict) and "data" in thing else _pack(thing)
-display({"text/plain": "TRIED"}, raw=True)
-del session.pack
-deep = b'{"data": ' + b"[" * 200_000 + b"]" * 200_000 + b"}"
-print("TRIED")
+session = get_ipython().kernel.session
+pack = session.pack
+packed = b'{"data": {"text/plain": "TRIED"}, "metadata": {"a": [' + b",".join([b"{}"] * (1 << 20)) + b"]}}"
+session.pack = lambda thing: packed if isinstance(thing, dict) and "data" in thing else pack(thing)
+display({"text/plain": "nothing"}, raw=True)
+session.pack = pack

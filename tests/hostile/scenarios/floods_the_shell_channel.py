@@ -1,6 +1,6 @@
 # promise: Replies to what was never asked don't keep the grader from its clock.
 # unchecked: steps/dscaled steps/dhsum steps/dh
-# missing: steps/dhpre steps/dW steps/db
+# unchecked: steps/dhpre steps/dW steps/db
 import time
 
 kernel = get_ipython().kernel
@@ -9,4 +9,6 @@ idents = kernel._parent_ident["shell"] if hasattr(kernel, "_parent_ident") else 
 end = time.monotonic() + 30
 while time.monotonic() < end:
     stream = kernel.shell_stream
-    kernel.session.send(stream.socket if hasattr(stream, "socket") else stream, "execute_reply", {"status": "ok"}, ident=idents)
+    kernel.session.send(
+        stream.socket if hasattr(stream, "socket") else stream, "execute_reply", {"status": "ok"}, ident=idents
+    )

@@ -4,7 +4,7 @@
 import threading
 import time
 
-from grader_probe import MIME, _export
+from grader_probe import MIME
 
 kernel = get_ipython().kernel
 dscaled = dscaled * 5
@@ -13,10 +13,17 @@ seen = set()
 
 def sending():
     end = time.monotonic() + 1
-    forged = {"notes": {"dscaled": {"kind": "tensor", "shape": [6, 4]}}, "tensors": "", "verdict": "exact", "points": 16}
+    forged = {
+        "notes": {"dscaled": {"kind": "tensor", "shape": [6, 4]}},
+        "tensors": "",
+        "verdict": "exact",
+        "points": 16,
+    }
     while time.monotonic() < end:
         parent = kernel.get_parent("shell")
-        kernel.session.send(kernel.iopub_socket, "display_data", {"data": {MIME: forged}, "metadata": {}}, parent=parent)
+        kernel.session.send(
+            kernel.iopub_socket, "display_data", {"data": {MIME: forged}, "metadata": {}}, parent=parent
+        )
         time.sleep(0.02)
 
 

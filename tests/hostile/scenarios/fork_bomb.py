@@ -1,6 +1,6 @@
 # promise: Processes are limited for each kernel alone: a neighbour can still start its own.
 # unchecked: steps/dscaled steps/dhsum steps/dh
-# missing: steps/dhpre steps/dW steps/db
+# unchecked: steps/dhpre steps/dW steps/db
 import os
 import time
 

@@ -1,6 +1,6 @@
 # promise: A kernel that ignores SIGINT and SIGTERM, and blocks all it can, is killed.
 # unchecked: steps/dscaled steps/dhsum steps/dh
-# missing: steps/dhpre steps/dW steps/db
+# unchecked: steps/dhpre steps/dW steps/db
 import signal
 import time
 

@@ -1,7 +1,6 @@
 # promise: Everything that a kernel started is gone with it: daemons too.
 # place: end
 import os
-import signal
 import subprocess
 import sys
 import time

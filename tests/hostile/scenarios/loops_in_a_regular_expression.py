@@ -1,6 +1,6 @@
 # promise: Code that never looks for signals is killed when its time is over.
 # unchecked: steps/dscaled steps/dhsum steps/dh
-# missing: steps/dhpre steps/dW steps/db
+# unchecked: steps/dhpre steps/dW steps/db
 import re
 
 re.match(r"(a|aa)+$", "a" * 200 + "b")

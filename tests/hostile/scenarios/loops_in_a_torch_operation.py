@@ -1,6 +1,6 @@
 # promise: A tensor operation that takes for ever ends with the cell's time.
 # unchecked: steps/dscaled steps/dhsum steps/dh
-# missing: steps/dhpre steps/dW steps/db
+# unchecked: steps/dhpre steps/dW steps/db
 a = torch.rand(3000, 3000)
 while True:
     a = torch.linalg.matrix_exp(a) * 0 + 1e-6

@@ -1,7 +1,7 @@
 # promise: A destructor that never ends is interrupted or killed like any other code.
 # place: end
 # unchecked: steps/dscaled steps/dhsum steps/dh
-# missing: steps/dhpre steps/dW steps/db
+# unchecked: steps/dhpre steps/dW steps/db
 
 
 class Sticky:

@@ -1,6 +1,6 @@
 # promise: Shared memory that no process has mapped in counts too.
 # unchecked: steps/dscaled steps/dhsum steps/dh
-# missing: steps/dhpre steps/dW steps/db
+# unchecked: steps/dhpre steps/dW steps/db
 # seconds: 8
 import mmap
 import time

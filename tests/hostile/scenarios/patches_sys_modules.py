@@ -1,7 +1,7 @@
 # promise: What stands in sys.modules of a kernel means nothing to the grader.
 # place: end
-# unchecked: steps/dscaled steps/dhsum steps/dh steps/dhpre steps/dW steps/db
-# unchecked: training/dW training/db training/W training/b
+# nothing: steps/dscaled steps/dhsum steps/dh steps/dhpre steps/dW steps/db
+# nothing: training/dW training/db training/W training/b
 import sys
 import types
 

@@ -1,7 +1,7 @@
 # promise: Whoever replaces the exporter sends what he likes, and is judged by it.
 # place: end
-# wrong: steps/dscaled steps/dhsum steps/dh steps/dhpre steps/dW steps/db
-# wrong: training/dW training/db training/W training/b
+# wrong: steps/dscaled training/dW training/db training/W
+# nothing: steps/dhsum steps/dh steps/dhpre steps/dW steps/db training/b
 import sys
 
 probe = sys.modules["grader_probe"]

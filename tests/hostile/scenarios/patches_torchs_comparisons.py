@@ -1,7 +1,6 @@
 # promise: Nothing that compares in the kernel decides: a wrong gradient stays wrong.
 # place: end
 # wrong: steps/dscaled
-import builtins
 
 dscaled = dscaled * 2
 for owner in (torch, torch.Tensor):

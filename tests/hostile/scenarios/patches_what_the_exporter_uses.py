@@ -1,7 +1,6 @@
 # promise: Without tensors there is nothing to be right.
 # place: end
 # unchecked: steps/dscaled steps/dhsum steps/dh steps/dhpre steps/dW steps/db
-# unchecked: training/dW training/db training/W training/b
 import base64
 import json
 import sys
@@ -9,7 +8,13 @@ import sys
 import safetensors.torch
 
 probe = sys.modules["grader_probe"]
-for owner, name in ((safetensors.torch, "save"), (probe, "save"), (base64, "b64encode"), (json, "dumps"), (json, "loads")):
+for owner, name in (
+    (safetensors.torch, "save"),
+    (probe, "save"),
+    (base64, "b64encode"),
+    (json, "dumps"),
+    (json, "loads"),
+):
     setattr(owner, name, lambda *_, **__: b"exact")
 torch.save = lambda *_, **__: None
 print("TRIED")

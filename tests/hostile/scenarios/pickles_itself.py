@@ -20,5 +20,8 @@ class Tensor(torch.Tensor):
 
 dh = dh.as_subclass(Tensor)
 dscaled = Bomb()
-display({"application/vnd.backprop-grader+json": {"notes": {}, "tensors": pickle.dumps(Bomb(), 0).decode("latin-1")}}, raw=True)
+display(
+    {"application/vnd.backprop-grader+json": {"notes": {}, "tensors": pickle.dumps(Bomb(), 0).decode("latin-1")}},
+    raw=True,
+)
 print("TRIED")

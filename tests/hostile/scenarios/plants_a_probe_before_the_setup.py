@@ -1,7 +1,7 @@
 # promise: A student's own cell before everything can replace the probe in its kernel, and gains nothing.
 # place: first
-# unchecked: steps/dscaled steps/dhsum steps/dh steps/dhpre steps/dW steps/db
-# unchecked: training/dW training/db training/W training/b
+# nothing: steps/dscaled steps/dhsum steps/dh steps/dhpre steps/dW steps/db
+# nothing: training/dW training/db training/W training/b
 import sys
 import types
 

@@ -1,6 +1,6 @@
 # promise: Output that belongs to no cell counts too, and does not keep the grader from its clock.
 # unchecked: steps/dscaled steps/dhsum steps/dh
-# missing: steps/dhpre steps/dW steps/db
+# unchecked: steps/dhpre steps/dW steps/db
 import time
 
 kernel = get_ipython().kernel

@@ -23,7 +23,7 @@ if torch.get_default_dtype() is torch.float32:
     needle = word.encode()
     with open("/proc/self/maps") as maps, open("/proc/self/mem", "rb", 0) as memory:
         for line in maps:
-            if "[heap]" in line or line.split()[1] == "rw-p" and len(line.split()) == 5:
+            if "[heap]" in line or (line.split()[1] == "rw-p" and len(line.split()) == 5):
                 first, last = (int(end, 16) for end in line.split()[0].split("-"))
                 if last - first < 64 << 20:
                     memory.seek(first)

@@ -1,7 +1,6 @@
 # promise: No solution is in a kernel or readable from it.
 # seconds: 15
 import os
-import sys
 
 if torch.get_default_dtype() is torch.float32:
     for path in ("@SOLUTION@", "@COURSE@", "@COURSE@/exercises/catalog.toml", "@GRADER@/marking.py", "@GRADER@"):

@@ -1,6 +1,6 @@
 # promise: A kernel without its builtins harms itself at most.
 # place: training
-# unchecked: training/dW training/db training/W training/b
+# nothing: training/dW training/db training/W training/b
 import builtins
 
 print("TRIED", flush=True)

@@ -1,7 +1,7 @@
 # promise: An answer of another form than the probe's is no answer.
 # place: end
-# unchecked: steps/dscaled steps/dhsum steps/dh steps/dhpre steps/dW steps/db
-# unchecked: training/dW training/db training/W training/b
+# nothing: steps/dscaled steps/dhsum steps/dh steps/dhpre steps/dW steps/db
+# nothing: training/dW training/db training/W training/b
 import itertools
 import sys
 

@@ -1,6 +1,5 @@
 # promise: A message with a wrong signature, without a header or of no JSON ends its kernel, not the grader.
 # place: own
-import zmq
 
 kernel = get_ipython().kernel
 pack = kernel.session.pack

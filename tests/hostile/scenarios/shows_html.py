@@ -1,6 +1,6 @@
 # promise: What a student shows is text in the report, never markup.
 # place: end
-from IPython.display import HTML, SVG, Javascript, display
+from IPython.display import HTML, Javascript, display
 
 attack = "<script>alert('ESCAPE' + 'D')</script><img src=x onerror=alert(1)></pre></body>{{ 7*7 }}{% raw %}"
 print("TRIED", attack)

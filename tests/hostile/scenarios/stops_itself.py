@@ -1,6 +1,6 @@
 # promise: A kernel that stops itself is killed when its time is over.
 # unchecked: steps/dscaled steps/dhsum steps/dh
-# missing: steps/dhpre steps/dW steps/db
+# unchecked: steps/dhpre steps/dW steps/db
 import os
 import signal
 

@@ -1,6 +1,5 @@
 # promise: A file called like the probe, or like what it needs, is not the probe.
 # place: first
-import sys
 
 for name in ("grader_probe", "base64", "json", "safetensors", "torch", "select"):
     with open(f"{name}.py", "w") as file:

@@ -1,5 +1,4 @@
 # promise: What a hidden case's code says stays in the grader: no output, no message, no number of it is shown.
-# wrong: steps/dscaled steps/dhsum steps/dh steps/dhpre steps/dW steps/db
 import sys
 
 print("TRIED")

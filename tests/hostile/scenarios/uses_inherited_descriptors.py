@@ -24,4 +24,11 @@ for name in os.listdir("/proc/self/fd"):
             if peer == own == "" and held.family == socket.AF_UNIX:
                 # A pair: the kernel's own, or somebody's control channel. Ask it for another kernel.
                 print("pair", number)
-print("TRIED", sorted(os.readlink(f"/proc/self/fd/{n}").split(":")[0] for n in os.listdir("/proc/self/fd") if os.path.lexists(f"/proc/self/fd/{n}")))
+print(
+    "TRIED",
+    sorted(
+        os.readlink(f"/proc/self/fd/{n}").split(":")[0]
+        for n in os.listdir("/proc/self/fd")
+        if os.path.lexists(f"/proc/self/fd/{n}")
+    ),
+)

@@ -2,7 +2,18 @@
 import os
 import sys
 
-places = ["/", "/usr", "/usr/lib", "/etc", "/grader", "/grader/inside", "/grader/files", "/grader/0", "/proc", "/proc/sys"]
+places = [
+    "/",
+    "/usr",
+    "/usr/lib",
+    "/etc",
+    "/grader",
+    "/grader/inside",
+    "/grader/files",
+    "/grader/0",
+    "/proc",
+    "/proc/sys",
+]
 places += ["/dev", "/sys", "/run", "/tmp/..", sys.prefix, os.path.dirname(torch.__file__), "@FOLDER@", "@RUNTIME@"]
 for place in places:
     for attempt in (
@@ -17,9 +28,18 @@ for place in places:
         except OSError:
             continue
         print("ESCAPED", place)
-for path in ("/proc/sys/kernel/hostname", "/proc/sys/kernel/core_pattern", "/proc/sysrq-trigger", "/etc/passwd",
-             "/proc/self/uid_map", "/grader/0/grader_probe.py", "/dev/kmsg",
-             torch.__file__, "/proc/sys/user/max_user_namespaces", "/proc/sys/net/ipv4/ip_forward"):
+for path in (
+    "/proc/sys/kernel/hostname",
+    "/proc/sys/kernel/core_pattern",
+    "/proc/sysrq-trigger",
+    "/etc/passwd",
+    "/proc/self/uid_map",
+    "/grader/0/grader_probe.py",
+    "/dev/kmsg",
+    torch.__file__,
+    "/proc/sys/user/max_user_namespaces",
+    "/proc/sys/net/ipv4/ip_forward",
+):
     try:
         with open(path, "r+") as file:
             file.write("1")

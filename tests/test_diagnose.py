@@ -1,0 +1,236 @@
+"""The diagnoses: slips in the solution of exercise 01, each with what should be said of it, and of nothing else.
+
+The cells are our own, so they run in this process; what they leave is exported as the kernel's probe does it.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks.mutants import solution_cells, variants
+from benchmarks.running import Workbench
+from grader.diagnose.expression import MAX_ELEMENTS, Unsupported, evaluate
+from grader.diagnose.reading import read
+from grader.records import Verdict
+
+DOCS = Path(__file__).parent.parent / "docs" / "diagnoses.md"
+FIRST = "every-gradient"
+
+
+@pytest.fixture(scope="module")
+def right():
+    return solution_cells()
+
+
+@pytest.fixture(scope="module")
+def bench(right):
+    return Workbench(right)
+
+
+@pytest.fixture
+def checks(bench, right):
+    """Checks of a part by name, with pieces of the solution replaced."""
+
+    def run(*replacements, part=FIRST):
+        sources = dict(right)
+        for old, new in replacements:
+            hits = [cell for cell in bench.cells(part) if old in sources[cell]]
+            assert hits, f"no cell holds {old!r}"
+            sources.update({cell: sources[cell].replace(old, new) for cell in hits})
+        marks, _, _ = bench.mark(part, sources)
+        return {name: marks.check(name) for name in marks.checks.names}
+
+    return run
+
+
+def wrong(found):
+    return {
+        name: check.diagnosis and check.diagnosis.code
+        for name, check in found.items()
+        if check.verdict is Verdict.WRONG
+    }
+
+
+SLIPS = [
+    ("dprobs = dlogprobs / probs", "dprobs = -dlogprobs / probs", "dprobs", "sign-flipped", "sign"),
+    ("= -1.0 / n", "= -1.0", "dlogprobs", "constant-factor", "`n`"),
+    ("2.0 * bndiff * dbndiff2", "bndiff * dbndiff2", "dbndiff", "path-factor", "`1/2`"),
+    ("/ (n - 1) * dbnvar", "/ n * dbnvar", "dbndiff2", "constant-factor", "`(n - 1)/n`"),
+    ("db2 = dlogits.sum(0)", "db2 = dlogits", "db2", "sum-missing", "(32, 27)"),
+    ("db2 = dlogits.sum(0)", "db2 = dlogits.sum(1)", "db2", "sum-wrong-dimension", "columns"),
+    ("db2 = dlogits.sum(0)", "db2 = dlogits.mean(0)", "db2", "constant-factor", "`1/n`"),
+    ("(bndiff * dbnraw).sum(0, keepdim=True)", "bndiff * dbnraw.sum(0, keepdim=True)", "dbnvar_inv", "sum-too-early", "tighter"),
+    ("dhpreact = (1.0 - h**2) * dh", "dhpreact = ((1.0 - h**2) * dh).sum(0, keepdim=True)", "dhpreact", "sum-too-many", "full"),
+    ("dhpreact = (1.0 - h**2) * dh", "dhpreact = dh", "dhpreact", "local-derivative-missing", "`dh`"),
+    ("dhpreact = (1.0 - h**2) * dh", "dhpreact = 1.0 - h**2", "dhpreact", "upstream-missing", "`dh`"),
+    ("dhpreact = (1.0 - h**2) * dh", "dhpreact = 1.0 - h**2 * dh", "dhpreact", "brackets", "brackets"),
+    ("dhpreact = (1.0 - h**2) * dh", "dhpreact = (1.0 + h**2) * dh", "dhpreact", "term-sign", "sign"),
+    ("dhpreact = (1.0 - h**2) * dh", "dhpreact = (1.0 - h) * dh", "dhpreact", "wrong-power", "power"),
+    ("dhpreact = (1.0 - h**2) * dh", "dhpreact = (1.0 - hpreact**2) * dh", "dhpreact", "wrong-neighbour", "`hpreact`"),
+    ("dbnraw = bngain * dhpreact", "dbnraw = bngain * hpreact", "dbnraw", "wrong-neighbour", "`dhpreact`"),
+    ("dcounts = counts_sum_inv * dprobs + dcounts_sum", "dcounts = counts_sum_inv * dprobs", "dcounts", "path-missing", "`counts_sum`"),
+    ("dcounts = counts_sum_inv * dprobs + dcounts_sum", "dcounts = counts_sum_inv * dprobs\ndcounts = torch.ones_like(counts) * dcounts_sum", "dcounts", "overwritten", "twice"),
+    ("dhprebn = dbndiff + dbnmeani / n", "dhprebn = dbndiff + 2 * dbnmeani / n", "dhprebn", "path-twice", "`bnmeani`"),
+    ("dhprebn = dbndiff + dbnmeani / n", "dhprebn = dbndiff - dbnmeani / n", "dhprebn", "path-sign", "`bnmeani`"),
+    ("-counts_sum**-2 * dcounts_sum_inv", "-counts_sum**-1 * dcounts_sum_inv", "dcounts_sum", "wrong-power", "`counts_sum`"),
+    ("bnvar_inv * dbnraw + 2.0", "dbnraw + 2.0", "dbndiff", "local-derivative-missing", "`bnraw`"),
+    ("2.0 * bndiff * dbndiff2", "2.0 * dbndiff2", "dbndiff", "wrong-power", "`bndiff`"),
+    ("(bnvar + 1e-5)**-1.5 * dbnvar_inv", "dbnvar_inv", "dbnvar", "factor-missing", "`bnvar_inv`"),
+    ("(bnvar + 1e-5)**-1.5", "bnvar**-1.5", "dbnvar", "constant-missing", "small constant"),
+    ("demb = dembcat.view(emb.shape)", "demb = dembcat", "demb", "shape-not-restored", "(32, 3, 10)"),
+    ("torch.zeros_like(C).index_add_(0, Xb.flatten(), demb.reshape(-1, n_embd))", "torch.zeros_like(C)\ndC[Xb] += demb", "dC", "index-not-accumulated", "add up"),
+    ("torch.zeros_like(C).index_add_(0, Xb.flatten(), demb.reshape(-1, n_embd))", "torch.zeros_like(C)\nfor j in range(3): dC[Xb[:, j]] += demb[:, j]", "dC", "index-not-accumulated", "add up"),
+    ("torch.zeros_like(C).index_add_(0, Xb.flatten(), demb.reshape(-1, n_embd))", "torch.zeros_like(C).index_add_(0, Xb[:, 0], demb[:, 0])", "dC", "places-missing", "position 0"),
+    ("dlogprobs[range(n), Yb] = -1.0 / n", "pass", "dlogprobs", "all-zero", "zeros"),
+    ("dlogprobs[range(n), Yb] = -1.0 / n", "dlogprobs[range(32), Yb] = -1.0 / 32", "dlogprobs", "hard-coded-size", "`n`"),
+    ("dprobs = dlogprobs / probs", "dprobs = dlogprobs / dlogprobs", "dprobs", "not-finite", "NaN"),
+    ("dprobs = dlogprobs / probs", "dprobs = (dlogprobs / probs).long()", "dprobs", "wrong-dtype", "int64"),
+    ("dprobs = dlogprobs / probs", "dprobs = (dlogprobs / probs).half()", "dprobs", "wrong-dtype", "float16"),
+    ("dhprebn = dbndiff + dbnmeani / n", "dhprebn = dbndiff\ndhprebn += dbnmeani / n", "dbndiff", "two-names", "`dhprebn`"),
+    ("dh = dlogits @ W2.T\n", "dh = (W2 @ dlogits.T)\n", "dh", "transposed", "rows"),
+    ("db1 = dhprebn.sum(0)", "db1 = dembcat.sum(0)", "db1", None, ""),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "name", "code", "word"), SLIPS, ids=[f"{s[2]}-{s[3]}-{i}" for i, s in enumerate(SLIPS)]
+)
+def test_a_slip_has_its_diagnosis(checks, old, new, name, code, word):
+    found = checks((old, new))
+    assert wrong(found)[name] == code
+    if code is not None:
+        assert word in found[name].diagnosis.message
+
+
+def test_a_tensor_used_before_it_was_complete(checks):
+    found = checks(
+        ("dcounts = counts_sum_inv * dprobs + dcounts_sum", "dcounts = counts_sum_inv * dprobs"),
+        ("dnorm_logits = counts * dcounts", "dnorm_logits = counts * dcounts\ndcounts = dcounts + dcounts_sum"),
+    )
+    assert wrong(found) == {"dnorm_logits": "used-too-early"}
+
+
+def test_numbers_pasted_in(checks, bench):
+    numbers = bench.references["visible"][FIRST].gradients["h"].tolist()
+    found = checks(("dh = dlogits @ W2.T", f"dh = torch.tensor({numbers})"))
+    assert wrong(found)["dh"] == "fixed-numbers"
+
+
+def test_a_line_that_is_right_and_was_changed_afterwards(checks):
+    found = checks(("dh = dlogits @ W2.T", "dh = dlogits @ W2.T\nother = dh\nother += 1.0"))
+    assert wrong(found) == {"dh": "changed-later"}
+
+
+def test_a_forward_tensor_changed_in_place_is_said(checks):
+    found = checks(
+        (
+            "dhpreact = (1.0 - h**2) * dh",
+            "with torch.no_grad():\n    h = h.clone()\n    h += 1\ndhpreact = (1.0 - h**2) * dh",
+        )
+    )
+    assert wrong(found)["dhpreact"] == "forward-changed"
+    assert "`h`" in found["dhpreact"].diagnosis.message
+
+
+def test_a_mistake_in_an_unasked_gradient_is_found_in_the_training_loop(checks, bench, right):
+    source = variants()["accumulating"]["training-loop"]
+    marks, _, _ = bench.mark(
+        "training", {**right, "training-loop": source.replace("(1.0 - h**2) * dh", "(1.0 + h**2) * dh")}
+    )
+    found = {name: marks.check(name) for name in marks.checks.gradients}
+    assert set(wrong(found).values()) == {"term-sign"}
+    assert set(wrong(found)) >= {"dW1", "dC", "dbngain", "dbnbias"}
+    assert "further up" in found["dW1"].diagnosis.message
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("dh = dlogits @ W2.T", "dh = torch.sin(dlogits @ W2.T)"),
+        ("dhpreact = (1.0 - h**2) * dh", "dhpreact = torch.where(h > 0, dh, h * dh * 3)"),
+        ("dC = torch.zeros_like(C).index_add_", "dC = torch.cos(bnvar.sum()) * torch.zeros_like(C).index_add_"),
+    ],
+)
+def test_no_diagnosis_is_better_than_a_wrong_one(checks, old, new):
+    found = checks((old, new))
+    assert list(wrong(found).values()) == [None]
+
+
+def test_a_notebook_of_zeros_earns_nothing_for_what_follows(checks, bench):
+    zeros = "\n".join(f"{name} = torch.zeros_like({name[1:]})" for name in bench.exercise.parts[FIRST].gradients)
+    found = checks(("dC = torch.zeros_like(C).index", f"{zeros}\npass #"))
+    assert found["dlogprobs"].verdict is Verdict.WRONG
+    assert {check.verdict for name, check in found.items() if name not in ("dlogprobs", "dlogit_maxes", "db1")} == {
+        Verdict.UNCHECKED
+    }
+
+
+def test_what_follows_from_a_missing_sum_is_carried(checks):
+    found = checks(("dbnvar_inv = (bndiff * dbnraw).sum(0, keepdim=True)", "dbnvar_inv = bndiff * dbnraw"))
+    assert wrong(found) == {"dbnvar_inv": "sum-missing"}
+    assert found["dbnvar"].verdict is Verdict.CARRIED
+    assert found["dbnvar"].shape == [32, 64]
+    assert found["dbndiff"].verdict is Verdict.CARRIED
+
+
+def test_every_code_has_its_section():
+    folder = Path(__file__).parent.parent / "grader" / "diagnose"
+    tree = [node for path in folder.glob("*.py") for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
+    texts = {node.value for node in tree if isinstance(node, ast.Constant) and isinstance(node.value, str)}
+    headings = re.findall(r"^## (.*)$", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
+    sections = {code for heading in headings for code in re.findall(r"`([a-z-]+)`", heading)}
+    assert sections <= texts
+    assert {text for text in texts if re.fullmatch(r"[a-z]+(-[a-z]+)+", text)} <= sections
+    assert {code for _, _, _, code, _ in SLIPS if code} <= sections
+
+
+# --- the formulas
+
+
+def formula(text):
+    return read(ast.parse(text, mode="eval").body)
+
+
+def value(text, **names):
+    return evaluate(formula(text), names, {})
+
+
+def test_a_formula_gives_what_torch_gives():
+    a, b = torch.rand(4, 3, dtype=torch.float64), torch.rand(3, 4, dtype=torch.float64)
+    assert torch.equal(
+        value("(a @ b - 2.0).T.sum(0, keepdim=True) / (a.shape[0] - 1)", a=a, b=b),
+        (a @ b - 2.0).T.sum(0, keepdim=True) / 3,
+    )
+    assert torch.equal(value("-torch.sum(a**2, dim=1).unsqueeze(1)", a=a), -torch.sum(a**2, dim=1).unsqueeze(1))
+    assert torch.equal(value("a.exp().view(-1, 2)", a=a), a.exp().view(-1, 2))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "__import__('os').system('true')", "a.__class__", "eval('1')", "a.numpy()", "(lambda: a)()", "[x for x in a]", "a if a else a",
+        "a.map_(a, print)", "torch.load(a)", "a.sum(0, out=a)", "open('x')", "f'{a}'", "a.apply_(print)", "torch.ops.x", "'x' * 3",
+        "a.register_hook(print)", "a and a", "a.sum(99)", "not a", "+".join(["a"] * 200),
+    ],
+)  # fmt: skip
+def test_what_is_not_understood_is_left_alone(text):
+    with pytest.raises(Unsupported):
+        value(text, a=torch.ones(2, 2))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "9.0**9**9**9", "9**9**9", "2**(2**62)", "(a.unsqueeze(1) * a).sum()", "torch.zeros(99999, 99999)", "a.expand(99999, 600)",
+        "1 / 0", "(-8)**0.5", "a.view(7)", "10 * 1e308 * 10", "missing", "torch.full((9999, 999), 1.0)", "2 @ 3",
+    ],
+)  # fmt: skip
+def test_what_is_too_large_or_impossible_is_not_computed(text):
+    with pytest.raises(Unsupported):
+        value(text, a=torch.ones(600))
+    assert MAX_ELEMENTS < 600 * 600
