@@ -7,9 +7,7 @@ The hidden cases, in float64, decide what is right; the visible one shows what t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from enum import IntEnum
 
-import torch
 from torch import Tensor
 
 from grader.catalog import Case
@@ -18,9 +16,9 @@ from grader.diagnose import diagnose
 from grader.execute import CellError, CellRun, Execution, HiddenRun
 from grader.exercise import Exercise
 from grader.intake import PlannedCell
+from grader.part_case import Outcome, PartCase
 from grader.records import VISIBLE, Check, CmpLine, Diagnosis, Verdict
 from grader.reference import PartReference
-from grader.spread import carried_shapes
 from grader.syntax import Statement, line_that_binds, statements, top_level_line
 from grader.tensors import Export, StudentTensor
 
@@ -28,175 +26,8 @@ References = Mapping[str, Mapping[str, PartReference]]
 """Case id → part id → reference."""
 
 
-ROUNDINGS = 64
-"""How many times autograd's own float32 rounding error a differently ordered computation may be off."""
-FAINT = 1e-5
-"""Upstream gradients that make of a tensor less than this share of its true gradient prove nothing of a formula."""
 NEARLY = Tolerance(1e-4, 1e-5)
 """What float32 arithmetic inside a float64 case can still reach."""
-
-
-class Outcome(IntEnum):
-    """What one case says of one tensor, from best to worst. A silent case says nothing.
-
-    `BLANK`: what arrives from above is zero, no number, or of a wrong shape, so that no formula can be told by it.
-    """
-
-    RIGHT = 0
-    CARRIED = 1
-    BLANK = 2
-    WRONG = 3
-    ABSENT = 4
-    SILENT = -1
-
-
-class PartCase:
-    """One part in one case: the student's tensors beside the reference.
-
-    Attributes:
-        exported: name → the student's tensor.
-        reference: autograd's side.
-        upstream: tensor name → the student's usable gradient for it, as the chain rule is given it.
-    """
-
-    def __init__(self, case: Case, gradients: Sequence[str], upstream: Sequence[str], values: Sequence[str],
-                 exported: Export, reference: PartReference, tolerance: Tolerance,
-                 rounding: Mapping[str, float] | None = None) -> None:  # fmt: skip
-        self.case = case
-        self.gradients = gradients
-        self.upstream_names = upstream
-        self.values = values
-        self.exported = exported
-        self.reference = reference
-        self.tolerance = tolerance
-        self.rounding = rounding
-        self.upstream = {
-            name[1:]: tensor for name in (*gradients, *upstream) if (tensor := self.usable(name)) is not None
-        }
-        self.outcomes = self._outcomes()
-
-    def usable(self, name: str) -> Tensor | None:
-        """The student's gradient in its tensor's own shape and the reference's dtype, or None."""
-        found = self.exported.get(name)
-        tensor = found.tensor if found is not None else None
-        wanted = self.expected(name)
-        if tensor is None or wanted is None:
-            return None
-        expanded = conformed(tensor, wanted.shape)
-        return None if expanded is None else expanded.to(wanted.dtype)
-
-    def holds(self, name: str, student: Tensor, expected: Tensor) -> bool:
-        """Whether a value is the expected one: within the case's tolerance, or within the rounding measured for it."""
-        if self.rounding is None:
-            return self.tolerance.holds(student, expected)
-        largest = float(expected.abs().max()) if expected.numel() else 0.0
-        rounding = max(self.rounding.get(name[1:], 0.0), torch.finfo(torch.float32).eps * largest)
-        return Tolerance(0.0, ROUNDINGS * rounding / max(1.0, largest)).holds(student, expected)
-
-    def expected(self, name: str) -> Tensor | None:
-        """The right value of a check: autograd's gradient, or the trained parameter."""
-        return self.reference.values.get(name) if name in self.values else self.reference.gradients.get(name[1:])
-
-    def chained(self) -> dict[str, Tensor]:
-        """Tensor name → what the chain rule gives from the student's own upstream."""
-        return self.reference.chained(self.upstream)
-
-    @property
-    def all_right(self) -> bool:
-        """Whether every tensor of the part is right here."""
-        return all(outcome is Outcome.RIGHT for outcome in self.outcomes.values())
-
-    def _outcomes(self) -> dict[str, Outcome]:
-        found = {name: self._right_or_not(name) for name in (*self.gradients, *self.values)}
-        if any(found[name] is Outcome.WRONG for name in self.gradients):
-            chained = self.chained()
-            for name in self.gradients:
-                tensor = self.usable(name)
-                expected = chained.get(name[1:])
-                if found[name] is Outcome.WRONG and tensor is not None and expected is not None:
-                    found[name] = self._followed(name, tensor, expected)
-            found.update(self._carried_shapes(found))
-            found.update(dict.fromkeys(self._below_misshapen(found), Outcome.BLANK))
-        for name in self.values:
-            gradient = found.get(f"d{name}", Outcome.RIGHT)
-            if gradient is Outcome.ABSENT:  # untrained, it may still look right where the true gradient is near zero
-                found[name] = Outcome.ABSENT
-            elif found[name] is Outcome.WRONG and gradient is not Outcome.RIGHT:
-                found[name] = self._trained(name)
-        return found
-
-    def _followed(self, name: str, student: Tensor, expected: Tensor) -> Outcome:
-        """What a wrong value is worth beside the one that follows from the student's own upstream."""
-        if not bool(torch.isfinite(expected).all()) and not bool(torch.isfinite(student).all()):
-            return Outcome.BLANK
-        if not self.holds(name, student, expected):
-            return Outcome.WRONG
-        # Zeros follow from zeros by any formula: they would be full marks for a notebook of nothing but zeros.
-        right = self.reference.gradients[name[1:]]
-        told = float(expected.abs().max()) > max(FAINT * float(right.abs().max()), 100 * FLOAT64.atol)
-        return Outcome.CARRIED if told else Outcome.BLANK
-
-    def _carried_shapes(self, outcomes: Mapping[str, Outcome]) -> dict[str, Outcome]:
-        """The gradients that are just what follows from one further up whose shape is not its tensor's."""
-        sent = {name[1:]: self._sent(name) for name in (*self.gradients, *self.upstream_names)}
-        misshapen = {name: tensor for name, tensor in sent.items() if tensor is not None and name not in self.upstream}
-        suspects = [name for name in self.gradients if outcomes[name] is Outcome.WRONG]
-        if not misshapen or len(suspects) < 2:
-            return {}
-        followed: dict[str, Outcome] = {}
-        for chained in carried_shapes(self.reference, self.upstream, misshapen):
-            for name in suspects:
-                tensor, expected = sent[name[1:]], chained.get(name[1:])
-                # A tensor of a third shape follows from nothing: its own mistake of shape is one of its own.
-                fits = tensor is not None and (
-                    name[1:] in self.upstream or expected is None or tensor.shape == expected.shape
-                )
-                stretched = (
-                    conformed(tensor, expected.shape) if fits and tensor is not None and expected is not None else None
-                )
-                outcome = Outcome.WRONG
-                if stretched is not None and expected is not None:
-                    outcome = self._followed(name, stretched, expected)
-                if outcome is not Outcome.WRONG:
-                    followed[name] = outcome
-        return followed
-
-    def _below_misshapen(self, outcomes: Mapping[str, Outcome]) -> list[str]:
-        """The wrong gradients of the right shape that get one of a wrong shape from directly above.
-
-        What they should make of it depends on how they are written: an index takes a piece of it, a loop another.
-        """
-        misshapen = {name for name in self.gradients if self._sent(name) is not None and name[1:] not in self.upstream}
-        return [
-            name
-            for name in self.gradients
-            if outcomes[name] is Outcome.WRONG
-            and name[1:] in self.upstream
-            and any(f"d{consumer}" in misshapen for consumer in self.reference.consumers[name[1:]])
-        ]
-
-    def _sent(self, name: str) -> Tensor | None:
-        """The student's tensor as it came, where the forward pass has a tensor for it."""
-        found = self.exported.get(name)
-        return found.tensor if found is not None and self.expected(name) is not None else None
-
-    def _right_or_not(self, name: str) -> Outcome:
-        found = self.exported.get(name)
-        if found is None or found.note.kind != "tensor":
-            return Outcome.ABSENT
-        tensor, expected = self.usable(name), self.expected(name)
-        if tensor is None or expected is None:
-            return Outcome.WRONG
-        return Outcome.RIGHT if self.holds(name, tensor, expected) else Outcome.WRONG
-
-    def _trained(self, name: str) -> Outcome:
-        """A trained parameter whose gradient is not right: carried where it is one step along the student's own."""
-        gradient, value = self.usable(f"d{name}"), self.usable(name)
-        start, right, end = (self.reference.initial[name], self.reference.gradients[name], self.reference.values[name])
-        if gradient is None or value is None:
-            return Outcome.ABSENT
-        rate = float(((start - end) * right).sum() / (right * right).sum())
-        return Outcome.CARRIED if self.holds(f"d{name}", value, start - rate * gradient) else Outcome.WRONG
 
 
 class PartMarks:

@@ -14,9 +14,9 @@ LAYERS: list[set[str]] = [
     {"catalog", "syntax", "notebook", "sandbox", "pictures", "explain"},
     {"exercise", "tensors", "compare", "kernels", "graph_svg", "dataflow"},
     {"course", "intake", "reference", "client", "hints", "doctor"},
-    {"release", "plan", "workspace"},
-    {"execute", "report", "report_page", "report_cohort", "renderers"},
-    {"marking", "diagnose", "autograd_use", "spread"},
+    {"release", "plan", "workspace", "spread"},
+    {"execute", "report", "report_page", "report_cohort", "renderers", "part_case"},
+    {"marking", "diagnose", "autograd_use"},
     {"evidence", "grade"},
     {"pool", "collect"},
     {"items", "checking", "verify"},
@@ -29,7 +29,6 @@ LAYERS: list[set[str]] = [
 WITHIN: set[tuple[str, str]] = {
     ("report", "report_page"), ("report", "report_cohort"), ("records", "errors"), ("paths", "errors"),
     ("marking", "diagnose"), ("diagnose", "marking"), ("grade", "evidence"),
-    ("marking", "spread"),
 }  # fmt: skip
 """Imports inside a layer: a façade on its helpers."""
 

@@ -15,7 +15,8 @@ from grader.diagnose.subject import Family, Subject
 from grader.records import Diagnosis
 
 if TYPE_CHECKING:
-    from grader.marking import PartCase, PartMarks
+    from grader.marking import PartMarks
+    from grader.part_case import PartCase
 
 OBSERVATIONS: tuple[evidence.Observation, ...] = (
     evidence.dtype,

@@ -16,7 +16,8 @@ from grader.syntax import Statement, statements
 from grader.tensors import StudentTensor
 
 if TYPE_CHECKING:
-    from grader.marking import PartCase, PartMarks
+    from grader.marking import PartMarks
+    from grader.part_case import PartCase
 
 
 Predict = Callable[[Scene], Tensor | None]
