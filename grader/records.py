@@ -76,8 +76,26 @@ class Check(Record, frozen=True):
     remark: str | None = None
 
 
+class Override(Record, frozen=True):
+    """A mark that a person set in place of the grader's, and why.
+
+    `part` and `name` say for which check; without them it is the submission's whole score. `was` is what the grader
+    gave. `at` is UTC in ISO 8601.
+    """
+
+    points: float
+    was: float
+    reason: str
+    at: str
+    part: str | None = None
+    name: str | None = None
+
+
 class Grade(Record, frozen=True, kw_only=True):
-    """The result of grading one submission: what `<exercise>.json` holds."""
+    """The result of grading one submission: what `<exercise>.json` holds.
+
+    `checks` and `score` are after `overrides`. The score is the sum of the checks' points unless it was set itself.
+    """
 
     schema_version: int = SCHEMA_VERSION
     student: str
@@ -88,6 +106,7 @@ class Grade(Record, frozen=True, kw_only=True):
     max_score: float
     checks: list[Check]
     flags: list[Flag]
+    overrides: list[Override] = []
     cpu_seconds: float
     wall_seconds: float
 

@@ -19,7 +19,7 @@ LAYERS: list[set[str]] = [
     {"marking", "diagnose", "autograd_use"},
     {"evidence", "grade"},
     {"pool", "collect"},
-    {"items", "checking", "verify"},
+    {"items", "checking", "verify", "gradebook"},
     {"cohort", "terminal", "plugin"},
     {"cli"},
     {"__main__", "__init__"},
