@@ -17,8 +17,8 @@ GLYPHS = {
 MEANINGS = {
     Verdict.EXACT: "bit for bit what autograd computes",
     Verdict.APPROXIMATE: "what autograd computes, up to rounding",
-    Verdict.CARRIED: "right from here on: the mistake is in a gradient further up",
-    Verdict.WRONG: "wrong, and wrong here",
+    Verdict.CARRIED: "the step is right, the mistake is in a gradient further up",
+    Verdict.WRONG: "the mistake is in this very step",
     Verdict.MISSING: "not there yet",
     Verdict.UNCHECKED: "could not be checked",
 }

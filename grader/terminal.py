@@ -13,7 +13,7 @@ from rich.text import Text
 
 from grader.catalog import Catalog
 from grader.doctor import Guarantee
-from grader.explain import GLYPHS, explain
+from grader.explain import GLYPHS, MEANINGS, explain
 from grader.records import Check, Grade, Grading, Verdict
 
 console = Console()
@@ -89,16 +89,20 @@ def show_grading(grading: Grading) -> None:
 
 
 def _show_checks(checks: Sequence[Check]) -> None:
-    """What is right on one line, a line for each that differs, what is missing on one line again."""
+    """What is right, what is carried and what is missing on a line each; between them, a line for each to mend."""
     right = [check.name for check in checks if check.verdict.is_right]
+    carried = [check.name for check in checks if check.verdict is Verdict.CARRIED and check.remark is None]
     missing = [check.name for check in checks if check.verdict is Verdict.MISSING]
     if right:
         console.print(Text(f"  {GLYPHS[Verdict.EXACT]} right: {' '.join(right)}", style=_STYLES[Verdict.EXACT]))
     for check in checks:
         if check.verdict.is_right and check.remark is not None:
             console.print(Text(f"    {check.name}: {check.remark}", style="dim"))
-        elif not check.verdict.is_right and check.verdict is not Verdict.MISSING:
+        elif not check.verdict.is_right and check.name not in (*carried, *missing):
             console.print(Text(f"  {GLYPHS[check.verdict]} {explain(check)}", style=_STYLES[check.verdict]))
+    if carried:
+        text = f"  {GLYPHS[Verdict.CARRIED]} carried: {' '.join(carried)} ({MEANINGS[Verdict.CARRIED]})"
+        console.print(Text(text, style=_STYLES[Verdict.CARRIED]))
     if missing:
         console.print(Text(f"  {GLYPHS[Verdict.MISSING]} missing: {' '.join(missing)}", style=_STYLES[Verdict.MISSING]))
 
