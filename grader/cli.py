@@ -25,6 +25,7 @@ Sandbox = Literal["bwrap", "none"]
 EXIT_NOT_RIGHT = 1
 EXIT_USAGE = 2
 EXIT_UNGRADED = 3
+EXIT_STOPPED = 130
 
 
 @app.command("list", epilog="Example:  grader list")
@@ -90,6 +91,12 @@ def grade(
     exercise: Annotated[str | None, typer.Option(metavar="ID", help="The exercise that all of them are for.")] = None,
     kernel: Annotated[Kernel, typer.Option(help="Fork kernels from a warm template, or start each anew.")] = "snapshot",
     sandbox: Annotated[Sandbox, typer.Option(help="What confines the submissions' code.")] = "bwrap",
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Processes that grade; by default one a core.")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Grade on the dask cluster of this scheduler: tcp://….")
+    ] = None,
     fail_under: Annotated[
         float | None, typer.Option(metavar="PERCENT", min=0, max=100, help="Exit with 1 if a score is below this.")
     ] = None,
@@ -99,15 +106,24 @@ def grade(
     Exit status: 0 all graded, whatever the marks; 1 --fail-under not met; 2 the command line is wrong; 3 some
     submission could not be graded (the others are, and are written).
     """
+    from grader.cluster import open_workers
     from grader.cohort import grade_cohort
     from grader.collect import collect
-    from grader.pool import GraderPool
     from grader.terminal import grading_progress, show_cohort
 
+    if workers is not None and scheduler is not None:
+        raise UsageError("--workers starts processes here and --scheduler uses others: give one of the two.")
     course = _course()
     found = collect(paths, course, exercise)
-    with GraderPool(course, kernel, sandbox) as pool, grading_progress(len(found)) as done:
-        grades = grade_cohort(found, pool, out, done)
+    try:
+        with (
+            open_workers(course, found, kernel, sandbox, workers, scheduler) as graders,
+            grading_progress(len(found)) as done,
+        ):
+            grades = grade_cohort(found, graders, out, done)
+    except KeyboardInterrupt:
+        print("grader: stopped; what was graded so far is written.", file=sys.stderr)
+        raise typer.Exit(EXIT_STOPPED) from None
     show_cohort(grades, out)
     if any(grade.status == "ungradable" for grade in grades):
         raise typer.Exit(EXIT_UNGRADED)
@@ -182,9 +198,6 @@ def main() -> None:
     except GraderError as error:
         print(f"grader: {error}", file=sys.stderr)
         sys.exit(EXIT_USAGE)
-    except KeyboardInterrupt:
-        print("grader: stopped; what was graded so far is written.", file=sys.stderr)
-        sys.exit(130)
 
 
 __all__ = ["UsageError", "app", "main"]

@@ -1,4 +1,4 @@
-"""Many submissions: grading them as pytest items, and writing what `grader grade` promises to write."""
+"""Many submissions: having them graded, and writing what `grader grade` promises to write."""
 
 from __future__ import annotations
 
@@ -6,34 +6,23 @@ import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import pytest
-
+from grader.cluster import Workers
 from grader.collect import Found, safe_name
-from grader.errors import GraderError, UsageError
-from grader.items import Submissions
-from grader.pool import GraderPool
+from grader.errors import UsageError
 from grader.records import Grade, Grading
 from grader.renderers import grade_json, grades_csv, junit_xml
 from grader.report import render_index, render_report
 from grader.report_cohort import CohortRow
 
-BATCH = 25
-"""Submissions in one pytest session: its start costs 0.02 s of CPU, and its items stay in memory until it ends."""
-
-_QUIET = [f"-pno:{name}" for name in ("terminal", "cacheprovider", "capture", "logging", "doctest", "unittest",
-                                      "junitxml", "faulthandler", "tmpdir", "pastebin", "stepwise", "python",
-                                      "xdist", "hypothesispytest", "anyio", "setuponly", "setupplan")]  # fmt: skip
-"""pytest plugins that have nothing to do where the reports are ours."""
-
 
 def grade_cohort(
-    found: Sequence[Found], pool: GraderPool, folder: Path, done: Callable[[Grade], None] = lambda _: None
+    found: Sequence[Found], workers: Workers, folder: Path, done: Callable[[Grade], None] = lambda _: None
 ) -> list[Grade]:
     """Grade every submission and write its report, its JSON, and then the cohort's pages into `folder`.
 
     Args:
         found: what was handed in.
-        pool: the graders.
+        workers: who grades it.
         folder: where to write; made where it is missing.
         done: is called with each grade as soon as its files are written.
 
@@ -47,26 +36,12 @@ def grade_cohort(
         grades.append(grading.grade)
         done(grading.grade)
 
-    for start in range(0, len(found), BATCH):
-        run_items(Submissions([item.submission() for item in found[start : start + BATCH]], pool, finished))
-    write_cohort(grades, folder)
+    try:
+        workers.grade(found, finished)
+    finally:  # an interrupted run leaves the pages of what it did
+        grades.sort(key=lambda grade: (grade.student, grade.exercise))
+        write_cohort(grades, folder)
     return grades
-
-
-def run_items(submissions: Submissions) -> None:
-    """Run the submissions' checks in a pytest session of their own, silently.
-
-    Raises:
-        GraderError: the session itself failed; a failing check is no such failure.
-    """
-    arguments = [*_QUIET, "-c", os.devnull, "--rootdir", str(Path(__file__).parent), "--noconftest"]
-    status = pytest.main(arguments, plugins=[submissions])
-    if submissions.error is not None:
-        raise submissions.error
-    if status == pytest.ExitCode.INTERRUPTED:
-        raise KeyboardInterrupt
-    if status in (pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR):
-        raise GraderError("The grader's own pytest session failed: run it again with `pytest --grade` to see why.")
 
 
 def report_paths(grade: Grade) -> tuple[str, str]:

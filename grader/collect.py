@@ -44,6 +44,13 @@ class Found(Record, frozen=True):
         except OSError as error:
             raise SubmissionError(f"The file {path.name!r} can't be read: {error.strerror or error}.") from error
 
+    def size(self) -> int:
+        """The file's size in bytes; 0 where it can't be read."""
+        try:
+            return Path(self.path).stat().st_size
+        except OSError:
+            return 0
+
     def submission(self) -> Submission:
         """The submission itself; a file that can't be read becomes one that says so."""
         try:

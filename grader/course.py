@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -80,6 +81,26 @@ class Course:
                 raise CourseError(f"Exercise {spec.id} needs {name}: put it beside the notebook or in the top folder.")
             found[name] = path
         return found
+
+    def packed(self, exercise_ids: Iterable[str]) -> dict[str, bytes]:
+        """All that grading these exercises needs, file name → content: what `unpacked_course` makes a course of.
+
+        Raises:
+            CourseError: one of the files is missing.
+        """
+        paths = {"catalog.toml": self.exercises / "catalog.toml"}
+        for exercise_id in exercise_ids:
+            exercise = self.exercise(exercise_id)
+            paths |= {f"{exercise_id}.ipynb": self.notebook_path(exercise_id), **exercise.files}
+        return {name: path.read_bytes() for name, path in paths.items()}
+
+
+def unpacked_course(files: Mapping[str, bytes], folder: Path) -> Course:
+    """The course that `Course.packed` made `files` of, laid out in an empty folder."""
+    for name, content in files.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    return Course(folder)
 
 
 def find_course(start: Path) -> Course:

@@ -7,6 +7,7 @@ GraderError                     every message: one sentence, and what the user c
 │   ├── UnreadableNotebook      not a notebook that nbformat can make sense of
 │   └── NothingMatches          a notebook, but no cell of it belongs to the exercise
 ├── ExecutionError              the kernel could not be started or kept alive
+├── ClusterError                the workers that should grade can't be reached or used
 └── SandboxUnavailable          this machine offers no sandbox and none was waived
 """
 
@@ -39,6 +40,10 @@ class NothingMatches(SubmissionError):
 
 class ExecutionError(GraderError):
     """A kernel could not be started, or died before it ran anything."""
+
+
+class ClusterError(GraderError):
+    """The workers that should grade can't be reached, or are not fit to."""
 
 
 class SandboxUnavailable(GraderError):

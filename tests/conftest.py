@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -33,6 +34,14 @@ def pool(course: Course) -> Iterator[GraderPool]:
     """Graders of the mini course with warm, confined kernels."""
     with GraderPool(course, "snapshot", "bwrap") as pool:
         yield pool
+
+
+@pytest.fixture
+def mini(tmp_path: Path) -> Path:
+    """A copy of the mini course, with a folder of submissions."""
+    shutil.copytree(HERE / "course", tmp_path, dirs_exist_ok=True)
+    (tmp_path / "handed-in").mkdir()
+    return tmp_path
 
 
 @pytest.fixture

@@ -27,14 +27,6 @@ def run(*arguments, cwd, status=0, **environment):
     return done
 
 
-@pytest.fixture
-def mini(tmp_path):
-    """A copy of the mini course, with a folder of submissions."""
-    shutil.copytree(Path(__file__).parent / "course", tmp_path, dirs_exist_ok=True)
-    (tmp_path / "handed-in").mkdir()
-    return tmp_path
-
-
 def test_help_answers_without_torch(tmp_path):
     code = (
         "import sys, grader.cli\ntry: grader.cli.app(['--help'])\n"

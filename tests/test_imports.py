@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "grader"
 
 LAYERS: list[set[str]] = [
-    {"errors", "records", "paths"},
+    {"errors", "records", "paths", "version"},
     {"catalog", "syntax", "notebook", "sandbox", "pictures", "explain"},
     {"exercise", "tensors", "compare", "kernels", "graph_svg", "dataflow"},
     {"course", "intake", "reference", "client", "hints", "doctor"},
@@ -20,7 +20,11 @@ LAYERS: list[set[str]] = [
     {"evidence", "grade"},
     {"pool", "collect"},
     {"items", "checking", "verify", "gradebook"},
-    {"cohort", "terminal", "plugin"},
+    {"batch", "terminal", "plugin"},
+    {"worker"},
+    {"dask_workers"},
+    {"cluster"},
+    {"cohort"},
     {"cli"},
     {"__main__", "__init__"},
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from grader.cluster import InProcess
 from grader.cohort import grade_cohort
 from grader.collect import Found
 from grader.errors import UsageError
@@ -40,7 +41,7 @@ def test_a_disk_that_is_full_stops_the_run_with_a_sentence(pool, solved, tmp_pat
     path.write_bytes(solved())
     (tmp_path / "out").write_text("in the way")
     with pytest.raises(UsageError, match="can't be written"):
-        grade_cohort([Found(student="ann", exercise="mini", path=str(path))], pool, tmp_path / "out")
+        grade_cohort([Found(student="ann", exercise="mini", path=str(path))], InProcess(pool), tmp_path / "out")
 
 
 def test_hints_open_one_after_the_other_and_are_remembered(pool, course, tmp_path):
