@@ -7,12 +7,16 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import msgspec
+
 from grader.course import Course
 from grader.errors import SubmissionError, UsageError
 from grader.grade import Submission
 from grader.intake import guess_exercise
 from grader.notebook import MAX_BYTES
 from grader.records import Record
+
+UNKNOWN = "unknown"
 
 
 class Found(Record, frozen=True):
@@ -73,7 +77,7 @@ def collect(paths: Iterable[Path], course: Course, exercise_id: str | None = Non
     if exercise_id is not None:
         course.spec(exercise_id)
     found = [_identify(path, owner, course, exercise_id) for path, owner in _notebooks(paths).items()]
-    return sorted(_without_doubles(found), key=lambda item: (item.student, item.exercise))
+    return sorted(_without_doubles(_as_the_others(found)), key=lambda item: (item.student, item.exercise))
 
 
 def _notebooks(paths: Iterable[Path]) -> dict[Path, str | None]:
@@ -153,7 +157,22 @@ def _text(name: str) -> str:
 
 
 def _only(ids: Sequence[str]) -> str:
-    return ids[0] if len(ids) == 1 else "unknown"
+    return ids[0] if len(ids) == 1 else UNKNOWN
+
+
+def _as_the_others(found: Sequence[Found]) -> list[Found]:
+    """Where all that can be told is of one exercise, a student's only file is taken to be for that one, too."""
+    known = {item.exercise for item in found} - {UNKNOWN, ""}
+    students = [item.student for item in found]
+    if len(known) != 1:
+        return list(found)
+    (exercise,) = known
+    return [
+        msgspec.structs.replace(item, exercise=exercise)
+        if item.exercise == UNKNOWN and students.count(item.student) == 1
+        else item
+        for item in found
+    ]
 
 
 def _without_doubles(found: Sequence[Found]) -> list[Found]:

@@ -15,6 +15,8 @@ def another_value(subject: Subject) -> Iterator[Guess]:
     """The value of another tensor, or its gradient, under this name."""
     gradient = quoted(subject.gradient)
     for other in _alike(subject, subject.name):
+        if _made_from(subject, other):
+            continue
         yield Guess(
             "another-gradient",
             f"{gradient} holds the gradient of another tensor, {quoted(f'd{other}')}: something between the two is "
@@ -27,6 +29,12 @@ def another_value(subject: Subject) -> Iterator[Guess]:
             f"{gradient} holds {quoted(other)} itself, a value of the forward pass and no gradient.",
             _value(other),
         )
+
+
+def _made_from(subject: Subject, other: str) -> bool:
+    """Whether the other gradient comes later in the backward pass, so that it is equal only because it follows."""
+    read = {word for line in subject.lines for word in line.reads}
+    return f"d{other}" not in read and subject.name in subject.first.computed_from(other)
 
 
 def _own(other: str) -> Predict:

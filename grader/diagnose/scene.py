@@ -88,8 +88,12 @@ class Scene:
     @cached_property
     def descendants(self) -> frozenset[str]:
         """All tensors that were computed from this one, directly or not."""
+        return self.computed_from(self.name)
+
+    def computed_from(self, name: str) -> frozenset[str]:
+        """All tensors that were computed from a tensor, directly or not."""
         found: set[str] = set()
-        pending = [self.name]
+        pending = [name]
         while pending:
             new = set(self.reference.consumers.get(pending.pop(), [])) - found
             found |= new

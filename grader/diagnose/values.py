@@ -33,8 +33,17 @@ def sign(subject: Subject) -> Iterator[Guess]:
 
 
 def transposed(subject: Subject) -> Iterator[Guess]:
-    """Rows and columns exchanged."""
-    if len(subject.first.shape) == 2:
+    """Rows and columns exchanged, or a column that has lost its dimension and lies as a row does."""
+    if len(subject.first.shape) != 2:
+        return
+    if any(scene.student.dim() == 1 for scene in subject.scenes):
+        yield Guess(
+            "keepdim",
+            f"{quoted(subject.gradient)} has one dimension and {quoted(subject.name)} has two: the sum took away a "
+            "dimension that should stay, with size 1.",
+            lambda scene: scene.expected.T,
+        )
+    else:
         yield Guess(
             "transposed",
             f"{quoted(subject.gradient)} has rows and columns exchanged: a gradient lies exactly as its tensor does.",

@@ -1,0 +1,84 @@
+"""Derivatives without any calculus: a tensor of a forward pass is nudged, and the rest of the pass is run again."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+NUDGE = "_nudged"
+STEP = 1e-6
+"""Small beside the smallest numbers that matter (probabilities of 0.1 %), and large beside float64's rounding."""
+
+
+def directional_derivative(
+    cells: Sequence[str], start: Callable[[], dict[str, Any]], name: str, direction: Tensor
+) -> float:
+    """The derivative of the loss along a direction in which one tensor of the forward pass moves.
+
+    Args:
+        cells: the sources to run; the loss is what `backward` is called on last.
+        start: makes a fresh namespace to run them in.
+        name: the tensor: what this name is bound to when the loss is computed.
+        direction: a tensor of its shape.
+    """
+    program = _with_nudge(cells, name)
+    ahead, behind = (_loss(program, start(), step * direction) for step in (STEP, -STEP))
+    return (ahead - behind) / (2 * STEP)
+
+
+def _loss(program: ast.Module, namespace: dict[str, Any], by: Tensor) -> float:
+    namespace[NUDGE] = lambda tensor: _nudged(tensor, by)
+    with _recorded_backward() as roots:
+        exec(compile(program, "<forward>", "exec"), namespace)
+    return float(roots[-1])
+
+
+def _nudged(tensor: Tensor, by: Tensor) -> Tensor:
+    """The tensor, moved: leaves in place, because a list of parameters may hold them, too; others as a new tensor."""
+    if tensor.is_leaf:
+        tensor.data.add_(by)
+        return tensor
+    return tensor + by
+
+
+def _with_nudge(cells: Sequence[str], name: str) -> ast.Module:
+    """The cells as one program, with a nudge behind the last statement that binds the name before the last loss."""
+    body = ast.parse("\n".join(_without_magics(source) for source in cells)).body
+    last = max(index for index, node in enumerate(body) if ".backward()" in ast.unparse(node))
+    bound = [index for index, node in enumerate(body[: last + 1]) if name in _bound(node)]
+    assert bound, f"no statement of the forward pass binds {name}"
+    nudge = ast.parse(f"{name} = {NUDGE}({name})").body
+    return ast.fix_missing_locations(ast.Module([*body[: bound[-1] + 1], *nudge, *body[bound[-1] + 1 :]], []))
+
+
+def _without_magics(source: str) -> str:
+    return "\n".join("" if line.startswith(("%", "!")) else line for line in source.splitlines())
+
+
+def _bound(node: ast.stmt) -> set[str]:
+    if not isinstance(node, ast.Assign):
+        return set()
+    stored = [child for target in node.targets for child in ast.walk(target) if isinstance(child, ast.Name)]
+    return {child.id for child in stored if isinstance(child.ctx, ast.Store)}
+
+
+@contextlib.contextmanager
+def _recorded_backward() -> Iterator[list[float]]:
+    """While it is on, the values of all losses on which `backward` is called."""
+    original = torch.Tensor.backward
+    roots: list[float] = []
+
+    def backward(root: Tensor, *arguments: Any, **options: Any) -> None:
+        roots.append(root.item())
+        original(root, *arguments, **options)
+
+    torch.Tensor.backward = backward  # type: ignore[assignment, method-assign]
+    try:
+        yield roots
+    finally:
+        torch.Tensor.backward = original  # type: ignore[method-assign]

@@ -1,0 +1,143 @@
+"""Every exercise of the catalogue: its gradients are derivatives, and its text is what a student can begin with.
+
+That a blank earns nothing and a solution everything, in every hidden case, is what `grader verify` says.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from grader.course import Course
+from grader.exercise import Cell, Exercise, code_cells, read_own_notebook
+from grader.intake import guess_exercise
+from grader.reference import Reference, _default_dtype, _quiet_place
+from tests.finite_differences import directional_derivative
+
+COURSE = Course(Path(__file__).parent.parent / "exercises")
+EXERCISES = COURSE.catalog.ids
+DIRECTIONS = 2
+
+
+class Solved:
+    """An exercise's solution, run in float64 in this process, with the visible case's parameters.
+
+    Attributes:
+        gradients: part → name → the solution's own tensor.
+    """
+
+    def __init__(self, exercise: Exercise) -> None:
+        self.exercise = exercise
+        self.cells = code_cells(read_own_notebook(COURSE.solution_path(exercise.id)))
+        self.reference = Reference(exercise)
+        self.gradients: dict[str, dict[str, Tensor]] = {}
+        namespace = self.fresh()
+        lasts = {cell.part: cell for cell in self.cells if cell.role in ("gradients", "backward")}
+        for cell in self.cells:
+            if cell.role not in ("setup", "compare", "reference"):
+                self._run(cell, namespace)
+            if cell.part is not None and cell is lasts.get(cell.part):
+                names = exercise.parts[cell.part].gradients
+                self.gradients[cell.part] = {name: namespace[name].detach().clone() for name in names}
+
+    def fresh(self) -> dict[str, Any]:
+        """The namespace after the setup."""
+        return dict(self.reference._setup)
+
+    def _run(self, cell: Cell, namespace: dict[str, Any]) -> None:
+        exec(compile(cell.source, cell.grade_id, "exec"), namespace)
+        if cell.role == "parameters":
+            namespace.update(self.exercise.cases[0].parameters)
+
+    def forward(self, part: str) -> list[str]:
+        """What computes a part's loss: the parameters, the forward cells up to the part, its reference cell if any."""
+        first = next(i for i, cell in enumerate(self.cells) if (cell.role, cell.part) == ("gradients", part))
+        sources = [cell.source for cell in self.cells[:first] if cell.role in ("parameters", "forward")]
+        values = "\n".join(f"{name} = {value!r}" for name, value in self.exercise.cases[0].parameters.items())
+        reference = self.exercise.parts[part].reference
+        return [sources[0], values, *sources[1:], *([reference] if reference else [])]
+
+
+@pytest.fixture(scope="module", params=EXERCISES)
+def solved(request) -> Iterator[Solved]:
+    exercise = COURSE.exercise(request.param)
+    with _quiet_place(exercise.files), _default_dtype("float64"):
+        yield Solved(exercise)
+
+
+def test_every_gradient_is_the_derivative_that_finite_differences_show(solved):
+    """Tensors are too large to nudge every element, so the nudges go in random directions, which touch all at once:
+    a wrong element would have to stand at a right angle to each of them.
+    """
+    generator = torch.Generator().manual_seed(0)
+    for part, gradients in solved.gradients.items():
+        cells = solved.forward(part)
+        for name, gradient in gradients.items():
+            for _ in range(DIRECTIONS):
+                direction = torch.randn(gradient.shape, generator=generator, dtype=torch.float64)
+                shown = directional_derivative(cells, solved.fresh, name[1:], direction)
+                worked_out = float((gradient * direction).sum())
+                assert worked_out == pytest.approx(shown, rel=1e-6, abs=1e-8), f"{part}/{name}"
+
+
+def test_every_gradient_is_autograds(solved):
+    twin = next(case for case in solved.exercise.cases[1:] if case.parameters == solved.exercise.cases[0].parameters)
+    for part, reference in solved.reference.case(twin).items():
+        for name, gradient in solved.gradients[part].items():
+            torch.testing.assert_close(gradient, reference.gradients[name[1:]], rtol=1e-8, atol=1e-12)
+
+
+@pytest.mark.parametrize("exercise_id", EXERCISES)
+def test_the_text_says_what_it_needs_and_how_long_it_takes(exercise_id):
+    text = "\n".join(
+        cell.source for cell in COURSE.exercise(exercise_id).notebook.cells if cell.cell_type == "markdown"
+    )
+    assert "**What you need before:**" in text
+    assert f"about {COURSE.spec(exercise_id).minutes} minutes" in re.sub(r"\s+", " ", text)
+
+
+@pytest.mark.parametrize("exercise_id", EXERCISES)
+def test_every_check_has_hints_and_none_holds_the_answer(exercise_id):
+    exercise = COURSE.exercise(exercise_id)
+    solution = read_own_notebook(COURSE.solution_path(exercise_id))
+    answers = "".join("".join(cell.source.split()) for cell in code_cells(solution) if cell.role == "gradients")
+    for part in exercise.spec.parts:
+        for name in exercise.parts[part.id].names:
+            assert part.hints.get(name), f"{part.id}/{name} has no hint"
+            for hint in part.hints[name]:
+                assert hint.strip()
+                for piece in re.findall(r"\S+ [-+*/@] \S+", hint):
+                    assert "".join(piece.split()) not in answers, f"{part.id}/{name}: {piece}"
+
+
+@pytest.mark.parametrize("exercise_id", EXERCISES)
+def test_it_asks_for_the_files_that_it_reads_and_no_others(exercise_id):
+    exercise = COURSE.exercise(exercise_id)
+    code = "\n".join(cell.source for cell in exercise.cells)
+    read = {name for name in ("names.txt", "aux_files.py") if name in code or f"from {name[:-3]} import" in code}
+    assert read == set(exercise.spec.files)
+
+
+def submitted(exercise_id: str, *, stripped: bool) -> bytes:
+    """A solution as a student might hand it in: with all metadata, or saved by an editor that keeps none."""
+    notebook = json.loads(COURSE.solution_path(exercise_id).read_text(encoding="utf-8"))
+    notebook["cells"] = [cell for cell in notebook["cells"] if cell["metadata"]["grader"]["role"] != "reference"]
+    if stripped:
+        notebook["metadata"] = {}
+        for number, cell in enumerate(notebook["cells"]):
+            cell["metadata"], cell["id"] = {}, f"cell-{number}"
+    return json.dumps(notebook).encode()
+
+
+@pytest.mark.parametrize("stripped", [False, True], ids=["as-saved", "stripped"])
+@pytest.mark.parametrize("exercise_id", EXERCISES)
+def test_a_notebook_under_a_students_name_is_known_for_what_it_is(exercise_id, stripped):
+    exercises = [COURSE.exercise(id_) for id_ in EXERCISES]
+    assert guess_exercise(submitted(exercise_id, stripped=stripped), exercises) == exercise_id
