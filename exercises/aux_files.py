@@ -1,4 +1,4 @@
-"""The three layers that the exercises' network is made of, with the interface of the makemore lectures.
+"""The layers that the exercises' networks are made of, with the interface of the makemore lectures.
 
 A layer is called on a tensor and returns one, keeps what it returned in `.out`, and lists the tensors that training
 changes in `parameters()`. Layers never set `requires_grad`: whoever trains the network decides that.
@@ -103,6 +103,48 @@ class Tanh:
     def __call__(self, x: torch.Tensor) -> torch.Tensor:
         """Map a tensor of any shape to one of the same shape, with values between -1 and 1."""
         self.out = torch.tanh(x)
+        return self.out
+
+    def parameters(self) -> list[torch.Tensor]:
+        """Nothing to train here."""
+        return []
+
+
+class Embedding:
+    """A table of vectors, one row for each symbol.
+
+    Args:
+        count: number of symbols.
+        dim: length of a vector.
+
+    Attributes:
+        weight: (count, dim), drawn from a standard normal distribution.
+        out: what the last call returned.
+    """
+
+    def __init__(self, count: int, dim: int) -> None:
+        self.weight = torch.randn(count, dim)
+
+    def __call__(self, ix: torch.Tensor) -> torch.Tensor:
+        """Map symbols (...), integers below count, to their vectors (..., dim)."""
+        self.out = self.weight[ix]
+        return self.out
+
+    def parameters(self) -> list[torch.Tensor]:
+        """The table."""
+        return [self.weight]
+
+
+class Flatten:
+    """All that belongs to an example, in one row.
+
+    Attributes:
+        out: what the last call returned.
+    """
+
+    def __call__(self, x: torch.Tensor) -> torch.Tensor:
+        """Map (batch, ...) to (batch, features)."""
+        self.out = x.reshape(x.shape[0], -1)
         return self.out
 
     def parameters(self) -> list[torch.Tensor]:

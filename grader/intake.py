@@ -14,7 +14,7 @@ from grader.errors import NothingMatches
 from grader.exercise import Cell, Exercise
 from grader.notebook import Role, grade_id_of, grader_metadata, read_notebook, role_of
 from grader.records import Record
-from grader.syntax import assigned_names
+from grader.syntax import assigned_names, defined_names
 
 SIMILAR = 0.75
 """How alike two cells must be (difflib's ratio) for the one to count as an edited copy of the other."""
@@ -82,7 +82,8 @@ def match_cells(submitted: Sequence[NotebookNode], exercise: Exercise) -> list[i
     """For each submitted code cell, the index of the released cell that it is, best evidence first, or None.
 
     Evidence, in this order: its `grade_id`; the text, equal up to white space; a likeness to a locked cell; the
-    gradients it assigns. A released cell may be matched by several submitted ones (a copied cell keeps its id).
+    gradients it assigns and the classes it defines. A released cell may be matched by several submitted ones (a copied
+    cell keeps its id).
     """
     released = exercise.cells
     by_id = {cell.grade_id: index for index, cell in enumerate(released)}
@@ -95,9 +96,9 @@ def match_cells(submitted: Sequence[NotebookNode], exercise: Exercise) -> list[i
         if match is None:
             match = by_text.get(_normal(node.source))
         if match is None:
-            match = _by_likeness(node.source, released)
+            match = _by_likeness(node.source, exercise)
         if match is None:
-            match = _by_gradients(node.source, exercise, part)
+            match = _by_names(node.source, exercise, part)
         found.append(match)
         part = released[match].part if match is not None else part
     return found
@@ -107,11 +108,11 @@ def _normal(source: str) -> str:
     return "".join(source.split())
 
 
-def _by_likeness(source: str, released: Sequence[Cell]) -> int | None:
-    """The locked cell that this one is an edited copy of."""
+def _by_likeness(source: str, exercise: Exercise) -> int | None:
+    """The locked cell that this one is an edited copy of, or one of the student's with no names to know it by."""
     normal = _normal(source)
-    for index, cell in enumerate(released):
-        if cell.role == "gradients":
+    for index, cell in enumerate(exercise.cells):
+        if _gradients(cell, exercise) or _definitions(cell):
             continue
         matcher = difflib.SequenceMatcher(None, normal, _normal(cell.source), autojunk=False)
         if matcher.real_quick_ratio() > SIMILAR and matcher.quick_ratio() > SIMILAR and matcher.ratio() > SIMILAR:
@@ -119,16 +120,16 @@ def _by_likeness(source: str, released: Sequence[Cell]) -> int | None:
     return None
 
 
-def _by_gradients(source: str, exercise: Exercise, part: str | None) -> int | None:
-    """The gradients cell that most of the names assigned here belong to, best in the part that the cell stands in.
+def _by_names(source: str, exercise: Exercise, part: str | None) -> int | None:
+    """The gradients cell that most of the names made here belong to, best in the part that the cell stands in.
 
-    The same names recur in several parts, so the place says more than their number. Gradients only: a training loop
-    also assigns the names of the forward pass, and so does a student's own copy of it.
+    The same names recur in several parts, so the place says more than their number. Gradients and classes only: a
+    training loop also assigns the names of the forward pass, and so does a student's own copy of it.
     """
-    names = set(assigned_names(source))
+    names = {*assigned_names(source), *defined_names(source)}
     best, found = (False, 0), None
     for index, cell in enumerate(exercise.cells):
-        shared = names.intersection(_gradients(cell, exercise))
+        shared = names.intersection([*_gradients(cell, exercise), *_definitions(cell)])
         if shared and (cell.part == part, len(shared)) > best:
             best, found = (cell.part == part, len(shared)), index
     return found
@@ -139,6 +140,11 @@ def _gradients(cell: Cell, exercise: Exercise) -> list[str]:
     if cell.role != "gradients" or cell.part is None:
         return []
     return [name for name in assigned_names(cell.source) if name in exercise.parts[cell.part].gradients]
+
+
+def _definitions(cell: Cell) -> list[str]:
+    """The classes and functions that a released cell leaves for the student to finish."""
+    return defined_names(cell.source) if cell.role == "gradients" else []
 
 
 def _assemble(submitted: Sequence[NotebookNode], matches: Sequence[int | None], exercise: Exercise) -> Intake:
@@ -172,12 +178,18 @@ def _locked(released: Sequence[Cell]) -> list[PlannedCell]:
 def _found_notes(
     submitted: Sequence[NotebookNode], matches: Sequence[int | None], exercise: Exercise, cells: Sequence[PlannedCell]
 ) -> list[str]:
-    assigned = {(cell.part, name) for cell in cells if cell.student for name in assigned_names(cell.source)}
+    assigned = {
+        (cell.part, name)
+        for cell in cells
+        if cell.student
+        for name in (*assigned_names(cell.source), *defined_names(cell.source))
+    }
     notes = []
     for index, cell in enumerate(exercise.cells):
         copies = [node for node, match in zip(submitted, matches, strict=True) if match == index]
         if cell.role == "gradients":
-            if not copies and not assigned.issuperset((cell.part, name) for name in _gradients(cell, exercise)):
+            wanted = [*_gradients(cell, exercise), *_definitions(cell)]
+            if not copies and not assigned.issuperset((cell.part, name) for name in wanted):
                 notes.append(f"The cell {cell.grade_id} is missing: what it should assign is missing too.")
             elif len(copies) > 1:
                 notes.append(f"The cell {cell.grade_id} is there {len(copies)} times: they were run in order.")

@@ -7,6 +7,7 @@ The hidden cases, in float64, decide what is right; the visible one shows what t
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 
 from torch import Tensor
 
@@ -16,6 +17,7 @@ from grader.diagnose import diagnose
 from grader.execute import CellError, CellRun, Execution, HiddenRun
 from grader.exercise import Exercise
 from grader.intake import PlannedCell
+from grader.methods import Methods
 from grader.part_case import Outcome, PartCase
 from grader.records import VISIBLE, Check, CmpLine, Diagnosis, Verdict
 from grader.reference import PartReference
@@ -112,7 +114,12 @@ class PartMarks:
                 if outcome not in (Outcome.SILENT, Outcome.ABSENT)]  # fmt: skip
 
     def statement(self, name: str) -> tuple[int, int] | None:
-        """The cell (index) and line of the student's last statement of the part that binds `name`."""
+        """The cell (index) and line of the student's last statement of the part that binds `name`.
+
+        Where a cell of ours binds it, calling a method of the student's, it is the line in that method.
+        """
+        if (place := self.methods.place(name)) is not None:
+            return place
         for index in reversed(range(len(self.cells))):
             cell = self.cells[index]
             if cell.student and cell.part == self.part_id:
@@ -121,11 +128,16 @@ class PartMarks:
                     return index, line
         return None
 
+    @cached_property
+    def methods(self) -> Methods:
+        """The student's methods that our own cells of the part call."""
+        return Methods(self.cells, self.part_id)
+
     def _could_not_check(self, name: str) -> str | None:
         """Why a name says nothing about the student: its cell, or one it builds on, never came to its end."""
         for index, cell in enumerate(self.cells):
             run = self.execution.cells[index]
-            if not cell.student or cell.part != self.part_id or run.status == "ok":
+            if not (cell.student or cell.role == "backward") or cell.part != self.part_id or run.status == "ok":
                 continue
             reason = self._unfinished(name, cell.source, run)
             if reason is not None:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import re
 import warnings
-from typing import Any, Literal, cast
+from typing import Any, Literal, cast, get_args
 
 import nbformat
 from nbformat import NotebookNode
 
 from grader.errors import UnreadableNotebook
 
-Role = Literal["text", "setup", "parameters", "forward", "gradients", "reference", "compare"]
-ROLES: tuple[Role, ...] = ("text", "setup", "parameters", "forward", "gradients", "reference", "compare")
+Role = Literal["text", "setup", "parameters", "forward", "gradients", "backward", "reference", "compare"]
+ROLES: tuple[Role, ...] = get_args(Role)
 REFERENCE_ROLES: tuple[Role, ...] = ("setup", "parameters", "forward")
 """The roles of the code that the student's kernel and the reference both run."""
 

@@ -75,6 +75,11 @@ class PartReference:
             for (key, tensor), gradient in zip(sources, found, strict=True)
         }
 
+    @property
+    def known(self) -> set[str]:
+        """All that has a name: tensors and constants."""
+        return {*self.tensors, *self.constants}
+
     @cached_property
     def consumers(self) -> dict[str, list[str]]:
         """Name → the named tensors computed directly from it, in the order of the forward pass."""
@@ -231,7 +236,10 @@ class _Run:
         asks for, else by the one bound first.
         """
         asked = {
-            name[1:] for cell in self.exercise.cells if cell.role == "gradients" for name in assigned_names(cell.source)
+            name[1:]
+            for cell in self.exercise.cells
+            if cell.role in ("gradients", "backward")
+            for name in assigned_names(cell.source)
         }
         found = [(name, value) for name, value in self.namespace.items() if isinstance(value, Tensor)]
         owners = {id(root): ""}

@@ -89,9 +89,10 @@ def _check_parts(spec: ExerciseSpec, found: dict[str, PartReference]) -> None:
 
 
 def _answers(notebook: NotebookNode) -> dict[str, list[str]]:
+    """Part id → the cells that bind what is checked: the student's, and ours that call what the student wrote."""
     answers: dict[str, list[str]] = {}
     for cell in notebook.cells:
-        if role_of(cell) == "gradients":
+        if role_of(cell) in ("gradients", "backward"):
             answers.setdefault(part_of(cell) or "", []).append(cell.source)
     return answers
 

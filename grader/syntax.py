@@ -46,6 +46,13 @@ def assigned_names(source: str) -> list[str]:
     return list(dict.fromkeys(name for statement in statements(source) for name in statement.names))
 
 
+def defined_names(source: str) -> list[str]:
+    """The classes and functions that a cell defines."""
+    tree = parse(source)
+    kinds = ast.ClassDef | ast.FunctionDef
+    return [node.name for node in tree.body if isinstance(node, kinds)] if tree is not None else []
+
+
 def loaded_names(source: str) -> set[str]:
     """The names that a cell reads."""
     tree = parse(source)

@@ -107,7 +107,7 @@ def _numbers(node: Node) -> Iterator[Change]:
 
 def _sizes(node: Node, constants: list[str]) -> Iterator[Change]:
     """A size, or one less than it, in place of another number."""
-    if node.op != "number" and not (node.op == "name" and node.value in constants):
+    if node.op not in ("number", "size") and not (node.op == "name" and node.value in constants):
         return
     for other in constants:
         for new in (name(other), _less_one(other)):
@@ -266,10 +266,15 @@ def _factors(node: Node, names: Mapping[str, Value], constants: list[str]) -> It
     if node.op in ("number", "size", "ones_like", "zeros_like"):
         return
     for other in constants:
-        message = f"{quoted(other)} is missing as a factor or divisor at {_said(node)}."
-        for factor in (name(other), _less_one(other), Node("div", (name(other), _less_one(other)))):
+        less = f"{other} - 1"
+        for factor, missing in ((name(other), other), (_less_one(other), less)):
+            message = f"{quoted(missing)} is missing as a factor or divisor at {_said(node)}."
             yield Node("mul", (node, factor)), "factor-missing", message
             yield Node("div", (node, factor)), "factor-missing", message
+        ratio = Node("div", (name(other), _less_one(other)))
+        message = f"At {_said(node)} one of {quoted(other)} and {quoted(less)} stands where the other belongs."
+        yield Node("mul", (node, ratio)), "factor-missing", message
+        yield Node("div", (node, ratio)), "factor-missing", message
     for other, value in names.items():
         if isinstance(value, Tensor) and value.is_floating_point() and torch.Size([]) != value.shape:
             yield (

@@ -103,10 +103,7 @@ class Subject:
     def lines(self) -> list[Statement]:
         """The student's statements of the part that bind or write the gradient, in order."""
         return [
-            statement
-            for cell in self.marks.student_cells
-            for statement in statements(cell.source)
-            if self.gradient in statement.names
+            statement for source in self.sources for statement in statements(source) if self.gradient in statement.names
         ]
 
     def bound_later(self, name: str) -> bool:
@@ -120,8 +117,10 @@ class Subject:
 
     @cached_property
     def sources(self) -> list[str]:
-        """The student's cells of the part."""
-        return [cell.source for cell in self.marks.student_cells]
+        """The student's cells of the part, then the methods that cells of ours call, as plain statements."""
+        own = [cell.source for cell in self.marks.student_cells]
+        called = self.marks.methods.source(self.marks.visible.reference.known) if self.scenes else ""
+        return [*own, called] if called else own
 
 
 def _scene(part_case: PartCase, gradient: str) -> Scene | None:

@@ -1,0 +1,235 @@
+"""What our backward cells call: the methods of the student's own classes, followed from our cells into theirs.
+
+Read from the syntax tree and never run. What can't be followed is left out: it is only for pointing at a line and for
+diagnoses, which are checked against the numbers anyhow.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import re
+from collections.abc import Collection, Iterator, Sequence
+from typing import NamedTuple
+
+from grader.intake import PlannedCell
+from grader.syntax import parse
+
+_SUFFIX = re.compile(r"(_[a-z]+|\d+)$")
+
+
+class Call(NamedTuple):
+    """`layer.backward(given)`, or `back(layer, given)` by a helper of ours."""
+
+    layer: str
+    given: ast.expr
+
+
+class Methods:
+    """The backward methods behind the gradients of a part.
+
+    Args:
+        cells: the submission's cells as they were run.
+        part: a part, with backward cells or without.
+    """
+
+    def __init__(self, cells: Sequence[PlannedCell], part: str) -> None:
+        self._classes: dict[str, tuple[int, ast.ClassDef]] = {}
+        for index, cell in enumerate(cells):
+            if cell.student:
+                classes = [node for node in _body(cell) if isinstance(node, ast.ClassDef)]
+                self._classes.update((node.name, (index, node)) for node in classes)
+        own = [cell for cell in cells if cell.role == "backward" and cell.part == part]
+        self._statements = [node for cell in own for node in _straight(_body(cell))]
+        self._layers: dict[str, str] = {}
+        for target, value in self._bindings():
+            function = value.func if isinstance(value, ast.Call) else None
+            if isinstance(target, ast.Name) and isinstance(function, ast.Name) and function.id in self._classes:
+                self._layers[target.id] = function.id
+
+    def place(self, gradient: str) -> tuple[int, int] | None:
+        """The cell (index) and line of the student's method that made a gradient which a cell of ours binds."""
+        for target, value in reversed(list(self._bindings())):
+            if isinstance(target, ast.Name) and target.id == gradient:
+                attribute = self._attribute(value)
+                called = self._call(value)
+                layer = attribute[0] if attribute else called.layer if called else None
+                if layer is None:
+                    return None
+                index, class_ = self._classes[self._layers[layer]]
+                return index, _line(class_, f"self.{attribute[1]}" if attribute else None, self._mode(layer))
+        return None
+
+    def source(self, known: Collection[str]) -> str:
+        """Our cells with the student's methods written out in place of their calls, in plain names.
+
+        Args:
+            known: the names of the forward pass; `self.xhat` of the layer `norm_eval` is taken for `xhat_eval`, or
+                else for `xhat`, if there is such a tensor.
+        """
+        lines: list[str] = []
+        state: dict[tuple[str, str], ast.expr] = {}
+        for node in self._statements:
+            for call in [child for child in ast.walk(node) if isinstance(child, ast.Call)]:
+                if isinstance(call.func, ast.Name) and call.func.id in self._layers and len(call.args) == 1:
+                    state[call.func.id, "()"] = call.args[0]
+            if isinstance(node, ast.Expr) and (called := self._call(node.value)) is not None:
+                lines += self._written_out(called, state, known, None)
+            for target, value in _pairs(node):
+                if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name):
+                    state[target.value.id, target.attr] = value
+                elif isinstance(target, ast.Name) and (called := self._call(value)) is not None:
+                    lines += self._written_out(called, state, known, target.id)
+                elif isinstance(target, ast.Name) and (attribute := self._attribute(value)) is not None:
+                    lines.append(f"{target.id} = {'__'.join(attribute)}")
+        return "\n".join(lines)
+
+    # --- reading our cells
+
+    def _mode(self, layer: str) -> ast.expr | None:
+        """What our cell sets a layer's `training` to, if it does."""
+        found = [value for target, value in self._bindings() if ast.unparse(target) == f"{layer}.training"]
+        return found[-1] if found else None
+
+    def _bindings(self) -> Iterator[tuple[ast.expr, ast.expr]]:
+        for node in self._statements:
+            yield from _pairs(node)
+
+    def _attribute(self, value: ast.expr) -> tuple[str, str] | None:
+        if isinstance(value, ast.Attribute) and isinstance(value.value, ast.Name) and value.value.id in self._layers:
+            return value.value.id, value.attr
+        return None
+
+    def _call(self, value: ast.expr) -> Call | None:
+        if not isinstance(value, ast.Call) or not value.args:
+            return None
+        function = value.func
+        if isinstance(function, ast.Attribute) and function.attr == "backward" and isinstance(function.value, ast.Name):
+            return Call(function.value.id, value.args[0]) if function.value.id in self._layers else None
+        first = value.args[0]
+        if isinstance(first, ast.Name) and first.id in self._layers and len(value.args) == 2:
+            return Call(first.id, value.args[1])
+        return None
+
+    # --- writing a method out
+
+    def _written_out(
+        self, call: Call, state: dict[tuple[str, str], ast.expr], known: Collection[str], result: str | None
+    ) -> list[str]:
+        _, class_ = self._classes[self._layers[call.layer]]
+        method = _method(class_, "backward")
+        if method is None or len(method.args.args) != 2:
+            return []
+        kept = {}
+        forward = _method(class_, "__call__")
+        if forward is not None and len(forward.args.args) == 2 and (call.layer, "()") in state:
+            for target, value in (pair for node in forward.body for pair in _pairs(node)):
+                if isinstance(target, ast.Attribute) and ast.unparse(value) == forward.args.args[1].arg:
+                    kept[target.attr] = state[call.layer, "()"]
+        set_by_us = {attribute: value for (layer, attribute), value in state.items() if layer == call.layer}
+        body = list(_taken(method.body, self._mode(call.layer)))
+        rename = _Rename(call, method.args.args[1].arg, body, {**kept, **set_by_us}, known)
+        lines = []
+        for node in body:
+            if isinstance(node, ast.Return):
+                if node.value is not None and result is not None:
+                    lines.append(f"{result} = {ast.unparse(rename.visit(copy.deepcopy(node.value)))}")
+                break
+            if not (isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and node.value.value is None):
+                lines.append(ast.unparse(ast.fix_missing_locations(rename.visit(copy.deepcopy(node)))))
+        return lines
+
+
+class _Rename(ast.NodeTransformer):
+    """A method's names in the terms of our cell: the argument, what `self` holds; locals get names of their own."""
+
+    def __init__(self, call: Call, argument: str, body: Sequence[ast.stmt], held: dict[str, ast.expr],
+                 known: Collection[str]) -> None:  # fmt: skip
+        self.call = call
+        self.argument = argument
+        self.held = held
+        self.known = known
+        nodes = [node for statement in body for node in ast.walk(statement)]
+        stored = [node for node in nodes if isinstance(getattr(node, "ctx", None), ast.Store)]
+        self.locals = {node.id for node in stored if isinstance(node, ast.Name)}
+        self.made = {node.attr for node in stored if isinstance(node, ast.Attribute)}
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        if node.id in self.locals:
+            return ast.Name(f"{self.call.layer}__{node.id}", node.ctx)
+        return copy.deepcopy(self.call.given) if node.id == self.argument else node
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
+        if not (isinstance(node.value, ast.Name) and node.value.id == "self"):
+            self.generic_visit(node)
+            return node
+        if node.attr not in self.made:
+            if node.attr in self.held:
+                return copy.deepcopy(self.held[node.attr])
+            suffix = _SUFFIX.search(self.call.layer)
+            for name in (node.attr + (suffix[0] if suffix else ""), node.attr):
+                if name in self.known:
+                    return ast.Name(name, node.ctx)
+        return ast.Name(f"{self.call.layer}__{node.attr}", node.ctx)
+
+
+def _body(cell: PlannedCell) -> list[ast.stmt]:
+    tree = parse(cell.source)
+    return tree.body if tree is not None else []
+
+
+def _straight(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
+    for node in body:
+        if isinstance(node, ast.With):
+            yield from _straight(node.body)
+        else:
+            yield node
+
+
+def _taken(body: Sequence[ast.stmt], training: ast.expr | None) -> Iterator[ast.stmt]:
+    """The statements of a method as they follow each other, with the branch that `self.training` takes."""
+    mode = training.value if isinstance(training, ast.Constant) else True
+    for node in body:
+        test = ast.unparse(node.test) if isinstance(node, ast.If) else ""
+        if isinstance(node, ast.If) and test in ("self.training", "not self.training"):
+            yield from _taken(node.body if (test == "self.training") == bool(mode) else node.orelse, training)
+        else:
+            yield node
+
+
+def _pairs(node: ast.stmt) -> Iterator[tuple[ast.expr, ast.expr]]:
+    """Target and value of every assignment in a statement, `a, b = c, d` taken apart."""
+    if not isinstance(node, ast.Assign):
+        return
+    for target in node.targets:
+        if isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
+            yield from zip(target.elts, node.value.elts, strict=False)
+        else:
+            yield target, node.value
+
+
+def _method(class_: ast.ClassDef, name: str) -> ast.FunctionDef | None:
+    found = [node for node in class_.body if isinstance(node, ast.FunctionDef) and node.name == name]
+    return found[-1] if found else None
+
+
+def _line(class_: ast.ClassDef, attribute: str | None, training: ast.expr | None) -> int:
+    """The line that makes an attribute (`self.dweight`), or what `backward` returns; else the method's first."""
+    method = _method(class_, "backward")
+    if method is None:
+        return class_.lineno
+    wanted = attribute
+    if wanted is None:
+        returns = [node for node in ast.walk(method) if isinstance(node, ast.Return) and node.value is not None]
+        if len(returns) != 1 or not isinstance(returns[0].value, ast.Name):
+            return returns[0].lineno if len(returns) == 1 else method.lineno
+        wanted = returns[0].value.id
+    made = [node for node in ast.walk(method) if isinstance(node, ast.stmt) and _makes(node, wanted)]
+    in_a_row = [node for node in _taken(method.body, training) if node in made]
+    return in_a_row[-1].lineno if in_a_row else method.lineno
+
+
+def _makes(node: ast.stmt, name: str) -> bool:
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AugAssign) else []
+    nothing = isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and node.value.value is None
+    return not nothing and any(ast.unparse(target).split("[")[0] == name for target in targets)

@@ -1,0 +1,176 @@
+"""Backward cells: ours, locked, and calling what the student wrote. Exercise 02 is made of them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from grader.course import Course
+from grader.grade import Submission
+from grader.intake import PlannedCell, take_in
+from grader.methods import Methods
+from grader.pool import GraderPool
+from grader.records import Grading
+
+COURSE = Course(Path(__file__).parent.parent / "exercises")
+LAYERS = "02_layers"
+
+
+@pytest.fixture(scope="module")
+def layers_pool() -> Iterator[GraderPool]:
+    with GraderPool(COURSE, "snapshot", "bwrap") as pool:
+        yield pool
+
+
+def edited(*replacements: tuple[str, str], stripped: bool = False) -> bytes:
+    """The solution as handed in, with pieces of the student's cells replaced."""
+    notebook = json.loads(COURSE.solution_path(LAYERS).read_text(encoding="utf-8"))
+    notebook["cells"] = [cell for cell in notebook["cells"] if cell["metadata"]["grader"]["role"] != "reference"]
+    for old, new in replacements:
+        student = [cell for cell in notebook["cells"] if cell["metadata"]["grader"]["role"] == "gradients"]
+        assert sum("".join(cell["source"]).count(old) for cell in student) == 1, old
+        for cell in student:
+            cell["source"] = "".join(cell["source"]).replace(old, new)
+    for number, cell in enumerate(notebook["cells"] if stripped else []):
+        cell["metadata"], cell["id"] = {}, f"cell-{number}"
+    return json.dumps(notebook).encode()
+
+
+def grade(pool: GraderPool, *replacements: tuple[str, str]) -> Grading:
+    return pool.grade(Submission(student="s", exercise=LAYERS, data=edited(*replacements)))
+
+
+def of_part(grading: Grading, part: str) -> dict[str, str]:
+    return {check.name: check.verdict.value for check in grading.grade.checks if check.part == part}
+
+
+def line_of(grading: Grading, part: str, name: str) -> str:
+    """The text of the line that the report points at."""
+    found = next(item for item in grading.evidence if (item.part, item.name) == (part, name))
+    assert found.cell is not None
+    assert found.line is not None
+    return grading.cells[found.cell].source.splitlines()[found.line - 1].strip()
+
+
+def diagnosis(grading: Grading, part: str, name: str) -> str | None:
+    check = next(item for item in grading.grade.checks if (item.part, item.name) == (part, name))
+    return check.diagnosis.code if check.diagnosis else None
+
+
+def test_what_a_backward_cell_binds_is_checked_and_what_it_starts_from_is_upstream():
+    parts = COURSE.exercise(LAYERS).parts
+    assert parts["linear"].gradients == ["dx", "dweight", "dbias"]
+    assert parts["linear"].upstream == ["dout"]
+    assert parts["network"].gradients[:3] == ["dlogits", "dh3", "dy3"]
+
+
+def test_a_wrong_method_is_wrong_there_and_carried_above_it_everywhere_else(layers_pool):
+    grading = grade(layers_pool, ("dx = (1 - self.out**2) * dout", "dx = 3 * (1 - self.out**2) * dout"))
+    assert of_part(grading, "small-layers") == {"dflat": "wrong", "demb": "carried", "dtable": "carried"}
+    assert diagnosis(grading, "small-layers", "dflat") == "constant-factor"
+    assert line_of(grading, "small-layers", "dflat") == "dx = 3 * (1 - self.out**2) * dout"
+    wrong = [name for name, verdict in of_part(grading, "network").items() if verdict == "wrong"]
+    assert wrong == ["dy3", "dy2", "dy1"]
+    assert line_of(grading, "network", "dy2") == "dx = 3 * (1 - self.out**2) * dout"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code"),
+    [
+        ("- self.xhat * (grad_xhat", "+ self.xhat * (grad_xhat", "term-sign"),
+        ("dx = self.inv_std * (\n", "dx = (\n", "factor-missing"),
+        ("grad_xhat - grad_xhat.mean(0) -", "grad_xhat -", "path-missing"),
+        (".sum(0) / (n - 1)", ".sum(0) / n", "wrong-constant"),
+    ],
+)
+def test_the_formula_in_a_method_is_diagnosed(layers_pool, old, new, code):
+    grading = grade(layers_pool, (old, new))
+    assert of_part(grading, "batch-norm")["dx"] == "wrong"
+    assert of_part(grading, "batch-norm")["dx_eval"] in ("exact", "approximate")
+    assert diagnosis(grading, "batch-norm", "dx") == code
+    assert line_of(grading, "batch-norm", "dx").startswith("dx = ")
+
+
+def test_a_method_that_is_not_filled_in_costs_what_it_makes(layers_pool):
+    grading = grade(layers_pool, ("self.dbias = dout.sum(0)", "pass"))
+    assert of_part(grading, "linear") == {"dx": "exact", "dweight": "exact", "dbias": "missing"}
+    assert set(of_part(grading, "batch-norm").values()) <= {"exact", "approximate"}
+
+
+@pytest.mark.slow
+def test_a_method_that_never_ends_says_nothing_about_the_student(layers_pool):
+    grading = grade(layers_pool, ("dx = dout @ self.weight.T", "while True: pass"))
+    assert set(of_part(grading, "linear").values()) == {"unchecked"}
+
+
+def test_autograd_inside_a_method_is_flagged(layers_pool):
+    borrowed = (
+        "with torch.enable_grad():\n"
+        "            x = self.x.detach().requires_grad_()\n"
+        "            dx, = torch.autograd.grad(x @ self.weight, x, dout)"
+    )
+    grading = grade(layers_pool, ("dx = dout @ self.weight.T", borrowed))
+    assert of_part(grading, "linear")["dx"] in ("exact", "approximate")
+    assert ("autograd-used", "linear") in [(flag.code, flag.part) for flag in grading.grade.flags]
+
+
+def test_a_class_is_known_by_its_name_when_an_editor_dropped_all_metadata():
+    intake = take_in(edited(("(1 - self.out**2)", "(1 - self.out * self.out)"), stripped=True), COURSE.exercise(LAYERS))
+    student = [cell for cell in intake.cells if cell.student]
+    assert [cell.label for cell in student] == [
+        "linear-class", "small-classes", "norm-class", "dlogits", "training-loop",
+    ]  # fmt: skip
+    assert not any("missing" in note for note in intake.notes)
+
+
+def cells(student: str, ours: str) -> list[PlannedCell]:
+    return [
+        PlannedCell(source=student, role="gradients", part="p", student=True, label="class"),
+        PlannedCell(source=ours, role="backward", part="p", student=False, label="call"),
+    ]
+
+
+SCALE = """class Scale(Base):
+    def __call__(self, x):
+        self.seen = x
+        return super().__call__(x)
+
+    def backward(self, dout):
+        twice = 2 * dout
+        if self.training:
+            dx = twice * self.gain
+        else:
+            dx = twice
+        self.dgain = (self.seen * twice).sum()
+        return dx
+"""
+
+
+def test_methods_are_written_out_in_the_names_of_our_cell():
+    ours = "scale = Scale(3)\nscale.gain = gain\nwith torch.no_grad():\n    scale(h)\n    dh = scale.backward(dy)\n"
+    ours += "dgain = scale.dgain"
+    assert Methods(cells(SCALE, ours), "p").source({"h", "gain", "y"}).splitlines() == [
+        "scale__twice = 2 * dy",
+        "scale__dx = scale__twice * gain",
+        "scale__dgain = (h * scale__twice).sum()",
+        "dh = scale__dx",
+        "dgain = scale__dgain",
+    ]
+
+
+@pytest.mark.parametrize(("mode", "line"), [("", 9), ("scale.training = False\n", 11)])
+def test_the_line_is_that_of_the_branch_which_our_cell_asks_for(mode, line):
+    methods = Methods(cells(SCALE, f"scale = Scale(3)\n{mode}dh = back(scale, dy)\ndgain = scale.dgain"), "p")
+    assert methods.place("dh") == (0, line)
+    assert methods.place("dgain") == (0, 12)
+    assert methods.place("dother") is None
+
+
+@pytest.mark.parametrize("student", ["", "class Scale: pass", "def Scale(n): pass", "class Scale(:", "Scale = None"])
+def test_what_is_no_layer_points_nowhere_and_stops_nothing(student):
+    methods = Methods(cells(student, "scale = Scale(3)\ndh = scale.backward(dy)"), "p")
+    assert methods.source({"h"}) == ""
+    assert methods.place("dh") in (None, (0, 1))
