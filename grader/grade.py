@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 
@@ -103,7 +104,7 @@ class Grader:
             student=submission.student,
             exercise=self.exercise.id,
             status="graded",
-            score=sum(check.points for check in checks),
+            score=math.fsum(check.points for check in checks),
             max_score=self.exercise.max_score,
             checks=checks,
             flags=flags,
