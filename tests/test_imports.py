@@ -14,15 +14,9 @@ LAYERS: list[set[str]] = [
     {"catalog", "syntax", "notebook", "sandbox", "pictures", "explain"},
     {"exercise", "tensors", "compare", "kernels", "graph_svg", "dataflow"},
     {"course", "intake", "reference", "client", "hints", "doctor"},
-<<<<<<< HEAD
-    {"release", "plan", "workspace", "spread"},
+    {"release", "plan", "workspace", "spread", "methods"},
     {"execute", "report", "report_page", "report_cohort", "renderers", "part_case"},
     {"marking", "diagnose", "autograd_use"},
-=======
-    {"release", "plan", "workspace", "methods"},
-    {"execute", "report", "report_page", "report_cohort", "renderers"},
-    {"marking", "diagnose", "autograd_use", "spread"},
->>>>>>> f5cb16e (Exercise 02, layers with a backward of their own; backward cells call what the student wrote)
     {"evidence", "grade"},
     {"pool", "collect"},
     {"items", "checking", "verify", "gradebook"},
