@@ -189,6 +189,12 @@ class Outcome(msgspec.Struct):
         return "\n".join(output.content for cell in self.hostile.cells for output in cell.outputs)
 
     @property
+    def said(self) -> str:
+        """The data without the student's own sources, which may say what they like."""
+        cells = [msgspec.structs.replace(cell, source="") for cell in self.hostile.cells]
+        return msgspec.json.encode(msgspec.structs.replace(self.hostile, cells=cells)).decode()
+
+    @property
     def everything(self) -> str:
         """All that leaves the grader: the page and the data."""
         return render_report(self.hostile) + msgspec.json.encode(self.hostile).decode()
