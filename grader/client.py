@@ -110,8 +110,10 @@ class Client(KernelNotebookClient):
         try:
             await self.async_execute_cell(cell, 0, store_history=store_history)
         except (DeadKernelError, CellTimeoutError):
+            _raise_if_cancelled()
             raise
         except Exception as error:
+            _raise_if_cancelled()
             raise DeadKernelError(f"The kernel sent what is no message ({type(error).__name__})") from error
         if self.km is not None and self.km.ours.stopped:  # its last messages arrive, but this cell was its last
             raise DeadKernelError("The kernel was stopped over a limit")
@@ -173,6 +175,13 @@ class Client(KernelNotebookClient):
             raise
         except Exception:  # noqa: BLE001 - a message that a student's code forged: no output, and no harm
             return None
+
+
+def _raise_if_cancelled() -> None:
+    """To nbclient a cancelled task is a dead kernel's; an interrupt at the terminal cancels ours, and must go on."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _end(usage: Mapping[str, Any], source: KernelSource) -> str | None:

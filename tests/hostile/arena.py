@@ -39,7 +39,7 @@ from grader.course import Course
 from grader.exercise import Exercise
 from grader.grade import Grader, Submission
 from grader.kernels import KernelSource, Limits, open_source, runtime
-from grader.pool import PROBE_FOLDER, GraderPool
+from grader.pool import PROBE_FOLDER, GraderPool, SandboxKind
 from grader.records import Grading
 from grader.report import render_report
 from tests.conftest import HERE, MINI, verdicts
@@ -203,13 +203,13 @@ class Outcome(msgspec.Struct):
 class Arena:
     """A pool with small limits, in which a hostile notebook and honest ones are graded side by side."""
 
-    def __init__(self, traps: Traps) -> None:
+    def __init__(self, traps: Traps, sandbox: SandboxKind = "bwrap") -> None:
         self.traps = traps
         self.course = Course(HERE / "course" / "exercises")
         self.exercise = self.course.exercise(MINI)
         self.plain_spec = self.exercise.spec
         self.honest = self.course.solution_path(MINI).read_bytes()
-        self.pool = SmallPool(self.course, "snapshot", "bwrap")
+        self.pool = SmallPool(self.course, "snapshot", sandbox)
         self._neighbour: Grader | None = None
 
     def close(self) -> None:

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Iterator
+from html.parser import HTMLParser
 from pathlib import Path
 
 import msgspec
 
 from grader.kernels import runtime
+from grader.report import render_report
 from tests.hostile.arena import CANARY, FULL_MARKS, SCREAM, Outcome, Scenario, Traps, unexpected
 
 PATIENCE_SECONDS = 3.0
 """How long what is on its way out may take: the kernels' ends are waited for, threads of libraries are not."""
+
+_MOVING = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 
 class Left(msgspec.Struct, frozen=True):
@@ -33,7 +38,7 @@ def left() -> Left:
     """What there is at this moment."""
     folder = runtime._process_folder()
     return Left(
-        descriptors=len(os.listdir("/proc/self/fd")),
+        descriptors=sum(1 for _ in Path("/proc/self/fd").iterdir()),
         processes=frozenset(_processes()),
         folders=frozenset(str(path.relative_to(folder)) for path in folder.rglob("*")),
         sockets=Path("/proc/net/unix").read_text().count(str(folder)),
@@ -91,15 +96,49 @@ def broken(scenario: Scenario, outcome: Outcome, traps: Traps) -> list[str]:
         found.append(f"what is secret was shown: {_around(outcome.everything, CANARY)}")
     if "LEAKED" in outcome.said:
         found.append(f"a hidden case spoke: {_around(outcome.said, 'LEAKED')}")
-    if "print(\"TRIED" in scenario.source and "TRIED" not in outcome.text:
+    if 'print("TRIED' in scenario.source and "TRIED" not in outcome.text:
         found.append(f"it never had its turn: {outcome.text[-2000:]}")
     if scenario.says is not None and scenario.says not in outcome.text + str(grade.checks):
         found.append(f"the report does not say {scenario.says!r}: {outcome.text[-2000:]}")
     found += [f"{name} is {verdict}" for name, verdict in unexpected(scenario, outcome.hostile).items()]
+    found += _unsafe(render_report(outcome.hostile), allowed=_Scripts(render_report(outcome.neighbours[0])).found)
     found += [f"it reached a trap: {name}" for name in traps.touched()]
     for neighbour in outcome.neighbours:
         if neighbour.grade.score != FULL_MARKS or neighbour.grade.flags:
             found.append(f"the neighbour got {neighbour.grade.score}: {neighbour.grade.reason} {neighbour.grade.flags}")
+    return found
+
+
+class _Scripts(HTMLParser):
+    """What could act in a page: scripts with their text, handlers, addresses of scripts."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.found: set[str] = set()
+        self._inside = False
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self._inside = tag == "script"
+        for name, value in attrs:
+            if name.startswith("on") or (value or "").strip().lower().startswith(("javascript:", "vbscript:")):
+                self.found.add(f"{tag} {name}={value}")
+        if tag in ("iframe", "object", "embed", "base", "link", "form"):
+            self.found.add(tag)
+
+    def handle_data(self, data: str) -> None:
+        if self._inside:
+            self.found.add(data)
+
+    def handle_endtag(self, tag: str) -> None:
+        self._inside = False
+
+
+def _unsafe(page: str, allowed: set[str]) -> list[str]:
+    """What of a student's is alive in the page: markup, or characters that move or reorder what is around them."""
+    found = [f"the page would run {one[:200]!r}" for one in _Scripts(page).found - allowed]
+    if moving := sorted(set(_MOVING.findall(page))):
+        found.append(f"the page holds {moving}")
     return found
 
 

@@ -1,9 +1,10 @@
 """A filter of system calls for kernels: what no exercise needs, and what the other limits don't reach.
 
 Namespaces and dropped capabilities already refuse most of it. The filter also closes what they leave open: memory
-outside of any process and file (memfd, System V segments, anonymous shared mappings), sockets that no network namespace confines (vsock), tracing
-of a neighbour process, and the corners of the kernel in which privilege escalations are found. The program is classic
-BPF, written by hand: a few dozen instructions don't earn a compiler, and libseccomp is not on every machine.
+outside of any process and file (memfd, System V segments, anonymous shared mappings), sockets that no network
+namespace confines (vsock), tracing of a neighbour process, and the corners of the kernel in which privilege escalations
+are found. The program is classic BPF, written by hand: a few dozen instructions don't earn a compiler, and libseccomp is not on
+every machine.
 """
 
 from __future__ import annotations
@@ -52,7 +53,8 @@ _SOCKET = (41, 198)
 _FAMILIES = (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6, 16)  # the last is netlink: the C library lists interfaces
 _MMAP = (9, 222)
 _SHARED_ANONYMOUS = 0x21
-"""Such memory stays when a process unmaps a page: no measurement of processes sees it. Files in /dev/shm have a limit."""
+"""Its pages stay when a process lets go of them: no measurement of processes sees them. Files in /dev/shm have a limit.
+"""
 _MACHINES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
 _X32 = 0x40000000
 
