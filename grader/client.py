@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import signal
+from collections.abc import AsyncIterator, Mapping
 from typing import Any, cast
 
 import nbformat.v4
@@ -18,6 +19,10 @@ MAX_CELL_OUTPUT = 4 * 2**20
 """Bytes of output kept of one cell; a notebook's figures reach 4 MB in all."""
 MAX_PROBE_OUTPUT = 128 * 2**20
 """Bytes of the grader's own probes' answers: all hidden cases of exercise 01 need 3 MB."""
+KILLED, SIGNALED = 137, 128
+"""Exit status of a process that got SIGKILL; what is beyond the second is the number of a signal."""
+_CONTAINER = 64
+"""Bytes of a list or dict, however empty."""
 INTERRUPT_SECONDS = 4
 """How long an interrupted cell may take to end before its kernel is killed."""
 
@@ -28,6 +33,7 @@ class Client(KernelNotebookClient):
     Attributes:
         timed_out: whether the last cell's time was over before it ended.
         cpu_seconds: what the kernel and its children used; known once the block of `start` is left.
+        end: how the kernel ended, in a few words, where it did so before the block was left; known after it.
     """
 
     @classmethod
@@ -55,13 +61,20 @@ class Client(KernelNotebookClient):
         finally:
             usage = getattr(manager.provisioner, "usage", {})
             client.cpu_seconds = float(usage.get("cpu_seconds", 0.0))
+            client.end = _end(usage, source)
 
     def __init__(self, notebook: NotebookNode, **options: Any) -> None:
         super().__init__(notebook, **options)
         self.timed_out = False
         self.cpu_seconds = 0.0
+        self.end: str | None = None
         self._seconds = 0.0
         self._room = 0
+
+    @property
+    def printed(self) -> list[dict[str, Any]]:
+        """The outputs of the last cell, as far as they came."""
+        return [dict(output) for cell in self.nb.cells for output in cell.outputs]
 
     async def run_cell(self, source: str, seconds: float) -> NotebookNode:
         """Run a student's or the exercise's cell as a front end would; the cell with its outputs.
@@ -97,9 +110,13 @@ class Client(KernelNotebookClient):
         try:
             await self.async_execute_cell(cell, 0, store_history=store_history)
         except (DeadKernelError, CellTimeoutError):
+            _raise_if_cancelled()
             raise
         except Exception as error:
+            _raise_if_cancelled()
             raise DeadKernelError(f"The kernel sent what is no message ({type(error).__name__})") from error
+        if self.km is not None and self.km.ours.stopped:  # its last messages arrive, but this cell was its last
+            raise DeadKernelError("The kernel was stopped over a limit")
         return cast(NotebookNode, cell)
 
     def _get_timeout(self, cell: NotebookNode | None) -> int | None:
@@ -160,12 +177,32 @@ class Client(KernelNotebookClient):
             return None
 
 
+def _raise_if_cancelled() -> None:
+    """To nbclient a cancelled task is a dead kernel's; an interrupt at the terminal cancels ours, and must go on."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
+def _end(usage: Mapping[str, Any], source: KernelSource) -> str | None:
+    """How a kernel ended, from what its provisioner knows: over a limit, by a signal, or of itself."""
+    reason, status = usage.get("reason"), usage.get("status")
+    if reason is not None:
+        return source.limits.exceeded(reason)
+    if status is None or status == KILLED:  # by us, as every kernel that did not end before
+        return None
+    if status > SIGNALED:
+        with contextlib.suppress(ValueError):
+            return f"it got the signal {signal.Signals(status - SIGNALED).name}"
+    return f"it ended itself, with exit status {status}"
+
+
 def _size(content: object) -> int:
-    """About how many bytes a message's content takes."""
+    """About how many bytes a message's content takes in memory."""
     if isinstance(content, str):
         return len(content)
     if isinstance(content, dict):
-        return sum(_size(value) for value in content.values())
+        return _CONTAINER + sum(_size(value) for value in content.values())
     if isinstance(content, list):
-        return sum(_size(value) for value in content)
+        return _CONTAINER + sum(_size(value) for value in content)
     return 8

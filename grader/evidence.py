@@ -130,16 +130,17 @@ def cell_views(cells: Sequence[PlannedCell], runs: Sequence[CellRun]) -> tuple[l
         places[index] = len(views)
         outputs = [shown for output in run.outputs for shown in _shown(output)]
         if run.status in ("timeout", "died", "skipped"):
-            outputs.append(CellOutput(kind="error", content=_ENDED[run.status]))
+            end = f"{_ENDED[run.status]}: {run.end}." if run.end else f"{_ENDED[run.status]}."
+            outputs.append(CellOutput(kind="error", content=end))
         source = cell.source if cell.student else ""
         views.append(CellView(source=source, part=cell.part, outputs=outputs, seconds=run.seconds))
     return views, places
 
 
 _ENDED = {
-    "timeout": "This cell was stopped: its time was over.",
-    "died": "The kernel died while it ran this cell.",
-    "skipped": "This cell was not run: the notebook's time was over, or the kernel had died too often.",
+    "timeout": "This cell was stopped: its time was over",
+    "died": "The kernel died while it ran this cell",
+    "skipped": "This cell was not run: the notebook's time was over, or the kernel had died too often",
 }
 
 

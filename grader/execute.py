@@ -39,7 +39,8 @@ class CellRun(Record, frozen=True):
     """What came of running one cell in the visible case.
 
     `status`: `ok`; `error` (it raised); `timeout`; `died` (the kernel did); `skipped` (the notebook's time was over).
-    `line` is the 1-based line of the cell that raised or was running when the time was over.
+    `line` is the 1-based line of the cell that raised or was running when the time was over. `end` is how the kernel
+    died, in a few words, where that is known.
     """
 
     status: str = "skipped"
@@ -47,6 +48,7 @@ class CellRun(Record, frozen=True):
     error: str | None = None
     line: int | None = None
     seconds: float = 0.0
+    end: str | None = None
 
 
 class CellError(Record, frozen=True):
@@ -164,11 +166,16 @@ class Runner:
                 try:
                     await self._run_step(client, step)
                 except (DeadKernelError, CellTimeoutError) as error:
-                    seconds = self.runs[running].seconds
-                    self.runs[running] = CellRun(status="died", error=type(error).__name__, seconds=seconds)
+                    # What it printed before is often what tells a student why.
+                    printed = client.printed if step.cell is not None else self.runs[running].outputs
+                    end = _DEAF if isinstance(error, CellTimeoutError) else None
+                    died = CellRun(status="died", outputs=printed, error=type(error).__name__, end=end)
+                    self.runs[running] = msgspec.structs.replace(died, seconds=self.runs[running].seconds)
                     died_in = running
                     break
         self.cpu_seconds += client.cpu_seconds
+        if died_in is not None and client.end is not None:
+            self.runs[died_in] = msgspec.structs.replace(self.runs[died_in], end=client.end)
         return died_in
 
     async def _run_step(self, client: Client, step: Step) -> None:
@@ -221,6 +228,7 @@ class Runner:
         return HiddenRun(parts=exports, errors=list(errors.values()), failed=result.failed)
 
 
+_DEAF = "its time was over, and it did not react to an interrupt"
 _LINE = re.compile(r"Cell In\[\d+\], line (\d{1,6})")
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 

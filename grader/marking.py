@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 
+import torch
 from torch import Tensor
 
 from grader.catalog import Case
@@ -134,7 +135,10 @@ class PartMarks:
         return Methods(self.cells, self.part_id)
 
     def _could_not_check(self, name: str) -> str | None:
-        """Why a name says nothing about the student: its cell, or one it builds on, never came to its end."""
+        """Why a name says nothing about the student: its cell, or one it builds on, never came to its end.
+
+        Or the kernel, to the last, did not hand over what the part had computed.
+        """
         for index, cell in enumerate(self.cells):
             run = self.execution.cells[index]
             if not (cell.student or cell.role == "backward") or cell.part != self.part_id or run.status == "ok":
@@ -142,7 +146,8 @@ class PartMarks:
             reason = self._unfinished(name, cell.source, run)
             if reason is not None:
                 return reason
-        return None
+        attempted = any(cell.role == "gradients" for cell in self.student_cells)
+        return _LOST if attempted and self.part_id not in self.execution.visible else None
 
     def _unfinished(self, name: str, source: str, run: CellRun) -> str | None:
         """Why one cell has not bound `name` for good; None where it has, or binds it nowhere."""
@@ -152,7 +157,7 @@ class PartMarks:
         if run.status == "timeout":
             return f"The cell that assigns {name} was stopped after {self.exercise.spec.cell_seconds:g} s."
         if run.status == "died":
-            return f"The kernel died in the cell that assigns {name}."
+            return f"The kernel died in the cell that assigns {name}{f': {run.end}' if run.end else ''}."
         if run.status == "skipped":
             return "The notebook's time was over before this cell was reached."
         wanted = [
@@ -177,9 +182,9 @@ class PartMarks:
         found = self.visible.exported.get(name, StudentTensor.absent())
         if self.visible.outcomes[name] is Outcome.ABSENT or self._could_not_check(name) is not None:
             return self._absent(name, found)
-        if not self._confirmed(name):
-            return self._check(name, Verdict.UNCHECKED, 0.0, VISIBLE, _UNCONFIRMED)
         worst, case_id = self._decide(name)
+        if worst is Outcome.RIGHT and not self._confirmed(name):
+            return self._check(name, Verdict.UNCHECKED, 0.0, VISIBLE, _UNCONFIRMED)
         if worst is Outcome.RIGHT:
             return self._right(name)
         if worst is Outcome.BLANK:
@@ -197,18 +202,36 @@ class PartMarks:
         return self._check(name, Verdict.WRONG, share, case_id, remark, diagnosis)
 
     def _confirmed(self, name: str) -> bool:
-        """Whether some case with other numbers than the visible one's has judged the tensor.
+        """Whether every case came to its end, and one with other numbers than the visible one's has judged the tensor.
 
         Pasted numbers, or code that stops wherever it is not watched, must never count as right.
         """
-        if self.visible.outcomes[name] is not Outcome.RIGHT or not self.exercise.cases[1:]:
+        others = self.exercise.cases[1:]
+        if not others:
             return True
-        deciding = self.float32 if self._only_float32(name) else self.hidden
-        return any(
-            self._says(part_case, name) is not Outcome.SILENT
-            for case_id, part_case in deciding.items()
-            if part_case.rounding is None or not self._as_visible(case_id)
-        )
+        deciding, runs = self.hidden, self.execution.hidden
+        if self._only_float32(name):
+            deciding, runs = self.float32, self._float32_runs
+        if any(runs[case.id].failed for case in others if self._has_its_turn(case, deciding)):
+            return False
+        telling = [case for case in deciding.values() if self._other_numbers(case, deciding)] or deciding.values()
+        return any(self._says(part_case, name) is not Outcome.SILENT for part_case in telling)
+
+    def _other_numbers(self, part_case: PartCase, cases: Mapping[str, PartCase]) -> bool:
+        """Whether a case's gradients in this part are others than those at the parameters that a student knows."""
+        if self._as_visible(part_case.case.id):
+            return False
+        here = part_case.reference.gradients
+        for case_id, known in cases.items():
+            there = known.reference.gradients
+            if self._as_visible(case_id) and all(torch.equal(here[name], there[name]) for name in here):
+                return False
+        return True
+
+    @staticmethod
+    def _has_its_turn(case: Case, cases: Mapping[str, PartCase]) -> bool:
+        """Whether a case says anything at all: one that builds on another needs that one to be all right."""
+        return case.only_after is None or (case.only_after in cases and cases[case.only_after].all_right)
 
     def _absent(self, name: str, found: StudentTensor) -> Check:
         reason = self._could_not_check(name)
@@ -247,12 +270,11 @@ class PartMarks:
 
     def _as_visible(self, case_id: str) -> bool:
         """Whether a case has the visible one's parameters: its float64 twin."""
-        return self.hidden[case_id].case.parameters == self.exercise.cases[0].parameters
+        parameters = {case.id: case.parameters for case in self.exercise.cases}
+        return parameters[case_id] == parameters[self.exercise.cases[0].id]
 
     def _says(self, part_case: PartCase, name: str) -> Outcome:
-        after = part_case.case.only_after
-        cases = self.float32 if part_case.rounding is not None else self.hidden
-        if after is not None and (after not in cases or not cases[after].all_right):
+        if not self._has_its_turn(part_case.case, self.hidden if part_case.rounding is None else self.float32):
             return Outcome.SILENT
         outcome = part_case.outcomes[name]
         if outcome is Outcome.ABSENT and not self._own_statement_failed(part_case, name):
@@ -315,7 +337,7 @@ class PartMarks:
 
     def _check(self, name: str, verdict: Verdict, share: float, case_id: str, remark: str | None,
                diagnosis: Diagnosis | None = None) -> Check:  # fmt: skip
-        part_case = self.visible if case_id == VISIBLE else self.hidden[case_id]
+        part_case = self.visible if case_id == VISIBLE else self.hidden.get(case_id) or self.float32[case_id]
         found, expected = part_case.exported.get(name), part_case.expected(name)
         line = None
         if found is not None and found.tensor is not None and expected is not None:
@@ -335,6 +357,9 @@ class PartMarks:
             diagnosis=diagnosis,
             remark=remark,
         )
+
+
+_LOST = "The kernel died, or was tampered with, before the grader could read what this part computed."
 
 
 _UNCONFIRMED = (

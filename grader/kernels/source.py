@@ -26,7 +26,8 @@ from grader.sandbox import Limits
 class Source:
     """What the sources share: they are closed at the end of a `with` block."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
         self.setup_outputs: list[list[dict[str, Any]]] = []
         self.setup_cells_run = 0
 
@@ -46,10 +47,9 @@ class TemplateSource(Source):
     """Kernels from a template process."""
 
     def __init__(self, wanted: Wanted) -> None:
-        super().__init__()
+        super().__init__(wanted.limits)
         self._name = uuid.uuid4().hex
         self._provisioner = NAMES[wanted.kind]
-        self._limits = wanted.limits
         self._template = Template(wanted)
         open_templates[self._name] = self._template
         self.setup_outputs = [outputs_of(published) for published in self._template.published]
@@ -59,7 +59,7 @@ class TemplateSource(Source):
         """A manager for one kernel, not started."""
         stanza = {"provisioner_name": self._provisioner, "config": {"template": self._name}}
         spec = KernelSpec(language="python", metadata={"kernel_provisioner": stanza})
-        return _manager(spec, self._limits, transport="ipc")
+        return _manager(spec, self.limits, transport="ipc")
 
     def close(self) -> None:
         """End the template and every kernel that is left."""
@@ -71,7 +71,7 @@ class PlainSource(Source):
     """Ordinary cold kernels without a sandbox, on any system; each in its own copy of the files."""
 
     def __init__(self, wanted: Wanted) -> None:
-        super().__init__()
+        super().__init__(wanted.limits)
         self._wanted = wanted
         self._folder = runtime.folder("p")
         self._numbers = itertools.count(1)
@@ -90,7 +90,7 @@ class PlainSource(Source):
             metadata={"kernel_provisioner": {"provisioner_name": PLAIN, "config": {"folder": str(desk)}}},
         )
         options = {"transport": "tcp"} if sys.platform == "win32" else {"transport": "ipc", "ip": f"{desk}-z"}
-        return _manager(spec, self._wanted.limits, connection_file=f"{desk}.json", **options)
+        return _manager(spec, self.limits, connection_file=f"{desk}.json", **options)
 
     def close(self) -> None:
         """Remove the kernels' folders."""

@@ -39,7 +39,7 @@ from grader.course import Course
 from grader.exercise import Exercise
 from grader.grade import Grader, Submission
 from grader.kernels import KernelSource, Limits, open_source, runtime
-from grader.pool import PROBE_FOLDER, GraderPool
+from grader.pool import PROBE_FOLDER, GraderPool, SandboxKind
 from grader.records import Grading
 from grader.report import render_report
 from tests.conftest import HERE, MINI, verdicts
@@ -189,6 +189,12 @@ class Outcome(msgspec.Struct):
         return "\n".join(output.content for cell in self.hostile.cells for output in cell.outputs)
 
     @property
+    def said(self) -> str:
+        """The data without the student's own sources, which may say what they like."""
+        cells = [msgspec.structs.replace(cell, source="") for cell in self.hostile.cells]
+        return msgspec.json.encode(msgspec.structs.replace(self.hostile, cells=cells)).decode()
+
+    @property
     def everything(self) -> str:
         """All that leaves the grader: the page and the data."""
         return render_report(self.hostile) + msgspec.json.encode(self.hostile).decode()
@@ -197,13 +203,13 @@ class Outcome(msgspec.Struct):
 class Arena:
     """A pool with small limits, in which a hostile notebook and honest ones are graded side by side."""
 
-    def __init__(self, traps: Traps) -> None:
+    def __init__(self, traps: Traps, sandbox: SandboxKind = "bwrap") -> None:
         self.traps = traps
         self.course = Course(HERE / "course" / "exercises")
         self.exercise = self.course.exercise(MINI)
         self.plain_spec = self.exercise.spec
         self.honest = self.course.solution_path(MINI).read_bytes()
-        self.pool = SmallPool(self.course, "snapshot", "bwrap")
+        self.pool = SmallPool(self.course, "snapshot", sandbox)
         self._neighbour: Grader | None = None
 
     def close(self) -> None:

@@ -2,24 +2,36 @@
 
 from __future__ import annotations
 
-import os
+import contextlib
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from grader import client
+from grader.pool import SandboxKind
 from tests.hostile.arena import CANARY, Arena, Traps
 
 
 @pytest.fixture(scope="session")
 def arena(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arena]:
     """A pool with small limits, in a process that holds a secret."""
-    with pytest.MonkeyPatch.context() as patch:
+    with opened(tmp_path_factory.mktemp("traps"), "bwrap") as arena:
+        yield arena
+
+
+@pytest.fixture(scope="session")
+def unconfined(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arena]:
+    """The same without a sandbox: for attacks that hurt nobody, to see that they would be noticed."""
+    with opened(tmp_path_factory.mktemp("open-traps"), "none") as arena:
+        yield arena
+
+
+@contextlib.contextmanager
+def opened(folder: Path, sandbox: SandboxKind) -> Iterator[Arena]:
+    """An arena in a process that holds a secret."""
+    with pytest.MonkeyPatch.context() as patch, contextlib.closing(Traps(folder)) as traps:
         patch.setenv("GRADER_TEST_TOKEN", CANARY)
         patch.setattr(client, "INTERRUPT_SECONDS", 1)
-        traps = Traps(tmp_path_factory.mktemp("traps"))
-        arena = Arena(traps)
-        assert os.environ["GRADER_TEST_TOKEN"] == CANARY
-        yield arena
-        arena.close()
-        traps.close()
+        with contextlib.closing(Arena(traps, sandbox)) as arena:
+            yield arena

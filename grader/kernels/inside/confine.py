@@ -115,6 +115,7 @@ def furnish(tmp_bytes: int, kept: Sequence[str]) -> None:
         os.close(descriptor)
     _mount("devpts", "/dev/pts", "devpts", _MS_NOSUID | _MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620,max=16")
     _mount("proc", "/proc", "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
+    _mount("/dev/full", "/dev/zero", None, _MS_BIND)  # reads the same, and can't be mapped as memory of nobody's
     _write("/proc/sys/user/max_user_namespaces", "0")
     _raise_loopback()
     os.chdir(DESK)

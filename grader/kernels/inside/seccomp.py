@@ -1,9 +1,10 @@
 """A filter of system calls for kernels: what no exercise needs, and what the other limits don't reach.
 
 Namespaces and dropped capabilities already refuse most of it. The filter also closes what they leave open: memory
-outside of any process and file (memfd, System V segments), sockets that no network namespace confines (vsock), tracing
-of a neighbour process, and the corners of the kernel in which privilege escalations are found. The program is classic
-BPF, written by hand: two dozen instructions don't earn a compiler, and libseccomp is not on every machine.
+outside of any process and file (memfd, System V segments, anonymous shared mappings), sockets that no network
+namespace confines (vsock), tracing of a neighbour process, and the corners of the kernel in which privilege escalations
+are found. The program is classic BPF, written by hand: a few dozen instructions don't earn a compiler, and libseccomp is not on
+every machine.
 """
 
 from __future__ import annotations
@@ -50,11 +51,15 @@ _NUMBERS = {  # name: (x86-64, the numbers that newer architectures share)
 }
 _SOCKET = (41, 198)
 _FAMILIES = (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6, 16)  # the last is netlink: the C library lists interfaces
+_MMAP = (9, 222)
+_SHARED_ANONYMOUS = 0x21
+"""Its pages stay when a process lets go of them: no measurement of processes sees them. Files in /dev/shm have a limit.
+"""
 _MACHINES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
 _X32 = 0x40000000
 
-_LOAD, _IF_EQUAL, _IF_AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
-_NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT = 0, 4, 16
+_LOAD, _AND, _IF_EQUAL, _IF_AT_LEAST, _RETURN = 0x20, 0x54, 0x15, 0x35, 0x06
+_NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT, _FOURTH_ARGUMENT = 0, 4, 16, 40
 _ALLOW, _REFUSE = 0x7FFF0000, 0x00050000
 _PR_SET_SECCOMP, _MODE_FILTER = 22, 2
 
@@ -70,9 +75,22 @@ def program() -> bytes:
     refused = sorted(numbers[column] for numbers in _NUMBERS.values())
     families = [_step(_IF_EQUAL, family, len(_FAMILIES) - place) for place, family in enumerate(_FAMILIES)]
     sockets = [_step(_LOAD, _FIRST_ARGUMENT), *families, _step(_RETURN, _REFUSE | errno.EAFNOSUPPORT)]
-    tests = [_step(_IF_AT_LEAST, _X32, len(refused) + len(sockets) + 2)]
+    mappings = [
+        _step(_LOAD, _FOURTH_ARGUMENT),
+        _step(_AND, _SHARED_ANONYMOUS),
+        _step(_IF_EQUAL, _SHARED_ANONYMOUS, 0, 1),
+        _step(_RETURN, _REFUSE | errno.EPERM),
+        _step(_RETURN, _ALLOW),
+    ]
+    closer_looks = [
+        _step(_IF_EQUAL, _MMAP[column], 0, len(mappings)),
+        *mappings,
+        _step(_IF_EQUAL, _SOCKET[column], 0, len(sockets)),
+        *sockets,
+    ]
+    tests = [_step(_IF_AT_LEAST, _X32, len(refused) + len(closer_looks) + 1)]
     for place, number in enumerate(refused):
-        tests.append(_step(_IF_EQUAL, number, len(refused) - place + len(sockets) + 1))
+        tests.append(_step(_IF_EQUAL, number, len(refused) - place + len(closer_looks)))
     return b"".join(
         [
             _step(_LOAD, _ARCHITECTURE),
@@ -80,8 +98,7 @@ def program() -> bytes:
             _step(_RETURN, _REFUSE | errno.EPERM),
             _step(_LOAD, _NUMBER),
             *tests,
-            _step(_IF_EQUAL, _SOCKET[column], 0, len(sockets)),
-            *sockets,
+            *closer_looks,
             _step(_RETURN, _ALLOW),
             _step(_RETURN, _REFUSE | errno.EPERM),
         ]

@@ -1,4 +1,3 @@
-# known: `PartMarks._confirmed` takes the float64 twin for a case with other numbers, and a dead one for a silent one
 # promise: Code that is right at the visible size only gains nothing by dying at another.
 # place: end
 # unchecked: steps/dscaled steps/dhsum steps/dh steps/dhpre steps/dW steps/db

@@ -1,21 +1,25 @@
-# promise: Shared memory that no process has mapped in counts too.
-# unchecked: steps/dscaled steps/dhsum steps/dh
-# unchecked: steps/dhpre steps/dW steps/db
-# seconds: 8
+# promise: There is no memory that outlasts its mapping: no measurement of processes would see it.
+import ctypes
 import mmap
-import time
 
-# Pages of a shared mapping stay in memory when the process lets go of them: they leave its resident set, nothing else.
-kept = []
-try:
-    for _ in range(60):
-        shared = mmap.mmap(-1, 20 << 20)
-        shared[:] = bytes([1]) * (20 << 20)
-        shared.madvise(mmap.MADV_DONTNEED)
-        kept.append(shared)
-    print("ESCAPED", sum(map(len, kept)) >> 20, "MB")
-    time.sleep(0.5)
-except (OSError, MemoryError):
-    import os
+def anonymous():
+    return mmap.mmap(-1, 20 << 20)
 
-    os._exit(9)
+
+def of_zeros():
+    with open("/dev/zero", "r+b", 0) as file:
+        return mmap.mmap(file.fileno(), 20 << 20)
+
+
+def of_system_v():
+    segment = ctypes.CDLL(None, use_errno=True).shmget(0, 20 << 20, 0o1600)
+    if segment < 0:
+        raise OSError(ctypes.get_errno(), "shmget")
+
+
+for make in (anonymous, of_zeros, of_system_v):
+    try:
+        make()
+        print("ESC" + "APED", make.__name__)
+    except OSError as error:
+        print("TRIED", make.__name__, error)

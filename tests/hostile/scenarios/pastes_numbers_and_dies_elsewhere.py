@@ -1,4 +1,3 @@
-# known: `PartMarks._confirmed` takes the float64 twin for a case with other numbers, and a dead one for a silent one
 # promise: Numbers that are right where they can be known, and a death wherever else they are tried, are not right.
 # place: top
 # unchecked: steps/dscaled steps/dhsum steps/dh steps/dhpre steps/dW steps/db
