@@ -61,7 +61,7 @@ def main() -> None:
     for name in REQUIREMENTS:
         print(f"{name}: environment", flush=True)
         programs[name] = environment(name, wanted.environments)
-    with tempfile.TemporaryDirectory(prefix="grader-bench-") as folder:
+    with tempfile.TemporaryDirectory(prefix="bench-of-graders-") as folder:
         measure(Path(folder), programs, wanted.rounds, wanted.long)
 
 
