@@ -329,7 +329,7 @@ def _float32_draws() -> Iterator[None]:
 @contextlib.contextmanager
 def _quiet_place(files: Mapping[str, Path]) -> Iterator[None]:
     """A folder that holds the exercise's files, as the student's kernel sees them; output goes nowhere."""
-    with tempfile.TemporaryDirectory(prefix="grader-reference-") as folder:
+    with tempfile.TemporaryDirectory(prefix="backprop-reference-") as folder:
         for name, path in files.items():
             shutil.copy(path, Path(folder) / name)
         modules = [Path(name).stem for name in files if name.endswith(".py")]

@@ -330,17 +330,19 @@ def test_folders_are_short_enough_for_sockets(monkeypatch, tmp_path):
     assert len(str(runtime._parent())) < 40
 
 
-def test_a_folder_in_use_or_new_is_not_swept(tmp_path):
-    used, left = tmp_path / "grader-used", tmp_path / "grader-left"
+def test_a_folder_in_use_or_new_or_of_another_kind_is_not_swept(tmp_path):
+    used, left = tmp_path / "grader-process-used", tmp_path / "grader-process-left"
     for folder in (used, left):
         folder.mkdir()
     with runtime._claim(used):
         (left / "lock").touch()
-        (tmp_path / "grader-new").mkdir()
-        for folder in (used, left):
+        (tmp_path / "grader-process-new").mkdir()
+        (tmp_path / "grader-reference-x").mkdir()
+        for folder in (used, left, tmp_path / "grader-reference-x"):
             os.utime(folder, (0, 0))
         runtime._sweep(tmp_path)
-        assert sorted(path.name for path in tmp_path.iterdir()) == ["grader-new", "grader-used"]
+        kept = ["grader-process-new", "grader-process-used", "grader-reference-x"]
+        assert sorted(path.name for path in tmp_path.iterdir()) == kept
 
 
 def test_messages_of_any_size_arrive_whole():

@@ -47,7 +47,7 @@ def run(command: Sequence[str], cwd: Path, programs: Path | None = None) -> Used
     if process.returncode:
         said = (cwd / "output.log").read_text(errors="replace")[-2000:]
         raise RuntimeError(f"{' '.join(command)} failed with {process.returncode}:\n{said}")
-    return Used(wall, usage.ru_utime + usage.ru_stime + _orphans(), peak)
+    return Used(wall, usage.ru_utime + usage.ru_stime + orphans(), peak)
 
 
 def start(command: Sequence[str], cwd: Path, programs: Path | None = None) -> subprocess.Popen[bytes]:
@@ -60,8 +60,8 @@ def start(command: Sequence[str], cwd: Path, programs: Path | None = None) -> su
         )
 
 
-def _orphans() -> float:
-    """CPU seconds of the descendants whose own parent did not wait for them (bubblewrap does not)."""
+def orphans() -> float:
+    """Wait for the descendants whose own parent did not (bubblewrap does not); their CPU seconds."""
     seconds = 0.0
     with contextlib.suppress(ChildProcessError):
         while True:
@@ -96,6 +96,19 @@ def proportional(pid: int) -> int:
     except OSError:
         return 0
     return sum(int(line.split()[1]) << 10 for line in lines if line.startswith("Pss:"))
+
+
+def spent(root: int) -> float:
+    """CPU seconds so far of a process, its living descendants, and those that these have waited for."""
+    tick = os.sysconf("SC_CLK_TCK")
+    seconds = 0.0
+    for pid in family(root):
+        try:
+            fields = Path("/proc", str(pid), "stat").read_bytes().rpartition(b")")[2].split()
+        except OSError:
+            continue  # it ended meanwhile: from now on it is its parent's
+        seconds += sum(map(int, fields[11:15])) / tick
+    return seconds
 
 
 def median(values: Iterable[float]) -> float:

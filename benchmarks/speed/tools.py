@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import json
 import shutil
 import subprocess
 import sys
@@ -25,6 +26,7 @@ from benchmarks.speed.measure import Used, run
 from grader.notebook import grade_id_of, role_of
 
 REQUIREMENTS = {"nbgrader": "nbgrader==0.9.6", "otter": "otter-grader==7.0.0"}
+"""The peers, in the versions that are compared with."""
 BESIDE = ["torch", "numpy", "matplotlib", "ipykernel"]
 
 
@@ -41,6 +43,14 @@ def environment(name: str, folder: Path) -> Path:
     return home / "bin"
 
 
+STUDENTS = ("right", "sign", "unfinished")
+
+
+def in_turn(count: int) -> list[str]:
+    """So many submissions: the students' again and again."""
+    return [STUDENTS[number % len(STUDENTS)] for number in range(count)]
+
+
 class Ours:
     """`grader grade`: sandboxed kernels, hidden cases, a report and a JSON file for each student."""
 
@@ -53,23 +63,30 @@ class Ours:
         make_course(assignment, folder)
         self._blank = nbformat.read(folder / "exercises" / f"{EXERCISE}.ipynb", as_version=4)
 
-    def command(self, students: Sequence[str]) -> list[str]:
-        """The command that grades these students, whose notebooks it writes."""
+    def notebook(self, student: str) -> bytes:
+        """What a student hands in."""
+        text: str = nbformat.writes(filled_in(self._blank, self._answers[student], grade_id_of))
+        return text.encode()
+
+    def command(self, students: Sequence[str], workers: int = 1) -> tuple[list[str], Path]:
+        """The command that grades these students, whose notebooks it writes, and the folder of its reports."""
         place = self.folder / f"run-{next(self._numbers)}"
         place.mkdir()
         for number, student in enumerate(students, 1):
-            notebook = filled_in(self._blank, self._answers[student], grade_id_of)
-            nbformat.write(notebook, place / f"{number:04}-{student}.ipynb")
+            (place / f"{number:04}-{student}.ipynb").write_bytes(self.notebook(student))
         grade = [sys.executable, "-m", "grader", "grade", str(place), "--exercise", EXERCISE]
-        return [*grade, "--out", str(self.out(place.name))]
+        out = self.folder / "out" / place.name
+        return [*grade, "--workers", str(workers), "--out", str(out)], out
 
-    def out(self, run_name: str) -> Path:
-        """Where a run's reports are."""
-        return self.folder / "out" / run_name
-
-    def grade(self, students: Sequence[str]) -> Used:
+    def grade(self, students: Sequence[str], workers: int = 1) -> Used:
         """Grade these students in one run."""
-        return run(self.command(students), self.folder)
+        command, out = self.command(students, workers)
+        used = run(command, self.folder)
+        reports = list(out.glob(f"*/{EXERCISE}.json"))
+        ungraded = [path for path in reports if json.loads(path.read_text())["status"] != "graded"]
+        if ungraded or len(reports) != len(students):
+            raise RuntimeError(f"{len(reports) - len(ungraded)} of {len(students)} submissions were graded")
+        return used
 
 
 class Nbgrader:

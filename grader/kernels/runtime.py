@@ -19,7 +19,7 @@ from typing import IO
 if sys.platform != "win32":
     import fcntl
 
-_PREFIX = "grader-"
+_PREFIX = "grader-process-"
 _YOUNG_SECONDS = 2.0
 _lock = threading.Lock()
 _mine: tuple[int, Path, IO[str]] | None = None

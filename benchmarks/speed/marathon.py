@@ -1,0 +1,71 @@
+"""A thousand submissions in one run: neither speed nor memory may depend on how many came before."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.speed.measure import family, median, orphans, proportional, spent, start
+from benchmarks.speed.tools import Ours, in_turn
+
+EARLY, LATE = 50, 1000
+HALF = 45
+"""Submissions before and after these places that are looked at."""
+LOOK_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Around one place in a long run: submissions a second, CPU seconds a submission, and bytes of memory.
+
+    `grader` is the proportional set size of the grader's own process, `everything` of all processes together.
+    """
+
+    throughput: float
+    cpu: float
+    grader: float
+    everything: float
+
+
+@dataclass(frozen=True)
+class _Look:
+    done: int
+    clock: float
+    cpu: float
+    grader: int
+    everything: int
+
+
+def run_marathon(ours: Ours, late: int = LATE) -> tuple[Stretch, Stretch]:
+    """Grade `late` submissions and some more in one run; the stretches around the 50th and around the last."""
+    looks: list[_Look] = []
+    command, out = ours.command(in_turn(late + HALF + 1))
+    process = start(command, ours.folder)
+    while process.poll() is None:
+        looks.append(_look(process.pid, out))
+        time.sleep(LOOK_SECONDS)
+    orphans()
+    if process.returncode:
+        raise RuntimeError((ours.folder / "output.log").read_text(errors="replace")[-2000:])
+    return _stretch(looks, EARLY), _stretch(looks, late)
+
+
+def _look(root: int, out: Path) -> _Look:
+    done = len(os.listdir(out)) if out.exists() else 0
+    members = family(root)
+    sizes = {pid: proportional(pid) for pid in members}
+    return _Look(done, time.monotonic(), spent(root), sizes[root], sum(sizes.values()))
+
+
+def _stretch(looks: list[_Look], place: int) -> Stretch:
+    within = [look for look in looks if place - HALF <= look.done <= place + HALF]
+    first, last = within[0], within[-1]
+    count = last.done - first.done
+    return Stretch(
+        count / (last.clock - first.clock),
+        (last.cpu - first.cpu) / count,
+        median(look.grader for look in within),
+        median(look.everything for look in within),
+    )
