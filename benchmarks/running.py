@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 import torch
 
-from grader.catalog import Case
+from grader.catalog import Case, in_float32
 from grader.course import Course
 from grader.execute import CellError, CellRun, Execution, HiddenRun
 from grader.intake import PlannedCell
@@ -45,20 +45,30 @@ class Workbench:
 
     def __init__(self, solution: dict[str, str]) -> None:
         self.exercise = Course(ROOT / "exercises").exercise(EXERCISE)
-        reference = Reference(self.exercise)
+        self.reference = reference = Reference(self.exercise)
         self.references = {case.id: reference.case(case) for case in self.exercise.cases}
         tensors = {part: list(found.tensors) for part, found in self.references["visible"].items()}
         self.parts = probe_parts(self.exercise, tensors)
         self.probe = _load_probe()
         self.setup = reference._setup
-        self.snapshots = {case.id: self._snapshots(case, solution) for case in self.exercise.cases}
+        self.solution = solution
+        self.snapshots: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
 
     def cells(self, part: str) -> list[str]:
         """The grade_ids of a part's gradients cells."""
         return [cell.grade_id for cell in self.exercise.cells if cell.part == part and cell.role == "gradients"]
 
-    def _snapshots(self, case: Case, solution: dict[str, str]) -> dict[str, dict[str, Any]]:
-        """Part → the namespace before its first cell; for the first part, before the first cell of the student's."""
+    def _before(self, part: str, case: Case) -> dict[str, Any]:
+        """A namespace as it is before a part's first cell; for the first part, before the first one of the student's.
+
+        Its tensors are copies, for a mutant may write into any of them.
+        """
+        key = (case.id, case.dtype)
+        if key not in self.snapshots:
+            self.snapshots[key] = self._snapshots(case)
+        return {name: _copy(value) for name, value in self.snapshots[key][part].items()}
+
+    def _snapshots(self, case: Case) -> dict[str, dict[str, Any]]:
         namespace = dict(self.setup)
         found: dict[str, dict[str, Any]] = {}
         first = next(iter(self.parts))
@@ -71,7 +81,7 @@ class Workbench:
                 ):
                     found[cell.part] = dict(namespace)
                 if cell.role == "gradients":
-                    run(solution[cell.grade_id], namespace)
+                    run(self.solution[cell.grade_id], namespace)
                 elif cell.role in ("parameters", "forward"):
                     run(cell.source, namespace)
                     if cell.role == "parameters":
@@ -82,7 +92,7 @@ class Workbench:
         self, part: str, sources: dict[str, str], case: Case
     ) -> tuple[dict[str, Any], Export, list[CellError]]:
         """Run a part in one case; the namespace it ends with, what the probe exports, the cells that raised."""
-        namespace = dict(self.snapshots[case.id][part])
+        namespace = self._before(part, case)
         told = msgspec.to_builtins(self.parts[part])
         errors: list[CellError] = []
         begun = False
@@ -125,7 +135,18 @@ class Workbench:
         ]  # fmt: skip
         execution = Execution(cells=[CellRun(status="ok") for _ in cells], visible=visible, hidden=hidden)
         marks = PartMarks(part, self.exercise, cells, execution, self.references)
+        if marks.wants_float32:
+            self._judge_in_float32(marks, sources)
         return marks, namespaces, all_errors
+
+    def _judge_in_float32(self, marks: PartMarks, sources: dict[str, str]) -> None:
+        cases = [in_float32(case) for case in self.exercise.cases[1:]]
+        runs = {}
+        for case in cases:
+            _, exported, errors = self.run_part(marks.part_id, sources, case)
+            runs[case.id] = HiddenRun(parts={marks.part_id: exported}, errors=errors)
+        references = {case.id: self.reference.case(case) for case in cases}
+        marks.judge_in_float32(cases, runs, references, {case.id: self.reference.rounding(case) for case in cases})
 
 
 def run(source: str, namespace: dict[str, Any]) -> None:
@@ -133,6 +154,15 @@ def run(source: str, namespace: dict[str, Any]) -> None:
     lines = ["pass" if line.startswith(("%", "!")) else line for line in source.splitlines()]
     with contextlib.redirect_stdout(io.StringIO()):
         exec(compile("\n".join(lines), "<cell>", "exec"), namespace)
+
+
+def _copy(value: Any) -> Any:
+    """A tensor of its own, with the gradient that it came with; anything else, the data set included, as it is."""
+    if not isinstance(value, torch.Tensor) or value.numel() > 1 << 16:
+        return value
+    copied = value.detach().clone().requires_grad_(value.requires_grad and value.is_leaf)
+    copied.grad = value.grad if value.is_leaf or value.retains_grad else None
+    return copied
 
 
 @contextlib.contextmanager

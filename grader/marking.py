@@ -6,6 +6,7 @@ The hidden cases, in float64, decide what is right; the visible one shows what t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 
@@ -31,6 +32,8 @@ References = Mapping[str, Mapping[str, PartReference]]
 
 NEARLY = Tolerance(1e-4, 1e-5)
 """What float32 arithmetic inside a float64 case can still reach."""
+_SHORT = {"torch.float32", "torch.float16", "torch.bfloat16"}
+_SHORT_FLOAT = re.compile(r"(?<![A-Za-z])(float(16|32)?|half|bfloat16|Float(Tensor|Storage))(?![A-Za-z0-9])|\bnumpy\b")
 
 
 class PartMarks:
@@ -88,18 +91,48 @@ class PartMarks:
                 )  # fmt: skip
 
     def _only_float32(self, name: str) -> bool:
-        if self.visible.outcomes[name] is Outcome.ABSENT:
-            return False
-        for case_id, part_case in self.hidden.items():
-            if not self._as_visible(case_id):
-                continue
-            outcome = part_case.outcomes[name]
-            tensor, expected = part_case.usable(name), part_case.expected(name)
-            if outcome is Outcome.ABSENT:
-                return True
-            if self.visible.outcomes[name] is Outcome.RIGHT and outcome is Outcome.WRONG:
-                return tensor is not None and expected is not None and NEARLY.holds(tensor, expected)
-        return False
+        """Whether float64 can't judge a tensor: its own code insists on float32, or is given what float32 rounded."""
+        return name in self._float32_names
+
+    @cached_property
+    def _float32_names(self) -> frozenset[str]:
+        names = [name for name in self.checks.names if self.visible.outcomes[name] is not Outcome.ABSENT]
+        twins = [part_case for case_id, part_case in self.hidden.items() if self._as_visible(case_id)]
+        insisting = {name for name in names for twin in twins if self._insists_on_float32(twin, name)}
+        if not insisting:
+            return frozenset()
+        return frozenset(insisting | {name for name in names if self._rounded_above(name)})
+
+    def _insists_on_float32(self, twin: PartCase, name: str) -> bool:
+        """Whether a tensor is lost in float64, or right there but for the rounding of float32."""
+        outcome = twin.outcomes[name]
+        if outcome is Outcome.WRONG:
+            return self._nearly_right(twin, name) and self._speaks_of_float32(twin)
+        return outcome is Outcome.ABSENT
+
+    def _rounded_above(self, name: str) -> bool:
+        """Whether a tensor follows, in some case, from gradients that float32 rounded, and is right but for that."""
+        carried = [case for case in self.hidden.values() if case.outcomes[name] in (Outcome.CARRIED, Outcome.BLANK)]
+        return bool(carried) and all(self._nearly_right(part_case, name) for part_case in carried)
+
+    def _nearly_right(self, part_case: PartCase, name: str) -> bool:
+        """Whether a tensor, right in the visible case, is as near to right in another as float32 comes."""
+        tensor, expected = part_case.usable(name), part_case.expected(name)
+        right = self.visible.outcomes[name] is Outcome.RIGHT
+        return right and tensor is not None and expected is not None and NEARLY.holds(tensor, expected)
+
+    def _starts_float32(self, name: str) -> bool:
+        """Whether it is at this tensor that float32 comes in: what follows from it need not be told again."""
+        above = [f"d{consumer}" for consumer in self.visible.reference.consumers.get(name[1:], [])]
+        return self._only_float32(name) and not any(other in self._float32_names for other in (*above, f"d{name}"))
+
+    def _speaks_of_float32(self, twin: PartCase) -> bool:
+        """Whether the part's code names a short floating type, or sent one where everything else is float64.
+
+        Without that, a difference that float32 hides is a mistake that float32 hides.
+        """
+        sent = {found.note.dtype for found in twin.exported.values() if found.tensor is not None}
+        return bool(sent & _SHORT) or any(_SHORT_FLOAT.search(cell.source) for cell in self.student_cells)
 
     # --- where a name comes from
 
@@ -249,7 +282,7 @@ class PartMarks:
     def _right(self, name: str) -> Check:
         line = self.cmp(name)
         remark = _shape_remark(name, self.visible.exported[name], self.visible.expected(name))
-        if self._only_float32(name):
+        if self._starts_float32(name):
             remark = remark or "Its code works in float32 only, so rounding there decided; see .float() and dtype=."
         elif line is not None and not line.approximate and remark is None:
             remark = "cmp says False on the visible case: that is float32 rounding, and in float64 it is right."

@@ -19,6 +19,8 @@ from grader.tensors import Export
 
 ROUNDINGS = 64
 """How many times autograd's own float32 rounding error a differently ordered computation may be off."""
+SHORT_ROUNDINGS = 16
+"""The same for a tensor of a shorter dtype than its case's, in units of that dtype's precision."""
 FAINT = 1e-5
 """Upstream gradients that make of a tensor less than this share of its true gradient prove nothing of a formula."""
 
@@ -116,12 +118,26 @@ class PartCase:
         """What a wrong value is worth beside the one that follows from the student's own upstream."""
         if not bool(torch.isfinite(expected).all()) and not bool(torch.isfinite(student).all()):
             return Outcome.BLANK
-        if not self.holds(name, student, expected):
+        if not (self.holds(name, student, expected) or self._rounded(name, student, expected)):
             return Outcome.WRONG
         # Zeros follow from zeros by any formula: they would be full marks for a notebook of nothing but zeros.
         right = self.reference.gradients[name[1:]]
         told = float(expected.abs().max()) > max(FAINT * float(right.abs().max()), 100 * FLOAT64.atol)
         return Outcome.CARRIED if told else Outcome.BLANK
+
+    def _rounded(self, name: str, student: Tensor, expected: Tensor) -> bool:
+        """Whether a tensor is what follows from one above it, but for the rounding of the short dtype of both."""
+        eps = self._precision(name)
+        above = [key for key in self.reference.consumers[name[1:]] if key in self.upstream]
+        if eps <= torch.finfo(expected.dtype).eps or not any(self._precision(f"d{key}") >= eps for key in above):
+            return False
+        largest = max(float(value.abs().max()) for value in (expected, *(self.upstream[key] for key in above)))
+        return float((student - expected).abs().max()) <= SHORT_ROUNDINGS * eps * largest
+
+    def _precision(self, name: str) -> float:
+        """The relative precision of the dtype in which a tensor was sent."""
+        found = self.exported.get(name)
+        return 0.0 if found is None or found.tensor is None else torch.finfo(found.tensor.dtype).eps
 
     def _carried_shapes(self, outcomes: Mapping[str, Outcome]) -> dict[str, Outcome]:
         """The gradients that are just what follows from one further up whose shape is not its tensor's."""

@@ -158,6 +158,30 @@ def test_code_that_works_in_float32_only_is_judged_by_its_rounding(solved, grade
     assert "float32 only" in check_named(grading, "steps", "dW").remark
 
 
+@pytest.mark.parametrize("cast", [".float()", ".float().to(scaled.dtype)", ".to(torch.float32)"])
+def test_what_follows_from_a_right_float32_tensor_is_right_and_not_carried(solved, grade, cast):
+    grading = grade(solved(("(h * dscaled).sum(1, keepdim=True)", f"(h * dscaled).sum(1, keepdim=True){cast}")))
+    assert differing(grading) == {}
+    remarks = {check.name: check.remark for check in grading.grade.checks if "float32" in (check.remark or "")}
+    assert list(remarks) == ["dhsum"]  # said where it comes in, and not of all that follows
+
+
+def test_a_mistake_below_a_float32_tensor_is_still_wrong_and_what_follows_carried(solved, grade):
+    grading = grade(
+        solved(("(h * dscaled).sum(1, keepdim=True)", "(h * dscaled).sum(1, keepdim=True).float()"),
+               ("dh = hsum * dscaled + dhsum", "dh = hsum * dscaled + 3 * dhsum"))
+    )  # fmt: skip
+    assert differing(grading) == {
+        "steps/dh": "wrong", "steps/dhpre": "carried", "steps/dW": "carried", "steps/db": "carried",
+    }  # fmt: skip
+
+
+def test_what_follows_from_a_wrong_float32_tensor_is_carried_though_it_is_rounded(solved, grade):
+    grading = grade(solved(("dhpre = (1 - h**2) * dh\n", "dhpre = (2 * (1 - h**2) * dh).float()\n")))
+    assert differing(grading)["steps/dhpre"] == "wrong"
+    assert differing(grading)["steps/db"] == "carried"
+
+
 def test_float32_hides_no_mistake(solved, grade):
     grading = grade(
         solved(
