@@ -99,7 +99,7 @@ def command(program: Sequence[str], goods: Path, etc: Path) -> list[str]:
     for name, value in environment_variables().items():
         bwrap += ["--setenv", name, value]
     inner = [*bwrap, "--chdir", ROOM, "--", *program]
-    return _as_nobody(inner, goods) if os.geteuid() == 0 else inner
+    return _as_nobody(inner, goods, etc) if os.geteuid() == 0 else inner
 
 
 def environment_folders() -> list[Path]:
@@ -204,10 +204,10 @@ def _outermost(folders: Sequence[Path]) -> list[Path]:
     return [one for one in unique if not any(one != other and one.is_relative_to(other) for other in unique)]
 
 
-def _as_nobody(inner: list[str], goods: Path) -> list[str]:
+def _as_nobody(inner: list[str], *folders: Path) -> list[str]:
     """Started by root: let an unprivileged user start it, who can reach exactly what goes in."""
     helper = Path(__file__).parent / "kernels" / "as_nobody.py"
-    needed = [*environment_folders(), goods, Path(inner[0])]
+    needed = [*environment_folders(), *folders, Path(inner[0])]
     return [sys.executable, "-I", "-S", str(helper), str(NOBODY), *map(str, needed), "--", *inner]
 
 

@@ -71,6 +71,12 @@ def differences(marks: dict, grading: Grading, names: list[tuple[str, str]]) -> 
     return lines
 
 
+@pytest.fixture(scope="module")
+def cold(course):
+    with GraderPool(course, "cold", "bwrap") as pool:
+        yield pool
+
+
 STUDENTS = sorted(path.name.removesuffix(".marks.toml") for path in EXAMPLES.glob("*.marks.toml"))
 
 
@@ -88,3 +94,13 @@ def test_the_grader_marks_as_the_marker_did(student, found, examples):
     assert not found_differences, f"{student}: {marks['what']}\n" + "\n".join(found_differences)
     unchecked = [check.name for check in grading.grade.checks if check.verdict is Verdict.UNCHECKED]
     assert len([flag for flag in grading.grade.flags if flag.code == "unchecked"]) == len(unchecked)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("student", STUDENTS)
+def test_cold_kernels_give_the_same_marks_for_the_same_reasons(student, found, examples, cold):
+    warm, anew = (pool.grade(found[student].submission()).grade for pool in (examples, cold))
+    told = [[(check.part, check.name, check.verdict, check.points, check.case, check.shape, check.diagnosis,
+              check.remark) for check in grade.checks] for grade in (warm, anew)]  # fmt: skip
+    assert told[0] == told[1]
+    assert (warm.status, warm.score, warm.flags) == (anew.status, anew.score, anew.flags)

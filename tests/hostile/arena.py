@@ -7,12 +7,10 @@ top say what it attacks and what must come of it:
     place:   where it stands: `top` (before the first gradient; the default), `end` (behind the first cell's gradients),
              `training` (at the end of the last part's cell), `own` (a cell of its own after the forward pass) or
              `first` (a cell of its own before everything)
-    seconds: the time limit of a cell, 1.5 unless told
+    seconds: the time limit of a cell, 6 unless told
     unchecked, missing, wrong, carried: the checks with that verdict, `part/name`; every other check must be right
     nothing: the checks of which nothing may be said, be it `unchecked` or `missing`
     says:    what the report must show of it
-    known:   a weakness that is known and reported: the scenario is expected to fail until it is mended
-    slow:    it takes more than a few seconds
 
 An attack prints TRIED where it had its turn, and ESCAPED where it got what it wanted. `@NAME@` stands for one of
 the arena's traps. Nothing of it is trusted: that the neighbour keeps its marks and that nothing is left is seen from
@@ -47,7 +45,7 @@ from tests.conftest import HERE, MINI, verdicts
 SCENARIOS = Path(__file__).parent / "scenarios"
 SMALL = Limits(memory_mb=400, processes=40, open_files=128, file_size_mb=8, tmp_mb=16, cpu_seconds=20, output_mb=24)
 """Little enough that reaching every limit at once would not hurt the machine."""
-CELL_SECONDS, NOTEBOOK_SECONDS = 1.5, 12.0
+CELL_SECONDS, NOTEBOOK_SECONDS = 6.0, 20.0
 FULL_MARKS = 16
 CANARY = "canary-that-must-not-sing"
 SCREAM = "hostile-orphan"
@@ -66,8 +64,6 @@ class Scenario(msgspec.Struct, frozen=True):
     place: str = "top"
     seconds: float = CELL_SECONDS
     says: str | None = None
-    known: str | None = None
-    slow: bool = False
     expected: dict[str, str] = {}
     """`part/name` → verdict, of the checks that can't be right."""
 
@@ -89,7 +85,6 @@ def read_scenario(path: Path) -> Scenario:
         place=fields.pop("place", "top"),
         seconds=float(fields.pop("seconds", CELL_SECONDS)),
         says=fields.pop("says", None),
-        slow=fields.pop("slow", None) is not None,
         expected=expected,
         **fields,
     )

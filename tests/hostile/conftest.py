@@ -32,6 +32,6 @@ def opened(folder: Path, sandbox: SandboxKind) -> Iterator[Arena]:
     """An arena in a process that holds a secret."""
     with pytest.MonkeyPatch.context() as patch, contextlib.closing(Traps(folder)) as traps:
         patch.setenv("GRADER_TEST_TOKEN", CANARY)
-        patch.setattr(client, "INTERRUPT_SECONDS", 1)
+        patch.setattr(client, "INTERRUPT_SECONDS", 2)
         with contextlib.closing(Arena(traps, sandbox)) as arena:
             yield arena

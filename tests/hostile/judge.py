@@ -39,14 +39,15 @@ def left() -> Left:
     folder = runtime._process_folder()
     return Left(
         descriptors=sum(1 for _ in Path("/proc/self/fd").iterdir()),
-        processes=frozenset(_processes()),
+        processes=frozenset(processes_below(os.getpid())),
         folders=frozenset(str(path.relative_to(folder)) for path in folder.rglob("*")),
         sockets=Path("/proc/net/unix").read_text().count(str(folder)),
         mounts=frozenset(Path("/proc/self/mounts").read_text().splitlines()),
     )
 
 
-def _processes() -> Iterator[tuple[int, str]]:
+def processes_below(root: int) -> Iterator[tuple[int, str]]:
+    """Number and name of every descendant of `root`, and of whatever is called `SCREAM`."""
     parents: dict[int, int] = {}
     names: dict[int, str] = {}
     for entry in Path("/proc").iterdir():
@@ -58,9 +59,9 @@ def _processes() -> Iterator[tuple[int, str]]:
             names[int(entry.name)], parents[int(entry.name)] = name, int(fields.split()[1])
     for pid, name in names.items():
         above = pid
-        while above not in (0, os.getpid()):
+        while above not in (0, root):
             above = parents.get(above, 0)
-        if name == SCREAM or (above == os.getpid() and pid != above):
+        if name == SCREAM or (above == root and pid != above):
             yield pid, name
 
 

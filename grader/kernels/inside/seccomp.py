@@ -3,8 +3,8 @@
 Namespaces and dropped capabilities already refuse most of it. The filter also closes what they leave open: memory
 outside of any process and file (memfd, System V segments, anonymous shared mappings), sockets that no network
 namespace confines (vsock), tracing of a neighbour process, and the corners of the kernel in which privilege escalations
-are found. The program is classic BPF, written by hand: a few dozen instructions don't earn a compiler, and libseccomp is not on
-every machine.
+are found. The program is classic BPF, written by hand: a few dozen instructions don't earn a compiler, and libseccomp
+is not on every machine.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
 # promise: A destructor that never ends is interrupted or killed like any other code.
+# seconds: 1.5
 # place: end
 # unchecked: steps/dscaled steps/dhsum steps/dh
 # unchecked: steps/dhpre steps/dW steps/db
