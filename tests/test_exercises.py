@@ -15,6 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from grader.collect import UNKNOWN, collect
 from grader.course import Course
 from grader.exercise import Cell, Exercise, code_cells, read_own_notebook
 from grader.intake import guess_exercise
@@ -141,3 +142,14 @@ def submitted(exercise_id: str, *, stripped: bool) -> bytes:
 def test_a_notebook_under_a_students_name_is_known_for_what_it_is(exercise_id, stripped):
     exercises = [COURSE.exercise(id_) for id_ in EXERCISES]
     assert guess_exercise(submitted(exercise_id, stripped=stripped), exercises) == exercise_id
+
+
+def test_a_file_that_tells_nothing_is_taken_to_be_for_what_all_others_are_for(tmp_path):
+    (tmp_path / "ann.ipynb").write_bytes(submitted(EXERCISES[0], stripped=False))
+    (tmp_path / "bob.ipynb").write_bytes(b"\x00 no notebook")
+    assert {item.student: item.exercise for item in collect([tmp_path], COURSE)} == {
+        "ann": EXERCISES[0],
+        "bob": EXERCISES[0],
+    }
+    (tmp_path / "eve.ipynb").write_bytes(submitted(EXERCISES[1], stripped=False))
+    assert {item.student: item.exercise for item in collect([tmp_path], COURSE)}["bob"] == UNKNOWN

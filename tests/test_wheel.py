@@ -35,6 +35,7 @@ def run(unpacked, cwd, *arguments):
 def test_it_holds_exercises_templates_and_names_but_no_solution(unpacked):
     data = unpacked / "grader" / "_data"
     assert (data / "exercises" / "catalog.toml").exists()
+    assert (data / "exercises" / "00_chain_rule.ipynb").exists()
     assert (data / "exercises" / "01_backprop_ninja.ipynb").exists()
     assert list((data / "templates").glob("*.jinja"))
     assert (data / "names.txt").exists()
