@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from grader.errors import GraderError, UsageError
+
+if TYPE_CHECKING:
+    from grader.gradebook import Gradebook
 
 app = typer.Typer(
     name="grader",
@@ -17,6 +22,11 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
+)
+
+_FOLDER = typer.Argument(metavar="DIR", help="The folder that `grader grade --out` wrote.")
+_GRADEBOOK = typer.Option(
+    metavar="URL", help="The gradebook's file, or postgresql://…; by default DIR/gradebook.sqlite."
 )
 
 Kernel = Literal["snapshot", "cold"]
@@ -97,6 +107,10 @@ def grade(
     scheduler: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Grade on the dask cluster of this scheduler: tcp://….")
     ] = None,
+    gradebook: Annotated[str | None, _GRADEBOOK] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume/--no-resume", help="Grade only what changed since it was graded last, or all.")
+    ] = True,
     fail_under: Annotated[
         float | None, typer.Option(metavar="PERCENT", min=0, max=100, help="Exit with 1 if a score is below this.")
     ] = None,
@@ -106,21 +120,22 @@ def grade(
     Exit status: 0 all graded, whatever the marks; 1 --fail-under not met; 2 the command line is wrong; 3 some
     submission could not be graded (the others are, and are written).
     """
-    from grader.cluster import open_workers
+    from grader.cluster import Workers, open_workers
     from grader.cohort import grade_cohort
-    from grader.collect import collect
+    from grader.collect import Found, collect
     from grader.terminal import grading_progress, show_cohort
 
     if workers is not None and scheduler is not None:
         raise UsageError("--workers starts processes here and --scheduler uses others: give one of the two.")
     course = _course()
     found = collect(paths, course, exercise)
+
+    def graders(left: Sequence[Found]) -> AbstractContextManager[Workers]:
+        return open_workers(course, left, kernel, sandbox, workers, scheduler)
+
     try:
-        with (
-            open_workers(course, found, kernel, sandbox, workers, scheduler) as graders,
-            grading_progress(len(found)) as done,
-        ):
-            grades = grade_cohort(found, graders, out, done)
+        with _gradebook(out, gradebook, make=True) as book, grading_progress(len(found)) as done:
+            grades = grade_cohort(found, course, book, out, graders, resume=resume, done=done)
     except KeyboardInterrupt:
         print("grader: stopped; what was graded so far is written.", file=sys.stderr)
         raise typer.Exit(EXIT_STOPPED) from None
@@ -129,6 +144,62 @@ def grade(
         raise typer.Exit(EXIT_UNGRADED)
     if fail_under is not None and any(100 * grade.score < fail_under * grade.max_score for grade in grades):
         raise typer.Exit(EXIT_NOT_RIGHT)
+
+
+@app.command(epilog="Example:  grader runs graded")
+def runs(folder: Annotated[Path, _FOLDER], gradebook: Annotated[str | None, _GRADEBOOK] = None) -> None:
+    """List what was graded when: the runs that the gradebook has."""
+    from grader.terminal import show_runs
+
+    with _gradebook(folder, gradebook) as book:
+        show_runs(book.runs())
+
+
+@app.command(epilog="Example:  grader diff graded")
+def diff(
+    folder: Annotated[Path, _FOLDER],
+    old: Annotated[int | None, typer.Argument(metavar="OLD", help="A run's number, as `grader runs` lists it.")] = None,
+    new: Annotated[
+        int | None, typer.Argument(metavar="NEW", help="Another; by default the last two are taken.")
+    ] = None,
+    gradebook: Annotated[str | None, _GRADEBOOK] = None,
+) -> None:
+    """Say whose marks changed between two runs, and why.
+
+    Exit status: 0 nobody's, 1 somebody's.
+    """
+    from grader.gradebook.diff import changes
+    from grader.terminal import show_changes
+
+    with _gradebook(folder, gradebook) as book:
+        first, second = book.pair(old, new)
+        found = changes(book.results(first.id), book.results(second.id))
+    show_changes(first, second, found)
+    if found:
+        raise typer.Exit(EXIT_NOT_RIGHT)
+
+
+@app.command(epilog='Example:  grader override graded alice 1 --check dlogits --reason "Right idea, one slip."')
+def override(
+    folder: Annotated[Path, _FOLDER],
+    student: Annotated[str, typer.Argument(metavar="STUDENT", help="Whose mark.")],
+    points: Annotated[float, typer.Argument(metavar="POINTS", help="The points to give in place of the grader's.")],
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; the student reads it in the report.")],
+    check: Annotated[
+        str | None, typer.Option(metavar="NAME", help="For this check only: dlogits, or PART/dlogits.")
+    ] = None,
+    exercise: Annotated[str | None, typer.Option(metavar="ID", help="The exercise, where there are several.")] = None,
+    gradebook: Annotated[str | None, _GRADEBOOK] = None,
+) -> None:
+    """Set a mark by hand: for one check, or for the whole submission. The reports are written anew.
+
+    It holds for what the student has handed in now: a new notebook is graded on its own.
+    """
+    from grader.cohort import override_mark
+    from grader.terminal import show_override
+
+    with _gradebook(folder, gradebook) as book:
+        show_override(override_mark(book, folder, student, exercise, check, points, reason))
 
 
 @app.command(epilog="Example:  grader release")
@@ -183,6 +254,15 @@ def doctor() -> None:
     show_guarantees(guarantees)
     if not all(guarantee.held for guarantee in guarantees):
         raise typer.Exit(EXIT_NOT_RIGHT)
+
+
+def _gradebook(folder: Path, url: str | None, *, make: bool = False) -> Gradebook:
+    from grader.gradebook import Gradebook
+
+    place = url if url is not None else folder / "gradebook.sqlite"
+    if isinstance(place, Path) and not make and not place.is_file():
+        raise UsageError(f"There is no gradebook {str(place)!r}: give the folder that `grader grade --out` wrote.")
+    return Gradebook(place)
 
 
 def _course(beside: Path | None = None):  # type: ignore[no-untyped-def]  # noqa: ANN202  (Course is imported late)

@@ -3,45 +3,117 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
+
+import msgspec
 
 from grader.cluster import Workers
 from grader.collect import Found, safe_name
+from grader.course import Course
 from grader.errors import UsageError
+from grader.gradebook import Gradebook, Key
+from grader.gradebook.overrides import new_override
 from grader.records import Grade, Grading
 from grader.renderers import grade_json, grades_csv, junit_xml
 from grader.report import render_index, render_report
 from grader.report_cohort import CohortRow
+from grader.version import grader_version
 
 
 def grade_cohort(
-    found: Sequence[Found], workers: Workers, folder: Path, done: Callable[[Grade], None] = lambda _: None
+    found: Sequence[Found],
+    course: Course,
+    book: Gradebook,
+    folder: Path,
+    open_graders: Callable[[Sequence[Found]], AbstractContextManager[Workers]],
+    *,
+    resume: bool = True,
+    done: Callable[[Grade], None] = lambda _: None,
 ) -> list[Grade]:
-    """Grade every submission and write its report, its JSON, and then the cohort's pages into `folder`.
+    """Grade every submission, keep it in the gradebook, and write its report, its JSON, and then the cohort's pages.
 
     Args:
         found: what was handed in.
-        workers: who grades it.
+        course: the course.
+        book: where gradings are kept.
         folder: where to write; made where it is missing.
-        done: is called with each grade as soon as its files are written.
+        open_graders: opens the workers for what is left to grade.
+        resume: take over what the gradebook has of the same content, exercise and grader.
+        done: is called with each grade as soon as it is kept and its files are written.
 
     Raises:
         UsageError: `folder` can't be written to.
     """
-    grades: list[Grade] = []
+    run = book.start(folder)
+    versions = {id_: course.exercise(id_).version for id_ in {item.exercise for item in found} & {*course.catalog.ids}}
 
     def finished(grading: Grading) -> None:
+        version = versions.get(grading.grade.exercise, "")
+        grading = book.add(run, msgspec.structs.replace(grading, exercise_version=version))
         write_grading(grading, folder)
-        grades.append(grading.grade)
         done(grading.grade)
 
     try:
-        workers.grade(found, finished)
+        left = list(found)
+        if resume:
+            left = [item for item in found if not _taken_over(item, versions, book, run, folder, done)]
+        if left:
+            with open_graders(left) as graders:
+                graders.grade(left, finished)
+        book.finish(run)
     finally:  # an interrupted run leaves the pages of what it did
-        grades.sort(key=lambda grade: (grade.student, grade.exercise))
-        write_cohort(grades, folder)
-    return grades
+        write_cohort(list(book.grades(run)), folder)
+    return list(book.grades(run))
+
+
+def _taken_over(
+    item: Found, versions: Mapping[str, str], book: Gradebook, run: int, folder: Path, done: Callable[[Grade], None]
+) -> bool:
+    """Whether the gradebook has this very submission's grading already; then it is a result of this run, too."""
+    submission = item.submission()
+    if submission.problem is not None or item.exercise not in versions:
+        return False
+    key = Key(submission.digest, versions[item.exercise], grader_version())
+    known = book.known(item.student, item.exercise, key)
+    if known is None:
+        return False
+    grading = book.take_over(run, known)
+    if not _is_written(grading.grade, folder):
+        write_grading(grading, folder)
+    done(grading.grade)
+    return True
+
+
+def _is_written(grade: Grade, folder: Path) -> bool:
+    """Whether the folder has the files of this very grade; the JSON is written after the report."""
+    try:
+        return (folder / report_paths(grade)[1]).read_text(encoding="utf-8") == grade_json(grade)
+    except OSError:
+        return False
+
+
+def override_mark(
+    book: Gradebook, folder: Path, student: str, exercise: str | None, check: str | None, points: float, reason: str
+) -> Grade:
+    """Set a mark by hand in the last run's results, and write that submission's files and the cohort's pages anew.
+
+    Raises:
+        UsageError: no such submission or check, or a number that can't be its points.
+    """
+    run = book.run()
+    found = [each for each in book.gradings(run.id, student) if exercise in (None, each.grade.exercise)]
+    if not found:
+        raise UsageError(f"Run {run.id} has no submission of {student!r}: `grader diff` and the reports name them.")
+    if len(found) > 1:
+        exercises = " or ".join(each.grade.exercise for each in found)
+        raise UsageError(f"{student!r} handed in several exercises: say which with --exercise: {exercises}.")
+    book.override(found[0], new_override(found[0].grade, check, points, reason))
+    (grading,) = book.gradings(run.id, student, found[0].grade.exercise)
+    write_grading(grading, folder)
+    write_cohort(list(book.grades(run.id)), folder)
+    return grading.grade
 
 
 def report_paths(grade: Grade) -> tuple[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -30,6 +31,11 @@ class Submission(Record, frozen=True):
     exercise: str
     data: bytes = b""
     problem: str | None = None
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the content, or of the words that say why there is none."""
+        return hashlib.sha256(self.data or (self.problem or "").encode("utf-8", "replace")).hexdigest()
 
 
 class Grader:
@@ -122,6 +128,8 @@ class Grader:
             cells=views,
             evidence=evidence,
             notes=intake.notes,
+            submission=submission.digest,
+            exercise_version=self.exercise.version,
         )
 
     def _marked(self, intake: Intake, execution: Execution, references: References) -> dict[str, PartMarks]:
@@ -177,4 +185,4 @@ def ungradable(submission: Submission, spec: ExerciseSpec | None, reason: str) -
         wall_seconds=0.0,
     )
     title = spec.title if spec else "Unknown exercise"
-    return Grading(grade=grade, title=title, parts=[], cells=[], evidence=[])
+    return Grading(grade=grade, title=title, parts=[], cells=[], evidence=[], submission=submission.digest)

@@ -242,7 +242,8 @@ class PartMarks:
         others = self.exercise.cases[1:]
         if not others:
             return True
-        deciding, runs = self.hidden, self.execution.hidden
+        deciding = self.hidden
+        runs: Mapping[str, HiddenRun] = self.execution.hidden
         if self._only_float32(name):
             deciding, runs = self.float32, self._float32_runs
         if any(runs[case.id].failed for case in others if self._has_its_turn(case, deciding)):

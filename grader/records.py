@@ -194,3 +194,7 @@ class Grading(Record, frozen=True):
     evidence: list[Evidence]
     notes: list[str] = []
     """What intake found and said: restored locked cells, missing or duplicated ones."""
+    submission: str = ""
+    """The SHA-256 of what was handed in: `Submission.digest`."""
+    exercise_version: str = ""
+    """`Exercise.version`; empty where the exercise is unknown."""

@@ -37,6 +37,7 @@ class Submission(Record, frozen=True):
         """What the page can be filtered by."""
         tags: list[str] = [self.grade.status, *(verdict.value for verdict, count in self.counts.items() if count)]
         tags += ["flagged"] if self.grade.flags else []
+        tags += ["by-hand"] if self.grade.overrides else []
         return tags + (["full"] if self.share == 1 else [])
 
 

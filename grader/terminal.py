@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
@@ -15,6 +16,10 @@ from grader.catalog import Catalog
 from grader.doctor import Guarantee
 from grader.explain import GLYPHS, MEANINGS, explain
 from grader.records import Check, Grade, Grading, Verdict
+
+if TYPE_CHECKING:  # the gradebook imports SQLAlchemy
+    from grader.gradebook.diff import Change
+    from grader.gradebook.results import Run
 
 console = Console()
 _errors = Console(stderr=True)
@@ -141,6 +146,42 @@ def _summary(grade: Grade) -> str:
     ]
     first = next((check for check in grade.checks if check.verdict is Verdict.WRONG), None)
     return ", ".join(words) + (f"; start at {first.name}" if first is not None else "")
+
+
+def show_runs(runs: Sequence[Run]) -> None:
+    """A line for each run."""
+    for run in runs:
+        started = run.started[:16].replace("T", " ")
+        state = f"{run.results} results" + ("" if run.finished is not None else ", interrupted")
+        line = f"{run.id}  {started} UTC  {state}  into {run.folder}  grader {run.grader_version}"
+        console.print(Text(printable(line)), soft_wrap=True)
+
+
+def show_changes(old: Run, new: Run, changes: Sequence[Change]) -> None:
+    """Whose marks changed between two runs, why, and in which checks."""
+    for change in changes:
+        marks = f"{_mark(change.before)} → {_mark(change.after)}"
+        who = f"{change.student} {change.exercise}: {marks}; {'; '.join(change.why)}"
+        console.print(Text(printable(who), style="bold"), soft_wrap=True)
+        for check in change.checks:
+            points = f"{_mark(check.points_before)} → {_mark(check.points_after)}"
+            words = (
+                f"  {check.name} ({check.part}): {points}, {check.before or 'not there'} → {check.after or 'not there'}"
+            )
+            console.print(Text(words), soft_wrap=True)
+    console.print(Text(f"Run {old.id} and run {new.id}: the marks of {len(changes)} submissions changed."))
+
+
+def _mark(points: float | None) -> str:
+    return "–" if points is None else f"{points:g}"
+
+
+def show_override(grade: Grade) -> None:
+    """What a submission is worth now, and what was set by hand."""
+    console.print(Text(printable(f"{grade.student}: {grade.score:g} / {grade.max_score:g} points")))
+    for override in grade.overrides:
+        what = f"{override.name} ({override.part})" if override.name is not None else "the score"
+        console.print(Text(printable(f"  {what}: {override.was:g} → {override.points:g}, {override.reason}")))
 
 
 def show_guarantees(guarantees: Sequence[Guarantee]) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-COMMANDS = ["list", "init", "check", "grade", "release", "verify", "doctor"]
+COMMANDS = ["list", "init", "check", "grade", "runs", "diff", "override", "release", "verify", "doctor"]
 
 
 def run(*arguments, cwd, status=0, **environment):
@@ -93,6 +93,22 @@ def test_grade_writes_what_the_design_promises(mini, solved):
         ("10", "0", "0"),
         ("10", "1", "0"),
     ]
+
+
+def test_a_regrade_can_be_compared_and_a_mark_set_by_hand(mini, solved):
+    (mini / "handed-in" / "bob.ipynb").write_bytes(solved(("dhsum = (h", "dhsum = 3 * (h")))
+    run("grade", "handed-in", "--out", "out", cwd=mini)
+    (mini / "handed-in" / "bob.ipynb").write_bytes(solved())
+    run("grade", "handed-in", "--out", "out", cwd=mini)
+    out = run("diff", "out", cwd=mini, status=1).stdout
+    assert "bob mini: 14 → 16; another notebook was handed in" in out
+    assert "dhsum (steps): 0 → 2, wrong → " in out
+    reason = ["--reason", "Copied from ann."]
+    assert "15 / 16" in run("override", "out", "bob", "1", "--check", "steps/dhsum", *reason, cwd=mini).stdout
+    run("grade", "handed-in", "--out", "out", cwd=mini)
+    assert json.loads((mini / "out" / "bob" / "mini.json").read_text())["score"] == 15
+    assert run("runs", "out", cwd=mini).stdout.count("1 results") == 3
+    assert "There is no gradebook" in run("runs", "handed-in", cwd=mini, status=2).stderr
 
 
 def test_one_that_can_not_be_graded_never_stops_the_others(mini, solved):

@@ -1,0 +1,216 @@
+"""The gradebook: every grading that was ever made, kept in a database, and the marks that a person set by hand.
+
+A grading belongs to a student, an exercise, and the key `(submission, exercise_version, grader_version)`. It is added
+once and never changed; the database refuses to. A run's results point at gradings, made in it or in an earlier run.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+
+import msgspec
+from sqlalchemy import Row, Select, func, insert, select, update
+
+from grader.errors import UsageError
+from grader.gradebook.engine import open_engine
+from grader.gradebook.overrides import with_overrides
+from grader.gradebook.results import Key, Result, Run
+from grader.gradebook.schema import gradings, overrides, results, runs
+from grader.records import Grade, Grading, Override
+from grader.version import grader_version
+
+__all__ = ["Gradebook", "Key", "Result", "Run"]
+
+_ByHand = Mapping[tuple[str, str, str], list[Override]]
+"""Student, exercise and submission → its overrides, in the order in which they were made."""
+
+
+class Gradebook:
+    """A database of gradings; a context manager.
+
+    Args:
+        url: an SQLAlchemy URL (`sqlite:///…`, `postgresql://…`), or the path of an SQLite file.
+
+    Raises:
+        UsageError: it can't be opened.
+    """
+
+    def __init__(self, url: str | Path) -> None:
+        self._engine = open_engine(url)
+
+    def __enter__(self) -> Gradebook:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._engine.dispose()
+
+    # --- reading ----------------------------------------------------------------------------------------------------
+
+    def runs(self) -> list[Run]:
+        """All runs, the oldest first."""
+        count = select(func.count()).where(results.c.run == runs.c.id).scalar_subquery()
+        with self._engine.connect() as connection:
+            rows = connection.execute(select(*runs.c, count.label("results")).order_by(runs.c.id))
+            return [Run(**row._mapping) for row in rows]
+
+    def run(self, number: int | None = None) -> Run:
+        """A run by its number; by default the last finished one, or the last where none is finished.
+
+        Raises:
+            UsageError: there is no such run.
+        """
+        found = [run for run in self.runs() if number in (None, run.id)]
+        if not found:
+            which = f"run {number}" if number is not None else "run"
+            raise UsageError(f"The gradebook has no {which}: `grader runs` lists what it has.")
+        return next((run for run in reversed(found) if run.finished is not None), found[-1])
+
+    def pair(self, old: int | None = None, new: int | None = None) -> tuple[Run, Run]:
+        """Two runs to compare: those named; by default the last finished one, and the finished one before the other.
+
+        Raises:
+            UsageError: there are no such two.
+        """
+        second = self.run(new)
+        if old is not None:
+            return self.run(old), second
+        before = [run for run in self.runs() if run.id < second.id and run.finished is not None]
+        if not before:
+            raise UsageError(f"There is nothing to compare run {second.id} with: it is the first that was finished.")
+        return before[-1], second
+
+    def grades(self, run: int | None = None) -> Iterator[Grade]:
+        """Each grade of a run (see `run`), overrides applied, by student and exercise.
+
+        This is what an export reads: `Grade.score` is the total.
+        """
+        return (result.grade for result in self.results(run))
+
+    def results(self, run: int | None = None) -> Iterator[Result]:
+        """As `grades`, each with its key."""
+        columns = (gradings.c.grade, gradings.c.submission, gradings.c.exercise_version, gradings.c.grader_version)
+        for row, set_by_hand in self._results(run, select(gradings.c.student, gradings.c.exercise, *columns)):
+            grade = with_overrides(msgspec.json.decode(row.grade, type=Grade), set_by_hand)
+            yield Result(grade=grade, key=Key(row.submission, row.exercise_version, row.grader_version))
+
+    def gradings(
+        self, run: int | None = None, student: str | None = None, exercise: str | None = None
+    ) -> Iterator[Grading]:
+        """As `grades`, with all that reports show; of one student, of one exercise, or of all."""
+        query = select(gradings.c.student, gradings.c.exercise, gradings.c.submission, gradings.c.grading)
+        if student is not None:
+            query = query.where(gradings.c.student == student)
+        if exercise is not None:
+            query = query.where(gradings.c.exercise == exercise)
+        for row, set_by_hand in self._results(run, query):
+            yield _unpacked(row.grading, set_by_hand)
+
+    def _results(self, run: int | None, query: Select[tuple[object, ...]]) -> Iterator[tuple[Row, list[Override]]]:  # type: ignore[type-arg]
+        chosen = run if run is not None else self.run().id
+        query = query.join_from(results, gradings, results.c.grading == gradings.c.id).where(results.c.run == chosen)
+        set_by_hand = self._overrides()
+        with self._engine.connect().execution_options(yield_per=50) as connection:
+            for row in connection.execute(query.order_by(gradings.c.student, gradings.c.exercise)):
+                yield row, set_by_hand.get((row.student, row.exercise, row.submission), [])
+
+    def _overrides(self, student: str | None = None) -> _ByHand:
+        """The overrides of one student, or all."""
+        found: dict[tuple[str, str, str], list[Override]] = {}
+        query = select(overrides).order_by(overrides.c.id)
+        if student is not None:
+            query = query.where(overrides.c.student == student)
+        with self._engine.connect() as connection:
+            for row in connection.execute(query):
+                made = Override(
+                    points=row.points, was=0.0, reason=row.reason, at=row.made, part=row.part, name=row.name
+                )
+                found.setdefault((row.student, row.exercise, row.submission), []).append(made)
+        return found
+
+    # --- writing ----------------------------------------------------------------------------------------------------
+
+    def start(self, folder: Path) -> int:
+        """A new run that writes into `folder`; its number."""
+        row = {"folder": str(folder.absolute()), "started": _now(), "grader_version": grader_version()}
+        with self._engine.begin() as connection:
+            (number,) = connection.execute(insert(runs).values(row).returning(runs.c.id)).one()
+        return int(number)
+
+    def finish(self, run: int) -> None:
+        """Every submission of the run has its result."""
+        with self._engine.begin() as connection:
+            connection.execute(update(runs).where(runs.c.id == run).values(finished=_now()))
+
+    def known(self, student: str, exercise: str, key: Key) -> int | None:
+        """The number of the last grading with this key that is to be had again: one that could be made at all."""
+        c = gradings.c
+        mine = (c.student == student) & (c.exercise == exercise) & (c.status == "graded")
+        same = (c.submission, c.exercise_version, c.grader_version)
+        where = mine & (same[0] == key.submission) & (same[1] == key.exercise_version) & (same[2] == key.grader_version)
+        with self._engine.connect() as connection:
+            return connection.execute(select(func.max(c.id)).where(where)).scalar()
+
+    def take_over(self, run: int, grading: int) -> Grading:
+        """Make an earlier grading this run's result, too; the grading, overrides applied."""
+        with self._engine.begin() as connection:
+            row = connection.execute(select(gradings).where(gradings.c.id == grading)).one()
+            values = {"run": run, "student": row.student, "exercise": row.exercise, "grading": grading}
+            connection.execute(insert(results).values(values))
+        return _unpacked(row.grading, self._overrides(row.student).get((row.student, row.exercise, row.submission), []))
+
+    def add(self, run: int, grading: Grading) -> Grading:
+        """Keep a grading as this run's result; it is on the disk when this returns. The grading, overrides applied."""
+        grade = grading.grade
+        row = {
+            "student": grade.student,
+            "exercise": grade.exercise,
+            "submission": grading.submission,
+            "exercise_version": grading.exercise_version,
+            "grader_version": grader_version(),
+            "made": _now(),
+            "status": grade.status,
+            "score": grade.score,
+            "max_score": grade.max_score,
+            "grade": msgspec.json.encode(grade).decode(),
+            "grading": zlib.compress(msgspec.msgpack.encode(grading), 3),
+        }
+        with self._engine.begin() as connection:
+            (number,) = connection.execute(insert(gradings).values(row).returning(gradings.c.id)).one()
+            values = {"run": run, "student": grade.student, "exercise": grade.exercise, "grading": number}
+            connection.execute(insert(results).values(values))
+        made = self._overrides(grade.student).get((grade.student, grade.exercise, grading.submission), [])
+        return with_overrides_shown(grading, made)
+
+    def override(self, grading: Grading, override: Override) -> None:
+        """Keep a mark that a person set, for this submission's content."""
+        row = {
+            "student": grading.grade.student,
+            "exercise": grading.grade.exercise,
+            "submission": grading.submission,
+            "part": override.part,
+            "name": override.name,
+            "points": override.points,
+            "reason": override.reason,
+            "made": override.at,
+        }
+        with self._engine.begin() as connection:
+            connection.execute(insert(overrides).values(row))
+
+
+def with_overrides_shown(grading: Grading, set_by_hand: list[Override]) -> Grading:
+    """A grading whose grade has the overrides applied."""
+    return msgspec.structs.replace(grading, grade=with_overrides(grading.grade, set_by_hand))
+
+
+def _unpacked(data: bytes, set_by_hand: list[Override]) -> Grading:
+    return with_overrides_shown(msgspec.msgpack.decode(zlib.decompress(data), type=Grading), set_by_hand)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

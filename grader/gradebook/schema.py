@@ -1,0 +1,79 @@
+"""The gradebook's tables as they are now. How they came to be is in `migrations/`; a test compares the two."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    Column,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+)
+
+metadata = MetaData()
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("folder", Text, nullable=False),
+    Column("started", String(32), nullable=False),
+    Column("finished", String(32)),
+    Column("grader_version", String(80), nullable=False),
+)
+"""A row for each `grader grade`; `folder` is where it wrote its reports."""
+
+gradings = Table(
+    "gradings",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("student", Text, nullable=False),
+    Column("exercise", Text, nullable=False),
+    Column("submission", String(64), nullable=False),
+    Column("exercise_version", String(64), nullable=False),
+    Column("grader_version", String(80), nullable=False),
+    Column("made", String(32), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("score", Float, nullable=False),
+    Column("max_score", Float, nullable=False),
+    Column("grade", Text, nullable=False),
+    Column("grading", LargeBinary, nullable=False),
+    Index("gradings_key", "student", "exercise", "submission", "exercise_version", "grader_version"),
+)
+"""Every grading that was made; rows are added and never changed. `submission` is the SHA-256 of the notebook.
+
+`grade` is the Grade's JSON, `grading` the whole Grading as compressed MessagePack.
+"""
+
+results = Table(
+    "results",
+    metadata,
+    Column("run", Integer, ForeignKey("runs.id"), nullable=False),
+    Column("student", Text, nullable=False),
+    Column("exercise", Text, nullable=False),
+    Column("grading", Integer, ForeignKey("gradings.id"), nullable=False),
+    UniqueConstraint("run", "student", "exercise", name="results_once"),
+)
+"""What a run came to: the grading of each submission, made in that run or taken over from an earlier one."""
+
+overrides = Table(
+    "overrides",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("student", Text, nullable=False),
+    Column("exercise", Text, nullable=False),
+    Column("submission", String(64), nullable=False),
+    Column("part", Text),
+    Column("name", Text),
+    Column("points", Float, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("made", String(32), nullable=False),
+    Index("overrides_key", "student", "exercise", "submission"),
+)
+"""Marks that a person set, for one submission's content; of two for the same check the later counts."""

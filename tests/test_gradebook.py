@@ -1,0 +1,291 @@
+"""The gradebook keeps every grading as it was made, and a run grades only what it doesn't have."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import sqlite3
+
+import msgspec
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from sqlalchemy.exc import DBAPIError
+
+from grader.cohort import grade_cohort, override_mark
+from grader.collect import Found
+from grader.errors import UsageError
+from grader.grade import Submission, ungradable
+from grader.gradebook import Gradebook, Key, Result
+from grader.gradebook.diff import changes
+from grader.gradebook.schema import gradings, metadata
+from grader.records import Check, Grade, Grading, Verdict
+
+POSTGRESQL = "GRADER_TEST_POSTGRESQL"
+"""The environment variable with the URL of a scratch PostgreSQL database; its tables are dropped."""
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request, tmp_path):
+    """An empty database of either kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'gradebook.sqlite'}"
+    address = os.environ.get(POSTGRESQL)
+    if address is None:
+        pytest.skip(f"{POSTGRESQL} names no database")
+    with Gradebook(address) as book, book._engine.begin() as connection:
+        metadata.drop_all(connection)
+        connection.exec_driver_sql("DROP TABLE alembic_version")
+        connection.exec_driver_sql("DROP FUNCTION grader_kept")
+    return address
+
+
+@pytest.fixture
+def book(url):
+    with Gradebook(url) as book:
+        yield book
+
+
+def grading(student="ann", verdict=Verdict.WRONG, submission="1" * 64, **rest):
+    """An invented grading of two checks worth a point each; `b` has the given verdict."""
+    checks = [
+        Check("p", "a", Verdict.EXACT, 1.0, 1.0),
+        Check("p", "b", verdict, float(verdict is not Verdict.WRONG), 1.0),
+    ]
+    grade = Grade(
+        student=student, exercise="mini", status="graded", score=sum(check.points for check in checks), max_score=2.0,
+        checks=checks, flags=[], cpu_seconds=0.1, wall_seconds=0.2,
+    )  # fmt: skip
+    return Grading(grade, "Mini", [], [], [], submission=submission, exercise_version="v1", **rest)
+
+
+class Graders:
+    """Workers that invent gradings and note whom they graded; the files say `wrong` or not."""
+
+    def __init__(self):
+        self.graded = []
+
+    @contextlib.contextmanager
+    def open(self, left):
+        yield self
+
+    def grade(self, found, done):
+        for item in found:
+            self.graded.append(item.student)
+            submission = item.submission()
+            if submission.data == b"unreadable":
+                done(ungradable(submission, None, "No notebook."))
+            else:
+                verdict = Verdict.WRONG if b"wrong" in submission.data else Verdict.EXACT
+                done(grading(item.student, verdict, submission.digest))
+
+
+@pytest.fixture
+def handed_in(tmp_path):
+    """Writes files and gives them as found: `handed_in(ann="right", bob="wrong")`."""
+
+    def write(**contents):
+        found = []
+        for student, content in contents.items():
+            path = tmp_path / f"{student}.ipynb"
+            path.write_text(content)
+            found.append(Found(student=student, exercise="mini", path=str(path)))
+        return found
+
+    return write
+
+
+@pytest.fixture
+def run(course, book, tmp_path):
+    """Grades with `Graders`; whom they graded."""
+
+    def run(found, **options):
+        graders = Graders()
+        run.grades = grade_cohort(found, course, book, tmp_path / "out", graders.open, **options)
+        return graders.graded
+
+    return run
+
+
+def test_what_is_kept_comes_back_whole(book, tmp_path):
+    number = book.start(tmp_path)
+    kept = grading("zoë \u202e'; DROP TABLE runs", notes=["a note"])
+    book.add(number, kept)
+    book.finish(number)
+    assert list(book.gradings()) == [kept]
+    assert list(book.grades()) == [kept.grade]
+    (only,) = book.runs()
+    assert (only.id, only.results, only.finished is not None) == (number, 1, True)
+
+
+def test_a_grading_can_be_neither_changed_nor_deleted(book, tmp_path):
+    book.add(book.start(tmp_path), grading())
+    for statement in (gradings.update().values(score=2.0), gradings.delete()):
+        with pytest.raises(DBAPIError, match="kept as they were made"), book._engine.begin() as connection:
+            connection.execute(statement)
+
+
+def test_a_run_has_one_result_a_submission(book, tmp_path):
+    number = book.start(tmp_path)
+    book.add(number, grading())
+    with pytest.raises(DBAPIError, match=r"(?i)unique"):
+        book.add(number, grading())
+    with book._engine.connect() as connection:
+        assert len(connection.execute(gradings.select()).all()) == 1  # neither half of the second try is there
+
+
+def test_the_tables_are_what_the_migrations_make(book):
+    with book._engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_a_rerun_grades_only_what_changed(run, handed_in, book):
+    assert run(handed_in(ann="right", bob="wrong", cy="unreadable")) == ["ann", "bob", "cy"]
+    assert run(handed_in(ann="right", bob="better", cy="unreadable")) == ["bob", "cy"]
+    assert [(grade.student, grade.score) for grade in run.grades] == [("ann", 2.0), ("bob", 2.0), ("cy", 0.0)]
+    assert run(handed_in(ann="right", bob="better"), resume=False) == ["ann", "bob"]
+    assert [each.results for each in book.runs()] == [3, 3, 2]
+
+
+def test_another_exercise_or_grader_grades_anew(run, handed_in, course, monkeypatch):
+    found = handed_in(ann="right")
+    assert run(found) == ["ann"]
+    monkeypatch.setattr(course.exercise("mini"), "version", "another")
+    assert run(found) == ["ann"]
+    assert run(found) == []
+    for module in ("cohort", "gradebook"):
+        monkeypatch.setattr(f"grader.{module}.grader_version", lambda: "another")
+    assert run(found) == ["ann"]
+
+
+def test_a_run_takes_over_the_files_of_another_folder(run, handed_in, tmp_path):
+    found = handed_in(ann="right")
+    run(found)
+    report = tmp_path / "out" / "ann" / "mini.html"
+    report.unlink()
+    (tmp_path / "out" / "ann" / "mini.json").unlink()
+    assert run(found) == []
+    assert "Mini" in report.read_text()
+
+
+def test_an_interrupted_run_goes_on_where_it_was(course, book, handed_in, tmp_path, run):
+    found = handed_in(ann="right", bob="wrong", cy="right")
+
+    class Interrupted(Graders):
+        def grade(self, found, done):
+            super().grade(found[:2], done)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        grade_cohort(found, course, book, tmp_path / "out", Interrupted().open)
+    assert book.runs()[0].finished is None
+    assert "bob" in (tmp_path / "out" / "grades.csv").read_text()
+    assert run(found) == ["cy"]
+    assert len(list(book.grades())) == 3
+
+
+def test_diff_says_whose_marks_changed_and_why(run, handed_in, book, course, monkeypatch):
+    run(handed_in(ann="right", bob="wrong", cy="right"))
+    run(handed_in(ann="right", bob="better", dee="right"))
+    first, second = book.pair()
+    found = {change.student: change for change in changes(book.results(first.id), book.results(second.id))}
+    assert set(found) == {"bob", "cy", "dee"}
+    assert (found["bob"].before, found["bob"].after) == (1.0, 2.0)
+    assert found["bob"].why == ["another notebook was handed in"]
+    (check,) = found["bob"].checks
+    assert (check.name, check.before, check.after, check.points_after) == ("b", "wrong", "exact", 1.0)
+    assert found["cy"].why == ["is not there any more"]
+    assert found["dee"].why == ["was not there before"]
+    with pytest.raises(UsageError, match="nothing to compare"):
+        book.pair(None, first.id)
+
+
+def test_diff_names_versions_overrides_and_what_could_not_be_graded(book, tmp_path):
+    ours = Key("1", "v1", "g1")
+    before = grading().grade
+    results = {}
+    results["old"] = [Result(before, ours)]
+    results["new"] = [Result(msgspec.structs.replace(before, score=2.0), Key("1", "v2", "g2"))]
+    (change,) = changes(results["old"], results["new"])
+    assert change.why == ["the exercise changed", "the grader changed from g1 to g2"]
+    failed = ungradable(Submission("ann", "mini"), None, "It is empty.").grade
+    (change,) = changes(results["old"], [Result(failed, ours)])
+    assert (change.after, change.why) == (None, ["could not be graded now: It is empty."])
+
+
+def test_an_override_is_kept_shown_and_holds_in_the_next_run(run, handed_in, book, tmp_path):
+    found = handed_in(ann="wrong", bob="right")
+    run(found)
+    out = tmp_path / "out"
+    grade = override_mark(book, out, "ann", None, "b", 0.5, "Nearly <b>right</b>.")
+    assert (grade.score, [check.points for check in grade.checks]) == (1.5, [1.0, 0.5])
+    report = (out / "ann" / "mini.html").read_text()
+    assert "Nearly &lt;b&gt;right&lt;/b&gt;." in report
+    assert json.loads((out / "ann" / "mini.json").read_text())["overrides"][0]["was"] == 0
+    assert "ann,mini,graded,1.5,2" in (out / "grades.csv").read_text()
+    assert "by hand" in (out / "index.html").read_text()
+    assert run(found, resume=False) == ["ann", "bob"]
+    assert [grade.score for grade in run.grades] == [1.5, 2.0]
+    run(handed_in(ann="wrong again", bob="right"))
+    assert [(grade.score, grade.overrides) for grade in run.grades] == [(1.0, []), (2.0, [])]
+
+
+def test_a_score_set_by_hand_counts_where_nothing_could_be_graded(run, handed_in, book, tmp_path):
+    run(handed_in(ann="right", cy="unreadable"))
+    with pytest.raises(UsageError, match="worth 0 to 0"):  # invented gradings know no exercise
+        override_mark(book, tmp_path / "out", "cy", None, None, 1.0, "Seen on paper.")
+    grade = override_mark(book, tmp_path / "out", "ann", "mini", None, 0.25, "Copied.")
+    assert (grade.status, grade.score) == ("graded", 0.25)
+    grade = override_mark(book, tmp_path / "out", "ann", "mini", None, 2.0, "No: she was copied from.")
+    assert (grade.score, [override.was for override in grade.overrides]) == (2.0, [2.0])
+
+
+@pytest.mark.parametrize(
+    ("student", "check", "points", "reason", "message"),
+    [
+        ("nobody", "b", 1, "r", "no submission of 'nobody'"),
+        ("ann", "c", 1, "r", "no check 'c'"),
+        ("ann", "b", 1.5, "r", "worth 0 to 1"),
+        ("ann", "b", float("nan"), "r", "can't be given"),
+        ("ann", "b", -1, "r", "can't be given"),
+        ("ann", "b", 1, " ", "needs a reason"),
+    ],
+)
+def test_an_override_that_makes_no_sense_is_refused(
+    run, handed_in, book, tmp_path, student, check, points, reason, message
+):
+    run(handed_in(ann="wrong"))
+    with pytest.raises(UsageError, match=message):
+        override_mark(book, tmp_path / "out", student, None, check, points, reason)
+    assert [grade.score for grade in book.grades()] == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("mysql://localhost/x", "SQLite or PostgreSQL"),
+        ("://", "is no database's URL"),
+        ("postgresql://nobody:secret@127.0.0.1:9/x", "can't be opened"),
+    ],
+)
+def test_a_gradebook_that_can_not_be_is_a_sentence(url, message):
+    with pytest.raises(UsageError, match=message) as caught:
+        Gradebook(url)
+    assert "secret" not in str(caught.value)
+
+
+def test_a_file_that_is_no_database_is_said_and_left_alone(tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_text("These are my notes, and they are longer than a database's header is." * 20)
+    before = path.read_bytes()
+    with pytest.raises(UsageError, match="not a database"):
+        Gradebook(path)
+    assert path.read_bytes() == before
+
+
+def test_a_sqlite_file_is_in_wal_mode(tmp_path):
+    with Gradebook(tmp_path / "new" / "g.sqlite"):
+        pass
+    with contextlib.closing(sqlite3.connect(tmp_path / "new" / "g.sqlite")) as connection:
+        assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
