@@ -12,8 +12,10 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
+import venv
 from pathlib import Path
 
 import pytest
@@ -503,3 +505,36 @@ def test_an_ordinary_user_gets_the_same_sandbox(tmp_path):
     )  # fmt: skip
     shutil.rmtree(folder)
     assert done.stdout == "1000 ['1', '2']\n\n", done.stderr
+
+
+LISTS_ITS_GRADER = """
+from grader.kernels import Limits, open_source
+from tests.kernel_runs import run
+with open_source("cold", "bwrap", [], {}, [], Limits()) as source:
+    print(run(source, "import os, grader, sys; print(sys.prefix, os.listdir(grader.__path__[0]))").text)
+"""
+
+
+@pytest.mark.slow
+def test_a_python_environment_below_tmp_is_there_and_a_grader_in_it_is_covered(tmp_path):
+    environment = Path(tempfile.mkdtemp(prefix="environment-", dir="/tmp"))
+    try:
+        environment.chmod(0o755)
+        venv.create(environment, symlinks=True)
+        packages = next(environment.glob("lib/python*/site-packages"))
+        (packages / "others.pth").write_text(str(Path(pytest.__file__).parent.parent))
+        (packages / "grader").mkdir()
+        (packages / "grader" / "catalog.toml").touch()
+        python = [environment / "bin" / "python", "-c", LISTS_ITS_GRADER]
+        paths = {"PYTHONPATH": str(Path(__file__).parent.parent)}
+        done = subprocess.run(python, env=os.environ | paths, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.stdout.split() == [str(environment), "[]"], done.stderr
+    finally:
+        shutil.rmtree(environment)
+
+
+def test_what_was_done_over_a_limit_is_said_in_numbers():
+    assert LIMITS.exceeded("memory") == "it used more than 512 MB of memory"
+    assert Limits().exceeded("memory") == "it used more than 2 GB of memory"
+    assert LIMITS.exceeded("cpu") == "it used more than 2 s of CPU time"
+    assert LIMITS.exceeded("output") == "it printed and displayed more than 2 MB"

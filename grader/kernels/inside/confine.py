@@ -111,7 +111,7 @@ def furnish(tmp_bytes: int, kept: Sequence[str]) -> None:
     _mount(f"{ROOM}/shm", "/dev/shm", None, _MS_BIND)
     for path, descriptor in shown:
         os.makedirs(path)
-        _mount(f"/proc/self/fd/{descriptor}", path, None, _MS_BIND)
+        _mount(f"/proc/self/fd/{descriptor}", path, None, _MS_BIND | _MS_REC)  # with what covers parts of it
         os.close(descriptor)
     _mount("devpts", "/dev/pts", "devpts", _MS_NOSUID | _MS_NOEXEC, "newinstance,ptmxmode=0666,mode=0620,max=16")
     _mount("proc", "/proc", "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
