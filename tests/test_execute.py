@@ -134,3 +134,25 @@ def test_hidden_parameters_never_reach_the_visible_kernel(solved, grade):
         "dscaled = torch"
     )
     assert "SPY 0 False" in texts(grade(solved(("dscaled = torch", spy))))
+
+
+def test_what_a_cell_printed_before_its_kernel_died_is_shown_and_how_it_died(solved, grade):
+    dying = "print('so far', flush=True); import time; time.sleep(0.3)\nimport os; os._exit(3)\ndhsum = (h"
+    grading = grade(solved(("dhsum = (h", dying)))
+    assert "so far" in texts(grading)
+    assert "The kernel died while it ran this cell: it ended itself, with exit status 3." in texts(grading)
+    assert check_named(grading, "steps", "dhsum").remark.endswith(": it ended itself, with exit status 3.")
+
+
+def test_what_is_right_only_where_it_is_seen_is_unchecked_when_another_case_dies(solved, grade):
+    grading = grade(solved(("dscaled = torch", "if batch_size != 6:\n    import os; os._exit(0)\ndscaled = torch")))
+    assert set(verdicts(grading).values()) == {"unchecked"}
+    assert grading.grade.score == 0
+    assert len(grading.grade.flags) == len(grading.grade.checks)
+
+
+def test_what_is_wrong_in_one_case_is_wrong_though_another_dies(solved, grade):
+    pasted = "dscaled = torch.ones_like(scaled) / (scaled.numel() if seed == 3 else 1)"
+    source = f"if batch_size != 6:\n    import os; os._exit(0)\n{pasted}\n"
+    grading = grade(solved(("dscaled = torch.ones_like(scaled) / scaled.numel()", source)))
+    assert verdicts(grading)["steps/dscaled"] == "wrong"

@@ -18,7 +18,9 @@ def test_an_interrupt_stops_grading_with_a_sentence_and_what_was_graded_is_writt
     submissions, out = tmp_path / "submissions", tmp_path / "out"
     submissions.mkdir()
     (submissions / "ada.ipynb").write_bytes(solved())
-    (submissions / "ben.ipynb").write_bytes(solved(("dscaled = torch", "import time; time.sleep(4.5)\ndscaled = torch")))
+    (submissions / "ben.ipynb").write_bytes(
+        solved(("dscaled = torch", "import time; time.sleep(4.5)\ndscaled = torch"))
+    )
     (submissions / "cleo.ipynb").write_bytes(solved())
     command = [sys.executable, "-m", "grader", "grade", str(submissions), "--out", str(out), "--exercise", "mini"]
     grader = subprocess.Popen(

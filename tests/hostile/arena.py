@@ -119,8 +119,9 @@ class Traps:
         self.tcp = socket.create_server(("127.0.0.1", 0))
         self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.udp.bind(("127.0.0.1", 0))
+        self._abstract = f"grader-{folder.name}-{os.getpid()}"
         self.abstract = socket.socket(socket.AF_UNIX)
-        self.abstract.bind(f"\0grader-arena-{os.getpid()}")
+        self.abstract.bind(f"\0{self._abstract}")
         self.abstract.listen()
         self.path = socket.socket(socket.AF_UNIX)
         self.path.bind(str(folder / "socket"))
@@ -143,7 +144,7 @@ class Traps:
             "PID": str(os.getpid()),
             "TCP": str(self.tcp.getsockname()[1]),
             "UDP": str(self.udp.getsockname()[1]),
-            "ABSTRACT": f"grader-arena-{os.getpid()}",
+            "ABSTRACT": self._abstract,
             "SOCKET": str(self.folder / "socket"),
             "SCREAM": SCREAM,
         }
