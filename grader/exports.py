@@ -42,7 +42,7 @@ def grades_json(grades: Sequence[Grade]) -> str:
     return msgspec.json.format(msgspec.json.encode(list(grades)), indent=2).decode() + "\n"
 
 
-# --- CSV for a learning platform ----------------------------------------------------------------------------------------
+# --- CSV for a learning platform ------------------------------------------------------------------------------------
 
 
 def canvas_csv(grades: Sequence[Grade], roster: Roster | None = None) -> Exported:
@@ -56,7 +56,7 @@ def canvas_csv(grades: Sequence[Grade], roster: Roster | None = None) -> Exporte
     exercises = _maxima(grades)
     if roster is None:
         rows = {student: {"Student": student, "SIS Login ID": student} for student in _students(grades)}
-        columns, unknown = CANVAS_COLUMNS, []
+        columns, unknown = CANVAS_COLUMNS, list[str]()
     else:
         people = [row for row in roster.rows if row.get("Student", "").strip() != _POINTS_POSSIBLE]
         rows, unknown = _rows_of(grades, people, _CANVAS_KEYS)
@@ -77,7 +77,7 @@ def moodle_csv(grades: Sequence[Grade], roster: Roster | None = None) -> Exporte
             name that holds an `@` is an e-mail address, and any other an ID number.
     """
     if roster is None:
-        columns, unknown = ["ID number", "Email address"], []
+        columns, unknown = ["ID number", "Email address"], list[str]()
         rows = {student: {"Email address" if "@" in student else "ID number": student} for student in _students(grades)}
     else:
         people = [_with_full_name(row) for row in roster.rows]
@@ -146,7 +146,7 @@ def _csv(columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> str:
     return text.getvalue()
 
 
-# --- Gradescope ---------------------------------------------------------------------------------------------------------
+# --- Gradescope -----------------------------------------------------------------------------------------------------
 
 
 def gradescope_json(grade: Grade) -> str:

@@ -34,8 +34,8 @@ class Annotation(Record, frozen=True):
         return f"::{self.kind} {listed}::{_data(self.message)}"
 
 
-def annotations(grading: Grading, file: str, text: str) -> list[Annotation]:
-    """What to mend, at the student's lines: wrong and missing gradients are errors, what could not be checked a warning.
+def annotations_for(grading: Grading, file: str, text: str) -> list[Annotation]:
+    """What to mend, at the student's lines: wrong and missing are errors, what could not be checked is a warning.
 
     Args:
         grading: the result.
@@ -87,7 +87,7 @@ def _holds(row: str, line: str) -> bool:
     return re.fullmatch(r'\s*(?:"source": ?(?:\[\s*)?)?"' + re.escape(line) + r'(?:\\n)?"\]?,?\s*', row) is not None
 
 
-# --- the job summary ----------------------------------------------------------------------------------------------------
+# --- the job summary ------------------------------------------------------------------------------------------------
 
 
 def job_summary(grades: Sequence[Grade]) -> str:

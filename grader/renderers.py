@@ -42,7 +42,7 @@ def inert(text: str) -> str:
 
 
 def number(points: float) -> str:
-    """Points as text: in full, so that sums of what was read back agree to the last digit, and `50` without its `.0`."""
+    """Points as text: in full, so that what is read back adds up to the last digit; `50` without its `.0`."""
     return str(int(points)) if points == int(points) else repr(points)
 
 
