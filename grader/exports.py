@@ -130,12 +130,17 @@ def _canvas_title(exercise: str, roster: Roster | None) -> str:
 
 
 def _filled(
-    grades: Iterable[Grade], rows: Mapping[str, dict[str, str]], titles: Mapping[str, str]
+    grades: Iterable[Grade], rows: Mapping[str, Mapping[str, str]], titles: Mapping[str, str]
 ) -> list[dict[str, str]]:
+    """The rows with their scores; what the platform itself held in these columns is not ours to hand back."""
+    table = {
+        student: {column: text for column, text in row.items() if column not in titles.values()}
+        for student, row in rows.items()
+    }
     for grade in grades:
-        if grade.status == "graded" and grade.student in rows and grade.exercise in titles:
-            rows[grade.student][titles[grade.exercise]] = number(grade.score)
-    return list(rows.values())
+        if grade.status == "graded" and grade.student in table and grade.exercise in titles:
+            table[grade.student][titles[grade.exercise]] = number(grade.score)
+    return list(table.values())
 
 
 def _csv(columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> str:

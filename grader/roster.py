@@ -18,9 +18,10 @@ def read_roster(path: Path) -> Roster:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, restval="")
+            columns = list(reader.fieldnames or [])
             rows = [{name: value for name, value in row.items() if name is not None} for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UsageError(f"The roster {str(path)!r} can't be read as CSV ({error}): export it again.") from error
-    if not reader.fieldnames:
+    if not columns:
         raise UsageError(f"The roster {str(path)!r} is empty: export it again, with its header.")
-    return Roster(columns=list(reader.fieldnames), rows=rows)
+    return Roster(columns=columns, rows=rows)
