@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 from grader.explain import GLYPHS, explain
 from grader.records import Check, Grade, Grading, Record, Verdict
@@ -147,3 +148,46 @@ def _data(text: str) -> str:
 
 def _property(text: str) -> str:
     return _data(text).replace(":", "%3A").replace(",", "%2C")
+
+
+# --- a run on GitHub Actions ----------------------------------------------------------------------------------------
+
+
+def report_run(
+    gradings: Iterable[Grading], paths: Mapping[tuple[str, str], str], environment: Mapping[str, str]
+) -> list[str]:
+    """Add to the job's summary and give the lines to print for annotations; nothing on other machines.
+
+    Args:
+        gradings: the run's results.
+        paths: student and exercise → the notebook's path.
+        environment: the process's environment variables, of which GitHub sets some.
+    """
+    if environment.get("GITHUB_ACTIONS") != "true":
+        return []
+    workspace = Path(environment.get("GITHUB_WORKSPACE", "."))
+    found: list[Annotation] = []
+    grades = []
+    for grading in gradings:
+        grades.append(grading.grade)
+        path = paths.get((grading.grade.student, grading.grade.exercise))
+        if path is not None:
+            found = first_of_each_kind([*found, *annotations_for(grading, _below(path, workspace), _text(path))])
+    if summary := environment.get("GITHUB_STEP_SUMMARY"):
+        with Path(summary).open("a", encoding="utf-8") as file:
+            file.write(job_summary(grades))
+    return [one.command for one in found]
+
+
+def _below(path: str, workspace: Path) -> str:
+    """A path as GitHub wants it: from the repository's top."""
+    absolute = Path(path).resolve()
+    top = workspace.resolve()
+    return absolute.relative_to(top).as_posix() if absolute.is_relative_to(top) else absolute.as_posix()
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
