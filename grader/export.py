@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from grader.cohort import write_file
 from grader.collect import safe_name
@@ -14,8 +14,7 @@ from grader.records import Grade
 from grader.renderers import grades_csv, junit_xml
 from grader.roster import read_roster
 
-Format = Literal["csv", "canvas", "moodle", "gradescope", "junit", "json", "gradescope-autograder"]
-FORMATS: tuple[Format, ...] = get_args(Format)
+Format = Literal["csv", "canvas", "moodle", "gradescope", "junit", "json"]
 
 _WHOLE: dict[str, Callable[[Sequence[Grade]], str]] = {"csv": grades_csv, "junit": junit_xml, "json": grades_json}
 _BY_ROSTER: dict[str, Callable[[Sequence[Grade], Roster | None], Exported]] = {
