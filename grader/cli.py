@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -30,6 +31,7 @@ _GRADEBOOK = typer.Option(
 )
 
 Kernel = Literal["snapshot", "cold"]
+ExportFormat = Literal["csv", "canvas", "moodle", "gradescope", "junit", "json", "gradescope-autograder"]
 Sandbox = Literal["bwrap", "none"]
 
 EXIT_NOT_RIGHT = 1
@@ -123,6 +125,7 @@ def grade(
     from grader.cluster import Workers, open_workers
     from grader.cohort import grade_cohort
     from grader.collect import Found, collect
+    from grader.github import report_run
     from grader.terminal import grading_progress, show_cohort
 
     if workers is not None and scheduler is not None:
@@ -136,6 +139,9 @@ def grade(
     try:
         with _gradebook(out, gradebook, make=True) as book, grading_progress(len(found)) as done:
             grades = grade_cohort(found, course, book, out, graders, resume=resume, done=done)
+            paths_by_key = {(item.student, item.exercise): item.path for item in found}
+            for command in report_run(book.gradings(), paths_by_key, os.environ):
+                print(command)
     except KeyboardInterrupt:
         print("grader: stopped; what was graded so far is written.", file=sys.stderr)
         raise typer.Exit(EXIT_STOPPED) from None
@@ -200,6 +206,50 @@ def override(
 
     with _gradebook(folder, gradebook) as book:
         show_override(override_mark(book, folder, student, exercise, check, points, reason))
+
+
+@app.command(epilog="Example:  grader export canvas graded --roster canvas-gradebook.csv --out import.csv")
+def export(
+    format_: Annotated[ExportFormat, typer.Argument(metavar="FORMAT", help="Where the grades go.")],
+    folder: Annotated[Path | None, _FOLDER] = None,
+    out: Annotated[Path | None, typer.Option(metavar="PATH", help="The file to write, or Gradescope's folder.")] = None,
+    roster: Annotated[
+        Path | None, typer.Option(metavar="CSV", help="Canvas's or Moodle's own export: whose row is whose.")
+    ] = None,
+    exercise: Annotated[str | None, typer.Option(metavar="ID", help="For gradescope-autograder: the exercise.")] = None,
+    sandbox: Annotated[Sandbox, typer.Option(help="For gradescope-autograder: what confines the code.")] = "bwrap",
+    gradebook: Annotated[str | None, _GRADEBOOK] = None,
+) -> None:
+    """Write the last run's grades for another place; print them where there is no --out.
+
+    FORMAT is csv, json, junit, canvas, moodle, gradescope (a results.json for each submission), or
+    gradescope-autograder (the zip that grades on Gradescope; it needs no DIR).
+
+    Exit status: 0 all written; 3 the roster has no row for some student (the others are written).
+    """
+    if format_ == "gradescope-autograder":
+        _export_autograder(exercise, sandbox, out)
+        return
+    from grader.export import export_grades
+
+    if folder is None:
+        raise UsageError("Give the folder that `grader grade --out` wrote: grader export FORMAT DIR.")
+    with _gradebook(folder, gradebook) as book:
+        text, unknown = export_grades(format_, list(book.grades()), roster, out)
+    if text is not None:
+        sys.stdout.write(text)
+    if unknown:
+        print(f"grader: the roster has no row, or several, for {', '.join(map(repr, unknown))}.", file=sys.stderr)
+        raise typer.Exit(EXIT_UNGRADED)
+
+
+def _export_autograder(exercise: str | None, sandbox: Sandbox, out: Path | None) -> None:
+    from grader.cohort import write_bytes
+    from grader.gradescope import Settings, autograder_zip
+
+    if exercise is None or out is None:
+        raise UsageError("Say which exercise the autograder is for and where it goes: --exercise ID --out FILE.zip.")
+    write_bytes(out, autograder_zip(_course(), Settings(exercise=exercise, sandbox=sandbox)))
 
 
 @app.command(epilog="Example:  grader release")

@@ -143,10 +143,15 @@ def write_file(path: Path, text: str) -> None:
     Raises:
         UsageError: it can't be written.
     """
+    write_bytes(path, text.encode("utf-8", "replace"))
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """As `write_file`, for what is no text."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(f".{path.name}.{os.getpid()}")
-        draft.write_text(text, encoding="utf-8", errors="replace")
+        draft.write_bytes(data)
         draft.replace(path)
     except OSError as error:
         raise UsageError(f"{str(path)!r} can't be written ({error.strerror}): choose another --out folder.") from error

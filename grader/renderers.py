@@ -31,14 +31,19 @@ def grades_csv(grades: Sequence[Grade]) -> str:
     for grade in grades:
         counts = [sum(check.verdict == verdict for check in grade.checks) for verdict in verdicts]
         flags = " ".join(sorted({flag.code for flag in grade.flags}))
-        row = [_inert(grade.student), grade.exercise, grade.status, f"{grade.score:g}", f"{grade.max_score:g}"]
-        writer.writerow([*row, *counts, flags, _inert(grade.reason or "")])
+        row = [inert(grade.student), grade.exercise, grade.status, number(grade.score), number(grade.max_score)]
+        writer.writerow([*row, *counts, flags, inert(grade.reason or "")])
     return text.getvalue()
 
 
-def _inert(text: str) -> str:
+def inert(text: str) -> str:
     """A cell that no spreadsheet takes for a formula: student names are a stranger's text."""
     return "'" + text if text.startswith(_FORMULA) else text
+
+
+def number(points: float) -> str:
+    """Points as text: in full, so that what is read back adds up to the last digit; `50` without its `.0`."""
+    return str(int(points)) if points == int(points) else repr(points)
 
 
 def junit_xml(grades: Sequence[Grade]) -> str:
@@ -60,6 +65,10 @@ def junit_xml(grades: Sequence[Grade]) -> str:
 
 def _case(suite: ET.Element, grade: Grade, check: Check) -> ET.Element | None:
     case = ET.SubElement(suite, "testcase", classname=_xml(f"{_suite_name(grade)}.{check.part}"), name=_xml(check.name))
+    properties = ET.SubElement(case, "properties")
+    for name, value in (("verdict", check.verdict.value), ("points", number(check.points)),
+                        ("max_points", number(check.max_points))):  # fmt: skip
+        ET.SubElement(properties, "property", name=name, value=value)
     kind = {Verdict.WRONG: "failure", Verdict.MISSING: "failure", Verdict.UNCHECKED: "error"}.get(check.verdict)
     if kind is None:
         return None

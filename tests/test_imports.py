@@ -16,6 +16,7 @@ LAYERS: list[set[str]] = [
     {"course", "intake", "reference", "client", "hints", "doctor"},
     {"release", "plan", "workspace", "spread", "methods"},
     {"execute", "report", "report_page", "report_cohort", "renderers", "part_case"},
+    {"exports", "github"},
     {"marking", "diagnose", "autograd_use"},
     {"evidence", "grade"},
     {"pool", "collect"},
@@ -24,7 +25,8 @@ LAYERS: list[set[str]] = [
     {"worker"},
     {"dask_workers"},
     {"cluster"},
-    {"cohort"},
+    {"cohort", "roster"},
+    {"export", "gradescope"},
     {"cli"},
     {"__main__", "__init__"},
 ]

@@ -1,0 +1,55 @@
+"""`grader export`: the grades of a run, written where they go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+from grader.cohort import write_file
+from grader.collect import safe_name
+from grader.errors import UsageError
+from grader.exports import Exported, Roster, canvas_csv, grades_json, gradescope_json, moodle_csv
+from grader.records import Grade
+from grader.renderers import grades_csv, junit_xml
+from grader.roster import read_roster
+
+Format = Literal["csv", "canvas", "moodle", "gradescope", "junit", "json"]
+
+_WHOLE: dict[str, Callable[[Sequence[Grade]], str]] = {"csv": grades_csv, "junit": junit_xml, "json": grades_json}
+_BY_ROSTER: dict[str, Callable[[Sequence[Grade], Roster | None], Exported]] = {
+    "canvas": canvas_csv,
+    "moodle": moodle_csv,
+}
+
+
+def export_grades(
+    kind: Format, grades: Sequence[Grade], roster: Path | None, out: Path | None
+) -> tuple[str | None, list[str]]:
+    """Write grades in a format to `out`, or hand back their text where there is no `out`.
+
+    Returns:
+        The text to print, None where it was written; and the students of whom the roster knows nothing.
+
+    Raises:
+        UsageError: a file can't be read or written, or the options don't fit the format.
+    """
+    if roster is not None and kind not in _BY_ROSTER:
+        raise UsageError(f"--roster is for {' and '.join(_BY_ROSTER)}: leave it away for {kind}.")
+    if kind == "gradescope":
+        if out is None:
+            raise UsageError("Gradescope wants a results.json for each submission: say into which folder with --out.")
+        for grade in grades:
+            write_file(
+                out / safe_name(grade.student) / safe_name(grade.exercise) / "results.json", gradescope_json(grade)
+            )
+        return None, []
+    unknown: list[str] = []
+    if kind in _BY_ROSTER:
+        text, unknown = _BY_ROSTER[kind](grades, read_roster(roster) if roster is not None else None)
+    else:
+        text = _WHOLE[kind](grades)
+    if out is None:
+        return text, unknown
+    write_file(out, text)
+    return None, unknown

@@ -1,0 +1,145 @@
+"""Every place that grades go to is told the same points, maxima and totals."""
+
+from __future__ import annotations
+
+import csv
+import json
+import xml.etree.ElementTree as ET
+from collections.abc import Sequence
+from fractions import Fraction
+
+import msgspec
+import pytest
+
+from grader.errors import UsageError
+from grader.exports import Roster, canvas_csv, grades_json, gradescope_json, moodle_csv
+from grader.records import Check, Flag, Grade, Verdict
+from grader.renderers import grades_csv, junit_xml
+from grader.roster import read_roster
+
+THIRD = 26 / 3
+"""Points whose decimals have no end."""
+
+
+def grade(student: str, exercise: str = "01_mini", *, points: Sequence[float] = (THIRD, 0.1 + 0.2, 0.0)) -> Grade:
+    verdicts = [Verdict.EXACT, Verdict.CARRIED, Verdict.WRONG]
+    checks = [
+        Check(part="p", name=name, verdict=verdict, points=earned, max_points=THIRD)
+        for name, verdict, earned in zip("abc", verdicts, points, strict=True)
+    ]
+    return Grade(
+        student=student, exercise=exercise, status="graded", score=sum(points), max_score=sum([THIRD] * 3),
+        checks=checks, flags=[Flag(code="unchecked", message="Look.")], cpu_seconds=0.1, wall_seconds=0.2,
+    )  # fmt: skip
+
+
+def ungradable(student: str, exercise: str = "01_mini") -> Grade:
+    return msgspec.structs.replace(
+        grade(student, exercise), status="ungradable", reason="It is empty.", checks=[], flags=[], score=0.0
+    )
+
+
+def rows(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(text.splitlines()))
+
+
+# --- agreement --------------------------------------------------------------------------------------------------------
+
+
+def test_points_maxima_and_totals_agree_to_the_last_digit_wherever_they_are_read_back():
+    given = grade("ann")
+    (line,) = rows(grades_csv([given]))
+    possible, canvas = rows(canvas_csv([given]).text)
+    (moodle,) = rows(moodle_csv([given]).text)
+    gradescope = json.loads(gradescope_json(given))
+    (back,) = msgspec.json.decode(grades_json([given]), type=list[Grade])
+    cases = ET.fromstring(junit_xml([given])).iter("testcase")
+    junit = [{one.get("name"): one.get("value") for one in case.iter("property")} for case in cases]
+
+    scores = [line["score"], canvas["01_mini"], moodle["01_mini"], gradescope["score"], back.score]
+    scores.append(sum(float(case["points"]) for case in junit))
+    scores.append(sum(test["score"] for test in gradescope["tests"]))
+    assert {float(score) for score in scores} == {given.score}
+    maxima = [line["max_score"], possible["01_mini"], back.max_score, sum(float(case["max_points"]) for case in junit)]
+    maxima.append(sum(test["max_score"] for test in gradescope["tests"]))
+    assert {float(maximum) for maximum in maxima} == {given.max_score}
+    assert [Fraction(case["points"]) for case in junit] == [Fraction(repr(check.points)) for check in given.checks]
+
+
+def test_a_submission_that_could_not_be_graded_is_an_empty_cell_and_no_zero():
+    _, ann, ben = rows(canvas_csv([grade("ann"), ungradable("ben")]).text)
+    assert (ann["01_mini"] != "", ben["01_mini"]) == (True, "")
+    assert rows(moodle_csv([ungradable("ben")]).text)[0]["01_mini"] == ""
+    assert "could not be graded" in json.loads(gradescope_json(ungradable("ben")))["output"]
+
+
+def test_a_column_for_each_exercise_and_a_row_for_each_student():
+    found = rows(canvas_csv([grade("ann"), grade("ann", "02_more"), grade("ben", "02_more")]).text)
+    assert [row["Student"].strip() for row in found] == ["Points Possible", "ann", "ben"]
+    assert [bool(row["01_mini"]) for row in found] == [True, True, False]
+
+
+@pytest.mark.parametrize("name", ["=1+1", '@SUM("A1")', "+1", "-1", "\t=1"])
+@pytest.mark.parametrize("export", [canvas_csv, moodle_csv])
+def test_no_name_becomes_a_formula(name, export):
+    for row in csv.reader(export([grade(name)]).text.splitlines()):
+        assert not any(cell.startswith(("=", "@", "+", "-", "\t")) for cell in row)
+
+
+# --- rosters ----------------------------------------------------------------------------------------------------------
+
+CANVAS = """\ufeffStudent,ID,SIS User ID,SIS Login ID,Section,01_mini (4711),Final Score
+    Points Possible,,,,,10,
+"Ash, Ann",17,s17,ann,A,,88
+"Box, Ben",18,s18,ben@example.org,B,3,77
+"""
+
+
+def roster(tmp_path, text: str) -> Roster:
+    path = tmp_path / "roster.csv"
+    path.write_text(text, encoding="utf-8")
+    return read_roster(path)
+
+
+def test_canvas_gets_its_own_rows_and_columns_back(tmp_path):
+    given = roster(tmp_path, CANVAS)
+    text, unknown = canvas_csv([grade("ANN"), grade("s18"), grade("eve")], given)
+    assert text.splitlines()[0] == "Student,ID,SIS User ID,SIS Login ID,Section,01_mini (4711)"
+    found = {row["ID"]: row for row in rows(text)}
+    assert float(found["17"]["01_mini (4711)"]) == float(found["18"]["01_mini (4711)"]) == grade("ann").score
+    assert found["18"]["Student"] == "Box, Ben"
+    assert unknown == ["eve"]
+
+
+def test_a_score_of_canvas_is_never_taken_for_one_of_ours(tmp_path):
+    text, _ = canvas_csv([ungradable("s18"), grade("ann")], roster(tmp_path, CANVAS))
+    assert {row["ID"]: row["01_mini (4711)"] for row in rows(text)}["18"] == ""
+
+
+def test_two_rows_for_one_name_are_nobodys(tmp_path):
+    twice = CANVAS + '"Ash, Ann",19,s19,ann,C,,\n'
+    text, unknown = canvas_csv([grade("ann")], roster(tmp_path, twice))
+    assert (unknown, len(rows(text))) == (["ann"], 1)
+
+
+def test_moodle_is_keyed_by_mail_or_number(tmp_path):
+    text, unknown = moodle_csv([grade("ann@example.org"), grade("1742")])
+    assert [(row["Email address"], row["ID number"]) for row in rows(text)] == [("ann@example.org", ""), ("", "1742")]
+    given = roster(tmp_path, "First name,Last name,ID number,Email address\nAnn,Ash,17,ann@example.org\n")
+    for student in ("ann@example.org", "17", "ann ash"):
+        text, unknown = moodle_csv([grade(student)], given)
+        (row,) = rows(text)
+        assert (row["ID number"], float(row["01_mini"]), unknown) == ("17", grade("x").score, [])
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff\xfe\x00", b'a,b\n"x'])
+def test_a_roster_that_is_none_is_said(tmp_path, data):
+    path = tmp_path / "roster.csv"
+    path.write_bytes(data)
+    if data.startswith(b"a"):
+        assert read_roster(path).rows == [{"a": "x", "b": ""}]
+        return
+    with pytest.raises(UsageError, match="export it again"):
+        read_roster(path)
+    with pytest.raises(UsageError, match=r"missing\.csv"):
+        read_roster(tmp_path / "missing.csv")
