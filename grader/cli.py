@@ -70,6 +70,9 @@ def check(
     hint: Annotated[
         bool, typer.Option("--hint", help="Also open the next hint for the first gradient to mend.")
     ] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Also say how each cell was understood, and by what.")
+    ] = False,
     exercise: Annotated[
         str | None, typer.Option(metavar="ID", help="The exercise, where the file doesn't say.")
     ] = None,
@@ -84,6 +87,12 @@ def check(
     course = _course(notebook)
     with working("checking"):
         grading = check_notebook(course, notebook, exercise)
+    if explain:
+        from grader.checking import explain_notebook
+        from grader.terminal import show_understanding
+
+        if cells := explain_notebook(course, notebook, exercise):
+            show_understanding(cells)
     show_grading(grading)
     if grading.grade.status == "ungradable":
         raise typer.Exit(EXIT_UNGRADED)

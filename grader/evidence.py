@@ -132,7 +132,7 @@ def cell_views(cells: Sequence[PlannedCell], runs: Sequence[CellRun]) -> tuple[l
         if run.status in ("timeout", "died", "skipped"):
             end = f"{_ENDED[run.status]}: {run.end}." if run.end else f"{_ENDED[run.status]}."
             outputs.append(CellOutput(kind="error", content=end))
-        source = cell.source if cell.student else ""
+        source = (cell.shown or cell.source) if cell.student else ""
         views.append(CellView(source=source, part=cell.part, outputs=outputs, seconds=run.seconds))
     return views, places
 

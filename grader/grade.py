@@ -22,6 +22,7 @@ from grader.marking import PartMarks, References
 from grader.plan import probe_parts
 from grader.records import Check, Evidence, Flag, Grade, Grading, PartView, Record, Verdict
 from grader.reference import Reference
+from grader.saved_cmp import with_saved
 
 
 class Submission(Record, frozen=True):
@@ -96,7 +97,7 @@ class Grader:
         for part_id, part_checks in self.exercise.parts.items():
             marks = marked[part_id]
             for name in part_checks.names:
-                check = marks.check(name)
+                check = with_saved(marks.check(name), intake.saved, marks.cmp(name))
                 checks.append(check)
                 evidence.append(evidence_for(marks, check, places))
         flags += [

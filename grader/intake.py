@@ -5,36 +5,50 @@ Locked cells always come from the release. What is left is the student's, in the
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 
-from nbformat import NotebookNode
-
 from grader.errors import NothingMatches
-from grader.exercise import Cell, Exercise
-from grader.notebook import Role, grade_id_of, grader_metadata, read_notebook, role_of
+from grader.exercise import Exercise
+from grader.matching import CellReading, understand
+from grader.notebook import Role, grader_metadata, read_notebook
+from grader.ordering import in_order
 from grader.records import Record
+from grader.released import Released, released
+from grader.remarks import intake_notes
+from grader.saved_cmp import SavedCmp, saved_lines
+from grader.stretches import context_of, units_of
 from grader.syntax import assigned_names, defined_names
 
-SIMILAR = 0.75
-"""How alike two cells must be (difflib's ratio) for the one to count as an edited copy of the other."""
+PASTE = 3
+"""So many of the exercise's tensors, bound in a notebook without a gradient, still make it an attempt."""
 
 
 class PlannedCell(Record, frozen=True):
-    """A cell as it will be run. `student` tells whose text it is; `part` is the part it counts towards, if any."""
+    """A cell as it will be run. `student` tells whose text it is; `part` is the part it counts towards, if any.
+
+    `shown` is the text as the student wrote it, line for line, where what is run leaves something out. `only_shows`
+    says that nothing is computed in it that another cell could use: a figure, a `cmp`.
+    """
 
     source: str
     role: Role | None
     part: str | None
     student: bool
     label: str
+    shown: str | None = None
+    only_shows: bool = False
 
 
 class Intake(Record, frozen=True):
-    """What will be run, in order, and what was found on the way, one sentence each."""
+    """What will be run, in order, and what was found on the way, one sentence each.
+
+    `readings` say how each submitted code cell was understood, `saved` are the `cmp` lines that it came with.
+    """
 
     cells: list[PlannedCell]
     notes: list[str]
+    readings: list[CellReading] = []
+    saved: list[SavedCmp] = []
 
 
 def take_in(data: bytes, exercise: Exercise) -> Intake:
@@ -45,14 +59,16 @@ def take_in(data: bytes, exercise: Exercise) -> Intake:
         NothingMatches: no cell of it belongs to the exercise.
     """
     notebook = read_notebook(data)
-    submitted = _code(notebook)
-    matches = match_cells(submitted, exercise)
-    if not any(match is not None for match in matches):
+    readings = understand(notebook.cells, exercise)
+    known = released(exercise)
+    if not _evidence(readings, known):
         raise NothingMatches(
-            f"No cell of this notebook belongs to {exercise.id}: hand in the exercise's own notebook, "
-            "with the gradients filled in."
+            f"No cell of this notebook belongs to {exercise.id}: none is one of its cells, and none computes a tensor "
+            "or a gradient of it. Hand in the exercise's own notebook, with the gradients filled in."
         )
-    return _assemble(submitted, matches, exercise)
+    cells, changed = _planned(readings, known)
+    notes = intake_notes(readings, known, cells_left=_left(cells), changed=changed)
+    return Intake(cells=cells, notes=notes, readings=readings, saved=saved_lines(notebook.cells, readings, known))
 
 
 def guess_exercise(data: bytes, exercises: Sequence[Exercise]) -> str | None:
@@ -61,140 +77,72 @@ def guess_exercise(data: bytes, exercises: Sequence[Exercise]) -> str | None:
     named = grader_metadata(notebook).get("exercise")
     if isinstance(named, str) and named in [exercise.id for exercise in exercises]:
         return named
-    submitted = _code(notebook)
     scores = [
-        (sum(match is not None for match in match_cells(submitted, exercise)), exercise.id) for exercise in exercises
+        (_evidence(understand(notebook.cells, exercise), released(exercise)), exercise.id) for exercise in exercises
     ]
     best = max(scores, default=(0, ""), key=lambda score: score[0])
     return best[1] if best[0] else None
 
 
-def _code(notebook: NotebookNode) -> list[NotebookNode]:
-    """The code cells with anything in them; a solution's reference cells are the grader's, not a student's."""
-    return [
-        cell
-        for cell in notebook.cells
-        if cell.cell_type == "code" and cell.source.strip() and role_of(cell) != "reference"
-    ]
+def _evidence(readings: Sequence[CellReading], known: Released) -> int:
+    """How much of a notebook speaks for an exercise: its cells, and the gradients and tensors that it binds.
 
-
-def match_cells(submitted: Sequence[NotebookNode], exercise: Exercise) -> list[int | None]:
-    """For each submitted code cell, the index of the released cell that it is, best evidence first, or None.
-
-    Evidence, in this order: its `grade_id`; the text, equal up to white space; a likeness to a locked cell; the
-    gradients it assigns and the classes it defines. A released cell may be matched by several submitted ones (a copied
-    cell keeps its id).
+    An `import torch` is in every notebook, and so a statement alone is no evidence.
     """
-    released = exercise.cells
-    by_id = {cell.grade_id: index for index, cell in enumerate(released)}
-    by_text = {_normal(cell.source): index for index, cell in enumerate(released)}
-    found: list[int | None] = []
-    part: str | None = None
-    for node in submitted:
-        grade_id = grade_id_of(node)
-        match = by_id.get(grade_id) if grade_id is not None else None
-        if match is None:
-            match = by_text.get(_normal(node.source))
-        if match is None:
-            match = _by_likeness(node.source, exercise)
-        if match is None:
-            match = _by_names(node.source, exercise, part)
-        found.append(match)
-        part = released[match].part if match is not None else part
-    return found
+    cells = sum(reading.match is not None and reading.how != "names" for reading in readings)
+    statements = [reading for cell in readings for reading in cell.readings]
+    gradients = {name for each in statements if each.does == "gradient" for name in each.piece.binds}
+    inner = {name for each in statements if each.does == "gradient" for name in each.piece.inner}
+    tensors = {name for each in statements for name in each.piece.binds if name in known.tensors}
+    broken = sum(reading.broken and reading.part is not None for reading in readings)
+    paste = len(tensors) if len(tensors) >= PASTE else 0
+    return cells + broken + len((gradients | inner).intersection(known.names)) + paste
 
 
-def _normal(source: str) -> str:
-    return "".join(source.split())
+# --- the plan -------------------------------------------------------------------------------------------------------
 
 
-def _by_likeness(source: str, exercise: Exercise) -> int | None:
-    """The locked cell that this one is an edited copy of, or one of the student's with no names to know it by."""
-    normal = _normal(source)
-    for index, cell in enumerate(exercise.cells):
-        if _gradients(cell, exercise) or _definitions(cell):
-            continue
-        matcher = difflib.SequenceMatcher(None, normal, _normal(cell.source), autojunk=False)
-        if matcher.real_quick_ratio() > SIMILAR and matcher.quick_ratio() > SIMILAR and matcher.ratio() > SIMILAR:
-            return index
-    return None
-
-
-def _by_names(source: str, exercise: Exercise, part: str | None) -> int | None:
-    """The gradients cell that most of the names made here belong to, best in the part that the cell stands in.
-
-    The same names recur in several parts, so the place says more than their number. Gradients and classes only: a
-    training loop also assigns the names of the forward pass, and so does a student's own copy of it.
-    """
-    names = {*assigned_names(source), *defined_names(source)}
-    best, found = (False, 0), None
-    for index, cell in enumerate(exercise.cells):
-        shared = names.intersection([*_gradients(cell, exercise), *_definitions(cell)])
-        if shared and (cell.part == part, len(shared)) > best:
-            best, found = (cell.part == part, len(shared)), index
-    return found
-
-
-def _gradients(cell: Cell, exercise: Exercise) -> list[str]:
-    """The checked gradients that a released cell leaves for the student to assign."""
-    if cell.role != "gradients" or cell.part is None:
-        return []
-    return [name for name in assigned_names(cell.source) if name in exercise.parts[cell.part].gradients]
-
-
-def _definitions(cell: Cell) -> list[str]:
-    """The classes and functions that a released cell leaves for the student to finish."""
-    return defined_names(cell.source) if cell.role == "gradients" else []
-
-
-def _assemble(submitted: Sequence[NotebookNode], matches: Sequence[int | None], exercise: Exercise) -> Intake:
-    """Interleave the release's locked cells with the student's cells, each kept behind what it followed."""
-    released = exercise.cells
+def _planned(readings: Sequence[CellReading], known: Released) -> tuple[list[PlannedCell], list[str]]:
+    """The release's locked cells with the student's between them, and what was set to the release's in a loop."""
+    context = context_of(readings, known)
+    changed: list[str] = []
     cells: list[PlannedCell] = []
     emitted = 0
-    part: str | None = None
-    for node, match in zip(submitted, matches, strict=True):
-        if match is not None:
-            cells += _locked(released[emitted : match + 1])
-            emitted = max(emitted, match + 1)
-            part = released[match].part
-            if released[match].role != "gradients":
-                continue
-        role = released[match].role if match is not None else None
-        label = released[match].grade_id if match is not None else "the student's own cell"
-        cells.append(PlannedCell(source=node.source, role=role, part=part, student=True, label=label))
-    cells += _locked(released[emitted:])
-    return Intake(cells=cells, notes=_found_notes(submitted, matches, exercise, cells))
+    for unit in in_order([unit for reading in readings for unit in units_of(reading, known, context, changed)], known):
+        # Nothing of the student's can matter to the setup, and a kernel that has run it is at hand.
+        upto = max(emitted, known.leading if unit.source is not None else 0, unit.needs + 1)
+        cells += _locked(known, emitted, upto)
+        emitted = upto
+        if unit.source is not None:
+            label = "the student's own cell" if unit.cell is None else known.cells[unit.cell].grade_id
+            role: Role | None = "gradients" if unit.gradients else None
+            cells.append(
+                PlannedCell(
+                    source=unit.source,
+                    role=role,
+                    part=unit.part,
+                    student=True,
+                    label=label,
+                    shown=unit.shown,
+                    only_shows=unit.shows,
+                )
+            )
+    return cells + _locked(known, emitted, len(known.cells)), changed
 
 
-def _locked(released: Sequence[Cell]) -> list[PlannedCell]:
+def _locked(known: Released, first: int, last: int) -> list[PlannedCell]:
     return [
         PlannedCell(source=cell.source, role=cell.role, part=cell.part, student=False, label=cell.grade_id)
-        for cell in released
+        for cell in known.cells[first:last]
         if cell.role != "gradients"
     ]
 
 
-def _found_notes(
-    submitted: Sequence[NotebookNode], matches: Sequence[int | None], exercise: Exercise, cells: Sequence[PlannedCell]
-) -> list[str]:
-    assigned = {
+def _left(cells: Sequence[PlannedCell]) -> set[tuple[str | None, str]]:
+    """Part and name of everything that the student's cells bind."""
+    return {
         (cell.part, name)
         for cell in cells
         if cell.student
         for name in (*assigned_names(cell.source), *defined_names(cell.source))
     }
-    notes = []
-    for index, cell in enumerate(exercise.cells):
-        copies = [node for node, match in zip(submitted, matches, strict=True) if match == index]
-        if cell.role == "gradients":
-            wanted = [*_gradients(cell, exercise), *_definitions(cell)]
-            if not copies and not assigned.issuperset((cell.part, name) for name in wanted):
-                notes.append(f"The cell {cell.grade_id} is missing: what it should assign is missing too.")
-            elif len(copies) > 1:
-                notes.append(f"The cell {cell.grade_id} is there {len(copies)} times: they were run in order.")
-        elif not copies:
-            notes.append(f"The locked cell {cell.grade_id} was missing: the release's own was run in its place.")
-        elif any(_normal(node.source) != _normal(cell.source) for node in copies):
-            notes.append(f"The locked cell {cell.grade_id} had been changed: the release's own was run instead.")
-    return notes

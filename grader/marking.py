@@ -20,16 +20,19 @@ from grader.execute import CellError, CellRun, Execution, HiddenRun
 from grader.exercise import Exercise
 from grader.intake import PlannedCell
 from grader.methods import Methods
+from grader.naming import nearest
 from grader.part_case import Outcome, PartCase
 from grader.records import VISIBLE, Check, CmpLine, Diagnosis, Verdict
 from grader.reference import PartReference
-from grader.syntax import Statement, line_that_binds, statements, top_level_line
+from grader.syntax import Statement, assigned_names, line_that_binds, statements, top_level_line
 from grader.tensors import Export, StudentTensor
 
 References = Mapping[str, Mapping[str, PartReference]]
 """Case id → part id → reference."""
 
 
+MAX_NAME = 60
+"""Letters of a student's name that a sentence repeats."""
 NEARLY = Tolerance(1e-4, 1e-5)
 """What float32 arithmetic inside a float64 case can still reach."""
 _SHORT = {"torch.float32", "torch.float16", "torch.bfloat16"}
@@ -278,7 +281,17 @@ class PartMarks:
             "other": f"{name} is not a tensor but {found.note.type[:60]}.",
         }
         remark = said[found.note.kind]
+        meant = self._named_otherwise(name) if found.note.kind == "absent" else None
+        if meant is not None:
+            remark += f" {meant} is no name of this exercise: is it meant?"
         return self._check(name, Verdict.MISSING, 0.0, VISIBLE, remark)
+
+    def _named_otherwise(self, name: str) -> str | None:
+        """The student's name to which this one, which is missing, is the nearest of those expected."""
+        missing = [other for other in self.checks.gradients if self.visible.outcomes[other] is Outcome.ABSENT]
+        bound = [other for cell in self.student_cells for other in assigned_names(cell.source)]
+        found = (other for other in bound if other.isidentifier() and nearest(other, missing) == name)
+        return next((other for other in found if len(other) <= MAX_NAME), None)
 
     def _right(self, name: str) -> Check:
         line = self.cmp(name)

@@ -111,6 +111,7 @@ def hidden_source(
         alone: every case in a process of its own. Otherwise only those with autograd scaled are: code that kept its
             results from another case would belie them.
     """
+    last = max((index for index, cell in enumerate(cells) if cell.role == "gradients"), default=-1)
     request: dict[str, Any] = {
         "cases": [
             {
@@ -123,14 +124,19 @@ def hidden_source(
             }
             for case in cases
         ],
-        "steps": [_hidden_step(step, cells, stops) for step in steps if _runs_hidden(step, cells)],
+        "steps": [_hidden_step(step, cells, stops) for step in steps if _runs_hidden(step, cells, last)],
     }
     return f"__import__('grader_probe').hidden({json.dumps(request)!r})"
 
 
-def _runs_hidden(step: Step, cells: Sequence[PlannedCell]) -> bool:
-    """Compare cells only show the student something: no tensor comes of them."""
-    return step.cell is None or cells[step.cell].student or cells[step.cell].role != "compare"
+def _runs_hidden(step: Step, cells: Sequence[PlannedCell], last: int) -> bool:
+    """Whether a tensor can come of a step: not of what only shows something, nor below the last gradients."""
+    if step.cell is None:
+        return True
+    cell = cells[step.cell]
+    return not cell.only_shows and (
+        step.cell <= last if cell.student and cell.role is None else cell.student or cell.role != "compare"
+    )
 
 
 def _hidden_step(step: Step, cells: Sequence[PlannedCell], stops: Mapping[int, int]) -> dict[str, Any]:

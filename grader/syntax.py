@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import re
+import warnings
 
 from grader.records import Record
 
@@ -24,10 +25,22 @@ class Statement(Record, frozen=True):
 
 
 def parse(source: str) -> ast.Module | None:
-    """The syntax tree of a cell, with magics and shell lines blanked out; None for a syntax error."""
-    lines = [_without_magic(line) for line in source.split("\n")]
+    """The syntax tree of a cell, with magics and shell lines blanked out; None for a syntax error.
+
+    A line such as `% n` may also be the middle of an expression, so plain Python is tried first.
+    """
+    tree = parse_plain(source)
+    if tree is None:
+        tree = parse_plain("\n".join(_without_magic(line) for line in source.split("\n")))
+    return tree
+
+
+def parse_plain(source: str) -> ast.Module | None:
+    """The syntax tree of a source that is all Python; None for any other."""
     try:
-        return ast.parse("\n".join(lines))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # a student's `"\\d"` is no concern of ours
+            return ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
 
@@ -72,7 +85,7 @@ def statements(source: str) -> tuple[Statement, ...]:
         return ()
     found = []
     for node in ast.walk(tree):
-        names = _bound_by(node)
+        names = bound_by(node)
         if names:
             last = node.end_lineno if isinstance(node, ast.stmt | ast.expr) else None
             first = node.lineno if isinstance(node, ast.stmt | ast.expr) else 1
@@ -80,7 +93,8 @@ def statements(source: str) -> tuple[Statement, ...]:
     return tuple(sorted(found, key=lambda statement: (statement.first, statement.last)))
 
 
-def _bound_by(node: ast.AST) -> list[str]:
+def bound_by(node: ast.AST) -> list[str]:
+    """The names that this very node binds or writes into, whatever stands inside of it."""
     if isinstance(node, ast.Assign):
         targets: list[ast.expr] = list(node.targets)
     elif isinstance(node, ast.AugAssign | ast.AnnAssign | ast.NamedExpr):

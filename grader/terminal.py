@@ -16,6 +16,7 @@ from grader.catalog import Catalog
 from grader.doctor import Guarantee
 from grader.explain import GLYPHS, MEANINGS, explain
 from grader.records import Check, Grade, Grading, Verdict
+from grader.understanding import CellSense
 
 if TYPE_CHECKING:  # the gradebook imports SQLAlchemy
     from grader.gradebook.diff import Change
@@ -91,6 +92,18 @@ def show_grading(grading: Grading) -> None:
         console.print(Text(f"! {flag.message}", style="magenta"))
     console.print()
     console.print(Text(f"{grade.score:g} / {grade.max_score:g} points", style="bold"))
+
+
+def show_understanding(cells: Sequence[CellSense]) -> None:
+    """How each code cell of a notebook was understood, one row a cell."""
+    table = Table(box=None, padding=(0, 2, 0, 0), title_justify="left")
+    for title in ("cell", "begins", "understood as", "known by"):
+        table.add_column(title, justify="right" if title == "cell" else "left")
+    for cell in cells:
+        table.add_row(
+            str(cell.position), Text(printable(cell.beginning)), Text(printable(cell.meaning)), Text(cell.evidence)
+        )
+    console.print(table)
 
 
 def _show_checks(checks: Sequence[Check]) -> None:

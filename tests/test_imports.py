@@ -11,8 +11,12 @@ PACKAGE = Path(__file__).parent.parent / "grader"
 
 LAYERS: list[set[str]] = [
     {"errors", "records", "paths", "version"},
-    {"catalog", "syntax", "notebook", "sandbox", "pictures", "explain"},
-    {"exercise", "gradebook", "tensors", "compare", "kernels", "graph_svg", "dataflow"},
+    {"catalog", "syntax", "notebook", "sandbox", "pictures", "explain", "naming"},
+    {"exercise", "gradebook", "tensors", "compare", "kernels", "graph_svg", "dataflow", "pieces", "given"},
+    {"released"},
+    {"parting", "ordering", "copies"},
+    {"matching"},
+    {"saved_cmp", "remarks", "stretches", "understanding"},
     {"course", "intake", "reference", "client", "hints", "doctor"},
     {"release", "plan", "workspace", "spread", "methods"},
     {"execute", "report", "report_page", "report_cohort", "renderers", "part_case"},

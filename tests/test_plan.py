@@ -116,9 +116,20 @@ def test_the_hidden_run_has_every_case_and_leaves_out_the_compare_cells():
     request = request_of(hidden_source(plan_steps(CELLS, PARTS), CELLS, CASES, 3.0, {}))
     asked = [(case["id"], case["parameters"], case["dtype"], case["seconds"]) for case in request["cases"]]
     assert asked == [("one", {"seed": 1}, "float64", 3.0), ("two", {"n": 2}, "float32", 3.0)]
-    assert [step["cell"] for step in request["steps"] if step["do"] == "cell"] == [0, 1, 2, 3, 4, 6, 8, 9, 11]
+    assert [step["cell"] for step in request["steps"] if step["do"] == "cell"] == [0, 1, 2, 3, 4, 6, 8, 9]
     assert [step["source"] for step in request["steps"] if step.get("cell") == 9] == [CELLS[9].source]
     assert [step["part"]["id"] for step in request["steps"] if step["do"] == "export"] == ["steps", "training"]
+
+
+def test_the_hidden_run_leaves_out_what_only_shows_something():
+    cells = [
+        cell(None, "steps", "plt.plot(x)"),
+        cell(None, "steps", "helper = 1"),
+        cell("gradients", "steps", "dh = 1"),
+    ]
+    cells[0] = msgspec.structs.replace(cells[0], only_shows=True)
+    request = request_of(hidden_source(plan_steps(cells, PARTS), cells, CASES, 1, {}))
+    assert [step["cell"] for step in request["steps"] if step["do"] == "cell"] == [1, 2]
 
 
 def test_a_compare_cell_of_the_students_own_is_run():
