@@ -72,7 +72,7 @@ def factor(subject: Subject) -> Iterator[Guess]:
 
 def _ratio(student: Tensor, expected: Tensor) -> float | None:
     """The one number by which `expected` comes nearest to `student`; None where there is none to be had."""
-    if student.numel() != expected.numel() or expected.numel() < 2:
+    if student.numel() != expected.numel() or not expected.numel():
         return None
     square = float((expected * expected).sum())
     if square == 0:
