@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
+import multiprocessing
 import os
+import random
 import sqlite3
 
 import msgspec
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
+from sqlalchemy import select
 from sqlalchemy.exc import DBAPIError
 
 from grader.cohort import grade_cohort, override_mark
@@ -21,6 +24,8 @@ from grader.gradebook import Gradebook, Key, Result
 from grader.gradebook.diff import changes
 from grader.gradebook.schema import gradings, metadata
 from grader.records import Check, Grade, Grading, Verdict
+from tests import gradebook_killed
+from tests.gradebook_killed import STUDENTS
 
 POSTGRESQL = "GRADER_TEST_POSTGRESQL"
 """The environment variable with the URL of a scratch PostgreSQL database; its tables are dropped."""
@@ -289,3 +294,51 @@ def test_a_sqlite_file_is_in_wal_mode(tmp_path):
         pass
     with contextlib.closing(sqlite3.connect(tmp_path / "new" / "g.sqlite")) as connection:
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+@pytest.mark.slow
+def test_killed_a_hundred_times_it_loses_and_doubles_nothing(tmp_path):
+    (tmp_path / "in").mkdir()
+    for number in range(STUDENTS):
+        (tmp_path / "in" / f"s{number:03}.ipynb").write_text(f"notebook {number}")
+    chance = random.Random(5)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.gradebook_killed"])  # importing torch a hundred times would take minutes
+    kept_before: set[str] = set()
+    kills, amid = 0, 0
+    while kills < 100:
+        begun, grading_begun = context.Event(), context.Event()
+        process = context.Process(target=gradebook_killed.main, args=(tmp_path, begun.set, grading_begun.set))
+        process.start()
+        assert begun.wait(60)
+        if kills % 4:  # else it is killed on its way to the first submission
+            while process.is_alive() and not grading_begun.wait(0.05):
+                pass
+        process.join(chance.uniform(0.0, 0.4))
+        if process.is_alive():
+            process.kill()
+            kills += 1
+        process.join()
+        with Gradebook(tmp_path / "gradebook.sqlite") as book, book._engine.connect() as connection:
+            rows = [row.student for row in connection.execute(select(gradings.c.student))]
+        told = set((tmp_path / "kept").read_text().split()) if (tmp_path / "kept").exists() else set()
+        assert told | kept_before <= set(rows), "a grading that was said to be kept is lost"
+        assert len(rows) == len(set(rows)), "a grading is there twice"
+        amid += len(rows) - len(kept_before) > 0 and len(rows) < STUDENTS
+        kept_before = set(rows)
+        if len(rows) == STUDENTS:  # all is graded: from here on, a cohort handed in anew
+            for path in (tmp_path / "in").iterdir():
+                path.write_text(path.read_text() + ".")
+            (tmp_path / "kept").unlink()
+            (tmp_path / "gradebook.sqlite").rename(tmp_path / f"full-{kills}.sqlite")
+            kept_before = set()
+    assert amid > 20, f"only {amid}: most kills came before or after everything: the test has shown little"
+    gradebook_killed.main(tmp_path, lambda: None, lambda: None)
+    with Gradebook(tmp_path / "gradebook.sqlite") as book:
+        grades = list(book.grades())
+        assert [grade.student for grade in grades] == [f"s{number:03}" for number in range(STUDENTS)]
+        assert [grade.score for grade in grades] == list(range(STUDENTS))
+    for grade in grades:
+        written = json.loads((tmp_path / "out" / grade.student / "mini.json").read_text())
+        assert written["score"] == grade.score
+        assert (tmp_path / "out" / grade.student / "mini.html").exists()
