@@ -8,12 +8,14 @@ The sockets are handed over already listening, so a kernel needs no folder in wh
 from __future__ import annotations
 
 import asyncio
+import struct
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from io import BytesIO
 from typing import Any
 
+import ipykernel.compiler
 import zmq
 from ipykernel.iostream import IOPubThread
 from ipykernel.ipkernel import IPythonKernel
@@ -45,6 +47,59 @@ class ForkedKernel(IPythonKernel):
     )
 
 
+class PublishingThread(IOPubThread):
+    """Ipykernel's publishing thread, woken once for all that waits for it: it is woken less often than half as much."""
+
+    def schedule(self, f: Callable[[], None]) -> None:
+        """Have the thread call `f`; without the thread, call it."""
+        if not self.thread.is_alive():
+            f()
+            return
+        self._events.append(f)
+        if len(self._events) == 1:  # behind another one, it is come upon by `_handle_event`
+            pipe: Any = self._event_pipe
+            pipe.send(b"")
+
+    def _handle_event(self, msg: Any) -> None:
+        while self._events:
+            try:
+                self._events[0]()
+            finally:
+                self._events.popleft()  # only now: while it is there, nobody need wake this thread
+
+
+class OncePerCell:
+    """A shell's `transform_cell`, done once a cell: ipykernel asks for it, and then the shell itself does again."""
+
+    def __init__(self, transform: Callable[[str], str]) -> None:
+        self._transform = transform
+        self._kept: tuple[str, str] | None = None
+
+    def __call__(self, raw_cell: str) -> str:
+        """The cell as Python."""
+        kept, self._kept = self._kept, None
+        if kept is not None and kept[0] == raw_cell:
+            return kept[1]
+        transformed = self._transform(raw_cell)
+        self._kept = raw_cell, transformed
+        return transformed
+
+
+def murmur2(text: str, seed: int) -> int:
+    """The 32-bit MurmurHash2 that ipykernel names a cell's file by, in a quarter of the time that its own code takes."""
+    data = text.encode()
+    size = len(data)
+    whole = size & ~3
+    hashed = seed ^ size
+    for word in struct.unpack_from(f"<{whole // 4}I", data):
+        word = word * 0x5BD1E995 & 0xFFFFFFFF
+        hashed = hashed * 0x5BD1E995 & 0xFFFFFFFF ^ (word ^ word >> 24) * 0x5BD1E995 & 0xFFFFFFFF
+    if whole < size:
+        hashed = (hashed ^ int.from_bytes(data[whole:], "little")) * 0x5BD1E995 & 0xFFFFFFFF
+    hashed = (hashed ^ hashed >> 13) * 0x5BD1E995 & 0xFFFFFFFF
+    return hashed ^ hashed >> 15
+
+
 class KernelApp(IPKernelApp):
     """`IPKernelApp` cut in two: before and after the fork."""
 
@@ -73,6 +128,8 @@ class KernelApp(IPKernelApp):
         )
         for step in ("path", "shell", "gui_pylab", "extensions", "code"):
             getattr(self, f"init_{step}")()
+        ipykernel.compiler.murmur2_x86 = murmur2
+        self.shell.transform_cell = OncePerCell(self.shell.transform_cell)
         self._session.take()
 
     def rehearse(self) -> None:
@@ -117,7 +174,7 @@ class KernelApp(IPKernelApp):
         self.shell_socket.router_handover = 1
         publisher = _listen(self.context, zmq.XPUB, sockets["iopub"])
         publisher.sndhwm = 0  # better wait for a slow client than drop what it has not taken yet
-        make_thread: Any = IOPubThread
+        make_thread: Any = PublishingThread
         self.iopub_thread = make_thread(publisher, pipe=True, session=self.session)
         self.iopub_thread.start()
         self.iopub_socket = self.iopub_thread.background_socket
