@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import io
-from collections.abc import Iterator
+import json
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,8 +20,9 @@ from grader.course import Course
 from grader.execute import CellError, CellRun, Execution, HiddenRun
 from grader.intake import PlannedCell
 from grader.marking import PartMarks
-from grader.plan import probe_parts
+from grader.plan import plan_steps, probe_parts
 from grader.reference import Reference
+from grader.replay import Edge, Replayed, Replays, plan_replays, read_replays
 from grader.tensors import Export, read_export
 
 ROOT = Path(__file__).parent.parent
@@ -28,6 +31,7 @@ EXERCISE = "01_backprop_ninja"
 
 def _load_probe() -> ModuleType:
     """The probe as the kernel loads it: the functions used here need a namespace and no shell."""
+    sys.path.insert(0, str(ROOT / "grader" / "inkernel"))  # where it finds grader_replay
     spec = importlib.util.spec_from_file_location("grader_probe", ROOT / "grader" / "inkernel" / "grader_probe.py")
     assert spec is not None
     assert spec.loader is not None
@@ -89,9 +93,12 @@ class Workbench:
         return found
 
     def run_part(
-        self, part: str, sources: dict[str, str], case: Case
+        self, part: str, sources: dict[str, str], case: Case, *, kept: bool = False
     ) -> tuple[dict[str, Any], Export, list[CellError]]:
-        """Run a part in one case; the namespace it ends with, what the probe exports, the cells that raised."""
+        """Run a part in one case; the namespace it ends with, what the probe exports, the cells that raised.
+
+        `kept`: so that it can be replayed.
+        """
         namespace = self._before(part, case)
         told = msgspec.to_builtins(self.parts[part])
         errors: list[CellError] = []
@@ -105,6 +112,8 @@ class Workbench:
                 if cell.role == "gradients" and not begun:
                     self.probe._begin(namespace, told)
                     begun = True
+                    if kept:
+                        self.probe.grader_replay.keep(namespace, part)
                 try:
                     run(sources[cell.grade_id] if cell.role == "gradients" else cell.source, namespace)
                 except Exception as error:  # noqa: BLE001 - a mutant may raise anything
@@ -114,26 +123,37 @@ class Workbench:
             exported = read_export(self.probe._export(namespace, told))
         return namespace, exported, errors
 
-    def mark(self, part: str, sources: dict[str, str]) -> tuple[PartMarks, dict[str, dict[str, Any]], list[CellError]]:
-        """Run a part in every case; its marks, the final namespace of each case, and every error."""
+    def mark(
+        self, part: str, sources: dict[str, str], tried: Sequence[Edge] = ()
+    ) -> tuple[PartMarks, dict[str, dict[str, Any]], list[CellError]]:
+        """Run a part in every case; its marks, the final namespace of each case, and every error.
+
+        `tried`: steps of the chain rule to replay, as the grader does where true gradients are zero.
+        """
+        cells = [
+            PlannedCell(source=sources.get(cell.grade_id, cell.source), role=cell.role, part=cell.part,
+                        student=cell.role == "gradients", label=cell.grade_id)
+            for cell in self.exercise.cells
+        ]  # fmt: skip
+        replays: dict[str, Replays] = {}
         visible: dict[str, Export] = {}
         hidden: dict[str, HiddenRun] = {}
         namespaces: dict[str, dict[str, Any]] = {}
         all_errors: list[CellError] = []
         for case in self.exercise.cases:
-            namespace, exported, errors = self.run_part(part, sources, case)
+            kept = bool(tried) and case.id == self.exercise.cases[1].id
+            namespace, exported, errors = self.run_part(part, sources, case, kept=kept)
             all_errors += errors
             if case.id == "visible":
                 visible[part] = exported
             else:
                 namespaces[case.id] = namespace
                 hidden[case.id] = HiddenRun(parts={part: exported}, errors=errors)
-        cells = [
-            PlannedCell(source=sources.get(cell.grade_id, cell.source), role=cell.role, part=cell.part,
-                        student=cell.role == "gradients", label=cell.grade_id)
-            for cell in self.exercise.cells
-        ]  # fmt: skip
-        execution = Execution(cells=[CellRun(status="ok") for _ in cells], visible=visible, hidden=hidden)
+            if kept:
+                runs = self._replay(part, tried, cells, case, dict(namespace))
+                replays[part] = Replays(tried=list(tried), runs=runs)
+        execution = Execution(cells=[CellRun(status="ok") for _ in cells], visible=visible, hidden=hidden,
+                              replays=replays)  # fmt: skip
         marks = PartMarks(part, self.exercise, cells, execution, self.references)
         if marks.wants_float32:
             self._judge_in_float32(marks, sources)
@@ -147,6 +167,28 @@ class Workbench:
             runs[case.id] = HiddenRun(parts={marks.part_id: exported}, errors=errors)
         references = {case.id: self.reference.case(case) for case in cases}
         marks.judge_in_float32(cases, runs, references, {case.id: self.reference.rounding(case) for case in cases})
+
+    def _replay(
+        self, part: str, tried: Sequence[Edge], cells: Sequence[PlannedCell], case: Case, namespace: dict[str, Any]
+    ) -> list[Replayed]:
+        planned = plan_replays(self.parts[part], tried, cells, plan_steps(cells, self.parts), {})
+        if planned is None:
+            return []
+
+        def run_cell(source: str) -> str | None:
+            try:
+                run(source, namespace)
+            except Exception as error:  # noqa: BLE001 - a mutant may raise anything
+                return str(error)
+            return None
+
+        def export(names: Iterable[str]) -> dict[str, Any]:
+            exported: dict[str, Any] = self.probe._export_named(namespace, names)
+            return exported
+
+        with case_dtype(case):
+            found = self.probe.grader_replay.replay(namespace, msgspec.to_builtins(planned), run_cell, export)
+        return read_replays(json.dumps({part: found})).get(part, [])
 
 
 def run(source: str, namespace: dict[str, Any]) -> None:

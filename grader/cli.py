@@ -82,7 +82,7 @@ def check(
     Exit status: 0 everything is right, 1 something is not there or not right, 3 the notebook can't be graded.
     """
     from grader.checking import check_notebook
-    from grader.terminal import show_grading, working
+    from grader.terminal import show_grading, show_way_to_hints, working
 
     course = _course(notebook)
     with working("checking"):
@@ -102,6 +102,8 @@ def check(
 
         show_hint(next_hint(course.spec(grading.grade.exercise), grading.grade, notebook.absolute().parent))
     if not all(check.verdict.is_right for check in grading.grade.checks):
+        if not hint:
+            show_way_to_hints(notebook)
         raise typer.Exit(EXIT_NOT_RIGHT)
 
 

@@ -22,6 +22,7 @@ from grader.intake import PlannedCell
 from grader.kernels import KernelSource
 from grader.plan import ProbePart, Step, hidden_source, plan_steps, probe_source, setup_length
 from grader.records import Record
+from grader.replay import REPLAY, Edge, Replayed, Replays, plan_replays, read_replays
 from grader.tensors import MIME, Export, read_export
 
 MAX_RESTARTS = 3
@@ -83,6 +84,7 @@ class Execution(Record, frozen=True):
     cells: list[CellRun]
     visible: dict[str, Export]
     hidden: dict[str, HiddenRun]
+    replays: dict[str, Replays] = {}
 
 
 class Runner:
@@ -94,6 +96,7 @@ class Runner:
         spec: time limits and cases.
         kernels: where the kernels come from.
         further: hidden cases to run beside the exercise's own.
+        tried: part → the steps of the chain rule to try in replays.
 
     Attributes:
         cpu_seconds: what all kernels of this submission used so far.
@@ -106,8 +109,11 @@ class Runner:
         spec: ExerciseSpec,
         kernels: Kernels,
         further: Sequence[Case] = (),
+        tried: Mapping[str, Sequence[Edge]] | None = None,
     ) -> None:
         self.cells = cells
+        self.parts = parts
+        self.tried = tried or {}
         self.further = further
         self.spec = spec
         self.steps = plan_steps(cells, parts)
@@ -120,6 +126,7 @@ class Runner:
         self.fatal: set[int] = set()  # cells that killed a kernel
         self.deadline = 0.0
         self._hidden: dict[str, HiddenRun] = {}
+        self._replayed: dict[str, list[Replayed]] = {}
 
     def execute(self) -> Execution:
         """Run the visible case, then the hidden ones.
@@ -128,7 +135,10 @@ class Runner:
             ExecutionError: no kernel could be started at all.
         """
         asyncio.run(self._execute())
-        return Execution(cells=self.runs, visible=self.visible, hidden=self._hidden)
+        replays = {
+            part: Replays(tried=list(tried), runs=self._replayed.get(part, [])) for part, tried in self.tried.items()
+        }
+        return Execution(cells=self.runs, visible=self.visible, hidden=self._hidden, replays=replays)
 
     def execute_hidden(self, cases: Sequence[Case], *, alone: bool = False) -> dict[str, HiddenRun]:
         """Run hidden cases, after `execute`; case id → what came of it. `alone`: each in a process of its own."""
@@ -145,7 +155,7 @@ class Runner:
             if died_in is None:
                 break
             self.fatal.add(died_in)
-        await self._run_hidden([*self.spec.all_cases[1:], *self.further])
+        await self._run_hidden([*self.spec.all_cases[1:], *self.further], replayed=True)
 
     # --- the visible case
 
@@ -194,7 +204,7 @@ class Runner:
 
     # --- the hidden cases
 
-    async def _run_hidden(self, cases: Sequence[Case], *, alone: bool = False) -> None:
+    async def _run_hidden(self, cases: Sequence[Case], *, alone: bool = False, replayed: bool = False) -> None:
         self._hidden = {}
         if not cases:
             return
@@ -204,7 +214,8 @@ class Runner:
         setup = setup_length(self.cells)
         steps = [step for step in self.steps if step.cell is None or step.cell >= setup]
         seconds = min(self.spec.notebook_seconds, 2 * self.spec.cell_seconds)
-        source = hidden_source(steps, self.cells, cases, seconds, stops, alone=alone)
+        replays = self._replays(stops) if replayed else None
+        source = hidden_source(steps, self.cells, cases, seconds, stops, alone=alone, replays=replays)
         try:
             async with Client.start(self.source) as client:
                 for cell in self.cells[done:setup]:
@@ -215,6 +226,16 @@ class Runner:
         except (DeadKernelError, CellTimeoutError):
             found = {}
         self._hidden = {case.id: self._hidden_run(found.get(MIME), case) for case in cases}
+        if replays is not None:
+            self._replayed = _read_replays(found.get(MIME))
+
+    def _replays(self, stops: Mapping[int, int]) -> dict[str, Any] | None:
+        """What the kernel is told of replays, which are of the first hidden case; None where there are none."""
+        planned = [
+            plan_replays(self.parts[part], tried, self.cells, self.steps, stops) for part, tried in self.tried.items()
+        ]
+        parts = [msgspec.to_builtins(replays) for replays in planned if replays is not None]
+        return {"id": REPLAY, "of": self.spec.all_cases[1].id, "parts": parts} if parts else None
 
     def _hidden_run(self, raw: object, case: Case) -> HiddenRun:
         try:
@@ -226,6 +247,13 @@ class Runner:
         exports = {part: export for part, sent in parts.items() if (export := read_export(sent)) is not None}
         errors = {error.cell: error for error in result.errors if 0 <= error.cell < len(self.cells)}
         return HiddenRun(parts=exports, errors=list(errors.values()), failed=result.failed)
+
+
+def _read_replays(raw: object) -> dict[str, list[Replayed]]:
+    try:
+        return read_replays(msgspec.convert(raw, dict[str, str])[REPLAY])
+    except (msgspec.ValidationError, KeyError):
+        return {}
 
 
 _DEAF = "its time was over, and it did not react to an interrupt"

@@ -22,6 +22,7 @@ from grader.marking import PartMarks, References
 from grader.plan import probe_parts
 from grader.records import Check, Evidence, Flag, Grade, Grading, PartView, Record, Verdict
 from grader.reference import Reference
+from grader.replay import Edge, edges
 from grader.saved_cmp import with_saved
 
 
@@ -52,6 +53,7 @@ class Grader:
         self.reference = Reference(exercise)
         self._open_kernels = open_kernels
         self._sources: dict[bool, KernelSource] = {}
+        self._tried: dict[str, list[Edge]] | None = None
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Grader:
@@ -82,7 +84,9 @@ class Grader:
         visible = references[self.exercise.cases[0].id]
         parts = probe_parts(self.exercise, {part: list(ref.tensors) for part, ref in visible.items()})
         scaled = scaled_cases(intake.cells, self.exercise.spec)
-        runner = Runner(intake.cells, parts, self.exercise.spec, self, further=scaled)
+        runner = Runner(
+            intake.cells, parts, self.exercise.spec, self, further=scaled, tried=self._steps_to_try(references)
+        )
         execution = runner.execute()
         marked = self._marked(intake, execution, references)
         if doubtful := _doubtful_cases(self.exercise.cases[1:], marked):
@@ -132,6 +136,17 @@ class Grader:
             submission=submission.digest,
             exercise_version=self.exercise.version,
         )
+
+    def _steps_to_try(self, references: References) -> dict[str, list[Edge]]:
+        """Part → the steps of the chain rule of which right values prove little."""
+        if self._tried is None:
+            hidden = [references[case.id] for case in self.exercise.cases[1:]]
+            found = {
+                part_id: edges(checks.gradients, [reference[part_id] for reference in hidden])
+                for part_id, checks in self.exercise.parts.items()
+            }
+            self._tried = {part_id: tried for part_id, tried in found.items() if tried}
+        return self._tried
 
     def _marked(self, intake: Intake, execution: Execution, references: References) -> dict[str, PartMarks]:
         return {

@@ -15,12 +15,13 @@ from torch import Tensor
 
 from grader.catalog import Case
 from grader.compare import FLOAT64, Tolerance, cmp_line, conformed, finite_or_none
-from grader.diagnose import diagnose
+from grader.diagnose import diagnose, diagnose_step
 from grader.execute import CellError, CellRun, Execution, HiddenRun
 from grader.exercise import Exercise
 from grader.intake import PlannedCell
 from grader.methods import Methods
 from grader.naming import nearest
+from grader.near_zero import Finding, Trial, judge
 from grader.part_case import Outcome, PartCase
 from grader.records import VISIBLE, Check, CmpLine, Diagnosis, Verdict
 from grader.reference import PartReference
@@ -67,6 +68,15 @@ class PartMarks:
                 self.hidden[case.id] = self._case(case, exported, references, FLOAT64)
         self.float32: dict[str, PartCase] = {}
         self._float32_runs: Mapping[str, HiddenRun] = {}
+        self.trials = self._trials()
+
+    def _trials(self) -> list[Trial]:
+        """What the replays of the first hidden case say."""
+        replays = self.execution.replays.get(self.part_id)
+        first = next(iter(self.exercise.cases[1:]), None)
+        if replays is None or first is None or first.id not in self.hidden:
+            return []
+        return judge(self.hidden[first.id], replays.tried, replays.runs)
 
     def _case(self, case: Case, exported: Export | None, references: References, tolerance: Tolerance) -> PartCase:
         checks = self.checks
@@ -222,7 +232,7 @@ class PartMarks:
         if worst is Outcome.RIGHT and not self._confirmed(name):
             return self._check(name, Verdict.UNCHECKED, 0.0, VISIBLE, _UNCONFIRMED)
         if worst is Outcome.RIGHT:
-            return self._right(name)
+            return self._right_by_symmetry(name) or self._right(name)
         if worst is Outcome.BLANK:
             return self._check(name, Verdict.UNCHECKED, 0.0, VISIBLE, _BLANK)
         share = 0.0
@@ -301,7 +311,24 @@ class PartMarks:
         elif line is not None and not line.approximate and remark is None:
             remark = "cmp says False on the visible case: that is float32 rounding, and in float64 it is right."
         exact = line is not None and line.exact and remark is None
-        return self._check(name, Verdict.EXACT if exact else Verdict.APPROXIMATE, 1.0, VISIBLE, remark)
+        remarks = [text for text in (remark, self._can_not_tell(name)) if text is not None]
+        verdict = Verdict.EXACT if exact else Verdict.APPROXIMATE
+        return self._check(name, verdict, 1.0, VISIBLE, " ".join(remarks) or None)
+
+    def _right_by_symmetry(self, name: str) -> Check | None:
+        """The verdict on a right value whose line makes something else than the chain rule of other numbers."""
+        for trial in self._tried(name):
+            if trial.replayed is not None:
+                diagnosis = diagnose_step(self, name, trial.slip, trial.replayed)
+                return self._check(name, Verdict.WRONG, 0.0, trial.replayed.case.id, None, diagnosis)
+        return None
+
+    def _can_not_tell(self, name: str) -> str | None:
+        """That a right value proves little, where its line could not be tried with other numbers."""
+        return next((trial.doubt for trial in self._tried(name) if trial.finding is not Finding.FOLLOWS), None)
+
+    def _tried(self, name: str) -> list[Trial]:
+        return [trial for trial in self.trials if f"d{trial.edge.lower}" == name]
 
     def _decide(self, name: str) -> tuple[Outcome, str]:
         """The worst that any case says, and the case: the visible one where it says no better."""
@@ -319,6 +346,11 @@ class PartMarks:
         """Whether a case has the visible one's parameters: its float64 twin."""
         parameters = {case.id: case.parameters for case in self.exercise.cases}
         return parameters[case_id] == parameters[self.exercise.cases[0].id]
+
+    def right_as_seen(self, name: str) -> bool:
+        """Whether a value is right with the numbers that the student sees, rounding aside."""
+        twins = [part_case for case_id, part_case in self.hidden.items() if self._as_visible(case_id)]
+        return any(part_case.outcomes[name] is Outcome.RIGHT for part_case in [self.visible, *twins])
 
     def _says(self, part_case: PartCase, name: str) -> Outcome:
         if not self._has_its_turn(part_case.case, self.hidden if part_case.rounding is None else self.float32):

@@ -14,6 +14,9 @@ from grader.intake import PlannedCell
 from grader.records import Record
 from grader.syntax import up_to_line
 
+REPLAY_SECONDS = 6.0
+"""Time for all replays of a submission. They end by themselves before, unless the student's code hangs in them."""
+
 
 class ProbePart(Record, frozen=True):
     """What the probe is told of a part: names only, no values.
@@ -100,6 +103,7 @@ def hidden_source(
     stops: Mapping[int, int],
     *,
     alone: bool = False,
+    replays: Mapping[str, Any] | None = None,
 ) -> str:
     """The code that runs the hidden cases in their kernel.
 
@@ -110,26 +114,39 @@ def hidden_source(
             Line 0 leaves the whole cell out.
         alone: every case in a process of its own. Otherwise only those with autograd scaled are: code that kept its
             results from another case would belie them.
+        replays: `of`, the id of the case to be replayed, `id`, under which the replays are published like a case, and
+            what they are.
     """
-    last = max((index for index, cell in enumerate(cells) if cell.role == "gradients"), default=-1)
+    last = last_gradients(cells)
+    told = [
+        {
+            "id": case.id,
+            "parameters": case.parameters,
+            "dtype": case.dtype,
+            "seconds": seconds,
+            "autograd_factor": case.autograd_factor,
+            "alone": alone or case.autograd_factor != 1.0,
+        }
+        for case in cases
+    ]
+    if replays is not None:
+        kept = next(case for case in told if case["id"] == replays["of"])
+        kept["kept"] = True
+        together = sum(not case["alone"] for case in told)
+        told.insert(together, {**kept, "id": replays["id"], "seconds": REPLAY_SECONDS, "replays": replays["parts"]})
     request: dict[str, Any] = {
-        "cases": [
-            {
-                "id": case.id,
-                "parameters": case.parameters,
-                "dtype": case.dtype,
-                "seconds": seconds,
-                "autograd_factor": case.autograd_factor,
-                "alone": alone or case.autograd_factor != 1.0,
-            }
-            for case in cases
-        ],
-        "steps": [_hidden_step(step, cells, stops) for step in steps if _runs_hidden(step, cells, last)],
+        "cases": told,
+        "steps": [_hidden_step(step, cells, stops) for step in steps if runs_hidden(step, cells, last)],
     }
     return f"__import__('grader_probe').hidden({json.dumps(request)!r})"
 
 
-def _runs_hidden(step: Step, cells: Sequence[PlannedCell], last: int) -> bool:
+def last_gradients(cells: Sequence[PlannedCell]) -> int:
+    """The index of the last cell that is for gradients, -1 where there is none."""
+    return max((index for index, cell in enumerate(cells) if cell.role == "gradients"), default=-1)
+
+
+def runs_hidden(step: Step, cells: Sequence[PlannedCell], last: int) -> bool:
     """Whether a tensor can come of a step: not of what only shows something, nor below the last gradients."""
     if step.cell is None:
         return True

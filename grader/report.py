@@ -14,6 +14,7 @@ from functools import cache
 from urllib.parse import quote
 
 import jinja2
+from markupsafe import Markup, escape
 
 from grader.explain import GLYPHS, MEANINGS
 from grader.paths import data_dir
@@ -57,10 +58,18 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"points": _points, "shape": _shape, "href": _href, "percent": _percent}
+    environment.filters |= {"points": _points, "shape": _shape, "href": _href, "percent": _percent, "prose": _prose}
     meanings = {verdict: f"{text[0].upper()}{text[1:]}." for verdict, text in MEANINGS.items()}
     environment.globals |= {"GLYPHS": GLYPHS, "MEANINGS": meanings, "sha256": _sha256}
     return environment
+
+
+_QUOTED = re.compile("`([^`]+)`")
+
+
+def _prose(text: str) -> Markup:
+    """A sentence of the grader's, in which names of tensors stand between backticks."""
+    return Markup(_QUOTED.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped before
 
 
 def _sha256(template: str) -> str:

@@ -14,6 +14,7 @@ from grader.records import (
     CellView,
     Check,
     Evidence,
+    Flag,
     Grading,
     GraphNode,
     PartView,
@@ -96,6 +97,14 @@ class Part(Record, frozen=True):
     nodes: Mapping[str, Node]
 
 
+class FlagGroup(Record, frozen=True):
+    """The flags of one kind in one part."""
+
+    code: str
+    part: str | None
+    flags: list[Flag]
+
+
 class Page(Record, frozen=True):
     """The whole report. `start` is where to begin: the first wrong tensor, else the first missing or unchecked one."""
 
@@ -104,6 +113,14 @@ class Page(Record, frozen=True):
     parts: list[Part]
     other_cells: list[Cell]
     start: Row | None
+
+    @property
+    def flags(self) -> list[FlagGroup]:
+        """The flags, those of a kind together."""
+        groups: dict[tuple[str, str | None], list[Flag]] = defaultdict(list)
+        for flag in self.grading.grade.flags:
+            groups[flag.code, flag.part].append(flag)
+        return [FlagGroup(code=code, part=part, flags=flags) for (code, part), flags in groups.items()]
 
     @property
     def other_wrong(self) -> list[tuple[Row, str | None]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import shlex
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -87,7 +88,7 @@ def show_grading(grading: Grading) -> None:
         points, maximum = sum(check.points for check in checks), sum(check.max_points for check in checks)
         console.print()
         console.print(Text(f"{part.title}   {points:g} / {maximum:g}", style="bold"))
-        _show_checks(checks)
+        _show_checks(checks, _own_lines(grading, part.id))
     for flag in grade.flags:
         console.print(Text(f"! {flag.message}", style="magenta"))
     console.print()
@@ -106,7 +107,17 @@ def show_understanding(cells: Sequence[CellSense]) -> None:
     console.print(table)
 
 
-def _show_checks(checks: Sequence[Check]) -> None:
+def _own_lines(grading: Grading, part: str) -> dict[str, str]:
+    """Name → the student's line that binds it."""
+    found = {}
+    for evidence in grading.evidence:
+        if evidence.part == part and evidence.cell is not None and evidence.line is not None:
+            lines = grading.cells[evidence.cell].source.split("\n")
+            found[evidence.name] = printable(lines[evidence.line - 1].strip()) if evidence.line <= len(lines) else ""
+    return {name: line for name, line in found.items() if line}
+
+
+def _show_checks(checks: Sequence[Check], own_lines: Mapping[str, str]) -> None:
     """What is right, what is carried and what is missing on a line each; between them, a line for each to mend."""
     right = [check.name for check in checks if check.verdict.is_right]
     carried = [check.name for check in checks if check.verdict is Verdict.CARRIED and check.remark is None]
@@ -118,6 +129,8 @@ def _show_checks(checks: Sequence[Check]) -> None:
             console.print(Text(f"    {check.name}: {check.remark}", style="dim"))
         elif not check.verdict.is_right and check.name not in (*carried, *missing):
             console.print(Text(f"  {GLYPHS[check.verdict]} {explain(check)}", style=_STYLES[check.verdict]))
+            if check.verdict is Verdict.WRONG and check.name in own_lines:
+                console.print(Text(f"      {own_lines[check.name]}", style="bold"))
     if carried:
         text = f"  {GLYPHS[Verdict.CARRIED]} carried: {' '.join(carried)} ({MEANINGS[Verdict.CARRIED]})"
         console.print(Text(text, style=_STYLES[Verdict.CARRIED]))
@@ -128,6 +141,12 @@ def _show_checks(checks: Sequence[Check]) -> None:
 def show_hint(hint: str | None) -> None:
     """A hint, or that there is none left."""
     console.print(Text(hint or "There is no further hint for what is left.", style="cyan"))
+
+
+def show_way_to_hints(notebook: Path) -> None:
+    """That there are hints, for who is stuck."""
+    command = f"grader check {shlex.quote(str(notebook))} --hint"
+    console.print(Text(f"Stuck? {printable(command)} opens the next hint.", style="dim"), soft_wrap=True)
 
 
 def show_cohort(grades: Sequence[Grade], folder: Path) -> None:

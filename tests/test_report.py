@@ -22,7 +22,7 @@ from grader import paths
 from grader.errors import CourseError
 from grader.graph_svg import lay_out
 from grader.pictures import checked_png, heat_map_png, pictures_of
-from grader.records import CellOutput, CellView, Check, Evidence, Grading, GraphNode, HeatMap, Verdict
+from grader.records import CellOutput, CellView, Check, Diagnosis, Evidence, Flag, Grading, GraphNode, HeatMap, Verdict
 from grader.report import CohortRow, render_index, render_report
 from grader.report_cohort import cohort_of
 from grader.report_page import page_of
@@ -206,9 +206,49 @@ def test_summary_counts_every_verdict_and_explains_it():
 
 
 def test_flags_and_notes_are_shown():
-    assert "autograd-used Line 3 reads `logits.grad`" in section_text(REPORT, "flags")
+    assert "autograd-used Line 3 reads logits.grad" in section_text(REPORT, "flags")
+    assert "<code>logits.grad</code>" in REPORT
     assert "A locked cell had been changed and was restored." in section_text(REPORT, "notes")
     assert "One cell was empty." in REPORT
+
+
+def test_many_flags_of_a_kind_are_one_line_and_the_others_on_demand():
+    grading = sample_grading()
+    flags = [Flag(code="unchecked", message=f"d{n}: the kernel died.", part=PART) for n in range(5)]
+    flags += [Flag(code="unchecked", message="dx: alone.", part="other")]
+    page = render_report(msgspec.structs.replace(grading, grade=msgspec.structs.replace(grading.grade, flags=flags)))
+    shown = section_text(page, "flags")
+    assert "d0: the kernel died. (part every-gradient) 4 more like this d1: the kernel died." in shown
+    assert shown.endswith("⚑ unchecked dx: alone. (part other)")
+
+
+def test_names_between_backticks_are_code_and_nothing_else_is_markup():
+    said = Diagnosis(code="x", message="`a<b>` is <i>not</i> `c`, and ` is none")
+    page = render_report(changed(sample_grading(), FIRST_WRONG, diagnosis=said))
+    assert "<code>a&lt;b&gt;</code> is &lt;i&gt;not&lt;/i&gt; <code>c</code>, and ` is none" in page
+
+
+def test_what_shows_in_a_hidden_case_only_says_so():
+    assert "That shows in the hidden case another-batch-size, whose numbers are not shown." in row_text(
+        REPORT, "dlogits", 2
+    )
+    assert "hidden case" not in row_text(REPORT, FIRST_WRONG)
+
+
+def test_two_shapes_have_no_difference_and_it_says_so():
+    grading = sample_grading()
+    evidence = [
+        msgspec.structs.replace(item, difference=None, worst_index=None) if item.name == FIRST_WRONG else item
+        for item in grading.evidence
+    ]
+    row = row_text(render_report(msgspec.structs.replace(grading, evidence=evidence)), FIRST_WRONG)
+    assert "The two have different shapes, so there is no difference to draw." in row
+    assert "no difference to draw" not in REPORT
+
+
+def test_where_to_start_says_how_to_open_a_hint():
+    assert "grader check 01_backprop_ninja.ipynb --hint opens the next hint." in section_text(REPORT, "start")
+    assert "--hint" not in section_text(render_report(perfect_grading()), "start")
 
 
 # --- the student's cells --------------------------------------------------------------------------------------------

@@ -65,6 +65,20 @@ def diagnose(marks: PartMarks, name: str) -> Diagnosis | None:
     return _why(subject)
 
 
+def diagnose_step(marks: PartMarks, name: str, message: str, replayed: PartCase) -> Diagnosis:
+    """What is wrong with a line whose value is right only because the true gradient is zero.
+
+    Args:
+        marks: the marks of the part.
+        name: the student's name of the gradient.
+        message: how it came out.
+        replayed: the part with other numbers further up, of which the line makes something wrong.
+    """
+    subject = Subject(marks, name, [replayed])
+    found = _computed(subject) if subject.scenes else None
+    return Diagnosis(code="right-by-symmetry", message=f"{message} {found.message}" if found is not None else message)
+
+
 def _earlier(marks: PartMarks, subject: Subject, cases: list[PartCase]) -> Diagnosis | None:
     """The mistake in a gradient on the way, which the student computes though no check asks for it."""
     above = subject.first.descendants
@@ -85,8 +99,12 @@ def _why(subject: Subject) -> Diagnosis | None:
             return found
     if not subject.scenes or not any(scene.clear for scene in subject.scenes):
         return None
+    return _computed(subject) or evidence.whole_numbers(subject)
+
+
+def _computed(subject: Subject) -> Diagnosis | None:
     for family in FAMILIES:
         for guess in family(subject):
             if subject.explains(guess):
                 return guess.diagnosis
-    return repair(subject) or evidence.whole_numbers(subject)
+    return repair(subject)

@@ -1,8 +1,8 @@
 """What the grader runs inside the student's kernel: parameters in, tensors out.
 
-This one file is all of the grader that a kernel can see. It knows no reference, no solution and no tolerance, and
-nothing that it returns is believed: the student's code shares its process and may have replaced any of it. It imports
-only the standard library, torch and safetensors, and is never imported by the grader itself.
+This file and `grader_replay` are all of the grader that a kernel can see. They know no reference, no solution and no
+tolerance, and nothing that they return is believed: the student's code shares their process and may have replaced any
+of them. They import only the standard library, torch and safetensors, and are never imported by the grader itself.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+import grader_replay  # type: ignore[import-not-found]  # its folder is on the kernel's path
 import torch
 from safetensors.torch import save
 from torch.autograd import forward_ad
@@ -88,6 +89,10 @@ def _changed(namespace: dict[str, Any], part: str, name: str) -> bool:
 def _export(namespace: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
     wanted = [*part["gradients"], *part["upstream"], *part["values"]]
     wanted += [name for name in (*part["also"], *part["forward"]) if _changed(namespace, part["id"], name)]
+    return _export_named(namespace, wanted)
+
+
+def _export_named(namespace: dict[str, Any], wanted: Iterable[str]) -> dict[str, Any]:
     tensors: dict[str, torch.Tensor] = {}
     notes: dict[str, dict[str, Any]] = {}
     storages: dict[int, str] = {}
@@ -162,7 +167,7 @@ def _forked(cases: list[dict[str, Any]], steps: list[dict[str, Any]]) -> tuple[l
             os._exit(status)
     os.close(writable)
     try:
-        return _read_lines(readable, len(cases), cases[0]["seconds"])
+        return _read_lines(readable, [case["seconds"] for case in cases])
     finally:
         os.close(readable)
         with contextlib.suppress(ProcessLookupError):
@@ -170,13 +175,13 @@ def _forked(cases: list[dict[str, Any]], steps: list[dict[str, Any]]) -> tuple[l
         os.waitpid(child, 0)
 
 
-def _read_lines(descriptor: int, count: int, seconds: float) -> tuple[list[str], str | None]:
-    """The first `count` lines that a pipe gives, each within `seconds` after the one before; then why it gave fewer."""
+def _read_lines(descriptor: int, seconds: list[float]) -> tuple[list[str], str | None]:
+    """The first lines that a pipe gives, each within its `seconds` after the one before; then why it gave fewer."""
     lines: list[str] = []
     chunks: list[bytes] = []
     size = 0
-    deadline = time.monotonic() + seconds
-    while len(lines) < count:
+    deadline = time.monotonic() + seconds[0]
+    while len(lines) < len(seconds):
         ready, _, _ = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
         if not ready:
             return lines, "timeout"
@@ -189,8 +194,8 @@ def _read_lines(descriptor: int, count: int, seconds: float) -> tuple[list[str],
         for tail in tails:
             lines.append(b"".join(chunks).decode("utf-8", "replace"))
             chunks = [tail]
-            deadline = time.monotonic() + seconds
-    return lines[:count], None
+            deadline = time.monotonic() + seconds[min(len(lines), len(seconds) - 1)]
+    return lines[: len(seconds)], None
 
 
 def _in_turn(cases: list[dict[str, Any]], steps: list[dict[str, Any]]) -> dict[str, str]:
@@ -221,7 +226,7 @@ def _in_place(case: dict[str, Any], steps: list[dict[str, Any]]) -> dict[str, An
 def _run_case(case: dict[str, Any], steps: list[dict[str, Any]]) -> dict[str, Any]:
     """Run a case's steps in this process, with all output dropped: only tensors and error lines leave it."""
     with _scaled_autograd(case["autograd_factor"]):
-        return _run_steps(case, steps)
+        return _replay(case) if "replays" in case else _run_steps(case, steps)
 
 
 @contextlib.contextmanager
@@ -259,6 +264,8 @@ def _run_steps(case: dict[str, Any], steps: list[dict[str, Any]]) -> dict[str, A
             inject(json.dumps(case["parameters"]), case["dtype"])
         elif step["do"] == "begin":
             _begin(shell.user_ns, step["part"])
+            if case.get("kept"):
+                grader_replay.keep(shell.user_ns, step["part"]["id"])
         elif step["do"] == "export":
             parts[step["part"]["id"]] = _export(shell.user_ns, step["part"])
         else:
@@ -266,6 +273,21 @@ def _run_steps(case: dict[str, Any], steps: list[dict[str, Any]]) -> dict[str, A
             if error is not None:
                 errors.append({"cell": step["cell"], **error})
     return {"parts": parts, "errors": errors}
+
+
+def _replay(case: dict[str, Any]) -> dict[str, Any]:
+    """Replay the parts of a case that this process has run."""
+    shell = _shell()
+    _mute(shell)
+    torch.set_default_dtype(getattr(torch, case["dtype"]))
+
+    def exported(names: Iterable[str]) -> dict[str, Any]:
+        return _export_named(shell.user_ns, names)
+
+    def run_cell(source: str) -> dict[str, Any] | None:
+        return _run_cell(shell, source)
+
+    return {part["id"]: grader_replay.replay(shell.user_ns, part, run_cell, exported) for part in case["replays"]}
 
 
 def _run_cell(shell: Any, source: str) -> dict[str, Any] | None:

@@ -1,0 +1,263 @@
+"""Lines whose true gradient is zero: slips that no value shows are found by replays, and nothing else is."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from benchmarks.mutants import solution_cells, variants
+from benchmarks.near_zero import LOGITS, MAXES, RIGHT, SLIPS
+from benchmarks.running import Workbench
+from grader.course import Course
+from grader.grade import Submission
+from grader.inkernel import grader_replay
+from grader.intake import PlannedCell
+from grader.plan import plan_steps
+from grader.pool import GraderPool
+from grader.records import Verdict
+from grader.replay import Edge, edges, plan_replays, read_replays, zero_gradients
+from tests.conftest import check_named
+
+ROOT = Path(__file__).parent.parent
+FIRST, TRAINING = "every-gradient", "training"
+CODE = "right-by-symmetry"
+DOUBT = "proves little"
+
+
+@pytest.fixture(scope="module")
+def right():
+    return solution_cells()
+
+
+@pytest.fixture(scope="module")
+def bench(right):
+    return Workbench(right)
+
+
+@pytest.fixture(scope="module")
+def steps(bench):
+    """Part → the steps of the chain rule that are replayed."""
+    hidden = [case.id for case in bench.exercise.cases[1:]]
+    return {
+        part: edges(checks.gradients, [bench.references[case][part] for case in hidden])
+        for part, checks in bench.exercise.parts.items()
+    }
+
+
+@pytest.fixture
+def checks(bench, right, steps):
+    """Checks of a part by name, with pieces of the solution replaced."""
+
+    def run(*replacements, part=FIRST, sources=right):
+        sources = dict(sources)
+        for old, new in replacements:
+            hits = [cell for cell in bench.cells(part) if old in sources[cell]]
+            assert hits, f"no cell holds {old!r}"
+            sources.update({cell: sources[cell].replace(old, new) for cell in hits})
+        marks, _, _ = bench.mark(part, sources, steps[part])
+        return {name: marks.check(name) for name in marks.checks.names}
+
+    return run
+
+
+def test_the_steps_in_question_are_found_in_the_graph(steps):
+    assert steps[FIRST] == [
+        Edge("norm_logits", "logit_maxes", "logit_maxes"),
+        Edge("logit_maxes", "logits", "logit_maxes"),
+        Edge("hprebn", "b1", "b1"),
+    ]
+    assert steps[TRAINING] == [Edge("hprebn", "b1", "b1")]
+    assert steps["cross-entropy"] == steps["batch-norm"] == []
+
+
+def test_a_gradient_that_is_zero_in_one_case_only_is_no_such_gradient(bench):
+    found = [bench.references[case.id][FIRST] for case in bench.exercise.cases[1:]]
+    gradients = bench.exercise.parts[FIRST].gradients
+    assert zero_gradients(gradients, found) == {"logit_maxes", "b1"}
+    assert zero_gradients(gradients, []) == set()
+
+
+@pytest.mark.parametrize(("old", "new"), SLIPS, ids=range(len(SLIPS)))
+def test_a_slip_that_no_value_shows_is_wrong_there_and_nowhere_else(checks, old, new):
+    found = checks((old, new))
+    wrong = [name for name, check in found.items() if not check.verdict.is_right]
+    assert wrong == ["db1" if "db1" in old else "dlogit_maxes" if old == MAXES else "dlogits"]
+    check = found[wrong[0]]
+    assert (check.verdict, check.diagnosis.code, check.points, check.case) == (Verdict.WRONG, CODE, 0.0, "twin")
+    assert check.maxdiff is None
+
+
+@pytest.mark.parametrize(("old", "new"), RIGHT, ids=range(len(RIGHT)))
+def test_what_is_right_in_another_way_is_never_called_a_slip(checks, right, bench, old, new):
+    for part in (FIRST, TRAINING):
+        if any(old in right[cell] for cell in bench.cells(part)):
+            assert all(check.verdict.is_right for check in checks((old, new), part=part).values())
+
+
+def test_every_right_solution_is_right_and_its_lines_are_tried(checks, right):
+    for cells in variants().values():
+        found = checks(sources={**right, **cells})
+        assert all(check.verdict.is_right for check in found.values())
+        assert not any(DOUBT in (check.remark or "") for check in found.values())
+
+
+def test_the_diagnosis_names_the_slip(checks):
+    found = checks((MAXES, MAXES.replace("-", "")))["dlogit_maxes"]
+    assert "`dnorm_logits`" in found.diagnosis.message
+    assert "sign" in found.diagnosis.message
+
+
+def test_a_zero_on_purpose_is_right_and_the_remark_says_that_it_proves_little(checks):
+    found = checks((MAXES, "dlogit_maxes = torch.zeros_like(logit_maxes)"))
+    assert found["dlogit_maxes"].verdict.is_right
+    assert found["dlogit_maxes"].points == 1.0
+    assert DOUBT in found["dlogit_maxes"].remark
+
+
+def test_a_path_that_carries_nothing_may_be_left_out(checks):
+    found = checks((LOGITS, "dlogits = dnorm_logits.clone()"))["dlogits"]
+    assert found.verdict.is_right
+    assert DOUBT in found.remark
+
+
+def test_the_doubt_does_not_make_an_exact_value_an_approximate_one(checks):
+    found = checks((LOGITS, f"{LOGITS}\nassert dlogit_maxes.abs().max() < 1e-6"))
+    assert DOUBT in found["dlogits"].remark
+    assert found["dlogits"].verdict is Verdict.EXACT
+
+
+def test_in_the_loop_the_upstream_is_known_by_its_value(checks):
+    slip = checks(("db1 = grad_hprebn.sum(0)", "db1 = -grad_hprebn.sum(0)"), part=TRAINING)["db1"]
+    assert (slip.verdict, slip.diagnosis.code) == (Verdict.WRONG, CODE)
+    fine = checks(part=TRAINING)["db1"]
+    assert fine.verdict.is_right
+    assert DOUBT not in (fine.remark or "")
+
+
+def test_a_wrong_value_is_judged_by_its_value(checks):
+    found = checks(("dnorm_logits = counts * dcounts", "dnorm_logits = 2 * counts * dprobs"))
+    assert found["dnorm_logits"].verdict is Verdict.WRONG
+    assert found["dlogit_maxes"].verdict is Verdict.CARRIED
+
+
+def test_a_forward_variable_that_was_changed_stops_the_trial(checks):
+    found = checks((MAXES, MAXES.replace("-", "") + "\nlogit_maxes = logit_maxes + 1"))["dlogit_maxes"]
+    assert found.verdict.is_right
+    assert DOUBT in found.remark
+
+
+# --- where the numbers are put in
+
+
+@pytest.fixture
+def planned(bench):
+    """The replayed cells of part 1, with one cell of the student's written anew."""
+
+    tried = [Edge("norm_logits", "logit_maxes", "logit_maxes")]
+
+    def plan(source):
+        cells = [
+            PlannedCell(source=source if cell.grade_id == "loss-gradients" else cell.source, role=cell.role,
+                        part=cell.part, student=cell.role == "gradients", label=cell.grade_id)
+            for cell in bench.exercise.cells
+        ]  # fmt: skip
+        found = plan_replays(bench.parts[FIRST], tried, cells, plan_steps(cells, bench.parts), {})
+        return next(cell for cell in found.cells if "dlogit_maxes" in cell) if found else None
+
+    return plan
+
+
+DRAW = "dnorm_logits = __import__('grader_replay').drawn('dnorm_logits', dnorm_logits)"
+
+
+@pytest.mark.parametrize(
+    ("source", "wanted"),
+    [
+        ("dnorm_logits = x\ndlogit_maxes = y", f"dnorm_logits = x\n{DRAW}\ndlogit_maxes = y"),
+        ("dnorm_logits = x; dlogit_maxes = y", f"dnorm_logits = x\ndlogit_maxes = y\n{DRAW}"),
+        ("dnorm_logits = x\ndnorm_logits[0] += 1\ndlogit_maxes = y",
+         f"dnorm_logits = x\ndnorm_logits[0] += 1\n{DRAW}\ndlogit_maxes = y"),
+        ("with a:\n    dnorm_logits = x\n    dlogit_maxes = y",
+         f"with a:\n    dnorm_logits = x\n    {DRAW}\n    dlogit_maxes = y"),
+        ("for i in a:\n    dnorm_logits[i] = x\ndlogit_maxes = y",
+         f"for i in a:\n    dnorm_logits[i] = x\n{DRAW}\ndlogit_maxes = y"),
+        ("for i in a:\n    dnorm_logits = x\n    dlogit_maxes = y",
+         f"for i in a:\n    dnorm_logits = x\n    {DRAW}\n    dlogit_maxes = y"),
+        ("def f():\n    dnorm_logits = x\ndnorm_logits = f()\ndlogit_maxes = y",
+         f"def f():\n    dnorm_logits = x\ndnorm_logits = f()\n{DRAW}\ndlogit_maxes = y"),
+    ],
+)  # fmt: skip
+def test_the_numbers_go_in_right_after_the_last_line_for_a_name(planned, source, wanted):
+    assert planned(source) == wanted
+
+
+@pytest.mark.parametrize("source", ["dlogit_maxes = 0", "dnorm_logits = = 1", "", "def f():\n    dnorm_logits = 1"])
+def test_where_there_is_no_such_line_nothing_is_replayed(planned, source):
+    assert planned(source) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"a": [{"name": 3}]}', '{"a": [{"name": null, "counts": {}}]}', "[" * 9999]
+)
+def test_what_the_kernel_says_of_replays_is_read_warily(text):
+    assert read_replays(text) == {}
+
+
+def test_a_part_is_restored_before_each_replay():
+    namespace = {"w": torch.ones(2), "g": torch.Generator().manual_seed(1)}
+    grader_replay.keep(namespace, "p")
+
+    def run_cell(source):
+        namespace["w"] += torch.rand(2, generator=namespace["g"])
+        namespace["seen"] = namespace["w"].tolist()
+
+    runs = [{"name": None, "exports": []}, {"name": "x", "exports": []}]
+    part = {"id": "p", "cells": ["c"], "runs": runs, "seed": 1}
+    found = grader_replay.replay(namespace, part, run_cell, lambda names: {"seen": namespace["seen"]})
+    assert found[0]["export"] == found[1]["export"]
+
+
+# --- in a kernel
+
+
+@pytest.fixture(scope="module")
+def real():
+    with GraderPool(Course(ROOT / "exercises"), "snapshot", "bwrap") as pool:
+        yield pool
+
+
+def solved(*replacements):
+    notebook = json.loads((ROOT / "solutions" / "01_backprop_ninja.ipynb").read_text())
+    for old, new in replacements:
+        for cell in notebook["cells"]:
+            if cell["metadata"]["grader"]["role"] == "gradients":
+                cell["source"] = "".join(cell["source"]).replace(old, new)
+    return Submission(student="s", exercise="01_backprop_ninja", data=json.dumps(notebook).encode())
+
+
+def test_a_slip_is_found_in_a_kernel(real):
+    grading = real.grade(solved((MAXES, MAXES.replace("-", ""))))
+    assert [check.name for check in grading.grade.checks if not check.verdict.is_right] == ["dlogit_maxes"]
+    check = check_named(grading, FIRST, "dlogit_maxes")
+    assert check.diagnosis.code == CODE
+    evidence = next(e for e in grading.evidence if (e.part, e.name) == (FIRST, "dlogit_maxes"))
+    assert evidence.difference is None  # the visible case shows rounding and nothing else
+
+
+def test_the_solution_is_full_marks_without_a_doubt(real):
+    grade = real.grade(solved()).grade
+    assert grade.score == grade.max_score
+    assert not [check for check in grade.checks if DOUBT in (check.remark or "")]
+
+
+@pytest.mark.parametrize("trick", ["import os; os._exit(1)", "while True: pass", "raise SystemExit"])
+def test_a_replay_that_ends_the_process_costs_nothing(real, trick, monkeypatch):
+    """The grader's own file tells the first run from the second: a student can, too."""
+    hook = f"import sys\nif sys.modules['grader_replay']._drawing is not None:\n    {trick}\n"
+    grade = real.grade(solved((MAXES, hook + MAXES))).grade
+    doubted = [check.name for check in grade.checks if DOUBT in (check.remark or "")]
+    assert grade.score == grade.max_score
+    assert {"dlogit_maxes", "dlogits", "db1"} >= set(doubted) > set()

@@ -1,0 +1,57 @@
+"""What `grader check` prints: the report's own words, and never markup of a student's."""
+
+from __future__ import annotations
+
+import io
+
+import msgspec
+import pytest
+from rich.console import Console
+
+from grader import terminal
+from grader.explain import explain
+from grader.records import Verdict
+from tests.report_samples import FIRST_WRONG, sample_grading
+
+
+@pytest.fixture
+def shown(monkeypatch):
+    """What `show_grading` prints of a grading, on a wide terminal."""
+
+    def show(grading):
+        out = io.StringIO()
+        monkeypatch.setattr(terminal, "console", Console(file=out, width=500))
+        terminal.show_grading(grading)
+        return out.getvalue()
+
+    return show
+
+
+def test_a_wrong_gradient_is_explained_in_the_reports_words_with_the_students_line(shown):
+    grading = sample_grading()
+    check = next(check for check in grading.grade.checks if check.name == FIRST_WRONG)
+    lines = shown(grading).splitlines()
+    place = next(number for number, line in enumerate(lines) if explain(check) in line)
+    assert lines[place + 1].strip() == "dcounts_sum_inv = -(counts * dprobs).sum(1, keepdim=True)"
+
+
+def test_only_what_is_wrong_has_a_line_to_mend(shown):
+    grading = sample_grading()
+    wrong = [check for check in grading.grade.checks if check.verdict is Verdict.WRONG]
+    lines = shown(grading).splitlines()
+    assert 0 < len([line for line in lines if line.startswith("      ")]) <= len(wrong)
+
+
+def test_a_students_line_is_neither_markup_nor_obeyed(shown):
+    grading = sample_grading()
+    cells = [msgspec.structs.replace(cell, source=cell.source.replace("-(counts", "[red]\x1b[2J-(counts"))
+             for cell in grading.cells]  # fmt: skip
+    text = shown(msgspec.structs.replace(grading, cells=cells))
+    assert "[red]" in text
+    assert "\x1b[2J" not in text
+
+
+def test_a_pointer_to_nowhere_is_no_line(shown):
+    grading = sample_grading()
+    evidence = [msgspec.structs.replace(item, line=9999) for item in grading.evidence]
+    assert FIRST_WRONG in shown(msgspec.structs.replace(grading, evidence=evidence))
