@@ -62,6 +62,7 @@ SLIPS: list[tuple[str, str]] = [
 RIGHT: list[tuple[str, str]] = [
     (MAXES, "dlogit_maxes = torch.zeros_like(logit_maxes)"),
     (MAXES, "dlogit_maxes = -(counts * dcounts).sum(1, keepdim=True)"),
+    (MAXES, f"{MAXES}\nother = dnorm_logits\nother += dlogit_maxes"),
     (MAXES,
      "dlogit_maxes = dnorm_logits.sum(1, keepdim=True)\nflip = dlogit_maxes\nflip *= -1"),
     (MAXES,

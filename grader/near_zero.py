@@ -135,6 +135,11 @@ def _number(replay: Replayed, name: str, reference: PartReference, tensor: str) 
     return value if usable else None
 
 
+def _sent(replay: Replayed, name: str) -> Tensor | None:
+    found = replay.export.get(name)
+    return found.tensor if found is not None else None
+
+
 def _tried(case: PartCase, edge: Edge, control: Replayed, replay: Replayed) -> Trial:
     nothing = Trial(edge, Finding.UNKNOWN, replay.name or "")
     reference = case.reference
@@ -146,6 +151,8 @@ def _tried(case: PartCase, edge: Edge, control: Replayed, replay: Replayed) -> T
     once = all(run.counts.get(run.name or replay.name or "") == 1 for run in (control, replay))
     if sent is None or not once or replay.errors != control.errors:
         return nothing
+    if not all(_same(*(_sent(run, f"d{other}") for run in (control, replay))) for other in edge.others):
+        return nothing  # what was written into one of them reaches the line on a second way
     if not _near(sent.to(torch.float64), replay.numbers(sent.shape)):
         return nothing  # a later line wrote to it
     expected = reference.local(edge.upper, (drawn - before).to(reference.gradients[edge.upper]))[edge.lower]

@@ -31,11 +31,16 @@ MAX_WATCHED = 6
 
 
 class Edge(NamedTuple):
-    """A step of the chain rule that right values prove little of: from `dupper` to `dlower`. `zero` is one of them."""
+    """A step of the chain rule that right values prove little of: from `dupper` to `dlower`.
+
+    `zero` is one of them. `others` are the other tensors computed from `lower`: their gradients, from which `dlower` is
+    made, too, have nothing to do with `dupper`.
+    """
 
     upper: str
     lower: str
     zero: str
+    others: tuple[str, ...] = ()
 
 
 class Run(Record, frozen=True):
@@ -105,7 +110,8 @@ def edges(checked: Sequence[str], references: Sequence[PartReference]) -> list[E
     for lower in (name[1:] for name in checked) if zero else ():
         consumers = references[0].consumers.get(lower, [])
         found += [
-            Edge(upper, lower, lower if lower in zero else upper)
+            Edge(upper, lower, lower if lower in zero else upper,
+                 tuple(name for name in consumers if name not in (upper, "loss")))
             for upper in consumers
             if upper != "loss" and (lower in zero or upper in zero)
             # Otherwise the random numbers reach it on a second way, through the gradient of the other.
@@ -149,10 +155,15 @@ def plan_replays(part: ProbePart, tried: Sequence[Edge], cells: Sequence[Planned
     if not placed:
         return None
     sources.update({index: ast.unparse(tree) for index, tree in trees.items() if tree is not None})
-    wanted = {name: [name, *sorted(watched[name])] for name in placed}
+    wanted = {name: [name, *sorted(watched[name]), *_beside(watched[name], tried)] for name in placed}
     runs = [Run(name=name, exports=exports) for name, exports in wanted.items()]
     everything = list(dict.fromkeys(name for exports in wanted.values() for name in exports))
     return PartReplays(id=part.id, cells=list(sources.values()), runs=[Run(name=None, exports=everything), *runs])
+
+
+def _beside(targets: set[str], tried: Sequence[Edge]) -> list[str]:
+    """The other gradients that the targets are made from."""
+    return sorted({f"d{name}" for edge in tried if f"d{edge.lower}" in targets for name in edge.others} - targets)
 
 
 def _between(part: str, steps: Sequence[Step]) -> list[int]:
@@ -176,7 +187,7 @@ def _watched(tried: Sequence[Edge], names: Sequence[str], written: Mapping[int, 
     bound = {name for line in lines for name in line.names}
     ordinary = {*names, *(f"d{name}" for name in names)}
     found: dict[str, set[str]] = {}
-    for upper, lower, _ in tried:
+    for upper, lower, *_ in tried:
         read = {name for line in lines if f"d{lower}" in line.names for name in line.reads}
         others = sorted((read & bound) - ordinary) if f"d{upper}" not in bound else []
         for name in [f"d{upper}", *others]:

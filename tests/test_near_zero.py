@@ -66,7 +66,7 @@ def checks(bench, right, steps):
 def test_the_steps_in_question_are_found_in_the_graph(steps):
     assert steps[FIRST] == [
         Edge("norm_logits", "logit_maxes", "logit_maxes"),
-        Edge("logit_maxes", "logits", "logit_maxes"),
+        Edge("logit_maxes", "logits", "logit_maxes", ("norm_logits",)),
         Edge("hprebn", "b1", "b1"),
     ]
     assert steps[TRAINING] == [Edge("hprebn", "b1", "b1")]
