@@ -37,6 +37,9 @@ def read_statements(pieces: Sequence[Piece], match: int | None, how: How | None,
     block = _forward_block(pieces, known)
     readings = []
     for number, piece in enumerate(pieces):
+        if match is not None and known.stands_in(match, piece.text):
+            readings.append(Reading(piece, "copy", match))
+            continue
         copy = match if whole else _copied(piece, known, in_block=number in block or locked)
         if copy is None and locked and not _rescued(piece, known):
             copy = match
@@ -52,8 +55,10 @@ def read_statements(pieces: Sequence[Piece], match: int | None, how: How | None,
         readings = _beside_copies(readings, known)
     if whole:
         readings = [
-            Reading(reading.piece, "own") if reading.does == "copy" and _rescued(reading.piece, known) else reading
-            for reading in readings
+            Reading(each.piece, "own")
+            if each.does == "copy" and _rescued(each.piece, known) and not known.stands_in(match or 0, each.piece.text)
+            else each
+            for each in readings
         ]
     return readings
 

@@ -47,6 +47,9 @@ class _Parting:
         self.latest: dict[str, tuple[int, str]] = {}
         self.hinted = {seen.hint for seen in statements}
         self.context: str | None = None
+        self.of_cell: dict[int, set[str]] = {}
+        for seen, cell in zip(statements, cells, strict=True):
+            self.of_cell.setdefault(cell, set()).update(_names(seen.piece) if seen.does == "gradient" else ())
         sure = [self._sure(seen) if seen.does == "gradient" else None for seen in statements]
         self.last = {part: max((i for i, found in enumerate(sure) if found == part), default=-1) for part in self.plain}
         for number, seen in enumerate(statements):
@@ -54,6 +57,8 @@ class _Parting:
                 self._follow(seen)
                 continue
             part = self._goes_on(number, seen) or sure[number] or self._guess(number, seen)
+            if part is not None and part == sure[number] and self._passing_through(number, seen, part):
+                part = seen.hint or self.context
             self.found[number] = part
             if part is not None:
                 self.bound[part].update(_names(seen.piece))
@@ -77,6 +82,14 @@ class _Parting:
         only = {part: sum(self._asking(name) == [part] for name in names) for part in self.plain}
         best = max(only, key=lambda part: only[part], default=None)
         return best if best is not None and only[best] else None
+
+    def _passing_through(self, number: int, seen: Seen, part: str) -> bool:
+        """Whether a later part's cell computes an earlier part's gradient anew, on its way to its own."""
+        later = seen.hint or self.context
+        if later not in self.plain or part not in self.plain or self.plain.index(later) <= self.plain.index(part):
+            return False
+        here = self.of_cell[self.cells[number]]
+        return set(_names(seen.piece)) <= self.bound[part] and bool(here.intersection(self.known.gradients[later]))
 
     def _goes_on(self, number: int, seen: Seen) -> str | None:
         """The training part, where a statement just below its loop changes what the loop has bound."""

@@ -39,7 +39,10 @@ class Released:
         self._texts: dict[str, list[tuple[str, int]]] = {}
         self._exact: dict[str, int] = {}
         self._arguments: dict[str, int] = {}
+        self._statements: dict[int, set[str]] = {}
         for index, cell in enumerate(self.cells):
+            if cell.role != "gradients":
+                self._statements[index] = {normal(piece.text) for piece in dissect(cell.source).pieces or []}
             if cell.role not in REFERENCE_ROLES:
                 continue
             for piece in dissect(cell.source).pieces or []:
@@ -88,6 +91,10 @@ class Released:
     def same(self, text: str) -> int | None:
         """The locked cell in which a statement stands just so."""
         return self._exact.get(normal(text))
+
+    def stands_in(self, index: int, text: str) -> bool:
+        """Whether a statement stands just so in a locked cell."""
+        return normal(text) in self._statements.get(index, ())
 
     def alike(self, piece: Piece) -> int | None:
         """The locked cell in which a statement much like this one binds one of the same names."""

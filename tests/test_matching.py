@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from grader.course import Course
@@ -224,3 +226,25 @@ def test_a_notebook_of_another_course_matches_nothing_and_says_what_to_do(plan):
         NothingMatches, match=r"No cell of this notebook belongs .* Hand in the exercise's own notebook"
     ):
         plan(lecture)
+
+
+# --- every exercise of the course
+
+
+@pytest.mark.parametrize("stripped", [False, True])
+@pytest.mark.parametrize("id_", Course(HERE.parent / "exercises").catalog.ids)
+def test_a_solution_is_planned_cell_for_cell_with_and_without_its_metadata(id_, stripped):
+    course = Course(HERE.parent / "exercises")
+    exercise = course.exercise(id_)
+    notebook = json.loads(course.solution_path(id_).read_text())
+    notebook["cells"] = [cell for cell in notebook["cells"] if cell["metadata"]["grader"]["role"] != "reference"]
+    if stripped:
+        notebook["metadata"] = {}
+        for cell in notebook["cells"]:
+            cell.pop("id")
+            cell["metadata"] = {}
+    intake = take_in(json.dumps(notebook).encode(), exercise)
+    assert [(cell.label, cell.part, cell.role) for cell in intake.cells] == [
+        (cell.grade_id, cell.part, cell.role) for cell in exercise.cells
+    ]
+    assert intake.notes == []
