@@ -15,6 +15,7 @@ LAYERS: list[set[str]] = [
     {"exercise", "gradebook", "tensors", "compare", "kernels", "graph_svg", "dataflow"},
     {"course", "intake", "reference", "client", "hints", "doctor"},
     {"release", "plan", "workspace", "spread", "methods"},
+    {"similarity"},
     {"execute", "report", "report_page", "report_cohort", "renderers", "part_case"},
     {"marking", "diagnose", "autograd_use"},
     {"evidence", "grade"},
