@@ -216,7 +216,7 @@ def override(
     from grader.terminal import show_override
 
     with _gradebook(folder, gradebook) as book:
-        show_override(override_mark(book, folder, student, exercise, check, points, reason))
+        show_override(override_mark(book, _course(), folder, student, exercise, check, points, reason))
 
 
 @app.command(epilog="Example:  grader export canvas graded --roster canvas-gradebook.csv --out import.csv")

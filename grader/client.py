@@ -118,7 +118,7 @@ class Client(KernelNotebookClient):
             raise DeadKernelError(f"The kernel sent what is no message ({type(error).__name__})") from error
         if self.km is not None and self.km.ours.stopped:  # its last messages arrive, but this cell was its last
             raise DeadKernelError("The kernel was stopped over a limit")
-        return cast(NotebookNode, cell)
+        return cell
 
     def _get_timeout(self, cell: NotebookNode | None) -> int | None:
         return self._seconds  # type: ignore[return-value]  # nbclient only ever adds it to a time

@@ -19,6 +19,7 @@ from grader.records import Grade, Grading
 from grader.renderers import grade_json, grades_csv, junit_xml
 from grader.report import render_index, render_report
 from grader.report_cohort import CohortRow
+from grader.similarity import Group, own_lines, similar_groups
 from grader.version import grader_version
 
 
@@ -64,8 +65,9 @@ def grade_cohort(
                 graders.grade(left, finished)
         book.finish(run)
     finally:  # an interrupted run leaves the pages of what it did
-        write_cohort(list(book.grades(run)), folder)
-    return list(book.grades(run))
+        grades = list(book.grades(run))
+        write_cohort(grades, folder, _similar(book, run, course))
+    return grades
 
 
 def _taken_over(
@@ -94,8 +96,24 @@ def _is_written(grade: Grade, folder: Path) -> bool:
         return False
 
 
+def _similar(book: Gradebook, run: int, course: Course) -> list[Group]:
+    known = course.catalog.ids
+    return similar_groups(
+        own_lines(grading, course.exercise(grading.grade.exercise))
+        for grading in book.gradings(run)
+        if grading.grade.exercise in known and grading.cells
+    )
+
+
 def override_mark(
-    book: Gradebook, folder: Path, student: str, exercise: str | None, check: str | None, points: float, reason: str
+    book: Gradebook,
+    course: Course,
+    folder: Path,
+    student: str,
+    exercise: str | None,
+    check: str | None,
+    points: float,
+    reason: str,
 ) -> Grade:
     """Set a mark by hand in the last run's results, and write that submission's files and the cohort's pages anew.
 
@@ -112,7 +130,7 @@ def override_mark(
     book.override(found[0], new_override(found[0].grade, check, points, reason))
     (grading,) = book.gradings(run.id, student, found[0].grade.exercise)
     write_grading(grading, folder)
-    write_cohort(list(book.grades(run.id)), folder)
+    write_cohort(list(book.grades(run.id)), folder, _similar(book, run.id, course))
     return grading.grade
 
 
@@ -129,10 +147,10 @@ def write_grading(grading: Grading, folder: Path) -> None:
     write_file(folder / data, grade_json(grading.grade))
 
 
-def write_cohort(grades: Sequence[Grade], folder: Path) -> None:
+def write_cohort(grades: Sequence[Grade], folder: Path, similar: Sequence[Group] = ()) -> None:
     """Write the pages that are about all submissions together."""
     rows = [CohortRow(grade=grade, path=report_paths(grade)[0]) for grade in grades]
-    write_file(folder / "index.html", render_index(rows))
+    write_file(folder / "index.html", render_index(rows, similar))
     write_file(folder / "grades.csv", grades_csv(grades))
     write_file(folder / "junit.xml", junit_xml(grades))
 

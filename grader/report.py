@@ -21,6 +21,7 @@ from grader.paths import data_dir
 from grader.records import Grading
 from grader.report_cohort import CohortRow, cohort_of
 from grader.report_page import page_of
+from grader.similarity import Group
 
 # Lone surrogates can't be encoded, control characters vanish or end the text early, and the bidirectional controls
 # reorder what the reader sees, so that code reads otherwise than it runs.
@@ -32,9 +33,10 @@ def render_report(grading: Grading) -> str:
     return _render("report.html.jinja", page=page_of(grading))
 
 
-def render_index(rows: Sequence[CohortRow]) -> str:
+def render_index(rows: Sequence[CohortRow], similar: Sequence[Group] = ()) -> str:
     """The cohort's page, with a link to each report, as a whole HTML page that needs no other file."""
-    return _render("index.html.jinja", cohort=cohort_of(rows))
+    paths = {(row.grade.exercise, row.grade.student): row.path for row in rows}
+    return _render("index.html.jinja", cohort=cohort_of(rows), similar=similar, paths=paths)
 
 
 def _render(template: str, **context: object) -> str:

@@ -219,11 +219,11 @@ def test_diff_names_versions_overrides_and_what_could_not_be_graded(book, tmp_pa
     assert (change.after, change.why) == (None, ["could not be graded now: It is empty."])
 
 
-def test_an_override_is_kept_shown_and_holds_in_the_next_run(run, handed_in, book, tmp_path):
+def test_an_override_is_kept_shown_and_holds_in_the_next_run(run, handed_in, book, course, tmp_path):
     found = handed_in(ann="wrong", bob="right")
     run(found)
     out = tmp_path / "out"
-    grade = override_mark(book, out, "ann", None, "b", 0.5, "Nearly <b>right</b>.")
+    grade = override_mark(book, course, out, "ann", None, "b", 0.5, "Nearly <b>right</b>.")
     assert (grade.score, [check.points for check in grade.checks]) == (1.5, [1.0, 0.5])
     report = (out / "ann" / "mini.html").read_text()
     assert "Nearly &lt;b&gt;right&lt;/b&gt;." in report
@@ -236,13 +236,13 @@ def test_an_override_is_kept_shown_and_holds_in_the_next_run(run, handed_in, boo
     assert [(grade.score, grade.overrides) for grade in run.grades] == [(1.0, []), (2.0, [])]
 
 
-def test_a_score_set_by_hand_counts_where_nothing_could_be_graded(run, handed_in, book, tmp_path):
+def test_a_score_set_by_hand_counts_where_nothing_could_be_graded(run, handed_in, book, course, tmp_path):
     run(handed_in(ann="right", cy="unreadable"))
     with pytest.raises(UsageError, match="worth 0 to 0"):  # invented gradings know no exercise
-        override_mark(book, tmp_path / "out", "cy", None, None, 1.0, "Seen on paper.")
-    grade = override_mark(book, tmp_path / "out", "ann", "mini", None, 0.25, "Copied.")
+        override_mark(book, course, tmp_path / "out", "cy", None, None, 1.0, "Seen on paper.")
+    grade = override_mark(book, course, tmp_path / "out", "ann", "mini", None, 0.25, "Copied.")
     assert (grade.status, grade.score) == ("graded", 0.25)
-    grade = override_mark(book, tmp_path / "out", "ann", "mini", None, 2.0, "No: she was copied from.")
+    grade = override_mark(book, course, tmp_path / "out", "ann", "mini", None, 2.0, "No: she was copied from.")
     assert (grade.score, [override.was for override in grade.overrides]) == (2.0, [2.0])
 
 
@@ -258,11 +258,11 @@ def test_a_score_set_by_hand_counts_where_nothing_could_be_graded(run, handed_in
     ],
 )
 def test_an_override_that_makes_no_sense_is_refused(
-    run, handed_in, book, tmp_path, student, check, points, reason, message
+    run, handed_in, book, course, tmp_path, student, check, points, reason, message
 ):
     run(handed_in(ann="wrong"))
     with pytest.raises(UsageError, match=message):
-        override_mark(book, tmp_path / "out", student, None, check, points, reason)
+        override_mark(book, course, tmp_path / "out", student, None, check, points, reason)
     assert [grade.score for grade in book.grades()] == [1.0]
 
 

@@ -19,7 +19,7 @@ LAYERS: list[set[str]] = [
     {"saved_cmp", "remarks", "stretches", "understanding"},
     {"course", "intake", "reference", "client", "hints", "doctor"},
     {"release", "plan", "workspace", "spread", "methods"},
-    {"replay"},
+    {"replay", "similarity"},
     {"execute", "report", "report_page", "report_cohort", "renderers", "part_case"},
     {"exports", "github"},
     {"near_zero"},

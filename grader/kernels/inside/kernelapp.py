@@ -86,7 +86,7 @@ class OncePerCell:
 
 
 def murmur2(text: str, seed: int) -> int:
-    """The 32-bit MurmurHash2 that ipykernel names a cell's file by, in a quarter of the time that its own code takes."""
+    """The 32-bit MurmurHash2 that ipykernel names a cell's file by, in a quarter of its own code's time."""
     data = text.encode()
     size = len(data)
     whole = size & ~3
@@ -129,6 +129,7 @@ class KernelApp(IPKernelApp):
         for step in ("path", "shell", "gui_pylab", "extensions", "code"):
             getattr(self, f"init_{step}")()
         ipykernel.compiler.murmur2_x86 = murmur2
+        assert self.shell is not None
         self.shell.transform_cell = OncePerCell(self.shell.transform_cell)
         self._session.take()
 
