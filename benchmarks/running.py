@@ -120,11 +120,12 @@ class Workbench:
         hidden: dict[str, HiddenRun] = {}
         namespaces: dict[str, dict[str, Any]] = {}
         all_errors: list[CellError] = []
+        shown: list[CellError] = []
         for case in self.exercise.cases:
             namespace, exported, errors = self.run_part(part, sources, case)
             all_errors += errors
             if case.id == "visible":
-                visible[part] = exported
+                visible[part], shown = exported, errors
             else:
                 namespaces[case.id] = namespace
                 hidden[case.id] = HiddenRun(parts={part: exported}, errors=errors)
@@ -133,7 +134,9 @@ class Workbench:
                         student=cell.role == "gradients", label=cell.grade_id)
             for cell in self.exercise.cells
         ]  # fmt: skip
-        execution = Execution(cells=[CellRun(status="ok") for _ in cells], visible=visible, hidden=hidden)
+        execution = Execution(
+            cells=[_cell_run(index, shown) for index in range(len(cells))], visible=visible, hidden=hidden
+        )
         marks = PartMarks(part, self.exercise, cells, execution, self.references)
         if marks.wants_float32:
             self._judge_in_float32(marks, sources)
@@ -147,6 +150,15 @@ class Workbench:
             runs[case.id] = HiddenRun(parts={marks.part_id: exported}, errors=errors)
         references = {case.id: self.reference.case(case) for case in cases}
         marks.judge_in_float32(cases, runs, references, {case.id: self.reference.rounding(case) for case in cases})
+
+
+def _cell_run(index: int, errors: list[CellError]) -> CellRun:
+    """A cell of the visible case: its error, if it raised one, as a notebook has it."""
+    for error in errors:
+        if error.cell == index:
+            output = {"output_type": "error", "ename": error.name, "evalue": error.message}
+            return CellRun(status="error", outputs=[output], error=error.name, line=error.line)
+    return CellRun(status="ok")
 
 
 def run(source: str, namespace: dict[str, Any]) -> None:

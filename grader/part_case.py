@@ -105,6 +105,7 @@ class PartCase:
                 if found[name] is Outcome.WRONG and tensor is not None and expected is not None:
                     found[name] = self._followed(name, tensor, expected)
             found.update(self._carried_shapes(found))
+            found.update(self._carried_narrow(found))
             found.update(dict.fromkeys(self._below_misshapen(found), Outcome.BLANK))
         for name in self.values:
             gradient = found.get(f"d{name}", Outcome.RIGHT)
@@ -164,6 +165,32 @@ class PartCase:
                     followed[name] = outcome
         return followed
 
+    def _carried_narrow(self, outcomes: Mapping[str, Outcome]) -> dict[str, Outcome]:
+        """The gradients that follow from wrong ones further up which are narrower than their tensors.
+
+        Such a one counts as stretched to its tensor's shape, but the sums in a student's line see it as it is: one row
+        and no more. So the same is asked again with that row in its place, and zeros in all others.
+        """
+        narrow = {
+            name[1:]: _in_one_place(tensor, self.upstream[name[1:]])
+            for name in self.gradients
+            if outcomes[name] in (Outcome.WRONG, Outcome.CARRIED)
+            and (tensor := self._sent(name)) is not None
+            and tensor.numel() < self.reference.gradients[name[1:]].numel()
+            and name[1:] in self.upstream
+        }
+        suspects = [name for name in self.gradients if outcomes[name] is Outcome.WRONG and name[1:] not in narrow]
+        if not narrow or not suspects:
+            return {}
+        chained = self.reference.chained({**self.upstream, **narrow})
+        followed = {}
+        for name in suspects:
+            tensor = self.usable(name)
+            above = set(self.reference.consumers[name[1:]])
+            if tensor is not None and above & set(narrow):
+                followed[name] = self._followed(name, tensor, chained[name[1:]])
+        return {name: outcome for name, outcome in followed.items() if outcome is not Outcome.WRONG}
+
     def _below_misshapen(self, outcomes: Mapping[str, Outcome]) -> list[str]:
         """The wrong gradients of the right shape that get one of a wrong shape from directly above.
 
@@ -200,3 +227,12 @@ class PartCase:
             return Outcome.ABSENT
         rate = float(((start - end) * right).sum() / (right * right).sum())
         return Outcome.CARRIED if self.holds(f"d{name}", value, start - rate * gradient) else Outcome.WRONG
+
+
+def _in_one_place(narrow: Tensor, stretched: Tensor) -> Tensor:
+    """A tensor in the shape to which it was stretched, once, and zeros where it would be repeated."""
+    shape = (1,) * (stretched.dim() - narrow.dim()) + tuple(narrow.shape)[max(0, narrow.dim() - stretched.dim()) :]
+    result = torch.zeros_like(stretched)
+    place = tuple(slice(0, size) for size in shape)
+    result[place] = stretched[place]
+    return result
