@@ -231,6 +231,8 @@ class PartMarks:
             return self._right(name)
         if worst is Outcome.BLANK:
             return self._check(name, Verdict.UNCHECKED, 0.0, VISIBLE, _BLANK)
+        if worst is Outcome.WRONG and (stopped := self._stopped_short(name)) is not None:
+            return self._check(name, Verdict.MISSING, 0.0, VISIBLE, stopped)
         share = 0.0
         remark = _shape_remark(name, found, self.visible.expected(name))
         if worst is Outcome.CARRIED:
@@ -244,6 +246,16 @@ class PartMarks:
             return self._check(name, Verdict.CARRIED, share, case_id, remark)
         diagnosis = diagnose(self, name) if name in self.checks.gradients else None
         return self._check(name, Verdict.WRONG, share, case_id, remark, diagnosis)
+
+    def _stopped_short(self, name: str) -> str | None:
+        """Why a tensor is only half done: an error stopped its cell before, or in, the last statement for it."""
+        for index, cell in enumerate(self.cells):
+            run = self.execution.cells[index]
+            if cell.student and cell.part == self.part_id and run.status == "error" and run.line is not None:
+                left = [found for found in statements(cell.source) if found.last >= run.line]
+                if any(name in found.names for found in left):
+                    return f"An error in line {run.line} stopped the cell before {name} was complete."
+        return None
 
     def _confirmed(self, name: str) -> bool:
         """Whether some case with other numbers than the visible one's has judged the tensor.

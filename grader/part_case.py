@@ -192,18 +192,29 @@ class PartCase:
         return {name: outcome for name, outcome in followed.items() if outcome is not Outcome.WRONG}
 
     def _below_misshapen(self, outcomes: Mapping[str, Outcome]) -> list[str]:
-        """The wrong gradients of the right shape that get one of a wrong shape from directly above.
+        """The wrong gradients that get one of a wrong shape from directly above, while their own shape is no mistake.
 
         What they should make of it depends on how they are written: an index takes a piece of it, a loop another.
         """
         misshapen = {name for name in self.gradients if self._sent(name) is not None and name[1:] not in self.upstream}
+        hopeless = {name for name in misshapen if not self._meets(name)}
         return [
             name
             for name in self.gradients
             if outcomes[name] is Outcome.WRONG
-            and name[1:] in self.upstream
-            and any(f"d{consumer}" in misshapen for consumer in self.reference.consumers[name[1:]])
+            and any(
+                f"d{consumer}" in (misshapen if name[1:] in self.upstream else hopeless)
+                for consumer in self.reference.consumers[name[1:]]
+            )
         ]
+
+    def _meets(self, name: str) -> bool:
+        """Whether a gradient of a wrong shape can at least be broadcast together with its tensor."""
+        sent = self._sent(name)
+        try:
+            return sent is not None and bool(torch.broadcast_shapes(sent.shape, self.reference.forward[name[1:]].shape))
+        except RuntimeError:
+            return False
 
     def _sent(self, name: str) -> Tensor | None:
         """The student's tensor as it came, where the forward pass has a tensor for it."""

@@ -6,13 +6,14 @@ The cells are our own, so they run in this process; what they leave is exported 
 from __future__ import annotations
 
 import ast
+import random
 import re
 from pathlib import Path
 
 import pytest
 import torch
 
-from benchmarks.mutants import solution_cells, variants
+from benchmarks.mutants import Trials, misdiagnosed, solution_cells, variants
 from benchmarks.running import Workbench
 from grader.diagnose.expression import MAX_ELEMENTS, Unsupported, evaluate
 from grader.diagnose.reading import read
@@ -273,15 +274,31 @@ def test_what_follows_from_a_missing_sum_is_carried(checks):
     assert found["dbndiff"].verdict is Verdict.CARRIED
 
 
+TESTED_ELSEWHERE = {
+    "used-too-early", "fixed-numbers", "changed-later", "forward-changed", "view-changed", "right-in-float32-only", "unknown-name",
+    "keepdim", "operands-swapped", "operand-transposed", "constant-missing", "only-one-path",
+}  # fmt: skip
+"""By tests of their own here and in test_marking, or only as mutants."""
+
+
+@pytest.mark.slow
+def test_a_sample_of_mutants_is_marked_exactly_and_none_has_a_wrong_diagnosis(bench):
+    trials = Trials(bench, pair_count=10)
+    chosen = random.Random(5).sample(list(trials.planned()), 60)
+    tried = [trials.run(*planned) for planned in chosen]
+    assert [one.mutants for one in tried if not one.exact] == []
+    assert [(one.mutants, misdiagnosed(one)) for one in tried if misdiagnosed(one)] == []
+
+
 def test_every_code_has_its_section():
     folder = Path(__file__).parent.parent / "grader" / "diagnose"
     tree = [node for path in folder.glob("*.py") for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
     texts = {node.value for node in tree if isinstance(node, ast.Constant) and isinstance(node.value, str)}
     headings = re.findall(r"^## (.*)$", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
-    sections = {code for heading in headings for code in re.findall(r"`([a-z-]+)`", heading)}
+    sections = {code for heading in headings for code in re.findall(r"`([a-z0-9-]+)`", heading)}
     assert sections <= texts
-    assert {text for text in texts if re.fullmatch(r"[a-z]+(-[a-z]+)+", text)} <= sections
-    assert {code for _, _, _, code, _ in SLIPS if code} <= sections
+    assert {text for text in texts if re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)+", text)} <= sections
+    assert {code for _, _, _, code, _ in SLIPS if code} | TESTED_ELSEWHERE == sections
 
 
 # --- the formulas

@@ -71,6 +71,13 @@ def test_gradients_used_before_they_are_bound_are_missing(solved, grade):
     }  # fmt: skip
 
 
+def test_a_gradient_that_an_error_left_half_done_is_missing(solved, grade):
+    grading = grade(solved(("dh = hsum * dscaled + dhsum", "dh = hsum * dscaled\ndh += dhsum + undefined")))
+    check = check_named(grading, "steps", "dh")
+    assert check.verdict == "missing"
+    assert "before dh was complete" in check.remark
+
+
 def test_a_name_that_only_an_older_kernel_knew_is_said(solved, grade):
     grading = grade(solved(("dhsum = (h * dscaled)", "dhsum = (h * dscaled1)")))
     check = check_named(grading, "steps", "dhsum")

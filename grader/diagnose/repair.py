@@ -23,7 +23,8 @@ from grader.diagnose.subject import Subject
 from grader.diagnose.words import quoted
 from grader.records import Diagnosis
 
-MAX_EDITS = 6000
+MAX_EDITS = 1500
+"""Changes that are tried at most: a wrong tensor may not cost more than a fraction of a second."""
 
 
 class Trial:
