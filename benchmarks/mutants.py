@@ -1,6 +1,6 @@
 """How well the marking finds a mistake: wrong submissions made mechanically from right ones.
 
-`python -m benchmarks.mutants [--pairs N] [--variant NAME] [-v]`, or `tox -e mutants`
+`python -m benchmarks.mutants [--pairs N] [--variant NAME] [--sample N] [-v]`, or `tox -e mutants`
 
 Each line of each solution is changed by each operator; then two lines at once, in every part. What should be wrong is
 known without the grader: a tensor is wrong where its own lines, as they were before the change, give something else in
@@ -369,10 +369,14 @@ def main() -> int:
     parser.add_argument(
         "-v", "--verbose", action="store_true", help="list every sentence, and what has none, is equivalent or raises"
     )
+    parser.add_argument("--sample", type=int, metavar="N", help="only so many of them, drawn at random")
     options = parser.parse_args()
     started = time.monotonic()
     trials = Trials(Workbench(solution_cells()), options.pairs)
-    results = [trials.run(*planned) for planned in trials.planned(options.variant)]
+    planned = list(trials.planned(options.variant))
+    if options.sample is not None:
+        planned = random.Random(options.sample).sample(planned, min(options.sample, len(planned)))
+    results = [trials.run(*mutant) for mutant in planned]
     good = report(results, options.verbose)
     print(f"{time.monotonic() - started:.0f} s")
     return 0 if good else 1

@@ -207,8 +207,8 @@ def _removed(node: Node) -> Iterator[Change]:
 
 
 def _terms_too_many(node: Node) -> Iterator[Change]:
-    """A term too many."""
-    if node.op in ("add", "sub"):
+    """A term too many; one of two numbers (`h**(2 + 1)`) is a wrong number instead."""
+    if node.op in ("add", "sub") and any(argument.op != "number" for argument in node.args):
         yield node.args[0], "term-too-many", f"The term {_said(node.args[1])} does not belong here, or is here twice."
     if node.op == "add":
         yield node.args[1], "term-too-many", f"The term {_said(node.args[0])} does not belong here, or is here twice."
