@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -12,9 +12,14 @@ Shapes = Mapping[str, tuple[int, ...]]
 
 
 class Mutant(NamedTuple):
-    """One changed cell: which, its new source, the names that the changed statement binds, and what was done to it."""
+    """One changed statement: its cell, its place in the cell and what stands there now, and what was done to it.
+
+    `source` is the cell's source with this change alone, `names` what the statement binds.
+    """
 
     cell: str
+    place: int
+    new: ast.stmt
     source: str
     names: frozenset[str]
     operator: str
@@ -31,7 +36,7 @@ ACCEPTED: dict[str, set[str]] = {
     "sign": {"sign-flipped", "path-sign", "term-sign"},
     "factor": SCALE | {"factor-missing"},
     # What is left of a sum may be a factor, a constant or nothing at all.
-    "dropped term": PATHS | PIECES | SCALE | {"all-zero", "term-missing", "constant-missing"},
+    "dropped term": PATHS | PIECES | SCALE | {"all-zero", "term-missing", "constant-missing", "eps-missing"},
     "dropped factor": PIECES | SCALE | PATHS | {"another-gradient", "all-zero", "two-names", "brackets"},
     "dropped sum": SUMS | {"constant-factor", "index-not-accumulated"},
     "wrong axis": SUMS,
@@ -69,7 +74,16 @@ def mutants(cell: str, source: str, shapes: Shapes, lines: Callable[[ast.stmt], 
                 text = ast.unparse(ast.fix_missing_locations(mutated))
                 if text not in seen:
                     seen.add(text)
-                    yield Mutant(cell, text, frozenset(written(statement)), operator, ast.unparse(changed))
+                    names = frozenset(written(statement))
+                    yield Mutant(cell, index, changed, text, names, operator, ast.unparse(changed))
+
+
+def applied(sources: Mapping[str, str], changed: Sequence[Mutant]) -> dict[str, str]:
+    """The sources with all the changes, each in a statement of its own."""
+    trees = {mutant.cell: ast.parse(sources[mutant.cell]) for mutant in changed}
+    for mutant in sorted(changed, key=lambda mutant: -mutant.place):
+        _replace(trees[mutant.cell], mutant.place, copy.deepcopy(mutant.new))
+    return {**sources, **{cell: ast.unparse(ast.fix_missing_locations(tree)) for cell, tree in trees.items()}}
 
 
 def written(statement: ast.AST) -> set[str]:

@@ -140,20 +140,21 @@ class Workbench:
         hidden: dict[str, HiddenRun] = {}
         namespaces: dict[str, dict[str, Any]] = {}
         all_errors: list[CellError] = []
+        shown: list[CellError] = []
         for case in self.exercise.cases:
             kept = bool(tried) and case.id == self.exercise.cases[1].id
             namespace, exported, errors = self.run_part(part, sources, case, kept=kept)
             all_errors += errors
             if case.id == "visible":
-                visible[part] = exported
+                visible[part], shown = exported, errors
             else:
                 namespaces[case.id] = namespace
                 hidden[case.id] = HiddenRun(parts={part: exported}, errors=errors)
             if kept:
                 runs = self._replay(part, tried, cells, case, dict(namespace))
                 replays[part] = Replays(tried=list(tried), runs=runs)
-        execution = Execution(cells=[CellRun(status="ok") for _ in cells], visible=visible, hidden=hidden,
-                              replays=replays)  # fmt: skip
+        runs_shown = [_cell_run(index, shown) for index in range(len(cells))]
+        execution = Execution(cells=runs_shown, visible=visible, hidden=hidden, replays=replays)
         marks = PartMarks(part, self.exercise, cells, execution, self.references)
         if marks.wants_float32:
             self._judge_in_float32(marks, sources)
@@ -189,6 +190,15 @@ class Workbench:
         with case_dtype(case):
             found = self.probe.grader_replay.replay(namespace, msgspec.to_builtins(planned), run_cell, export)
         return read_replays(json.dumps({part: found})).get(part, [])
+
+
+def _cell_run(index: int, errors: list[CellError]) -> CellRun:
+    """A cell of the visible case: its error, if it raised one, as a notebook has it."""
+    for error in errors:
+        if error.cell == index:
+            output = {"output_type": "error", "ename": error.name, "evalue": error.message}
+            return CellRun(status="error", outputs=[output], error=error.name, line=error.line)
+    return CellRun(status="ok")
 
 
 def run(source: str, namespace: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from grader.catalog import Case
 from grader.compare import FLOAT64, Tolerance, cmp_line, conformed, finite_or_none
-from grader.diagnose import diagnose, diagnose_step
+from grader.diagnose import diagnose, diagnose_step, unknown_name
 from grader.execute import CellError, CellRun, Execution, HiddenRun
 from grader.exercise import Exercise
 from grader.intake import PlannedCell
@@ -57,6 +57,7 @@ class PartMarks:
         self.exercise = exercise
         self.cells = cells
         self.execution = execution
+        self.references = references
         self.checks = exercise.parts[part_id]
         spec = exercise.spec
         self.visible = self._case(exercise.cases[0], execution.visible.get(part_id), references,
@@ -160,6 +161,25 @@ class PartMarks:
         return [self.hidden[case_id] for case_id, outcome in said.items()
                 if outcome not in (Outcome.SILENT, Outcome.ABSENT)]  # fmt: skip
 
+    def changed_before(self, part_case: PartCase) -> Export:
+        """The tensors of the forward pass that cells of an earlier part changed, and that this part starts with."""
+        found: Export = {}
+        for part_id in self.exercise.parts:
+            if part_id == self.part_id or part_case.case.id not in self.execution.hidden:
+                return found
+            reference = self.references[part_case.case.id][part_id]
+            exported = self.execution.hidden[part_case.case.id].parts.get(part_id, {})
+            for name, tensor in part_case.reference.forward.items():
+                if name in exported and name in reference.forward and torch.equal(reference.forward[name], tensor):
+                    found[name] = exported[name]
+        return found
+
+    def right_in_float32(self, name: str) -> bool:
+        """Whether the visible case shows nothing of a mistake that its twin in float64 has."""
+        twins = [case for case_id, case in self.hidden.items() if self._as_visible(case_id)]
+        wrong = any(twin.outcomes[name] is Outcome.WRONG for twin in twins)
+        return self.visible.outcomes[name] is Outcome.RIGHT and wrong
+
     def statement(self, name: str) -> tuple[int, int] | None:
         """The cell (index) and line of the student's last statement of the part that binds `name`.
 
@@ -180,22 +200,24 @@ class PartMarks:
         """The student's methods that our own cells of the part call."""
         return Methods(self.cells, self.part_id)
 
-    def _could_not_check(self, name: str) -> str | None:
+    def _could_not_check(self, name: str, asking: frozenset[str] = frozenset()) -> str | None:
         """Why a name says nothing about the student: its cell, or one it builds on, never came to its end.
 
         Or the kernel, to the last, did not hand over what the part had computed.
+
+        `asking` are the names that are built on this one: used before they are bound, two may be built on each other.
         """
         for index, cell in enumerate(self.cells):
             run = self.execution.cells[index]
             if not (cell.student or cell.role == "backward") or cell.part != self.part_id or run.status == "ok":
                 continue
-            reason = self._unfinished(name, cell.source, run)
+            reason = self._unfinished(name, cell.source, run, asking | {name})
             if reason is not None:
                 return reason
         attempted = any(cell.role == "gradients" for cell in self.student_cells)
         return _LOST if attempted and self.part_id not in self.execution.visible else None
 
-    def _unfinished(self, name: str, source: str, run: CellRun) -> str | None:
+    def _unfinished(self, name: str, source: str, run: CellRun, asking: frozenset[str]) -> str | None:
         """Why one cell has not bound `name` for good; None where it has, or binds it nowhere."""
         left = [statement for statement in statements(source) if statement.last >= top_level_line(source, run.line)]
         if not any(name in statement.names for statement in left):
@@ -210,7 +232,8 @@ class PartMarks:
             other for other in sorted(left[0].reads) if other in self.checks.gradients and other not in left[0].names
         ]
         for other in wanted:
-            if self.visible.outcomes[other] is Outcome.ABSENT and self._could_not_check(other) is not None:
+            absent = other not in asking and self.visible.outcomes[other] is Outcome.ABSENT
+            if absent and self._could_not_check(other, asking) is not None:
                 return f"It is computed from {other}, which could not be checked."
         return None
 
@@ -235,6 +258,8 @@ class PartMarks:
             return self._right_by_symmetry(name) or self._right(name)
         if worst is Outcome.BLANK:
             return self._check(name, Verdict.UNCHECKED, 0.0, VISIBLE, _BLANK)
+        if worst is Outcome.WRONG and (stopped := self._stopped_short(name)) is not None:
+            return self._check(name, Verdict.MISSING, 0.0, VISIBLE, stopped)
         share = 0.0
         remark = _shape_remark(name, found, self.visible.expected(name))
         if worst is Outcome.CARRIED:
@@ -242,10 +267,22 @@ class PartMarks:
         elif self.visible_only(name):
             share = self.exercise.spec.visible_only
             remark = "It is right at the size you can see, and not at another."
+        elif self.right_in_float32(name):
+            remark = remark or "cmp says True on the visible case: float32 is too coarse to show the difference."
         if worst is Outcome.CARRIED:
             return self._check(name, Verdict.CARRIED, share, case_id, remark)
         diagnosis = diagnose(self, name) if name in self.checks.gradients else None
         return self._check(name, Verdict.WRONG, share, case_id, remark, diagnosis)
+
+    def _stopped_short(self, name: str) -> str | None:
+        """Why a tensor is only half done: an error stopped its cell before, or in, the last statement for it."""
+        for index, cell in enumerate(self.cells):
+            run = self.execution.cells[index]
+            if cell.student and cell.part == self.part_id and run.status == "error" and run.line is not None:
+                left = [found for found in statements(cell.source) if found.last >= run.line]
+                if any(name in found.names for found in left):
+                    return f"An error in line {run.line} stopped the cell before {name} was complete."
+        return None
 
     def _confirmed(self, name: str) -> bool:
         """Whether every case came to its end, and one with other numbers than the visible one's has judged the tensor.
@@ -294,7 +331,7 @@ class PartMarks:
         meant = self._named_otherwise(name) if found.note.kind == "absent" else None
         if meant is not None:
             remark += f" {meant} is no name of this exercise: is it meant?"
-        return self._check(name, Verdict.MISSING, 0.0, VISIBLE, remark)
+        return self._check(name, Verdict.MISSING, 0.0, VISIBLE, remark, unknown_name(self, name))
 
     def _named_otherwise(self, name: str) -> str | None:
         """The student's name to which this one, which is missing, is the nearest of those expected."""

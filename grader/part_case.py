@@ -105,6 +105,7 @@ class PartCase:
                 if found[name] is Outcome.WRONG and tensor is not None and expected is not None:
                     found[name] = self._followed(name, tensor, expected)
             found.update(self._carried_shapes(found))
+            found.update(self._carried_narrow(found))
             found.update(dict.fromkeys(self._below_misshapen(found), Outcome.BLANK))
         for name in self.values:
             gradient = found.get(f"d{name}", Outcome.RIGHT)
@@ -164,19 +165,56 @@ class PartCase:
                     followed[name] = outcome
         return followed
 
+    def _carried_narrow(self, outcomes: Mapping[str, Outcome]) -> dict[str, Outcome]:
+        """The gradients that follow from wrong ones further up which are narrower than their tensors.
+
+        Such a one counts as stretched to its tensor's shape, but the sums in a student's line see it as it is: one row
+        and no more. So the same is asked again with that row in its place, and zeros in all others.
+        """
+        narrow = {
+            name[1:]: _in_one_place(tensor, self.upstream[name[1:]])
+            for name in self.gradients
+            if outcomes[name] in (Outcome.WRONG, Outcome.CARRIED)
+            and (tensor := self._sent(name)) is not None
+            and tensor.numel() < self.reference.gradients[name[1:]].numel()
+            and name[1:] in self.upstream
+        }
+        suspects = [name for name in self.gradients if outcomes[name] is Outcome.WRONG and name[1:] not in narrow]
+        if not narrow or not suspects:
+            return {}
+        chained = self.reference.chained({**self.upstream, **narrow})
+        followed = {}
+        for name in suspects:
+            tensor = self.usable(name)
+            above = set(self.reference.consumers[name[1:]])
+            if tensor is not None and above & set(narrow):
+                followed[name] = self._followed(name, tensor, chained[name[1:]])
+        return {name: outcome for name, outcome in followed.items() if outcome is not Outcome.WRONG}
+
     def _below_misshapen(self, outcomes: Mapping[str, Outcome]) -> list[str]:
-        """The wrong gradients of the right shape that get one of a wrong shape from directly above.
+        """The wrong gradients that get one of a wrong shape from directly above, while their own shape is no mistake.
 
         What they should make of it depends on how they are written: an index takes a piece of it, a loop another.
         """
         misshapen = {name for name in self.gradients if self._sent(name) is not None and name[1:] not in self.upstream}
+        hopeless = {name for name in misshapen if not self._meets(name)}
         return [
             name
             for name in self.gradients
             if outcomes[name] is Outcome.WRONG
-            and name[1:] in self.upstream
-            and any(f"d{consumer}" in misshapen for consumer in self.reference.consumers[name[1:]])
+            and any(
+                f"d{consumer}" in (misshapen if name[1:] in self.upstream else hopeless)
+                for consumer in self.reference.consumers[name[1:]]
+            )
         ]
+
+    def _meets(self, name: str) -> bool:
+        """Whether a gradient of a wrong shape can at least be broadcast together with its tensor."""
+        sent = self._sent(name)
+        try:
+            return sent is not None and bool(torch.broadcast_shapes(sent.shape, self.reference.forward[name[1:]].shape))
+        except RuntimeError:
+            return False
 
     def _sent(self, name: str) -> Tensor | None:
         """The student's tensor as it came, where the forward pass has a tensor for it."""
@@ -203,3 +241,12 @@ class PartCase:
             return Outcome.WRONG
         told = float(gradient.abs().max()) > max(FAINT * float(right.abs().max()), 100 * FLOAT64.atol)
         return Outcome.CARRIED if told else Outcome.BLANK  # to stay where it was follows from zeros
+
+
+def _in_one_place(narrow: Tensor, stretched: Tensor) -> Tensor:
+    """A tensor in the shape to which it was stretched, once, and zeros where it would be repeated."""
+    shape = (1,) * (stretched.dim() - narrow.dim()) + tuple(narrow.shape)[max(0, narrow.dim() - stretched.dim()) :]
+    result = torch.zeros_like(stretched)
+    place = tuple(slice(0, size) for size in shape)
+    result[place] = stretched[place]
+    return result

@@ -92,6 +92,10 @@ def show_grading(grading: Grading) -> None:
     for flag in grade.flags:
         console.print(Text(f"! {flag.message}", style="magenta"))
     console.print()
+    mend = next((check for check in grade.checks if check.verdict in (Verdict.WRONG, Verdict.MISSING)), None)
+    if mend is not None:
+        text = f"Begin with {mend.name}. Stuck? grader check {grade.exercise}.ipynb --hint opens a hint for it."
+        console.print(Text(text, style="cyan"))
     console.print(Text(f"{grade.score:g} / {grade.max_score:g} points", style="bold"))
 
 
@@ -121,7 +125,7 @@ def _show_checks(checks: Sequence[Check], own_lines: Mapping[str, str]) -> None:
     """What is right, what is carried and what is missing on a line each; between them, a line for each to mend."""
     right = [check.name for check in checks if check.verdict.is_right]
     carried = [check.name for check in checks if check.verdict is Verdict.CARRIED and check.remark is None]
-    missing = [check.name for check in checks if check.verdict is Verdict.MISSING]
+    missing = [check.name for check in checks if check.verdict is Verdict.MISSING and check.diagnosis is None]
     if right:
         console.print(Text(f"  {GLYPHS[Verdict.EXACT]} right: {' '.join(right)}", style=_STYLES[Verdict.EXACT]))
     for check in checks:

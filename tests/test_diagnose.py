@@ -6,17 +6,19 @@ The cells are our own, so they run in this process; what they leave is exported 
 from __future__ import annotations
 
 import ast
+import random
 import re
 from pathlib import Path
 
 import pytest
 import torch
 
-from benchmarks.mutants import solution_cells, variants
+from benchmarks.mutants import Trials, misdiagnosed, solution_cells, variants
 from benchmarks.running import Workbench
 from grader.diagnose.expression import MAX_ELEMENTS, Unsupported, evaluate
 from grader.diagnose.reading import read
 from grader.records import Verdict
+from grader.tensors import StudentTensor, TensorNote
 
 DOCS = Path(__file__).parent.parent / "docs" / "diagnoses.md"
 FIRST = "every-gradient"
@@ -75,13 +77,25 @@ SLIPS = [
     ("dbnraw = bngain * dhpreact", "dbnraw = bngain * hpreact", "dbnraw", "wrong-neighbour", "`dhpreact`"),
     ("dcounts = counts_sum_inv * dprobs + dcounts_sum", "dcounts = counts_sum_inv * dprobs", "dcounts", "path-missing", "`counts_sum`"),
     ("dcounts = counts_sum_inv * dprobs + dcounts_sum", "dcounts = counts_sum_inv * dprobs\ndcounts = torch.ones_like(counts) * dcounts_sum", "dcounts", "overwritten", "twice"),
-    ("dhprebn = dbndiff + dbnmeani / n", "dhprebn = dbndiff + 2 * dbnmeani / n", "dhprebn", "path-twice", "`bnmeani`"),
+    ("dhprebn = dbndiff + dbnmeani / n", "dhprebn = dbndiff + 2 * dbnmeani / n", "dhprebn", "path-factor", "`2`"),
+    ("dhprebn = dbndiff + dbnmeani / n", "dhprebn = dbndiff + dbnmeani / n\ndhprebn += dbnmeani / n", "dhprebn", "path-twice", "`bnmeani`"),
+    ("-counts_sum**-2 * dcounts_sum_inv", "-dcounts_sum_inv", "dcounts_sum", "factor-missing", "`counts_sum`"),
+    ("dhpreact = (1.0 - h**2) * dh", "dhpreact = (h**2 - 1.0) * dh", "dhpreact", "sign-flipped", "sign"),
+    ("dcounts_sum = -counts_sum**-2 * dcounts_sum_inv", "dcounts_sum = -dcounts_sum_inv * counts_sum**2", "dcounts_sum", "wrong-power", "`counts_sum"),
+    ("dbnraw = bngain * dhpreact", "dbnraw = dhpreact / bngain", "dbnraw", "wrong-operation", "divides"),
+    ("dprobs = dlogprobs / probs", "dprobs = probs / dlogprobs", "dprobs", "not-finite", "zero"),
+    ("dbnraw = bngain * dhpreact", "dbnraw = bngain * dhpreact * bnraw", "dbnraw", "factor-too-many", "`bnraw`"),
+    ("dbnraw = bngain * dhpreact", "dbnraw = dbndiff_ = dhpreact * bngain * 0 + dh", "dbnraw", "another-gradient", "`dh`"),
+    ("dhpreact = (1.0 - h**2) * dh", "dhpreact = h.detach()", "dhpreact", "not-a-gradient", "`h`"),
+    ("dhpreact = (1.0 - h**2) * dh", "dhpreact = -(h**2) * dh", "dhpreact", "term-missing", "`dh`"),
+    ("dhpreact = (1.0 - h**2) * dh", "dhpreact = (1.0 - h**2) * dh - dh", "dhpreact", "term-too-many", "`dh`"),
+    ("dbnvar = -0.5 * (bnvar + 1e-5)**-1.5", "dbnvar = -0.5 * (bnvar + 1e-3)**-1.5", "dbnvar", "wrong-constant", "0.001"),
     ("dhprebn = dbndiff + dbnmeani / n", "dhprebn = dbndiff - dbnmeani / n", "dhprebn", "path-sign", "`bnmeani`"),
     ("-counts_sum**-2 * dcounts_sum_inv", "-counts_sum**-1 * dcounts_sum_inv", "dcounts_sum", "wrong-power", "`counts_sum`"),
     ("bnvar_inv * dbnraw + 2.0", "dbnraw + 2.0", "dbndiff", "local-derivative-missing", "`bnraw`"),
-    ("2.0 * bndiff * dbndiff2", "2.0 * dbndiff2", "dbndiff", "wrong-power", "`bndiff`"),
+    ("2.0 * bndiff * dbndiff2", "2.0 * dbndiff2", "dbndiff", "factor-missing", "`bndiff`"),
     ("(bnvar + 1e-5)**-1.5 * dbnvar_inv", "dbnvar_inv", "dbnvar", "factor-missing", "`bnvar_inv`"),
-    ("(bnvar + 1e-5)**-1.5", "bnvar**-1.5", "dbnvar", "constant-missing", "small constant"),
+    ("(bnvar + 1e-5)**-1.5", "bnvar**-1.5", "dbnvar", "eps-missing", "small constant"),
     ("demb = dembcat.view(emb.shape)", "demb = dembcat", "demb", "shape-not-restored", "(32, 3, 10)"),
     ("torch.zeros_like(C).index_add_(0, Xb.flatten(), demb.reshape(-1, n_embd))", "torch.zeros_like(C)\ndC[Xb] += demb", "dC", "index-not-accumulated", "add up"),
     ("torch.zeros_like(C).index_add_(0, Xb.flatten(), demb.reshape(-1, n_embd))", "torch.zeros_like(C)\nfor j in range(3): dC[Xb[:, j]] += demb[:, j]", "dC", "index-not-accumulated", "add up"),
@@ -105,6 +119,88 @@ def test_a_slip_has_its_diagnosis(checks, old, new, name, code, word):
     assert wrong(found)[name] == code
     if code is not None:
         assert word in found[name].diagnosis.message
+
+
+def test_two_names_for_one_tensor_are_said_though_a_cmp_before_the_change_said_true(checks):
+    lines = "dhprebn = dbndiff\nassert torch.allclose(dbndiff, bndiff.grad)\ndhprebn += dbnmeani / n"
+    found = checks(("dhprebn = dbndiff + dbnmeani / n", lines))
+    assert wrong(found) == {"dbndiff": "two-names"}
+    assert "may have said True" in found["dbndiff"].diagnosis.message
+    found = checks(("dhprebn = dbndiff + dbnmeani / n", "dhprebn = dbndiff\ndhprebn *= 2"))
+    assert wrong(found)["dbndiff"] == "two-names"  # and not the factor that it is off by
+
+
+@pytest.mark.parametrize("change", ["demb *= 2", "demb += 1", "demb[0] = 0"])
+def test_a_view_that_was_changed_in_place(checks, change):
+    found = checks(("demb = dembcat.view(emb.shape)", f"demb = dembcat.view(emb.shape)\n{change}"))
+    assert wrong(found) == {"dembcat": "view-changed"}
+    assert "`demb`" in found["dembcat"].diagnosis.message
+
+
+def test_a_contribution_added_to_the_forward_tensor_instead_of_its_gradient(checks):
+    found = checks(
+        ("dbndiff = bnvar_inv * dbnraw + 2.0 * bndiff * dbndiff2",
+         "dbndiff = bnvar_inv * dbnraw\nbndiff += 2.0 * bndiff * dbndiff2")
+    )  # fmt: skip
+    assert wrong(found) == {"dbndiff": "forward-changed"}
+    assert "`dbndiff`" in found["dbndiff"].diagnosis.message
+
+
+def test_a_forward_tensor_that_an_earlier_part_changed_is_said(bench, right, monkeypatch):
+    before = bench._before
+
+    def changed(part, case):
+        namespace = before(part, case)
+        namespace["bnraw"] = 3 * namespace["bnraw"]
+        return namespace
+
+    monkeypatch.setattr(bench, "_before", changed)
+    marks, namespaces, _ = bench.mark("batch-norm", right)
+    assert marks.check("dhprebn").diagnosis is None
+    for case_id, run in marks.execution.hidden.items():
+        note = TensorNote(kind="tensor", dtype="torch.float64")
+        run.parts[FIRST] = {"bnraw": StudentTensor(note=note, value=namespaces[case_id]["bnraw"].detach())}
+    found = marks.check("dhprebn").diagnosis
+    assert found.code == "forward-changed"
+    assert "`bnraw`" in found.message
+
+
+def test_right_in_float32_only(checks):
+    found = checks(("dhpreact = (1.0 - h**2) * dh", "dhpreact = (1.0 - h**2) * dh * torch.cos(h / 1000)"))
+    assert wrong(found) == {"dhpreact": "right-in-float32-only"}
+    assert "cmp says True" in found["dhpreact"].remark
+
+
+def test_a_right_answer_in_float32_is_right(checks):
+    found = checks(("dprobs = dlogprobs / probs", "dprobs = (dlogprobs / probs).float()"))
+    assert {check.verdict for check in found.values()} <= {Verdict.EXACT, Verdict.APPROXIMATE}
+    assert [name for name, check in found.items() if check.remark] == ["dprobs"]
+
+
+ODD = ["torch.zeros(0)", "torch.tensor(3.0)", "torch.full((32, 27), float('inf'))", "torch.ones(2, 3, 4, 5, 1)", "torch.ones(32, 0)",
+       "torch.ones(1000, 1000)", "torch.ones(32, 27, dtype=torch.bool)", "torch.ones(27, 32)[:, :5]", "torch.tensor([2**62])",
+       "torch.ones(32, 27, dtype=torch.float8_e4m3fn)", "torch.full((32, 27), 1e308)"]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", ODD)
+@pytest.mark.parametrize("name", ["dprobs", "dcounts", "dW2", "dbnvar", "dC"])
+def test_no_tensor_is_too_odd(checks, name, value):
+    found = checks(("### END SOLUTION", f"\nif {name!r} in globals(): {name} = {value}"))
+    assert found[name].verdict is Verdict.WRONG
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "dh = dlogits @ W2.T + " + "+".join(["h"] * 400), "dh = " + "-" * 90 + "h", "dh = (h := dlogits @ W2.T) * 2", "dh = [dlogits @ W2.T][0] * 2",
+        "dh, *rest = dlogits @ W2.T * 2, 1", "dh = dlogits @ W2.T\nfor dh in [dh * 2]: pass", "dh: object = dlogits @ W2.T * 3",
+        "exec('dh = 2 * dlogits @ W2.T')", "dh = type(h)(2 * (dlogits @ W2.T))", "dh = (lambda dh: 2 * dh)(dlogits @ W2.T)",
+        "dh = dlogits @ W2.T; dh = dh if dh is None else dh * 2", "dh = 1e400 * 0 * (dlogits @ W2.T)",
+    ],
+)  # fmt: skip
+def test_no_source_is_too_odd(checks, text):
+    found = checks(("dh = dlogits @ W2.T", text))
+    assert found["dh"].verdict is Verdict.WRONG
 
 
 def test_a_tensor_used_before_it_was_complete(checks):
@@ -178,15 +274,31 @@ def test_what_follows_from_a_missing_sum_is_carried(checks):
     assert found["dbndiff"].verdict is Verdict.CARRIED
 
 
+TESTED_ELSEWHERE = {
+    "used-too-early", "fixed-numbers", "changed-later", "forward-changed", "view-changed", "right-in-float32-only", "unknown-name",
+    "keepdim", "operands-swapped", "operand-transposed", "constant-missing", "only-one-path",
+}  # fmt: skip
+"""By tests of their own here and in test_marking, or only as mutants."""
+
+
+@pytest.mark.slow
+def test_a_sample_of_mutants_is_marked_exactly_and_none_has_a_wrong_diagnosis(bench):
+    trials = Trials(bench, pair_count=10)
+    chosen = random.Random(5).sample(list(trials.planned()), 60)
+    tried = [trials.run(*planned) for planned in chosen]
+    assert [one.mutants for one in tried if not one.exact] == []
+    assert [(one.mutants, misdiagnosed(one)) for one in tried if misdiagnosed(one)] == []
+
+
 def test_every_code_has_its_section():
     folder = Path(__file__).parent.parent / "grader" / "diagnose"
     tree = [node for path in folder.glob("*.py") for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
     texts = {node.value for node in tree if isinstance(node, ast.Constant) and isinstance(node.value, str)}
     headings = re.findall(r"^## (.*)$", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
-    sections = {code for heading in headings for code in re.findall(r"`([a-z-]+)`", heading)}
+    sections = {code for heading in headings for code in re.findall(r"`([a-z0-9-]+)`", heading)}
     assert sections <= texts
-    assert {text for text in texts if re.fullmatch(r"[a-z]+(-[a-z]+)+", text)} <= sections
-    assert {code for _, _, _, code, _ in SLIPS if code} <= sections
+    assert {text for text in texts if re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)+", text)} <= sections
+    assert {code for _, _, _, code, _ in SLIPS if code} | TESTED_ELSEWHERE == sections
 
 
 # --- the formulas

@@ -62,6 +62,31 @@ def test_a_missing_tensor_does_not_spoil_the_others(solved, grade):
     assert differing(grading)["steps/dW"] == "carried"
 
 
+def test_gradients_used_before_they_are_bound_are_missing(solved, grade):
+    grading = grade(
+        solved(("dhsum = (h * dscaled)", "dhsum = (dh * dscaled)"), ("dhpre = (1 - h**2) * dh\n", "dhpre = dW * dh\n"))
+    )
+    assert {name: verdict for name, verdict in verdicts(grading).items() if name.startswith("steps/")} == {
+        "steps/dscaled": "exact", **dict.fromkeys([f"steps/{name}" for name in STEPS[1:]], "missing"),
+    }  # fmt: skip
+
+
+def test_a_gradient_that_an_error_left_half_done_is_missing(solved, grade):
+    grading = grade(solved(("dh = hsum * dscaled + dhsum", "dh = hsum * dscaled\ndh += dhsum + undefined")))
+    check = check_named(grading, "steps", "dh")
+    assert check.verdict == "missing"
+    assert "before dh was complete" in check.remark
+
+
+def test_a_name_that_only_an_older_kernel_knew_is_said(solved, grade):
+    grading = grade(solved(("dhsum = (h * dscaled)", "dhsum = (h * dscaled1)")))
+    check = check_named(grading, "steps", "dhsum")
+    assert (check.verdict, check.diagnosis.code) == ("missing", "unknown-name")
+    assert "`dscaled1`" in check.diagnosis.message
+    assert "bound nowhere" in check.diagnosis.message
+    assert check_named(grading, "steps", "dh").diagnosis is None
+
+
 @pytest.mark.parametrize(
     ("value", "remark"),
     [

@@ -10,13 +10,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from grader.diagnose import evidence, factors, names, paths, rows, steps, values
-from grader.diagnose.repair import repair
+from grader.diagnose.missing import unknown_name
+from grader.diagnose.repair import changed_through, repair
 from grader.diagnose.subject import Family, Subject
 from grader.records import Diagnosis
 
 if TYPE_CHECKING:
     from grader.marking import PartMarks
     from grader.part_case import PartCase
+
+__all__ = ["diagnose", "unknown_name"]
 
 OBSERVATIONS: tuple[evidence.Observation, ...] = (
     evidence.dtype,
@@ -31,10 +34,10 @@ FAMILIES: tuple[Family, ...] = (
     values.zeros,
     values.sign,
     values.transposed,
+    paths.doubled,
     values.factor,
     paths.missing,
     paths.missing_further_up,
-    paths.doubled,
     names.too_early,
     steps.left_out,
     names.another_value,
@@ -99,10 +102,12 @@ def _why(subject: Subject) -> Diagnosis | None:
             return found
     if not subject.scenes or not any(scene.clear for scene in subject.scenes):
         return None
-    return _computed(subject) or evidence.whole_numbers(subject)
+    return _computed(subject) or evidence.whole_numbers(subject) or evidence.hidden_by_float32(subject)
 
 
 def _computed(subject: Subject) -> Diagnosis | None:
+    if (found := changed_through(subject)) is not None:
+        return found
     for family in FAMILIES:
         for guess in family(subject):
             if subject.explains(guess):

@@ -37,7 +37,7 @@ def edits(formula: Node, names: Mapping[str, Value], constants: list[str]) -> It
         constants: the numbers among them that take part as factors, `n` before all.
     """
     whole = parts(formula)
-    for kind in (_signs, _numbers, _sums, _orders, _powers):
+    for kind in (_signs, _terms_too_many, _numbers, _small, _sums, _orders, _powers):
         for part in whole:
             if part.op == "name" and part.value in constants and kind in (_sums, _orders, _powers):
                 continue
@@ -49,7 +49,7 @@ def edits(formula: Node, names: Mapping[str, Value], constants: list[str]) -> It
     for part in whole:
         for new, code, message in _other_names(part, names):
             yield Edit(exchanged(formula, part, new), code, message)
-    for kind in (_removed, _grouped, _small):
+    for kind in (_removed, _grouped):
         for part in whole:
             for new, code, message in kind(part):
                 yield Edit(exchanged(formula, part, new), code, message)
@@ -86,7 +86,8 @@ def _signs(node: Node) -> Iterator[Change]:
 
 def _numbers(node: Node) -> Iterator[Change]:
     if node.op == "number":
-        values = {node.value + 1, node.value - 1, -node.value, node.value * 2, node.value / 2, *NUMBERS}
+        near = SMALL if 0 < node.value < 0.1 else NUMBERS
+        values = {node.value + 1, node.value - 1, -node.value, node.value * 2, node.value / 2, *near}
         for value in sorted(values - {node.value}, key=lambda other: abs(other - node.value)):
             yield (
                 number(value),
@@ -198,12 +199,16 @@ def _other_names(node: Node, names: Mapping[str, Value]) -> Iterator[Change]:
 
 
 def _removed(node: Node) -> Iterator[Change]:
-    """A factor or a term too many."""
+    """A factor too many."""
     if node.op in ("mul", "div"):
         yield node.args[0], "factor-too-many", f"{_said(node.args[1])} does not belong into {_said(node)}."
     if node.op == "mul":
         yield node.args[1], "factor-too-many", f"{_said(node.args[0])} does not belong into {_said(node)}."
-    if node.op in ("add", "sub"):
+
+
+def _terms_too_many(node: Node) -> Iterator[Change]:
+    """A term too many; one of two numbers (`h**(2 + 1)`) is a wrong number instead."""
+    if node.op in ("add", "sub") and any(argument.op != "number" for argument in node.args):
         yield node.args[0], "term-too-many", f"The term {_said(node.args[1])} does not belong here, or is here twice."
     if node.op == "add":
         yield node.args[1], "term-too-many", f"The term {_said(node.args[0])} does not belong here, or is here twice."
@@ -239,7 +244,7 @@ def _small(node: Node) -> Iterator[Change]:
         for value in SMALL:
             yield (
                 Node("pow", (Node("add", (node.args[0], number(value))), node.args[1])),
-                "constant-missing",
+                "eps-missing",
                 (f"In {_said(node)} the small constant is lost that the forward pass adds before the power."),
             )
 

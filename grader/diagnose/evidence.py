@@ -9,10 +9,10 @@ import torch
 
 from grader.compare import conformed
 from grader.diagnose.scene import Scene
+from grader.diagnose.sources import assignments, changed_in_place, read_for, targets_of
 from grader.diagnose.subject import Guess, Predict, Subject
 from grader.diagnose.words import quoted
 from grader.records import Diagnosis
-from grader.syntax import parse
 
 Observation = Callable[[Subject], Diagnosis | None]
 
@@ -109,42 +109,13 @@ def _numbers(subject: Subject) -> Iterator[float]:
     """The numbers in the lines that make the gradient, and in those of the names that these read."""
     wanted = {subject.gradient}
     for _ in range(3):
-        wanted |= {name for source in subject.sources for name in _read_for(source, wanted)}
+        wanted |= {name for source in subject.sources for name in read_for(source, wanted)}
     for source in subject.sources:
-        for node in _assignments(source):
-            if _targets(node) & wanted:
+        for node in assignments(source):
+            if targets_of(node) & wanted:
                 for child in ast.walk(node):
                     if isinstance(child, ast.Constant) and isinstance(child.value, int | float):
                         yield child.value
-
-
-def _assignments(source: str) -> list[ast.stmt]:
-    tree = parse(source)
-    return [node for node in ast.walk(tree) if isinstance(node, ast.stmt) and _targets(node)] if tree else []
-
-
-def _targets(node: ast.stmt) -> set[str]:
-    """The names that a statement writes; a loop writes what its body writes."""
-    if isinstance(node, ast.For):
-        return set().union(*(_targets(child) for child in node.body))
-    written = [node] if isinstance(node, ast.Assign | ast.AugAssign | ast.Expr) else []
-    stores = [child for item in written for child in ast.walk(item) if isinstance(child, ast.Name)]
-    names = {child.id for child in stores if isinstance(child.ctx, ast.Store)}
-    for item in written:
-        targets = (
-            item.targets if isinstance(item, ast.Assign) else [item.target] if isinstance(item, ast.AugAssign) else []
-        )
-        for target in targets:
-            names |= {child.id for child in ast.walk(target) if isinstance(child, ast.Name)}
-    return names
-
-
-def _read_for(source: str, wanted: set[str]) -> Iterator[str]:
-    for node in _assignments(source):
-        if _targets(node) & wanted:
-            for child in ast.walk(node):
-                if isinstance(child, ast.Name) and not child.id.startswith("d"):
-                    yield child.id
 
 
 def fixed_numbers(subject: Subject) -> Diagnosis | None:
@@ -170,19 +141,24 @@ def fixed_numbers(subject: Subject) -> Diagnosis | None:
 
 def two_names(subject: Subject) -> Iterator[Guess]:
     """`dhprebn = dbndiff`, then `dhprebn += …`: both names mean one tensor, and the change shows under both."""
-    for other in _shared(subject):
-        if not _changed_in_place(subject, {subject.gradient, f"d{other}"}):
+    for other in sharing(subject):
+        if not changed_in_place(subject.sources, {subject.gradient, f"d{other}"}):
             continue
-        message = (
-            f"{quoted(subject.gradient)} and {quoted(f'd{other}')} are two names for one tensor, so a change made in "
-            "place to one of them is a change to both. Your cmp may have run before it: the sum of two tensors is a "
-            "new one, += is not."
-        )
+        message = two_names_message(subject.gradient, f"d{other}")
         yield Guess("two-names", message, _as_the_other(other))
         yield Guess("two-names", message, _without_the_other(other))
 
 
-def _shared(subject: Subject) -> list[str]:
+def two_names_message(one: str, other: str) -> str:
+    """What to say of two names for one tensor."""
+    return (
+        f"{quoted(one)} and {quoted(other)} are two names for one tensor, so a change made in place to one of them is "
+        "a change to both. A cmp that ran before the change may have said True: the sum of two tensors is a new one, "
+        "+= makes none."
+    )
+
+
+def sharing(subject: Subject) -> list[str]:
     """The tensors whose gradients used the same memory as this one."""
     if not subject.scenes:
         return []
@@ -190,28 +166,6 @@ def _shared(subject: Subject) -> list[str]:
     own = exported[subject.gradient].note.shares or subject.gradient
     names = [name for name, found in exported.items() if (found.note.shares or name) == own]
     return [name[1:] for name in names if name != subject.gradient and name[1:] in subject.first.forward]
-
-
-def _changed_in_place(subject: Subject, names: set[str]) -> bool:
-    """Whether a statement writes into one of the names, `dX += …`, `dX[…] = …`, `dX.add_(…)`, after both were bound."""
-    changed = False
-    for source in subject.sources:
-        for node in ast.walk(parse(source) or ast.Module([], [])):
-            if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id in names for t in node.targets):
-                changed = False
-            elif isinstance(node, ast.AugAssign | ast.Assign | ast.Expr) and _writes_into(node) & names:
-                changed = True
-    return changed
-
-
-def _writes_into(node: ast.AugAssign | ast.Assign | ast.Expr) -> set[str]:
-    """The names whose tensors a statement changes in place."""
-    if isinstance(node, ast.Expr):
-        call = node.value.func if isinstance(node.value, ast.Call) else None
-        in_place = isinstance(call, ast.Attribute) and call.attr.endswith("_")
-        return {child.id for child in ast.walk(call.value) if isinstance(child, ast.Name)} if in_place else set()  # type: ignore[union-attr]
-    targets = [node.target] if isinstance(node, ast.AugAssign) else node.targets
-    return {child.id for target in targets for child in ast.walk(target) if isinstance(child, ast.Name)}
 
 
 def _as_the_other(other: str) -> Predict:
@@ -229,3 +183,17 @@ def _without_the_other(other: str) -> Predict:
         return scene.reference.chained(own)[scene.name]
 
     return predict
+
+
+# --- too small a difference for float32
+
+
+def hidden_by_float32(subject: Subject) -> Diagnosis | None:
+    """Right as far as float32 shows, and wrong beyond: the student's own `cmp` said True."""
+    if not subject.checked or not subject.marks.right_in_float32(subject.gradient):
+        return None
+    message = (
+        f"On the case that you see, {quoted(subject.gradient)} is right up to float32's rounding, so cmp says True. "
+        "With float64's precision a small difference is left: look for a small constant, or a nearly equal number."
+    )
+    return Diagnosis(code="right-in-float32-only", message=message)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from grader.diagnose.scene import Elementwise, Scene, summed
+from grader.diagnose.sources import raises, read_for
 from grader.diagnose.subject import Guess, Predict, Subject
 from grader.diagnose.words import quoted
 
@@ -21,29 +22,52 @@ def factors(subject: Subject) -> Iterator[Guess]:
             continue
         for factor in _candidates(subject, consumer):
             for power in POWERS:
-                yield Guess(*_few(subject, factor), _with_power(consumer, factor, -power))
-                yield Guess(*_many(subject, factor), _with_power(consumer, factor, power))
+                yield Guess(*_few(subject, factor, power), _with_power(consumer, factor, -power))
+                yield Guess(*_many(subject, factor, power), _with_power(consumer, factor, power))
 
 
-def _few(subject: Subject, factor: str) -> tuple[str, str]:
-    if factor == subject.name:
+def _few(subject: Subject, factor: str, power: int) -> tuple[str, str]:
+    if not _used(subject, factor):
+        return "factor-missing", _left_out(subject, factor)
+    if factor == subject.name or raises(subject.sources, subject.gradient, factor):
         return "wrong-power", (
-            f"{quoted(factor)} is missing as a factor, or its power is too low: differentiate the line that uses it "
-            "once more on paper, and mind the exponent."
+            f"The power of {quoted(factor)} is too low here: differentiate the line that uses it once more on paper, "
+            "and mind the exponent."
         )
-    return "factor-missing", (
-        f"The factor {quoted(factor)} is missing: it stands in the forward pass between {quoted(subject.name)} and "
-        "the loss, so it belongs to the local derivative."
-    )
+    if power == 2:
+        return "wrong-operation", f"{quoted(factor)} divides here, and it should multiply: {_CHECK}."
+    return "factor-missing", f"{quoted(factor)} is in this product once less than the chain rule calls for: {_CHECK}."
 
 
-def _many(subject: Subject, factor: str) -> tuple[str, str]:
-    if factor == subject.name:
+def _many(subject: Subject, factor: str, power: int) -> tuple[str, str]:
+    if not _used(subject, factor):  # what is left out divides, then
+        return "factor-missing", _left_out(subject, factor)
+    if raises(subject.sources, subject.gradient, factor):
         return "wrong-power", (
             f"The power of {quoted(factor)} is too high here: differentiate the line that uses it once more on paper, "
             "and mind the exponent."
         )
-    return "factor-too-many", f"{quoted(factor)} is in this product once more than the chain rule calls for."
+    if power == 2 and factor != subject.name:
+        return "wrong-operation", f"{quoted(factor)} multiplies here, and it should divide: {_CHECK}."
+    return "factor-too-many", f"{quoted(factor)} is in this product once more than the chain rule calls for: {_CHECK}."
+
+
+def _used(subject: Subject, factor: str) -> bool:
+    """Whether the factor is named in the part at all: it may stand in a line for a name of the student's own."""
+    wanted = {subject.gradient}
+    for _ in range(3):
+        wanted |= {name for source in subject.sources for name in read_for(source, wanted)}
+    return factor in wanted
+
+
+def _left_out(subject: Subject, factor: str) -> str:
+    return (
+        f"A factor with {quoted(factor)} in it is left out: the derivative of the line that uses "
+        f"{quoted(subject.name)} holds it, and what arrives from above is multiplied by all of that."
+    )
+
+
+_CHECK = "check the derivative of this step"
 
 
 def _candidates(subject: Subject, consumer: str) -> list[str]:

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 
 from torch import Tensor
 
+from grader.diagnose.formula import changed_values
 from grader.diagnose.scene import NOTHING, Scene
+from grader.diagnose.sources import additions, adds_gradients_to, is_assigned_anew
 from grader.diagnose.subject import Guess, Predict, Subject
 from grader.diagnose.values import ratio_along
 from grader.diagnose.words import named_factor, quoted
@@ -19,6 +21,8 @@ def missing(subject: Subject) -> Iterator[Guess]:
         return
     overwritten = _assigned_anew(subject)
     for consumer in known:
+        if (misnamed := _meant_for_the_gradient(subject)) is not None:
+            yield Guess("forward-changed", misnamed, _without(consumer))
         if overwritten is not None and len(subject.consumers) == 2:
             yield Guess("overwritten", overwritten, _without(consumer))
         yield Guess(
@@ -78,12 +82,22 @@ def _cut(name: str, consumer: str | None, *, silent: bool) -> Predict:
 
 def _assigned_anew(subject: Subject) -> str | None:
     """What to say where a later `dX = …` throws away what an earlier line had put into `dX`."""
-    anew = [line for line in subject.lines if subject.gradient not in line.reads]
-    if len(anew) < 2 or subject.lines[-1] is not anew[-1]:
+    if not is_assigned_anew(subject.sources, subject.gradient):
         return None
     return (
         f"{quoted(subject.gradient + ' =')} is there twice, and the second one throws away what the first had found: "
         "contributions of several uses are added to each other."
+    )
+
+
+def _meant_for_the_gradient(subject: Subject) -> str | None:
+    """What to say where a contribution was added to the tensor of the forward pass, not to its gradient."""
+    if subject.name not in changed_values(subject.first) or not adds_gradients_to(subject.sources, subject.name):
+        return None
+    return (
+        f"A line adds to {quoted(subject.name)}, a tensor of the forward pass, what belongs to "
+        f"{quoted(subject.gradient)}: that contribution is missing here, and every later line that uses "
+        f"{quoted(subject.name)} meets a changed value."
     )
 
 
@@ -100,7 +114,9 @@ def _twice(consumer: str) -> Predict:
 
 
 def doubled(subject: Subject) -> Iterator[Guess]:
-    """One contribution counted twice."""
+    """One contribution counted twice, where the lines do add up more terms than the tensor has uses."""
+    if additions(subject.sources, subject.gradient) <= len(subject.consumers):
+        return
     for consumer in subject.known_consumers:
         yield Guess(
             "path-twice",

@@ -14,14 +14,17 @@ from torch import Tensor
 
 from grader.compare import conformed
 from grader.diagnose.edits import edits
+from grader.diagnose.evidence import sharing, two_names_message
 from grader.diagnose.expression import Environment, Node, Unsupported, Value, evaluate
 from grader.diagnose.formula import changed_values, formula, leaf_names, meanings, parts
 from grader.diagnose.scene import Scene
+from grader.diagnose.sources import changed_in_place, is_alias, is_written_after
 from grader.diagnose.subject import Subject
 from grader.diagnose.words import quoted
 from grader.records import Diagnosis
 
-MAX_EDITS = 6000
+MAX_EDITS = 1500
+"""Changes that are tried at most: a wrong tensor may not cost more than a fraction of a second."""
 
 
 class Trial:
@@ -69,6 +72,22 @@ def repair(subject: Subject) -> Diagnosis | None:
     return None
 
 
+def changed_through(subject: Subject) -> Diagnosis | None:
+    """The formula is right, and the tensor was changed in place under another name that it shares its memory with."""
+    others = [other for other in sharing(subject) if changed_in_place(subject.sources, {subject.gradient, f"d{other}"})]
+    node = formula(subject.gradient, subject.sources, leaf_names(subject.scenes, subject.gradient)) if others else None
+    if node is None or not all(Trial(scene, meanings(scene), scene.expected).right(node) for scene in subject.scenes):
+        return None
+    gradient, other = quoted(subject.gradient), quoted(f"d{others[0]}")
+    if is_alias(subject.sources, subject.gradient, f"d{others[0]}"):
+        return Diagnosis(code="two-names", message=two_names_message(subject.gradient, f"d{others[0]}"))
+    message = (
+        f"The line of {gradient} is right, but {gradient} and {other} are views of the same memory, as view, reshape, "
+        "expand and .T make them: a change made in place to one of them, with += or an index, changes both."
+    )
+    return Diagnosis(code="view-changed", message=message)
+
+
 def _spoiled(subject: Subject, node: Node, below: set[str]) -> bool:
     """Whether a gradient from beside, which the formula uses, is not what it should be: then the fault may be there."""
     used = {part.value for part in parts(node) if part.op == "name"} & below
@@ -114,7 +133,9 @@ def _forward_changed(subject: Subject, node: Node) -> Diagnosis | None:
     return None
 
 
-def _changed_later(subject: Subject) -> Diagnosis:
+def _changed_later(subject: Subject) -> Diagnosis | None:
+    if not is_written_after(subject.sources, subject.gradient):
+        return None
     message = (
         f"The line that computes {quoted(subject.gradient)} is right, and its tensor was changed afterwards: look for "
         "a later line that writes into it, perhaps under another name."

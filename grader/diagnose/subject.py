@@ -13,7 +13,7 @@ from grader.compare import FLOAT64, conformed
 from grader.diagnose.scene import COARSE, Scene
 from grader.records import Diagnosis
 from grader.syntax import Statement, statements
-from grader.tensors import StudentTensor
+from grader.tensors import Export, StudentTensor
 
 if TYPE_CHECKING:
     from grader.marking import PartMarks
@@ -60,7 +60,7 @@ class Subject:
         self.marks = marks
         self.gradient = gradient
         self.name = gradient[1:]
-        scenes = [_scene(part_case, gradient) for part_case in cases]
+        scenes = [_scene(part_case, gradient, marks.changed_before(part_case)) for part_case in cases]
         self.scenes = [scene for scene in scenes if scene is not None]
         if len(self.scenes) < len(scenes):
             self.scenes = []
@@ -123,14 +123,15 @@ class Subject:
         return [*own, called] if called else own
 
 
-def _scene(part_case: PartCase, gradient: str) -> Scene | None:
+def _scene(part_case: PartCase, gradient: str, changed: Export) -> Scene | None:
     name = gradient[1:]
     found = part_case.exported.get(gradient)
     if found is None or found.tensor is None or name not in part_case.reference.forward:
         return None
     upstream = {key: tensor for key, tensor in _all_gradients(part_case).items() if key != name}
     tolerance = COARSE if found.note.dtype == "torch.float32" else FLOAT64
-    return Scene(name, found.tensor.to(torch.float64), part_case.reference, upstream, part_case.exported, tolerance)
+    return Scene(name, found.tensor.to(torch.float64), part_case.reference, upstream,
+                 {**changed, **part_case.exported}, tolerance)  # fmt: skip
 
 
 def _all_gradients(part_case: PartCase) -> dict[str, Tensor]:

@@ -29,8 +29,14 @@ def named_factor(scenes: Sequence[Scene], ratios: Sequence[float]) -> str | None
         _formula_of(changing, ratios)
         or plain
         or _formula_of(fixed, ratios)
-        or (f"{ratios[0]:.4g}" if constant else None)
+        or (_number(ratios[0]) if constant else None)
     )
+
+
+def _number(ratio: float) -> str | None:
+    """A factor as a number, where a few digits tell it from 1."""
+    text = f"{ratio:.7g}"
+    return text if text != "1" or _same(ratio, 1.0) else None
 
 
 def _formula_of(sizes: Sequence[tuple[str, list[int]]], ratios: Sequence[float]) -> str | None:
