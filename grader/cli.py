@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ import typer
 from grader.errors import GraderError, UsageError
 
 if TYPE_CHECKING:
+    from grader.course import Course
     from grader.gradebook import Gradebook
 
 app = typer.Typer(
@@ -42,10 +44,16 @@ EXIT_STOPPED = 130
 
 @app.command("list", epilog="Example:  grader list")
 def list_() -> None:
-    """Show the exercises, their parts and points."""
-    from grader.terminal import show_catalog
+    """Show the exercises and their parts, what passes in this folder's notebooks, and the next thing to do.
 
-    show_catalog(_course().catalog)
+    What passes is what the last `grader check` of each notebook found.
+    """
+    from grader.terminal import show_standings
+    from grader.todo import next_step, standings
+
+    course = _course()
+    found = standings(course, Path.cwd())
+    show_standings(found, next_step(found, course.catalog))
 
 
 @app.command(epilog="Example:  grader init my-backprop")
@@ -64,6 +72,23 @@ def init(folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder 
         console.print(f"kept {path}: it was there already", markup=False, highlight=False, soft_wrap=True)
 
 
+@app.command(epilog="Example:  grader reset training")
+def reset(
+    target: Annotated[str, typer.Argument(metavar="PART_OR_EXERCISE", help="As `grader list` and the reports say.")],
+    notebook: Annotated[
+        Path | None, typer.Argument(metavar="[NOTEBOOK]", help="By default the exercise's own, in this folder.")
+    ] = None,
+) -> None:
+    """Make the cells of a part blank again, or a whole notebook. What was there is kept in a copy beside it."""
+    from grader.reset import reset
+    from grader.terminal import console
+
+    path, kept = reset(_course(notebook), target, notebook, Path.cwd())
+    console.print(f"kept your notebook as {kept}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"reset {target} in {path}", markup=False, highlight=False, soft_wrap=True)
+    console.print("If it is open in an editor, load it anew from the disk there.")
+
+
 @app.command(epilog="Example:  grader check 01_backprop_ninja.ipynb --hint")
 def check(
     notebook: Annotated[Path, typer.Argument(metavar="NOTEBOOK", help="Your notebook.")],
@@ -76,15 +101,21 @@ def check(
     exercise: Annotated[
         str | None, typer.Option(metavar="ID", help="The exercise, where the file doesn't say.")
     ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Check again after every save, until Ctrl-C.")] = False,
 ) -> None:
     """Check your own notebook: every gradient, what is wrong with it, and where.
 
     Exit status: 0 everything is right, 1 something is not there or not right, 3 the notebook can't be graded.
+    With --watch: 0 when it was stopped.
     """
     from grader.checking import check_notebook
     from grader.terminal import show_grading, show_way_to_hints, working
 
     course = _course(notebook)
+    if watch:
+        if hint:
+            raise UsageError("--hint and --watch don't go together: ask for a hint in another terminal.")
+        return _watch(course, notebook, exercise)
     with working("checking"):
         grading = check_notebook(course, notebook, exercise)
     if explain:
@@ -105,6 +136,19 @@ def check(
         if not hint:
             show_way_to_hints(notebook)
         raise typer.Exit(EXIT_NOT_RIGHT)
+
+
+def _watch(course: Course, notebook: Path, exercise: str | None) -> None:
+    from grader.checking import watch_notebook
+    from grader.terminal import console, show_recheck
+
+    console.print(f"Watching {notebook}: save it to have it checked, Ctrl-C ends this.", markup=False, highlight=False)
+    before = None
+    with contextlib.suppress(KeyboardInterrupt), contextlib.closing(watch_notebook(course, notebook, exercise)) as seen:
+        for grading, seconds in seen:
+            show_recheck(before, grading, seconds)
+            before = grading
+    console.print("Stopped watching.")
 
 
 @app.command(epilog="Example:  grader grade submissions/ --out graded --fail-under 50")

@@ -20,7 +20,7 @@ from grader.catalog import Case, ExerciseSpec
 from grader.client import Client
 from grader.intake import PlannedCell
 from grader.kernels import KernelSource
-from grader.plan import ProbePart, Step, hidden_source, plan_steps, probe_source, setup_length
+from grader.plan import ProbePart, Step, hidden_source, plan_steps, probe_source, setup_length, trailing_looks
 from grader.records import Record
 from grader.replay import REPLAY, Edge, Replayed, Replays, plan_replays, read_replays
 from grader.tensors import MIME, Export, read_export
@@ -97,6 +97,8 @@ class Runner:
         kernels: where the kernels come from.
         further: hidden cases to run beside the exercise's own.
         tried: part → the steps of the chain rule to try in replays.
+        hurry: somebody waits for the verdicts alone. The hidden cases are run beside the visible one, and the locked
+            cells after the student's last one, which only show something, are not run.
 
     Attributes:
         cpu_seconds: what all kernels of this submission used so far.
@@ -110,6 +112,8 @@ class Runner:
         kernels: Kernels,
         further: Sequence[Case] = (),
         tried: Mapping[str, Sequence[Edge]] | None = None,
+        *,
+        hurry: bool = False,
     ) -> None:
         self.cells = cells
         self.parts = parts
@@ -120,6 +124,8 @@ class Runner:
         ready = kernels.source(ready=True)
         # A student's own cell before the setup's end must be run there: then nothing may have been run before it.
         self.source = ready if setup_length(cells) >= ready.setup_cells_run else kernels.source(ready=False)
+        self._left_out = trailing_looks(cells) if hurry else set()
+        self._hurry = hurry
         self.cpu_seconds = 0.0
         self.runs = [CellRun() for _ in cells]
         self.visible: dict[str, Export] = {}
@@ -150,12 +156,19 @@ class Runner:
 
     async def _execute(self) -> None:
         self.deadline = time.monotonic() + self.spec.notebook_seconds
+        cases = [*self.spec.all_cases[1:], *self.further]
+        beside = asyncio.create_task(self._run_hidden(cases, replayed=True)) if self._hurry else None
         for _ in range(MAX_RESTARTS):
             died_in = await self._run_visible()
             if died_in is None:
                 break
             self.fatal.add(died_in)
-        await self._run_hidden([*self.spec.all_cases[1:], *self.further], replayed=True)
+        if beside is not None and not self._stops():
+            return await beside
+        if beside is not None:  # it was begun without knowing which cells never end
+            beside.cancel()
+            await asyncio.wait([beside])
+        await self._run_hidden(cases, replayed=True)
 
     # --- the visible case
 
@@ -171,7 +184,7 @@ class Runner:
             for step in self.steps:
                 if step.cell is not None:
                     running = step.cell
-                    if step.cell < done or step.cell in self.fatal:
+                    if step.cell < done or step.cell in self.fatal or step.cell in self._left_out:
                         continue
                 try:
                     await self._run_step(client, step)
@@ -208,8 +221,7 @@ class Runner:
         self._hidden = {}
         if not cases:
             return
-        stops = {index: run.line or 0 for index, run in enumerate(self.runs) if run.status == "timeout"}
-        stops.update(dict.fromkeys(self.fatal, 0))
+        stops = self._stops()
         done = self.source.setup_cells_run
         setup = setup_length(self.cells)
         steps = [step for step in self.steps if step.cell is None or step.cell >= setup]
@@ -236,6 +248,11 @@ class Runner:
         ]
         parts = [msgspec.to_builtins(replays) for replays in planned if replays is not None]
         return {"id": REPLAY, "of": self.spec.all_cases[1].id, "parts": parts} if parts else None
+
+    def _stops(self) -> dict[int, int]:
+        """The cells that never came to an end in the visible case → the line at which they were stopped, or 0."""
+        stops = {index: run.line or 0 for index, run in enumerate(self.runs) if run.status == "timeout"}
+        return {**stops, **dict.fromkeys(self.fatal, 0)}
 
     def _hidden_run(self, raw: object, case: Case) -> HiddenRun:
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from grader.records import VISIBLE, Check, Verdict
+from grader.records import VISIBLE, Check, Grade, Verdict
 
 GLYPHS = {
     Verdict.EXACT: "✓",
@@ -45,3 +45,15 @@ def explain(check: Check) -> str:
 def shape(sizes: list[int] | None) -> str:
     """A shape as Python writes it, `(32, 27)`; a dash where there is none."""
     return "–" if sizes is None else str(tuple(sizes))
+
+
+def changes(before: Grade, after: Grade) -> tuple[list[str], list[str]]:
+    """The tensors that became right and those that no longer are, by name; with the part where parts share a name."""
+    names = [check.name for check in after.checks]
+    earlier = {(check.part, check.name): check.verdict.is_right for check in before.checks}
+    became: dict[bool, list[str]] = {True: [], False: []}
+    for check in after.checks:
+        if earlier.get((check.part, check.name), False) is not check.verdict.is_right:
+            label = check.name if names.count(check.name) == 1 else f"{check.name} ({check.part})"
+            became[check.verdict.is_right].append(label)
+    return became[True], became[False]

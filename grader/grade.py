@@ -18,12 +18,16 @@ from grader.execute import Execution, Runner
 from grader.exercise import Exercise
 from grader.intake import Intake, take_in
 from grader.kernels import KernelSource
+from grader.live import Live, place, remarked
 from grader.marking import PartMarks, References
 from grader.plan import probe_parts
 from grader.records import Check, Evidence, Flag, Grade, Grading, PartView, Record, Verdict
 from grader.reference import Reference
 from grader.replay import Edge, edges
 from grader.saved_cmp import with_saved
+
+KERNELS = 2
+"""How many kernels a grading takes, mostly: the visible case's, and that of the hidden ones."""
 
 
 class Submission(Record, frozen=True):
@@ -46,12 +50,16 @@ class Grader:
     Args:
         exercise: the exercise.
         open_kernels: opens a source of kernels that come with the given setup cells run.
+        hurry: somebody waits for the verdicts, and nobody will look at what the cells show.
     """
 
-    def __init__(self, exercise: Exercise, open_kernels: Callable[[Sequence[str]], KernelSource]) -> None:
+    def __init__(
+        self, exercise: Exercise, open_kernels: Callable[[Sequence[str]], KernelSource], *, hurry: bool = False
+    ) -> None:
         self.exercise = exercise
         self.reference = Reference(exercise)
         self._open_kernels = open_kernels
+        self._hurry = hurry
         self._sources: dict[bool, KernelSource] = {}
         self._tried: dict[str, list[Edge]] | None = None
         self._stack = contextlib.ExitStack()
@@ -70,29 +78,53 @@ class Grader:
             self._sources[ready] = self._stack.enter_context(self._open_kernels(setup))
         return self._sources[ready]
 
-    def grade(self, submission: Submission) -> Grading:
-        """Grade a submission. What is wrong with it is in the result, never an exception."""
+    def names(self) -> list[str]:
+        """Every checked name, and the tensors of every part's forward pass."""
+        names = {name for checks in self.exercise.parts.values() for name in checks.names}
+        visible = self.reference.case(self.exercise.cases[0])
+        return sorted(names.union(*(part.forward for part in visible.values())))
+
+    def prepare(self) -> None:
+        """Compute the reference of every case, and start the kernels of the next grading where that can be done."""
+        for case in self.exercise.cases:
+            self.reference.case(case)
+        self.source(ready=True).prepare(KERNELS)
+
+    def grade(self, submission: Submission, live: Live | None = None) -> Grading:
+        """Grade a submission. What is wrong with it is in the result, never an exception.
+
+        With `live`, the submission is what a running kernel has executed, and its tensors are judged.
+        """
         wall, cpu = time.monotonic(), time.process_time()
         try:
             intake = take_in(submission.data, self.exercise)
-            return self._graded(submission, intake, wall, cpu)
+            return self._graded(submission, intake, wall, cpu, live)
         except (SubmissionError, ExecutionError) as error:
             return ungradable(submission, self.exercise.spec, str(error))
 
-    def _graded(self, submission: Submission, intake: Intake, wall: float, cpu: float) -> Grading:
+    def _graded(self, submission: Submission, intake: Intake, wall: float, cpu: float,
+                live: Live | None) -> Grading:  # fmt: skip
         references = {case.id: self.reference.case(case) for case in self.exercise.cases}
         visible = references[self.exercise.cases[0].id]
         parts = probe_parts(self.exercise, {part: list(ref.tensors) for part, ref in visible.items()})
         scaled = scaled_cases(intake.cells, self.exercise.spec)
         runner = Runner(
-            intake.cells, parts, self.exercise.spec, self, further=scaled, tried=self._steps_to_try(references)
-        )
+            intake.cells, parts, self.exercise.spec, self,
+            further=scaled, tried=self._steps_to_try(references), hurry=self._hurry,
+        )  # fmt: skip
         execution = runner.execute()
         marked = self._marked(intake, execution, references)
         if doubtful := _doubtful_cases(self.exercise.cases[1:], marked):
             again = runner.execute_hidden(doubtful, alone=True)
             execution = msgspec.structs.replace(execution, hidden={**execution.hidden, **again})
             marked = self._marked(intake, execution, references)
+        remarks: Mapping[tuple[str, str], str] = {}
+        if live is not None:
+            placed = place(live, execution, self.exercise, visible)
+            execution, remarks = placed.execution, placed.remarks
+            marked = self._marked(intake, execution, references)
+            for part_id, names in placed.alone.items():
+                marked[part_id].visible_alone.update(names)
         self._judge_in_float32(marked, runner)
         views, places = cell_views(intake.cells, execution.cells)
         checks: list[Check] = []
@@ -101,7 +133,8 @@ class Grader:
         for part_id, part_checks in self.exercise.parts.items():
             marks = marked[part_id]
             for name in part_checks.names:
-                check = with_saved(marks.check(name), intake.saved, marks.cmp(name))
+                check = with_saved(marks.check(name), intake.saved if live is None else (), marks.cmp(name))
+                check = remarked(check, remarks)
                 checks.append(check)
                 evidence.append(evidence_for(marks, check, places))
         flags += [
@@ -132,7 +165,7 @@ class Grader:
             parts=part_views,
             cells=views,
             evidence=evidence,
-            notes=intake.notes,
+            notes=intake.notes if live is None else [],
             submission=submission.digest,
             exercise_version=self.exercise.version,
         )

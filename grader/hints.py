@@ -7,44 +7,30 @@ from pathlib import Path
 import msgspec
 
 from grader.catalog import ExerciseSpec
+from grader.progress import read_progress, write_progress
 from grader.records import Grade
 
-STATE = ".grader-hints.json"
 
-
-def next_hint(spec: ExerciseSpec, grade: Grade, folder: Path) -> str | None:
+def next_hint(spec: ExerciseSpec, grade: Grade, folder: Path, name: str | None = None) -> str | None:
     """The next hint for the first check that is neither right nor carried; None when all its hints are open.
 
     Args:
         spec: the exercise, whose catalogue entry holds the hints.
         grade: the latest grade.
         folder: the workspace, which remembers how many hints of each check were opened.
+        name: the check to have a hint for, where it is not the first.
     """
-    opened = _opened(folder)
+    progress = read_progress(folder)
     for check in grade.checks:
-        if check.verdict.is_right or check.verdict == "carried":
+        if check.verdict.is_right or check.verdict == "carried" or name not in (None, check.name):
             continue
         hints = spec.part(check.part).hints.get(check.name, [])
         key = f"{spec.id}/{check.part}/{check.name}"
-        count = min(opened.get(key, 0) + 1, len(hints))
+        count = min(progress.hints.get(key, 0) + 1, len(hints))
         if not hints:
             return None
-        _remember(folder, {**opened, key: count})
+        write_progress(folder, msgspec.structs.replace(progress, hints={**progress.hints, key: count}))
         return "\n".join(
             f"Hint {number} of {len(hints)} for {check.name}: {hint}" for number, hint in enumerate(hints[:count], 1)
         )
     return None
-
-
-def _opened(folder: Path) -> dict[str, int]:
-    try:
-        return msgspec.json.decode((folder / STATE).read_bytes(), type=dict[str, int])
-    except (OSError, msgspec.MsgspecError):
-        return {}
-
-
-def _remember(folder: Path, opened: dict[str, int]) -> None:
-    try:
-        (folder / STATE).write_bytes(msgspec.json.encode(opened))
-    except OSError:
-        return  # a read-only folder: the hint is shown all the same

@@ -67,6 +67,7 @@ class PartMarks:
             if not execution.hidden[case.id].failed:
                 exported = execution.hidden[case.id].parts.get(part_id)
                 self.hidden[case.id] = self._case(case, exported, references, FLOAT64)
+        self.visible_alone: set[str] = set()  # names that no hidden case speaks of: a running kernel's own values
         self.float32: dict[str, PartCase] = {}
         self._float32_runs: Mapping[str, HiddenRun] = {}
         self.trials = self._trials()
@@ -110,7 +111,11 @@ class PartMarks:
 
     @cached_property
     def _float32_names(self) -> frozenset[str]:
-        names = [name for name in self.checks.names if self.visible.outcomes[name] is not Outcome.ABSENT]
+        names = [
+            name
+            for name in self.checks.names
+            if self.visible.outcomes[name] is not Outcome.ABSENT and name not in self.visible_alone
+        ]
         twins = [part_case for case_id, part_case in self.hidden.items() if self._as_visible(case_id)]
         insisting = {name for name in names for twin in twins if self._insists_on_float32(twin, name)}
         if not insisting:
@@ -390,6 +395,8 @@ class PartMarks:
         return any(part_case.outcomes[name] is Outcome.RIGHT for part_case in [self.visible, *twins])
 
     def _says(self, part_case: PartCase, name: str) -> Outcome:
+        if name in self.visible_alone:
+            return Outcome.SILENT
         if not self._has_its_turn(part_case.case, self.hidden if part_case.rounding is None else self.float32):
             return Outcome.SILENT
         outcome = part_case.outcomes[name]

@@ -172,3 +172,12 @@ def _as_a_whole(readings: Sequence[Reading]) -> tuple[int | None, How | None]:
         if cells:
             return max(cells, key=cells.count), "names"
     return None, None
+
+
+def match_cells(cells: Sequence[NotebookNode], exercise: Exercise) -> list[int | None]:
+    """For each of a notebook's cells the released cell that it is, or that the first gradient it binds belongs to."""
+    found: dict[int, int | None] = {}
+    for cell in understand(cells, exercise):
+        gradients = [reading.cell for reading in cell.readings if reading.does == "gradient"]
+        found[cell.position] = cell.match if cell.match is not None else next(iter(gradients), None)
+    return [found.get(position) for position in range(1, len(cells) + 1)]

@@ -86,6 +86,12 @@ def setup_length(cells: Sequence[PlannedCell]) -> int:
     return len(cells)
 
 
+def trailing_looks(cells: Sequence[PlannedCell]) -> set[int]:
+    """The compare cells after the student's last cell: figures and samples, on which no verdict depends."""
+    last = max((index for index, cell in enumerate(cells) if cell.student), default=-1)
+    return {index for index, cell in enumerate(cells) if index > last and cell.role == "compare"}
+
+
 def probe_source(step: Step, case: Case) -> str:
     """The code that carries out one of the grader's own steps in the kernel of the visible case."""
     if step.do == "inject":

@@ -13,6 +13,7 @@ from grader.errors import GraderError
 from grader.exercise import Exercise
 from grader.grade import Grader, Submission, ungradable
 from grader.kernels import KernelSource, Limits, open_source
+from grader.live import Live
 from grader.records import Grading
 
 KernelKind = Literal["snapshot", "cold"]
@@ -28,15 +29,17 @@ class GraderPool:
         course: the course.
         kernel: how kernels come to be.
         sandbox: what they are confined by.
+        hurry: for a student at work: nobody looks at outputs, and kernels can be started before they are needed.
 
     Raises:
         SandboxUnavailable: this machine has no sandbox, and `sandbox` asks for one.
     """
 
-    def __init__(self, course: Course, kernel: KernelKind, sandbox: SandboxKind) -> None:
+    def __init__(self, course: Course, kernel: KernelKind, sandbox: SandboxKind, *, hurry: bool = False) -> None:
         self.course = course
         self.kernel = kernel
         self.sandbox = sandbox
+        self.hurry = hurry
         self._graders: dict[str, Grader] = {}
         self._open = contextlib.ExitStack()
 
@@ -56,23 +59,39 @@ class GraderPool:
         parts = self.course.exercise(exercise_id).parts
         return [(part, name) for part, checks in parts.items() for name in checks.names]
 
-    def grade(self, submission: Submission) -> Grading:
-        """Grade one submission; what is wrong with it is in the result."""
+    def grade(self, submission: Submission, live: Live | None = None) -> Grading:
+        """Grade one submission; what is wrong with it is in the result. `live`: see `Grader.grade`."""
         if submission.problem is not None:
             spec = next((spec for spec in self.course.catalog.exercises if spec.id == submission.exercise), None)
             return ungradable(submission, spec, submission.problem)
         try:
-            return self._grader(submission.exercise).grade(submission)
+            return self._grader(submission.exercise).grade(submission, live)
         except GraderError:
             raise
         except Exception as error:  # noqa: BLE001 - one submission must never cost another its marks, whatever we overlooked
             reason = f"The grader itself failed ({type(error).__name__}: {error}): please report this."
             return ungradable(submission, self.course.spec(submission.exercise), reason)
 
+    def names(self, exercise_id: str) -> list[str]:
+        """The names that a kernel is asked for: every check, and the tensors of every forward pass.
+
+        Raises:
+            CourseError: a cell of the exercise fails.
+        """
+        return self._grader(exercise_id).names()
+
+    def prepare(self, exercise_id: str) -> None:
+        """Get all that the next grading of an exercise needs ready: its reference, and kernels ahead.
+
+        Raises:
+            ExecutionError: no kernel can be started.
+        """
+        self._grader(exercise_id).prepare()
+
     def _grader(self, exercise_id: str) -> Grader:
         if exercise_id not in self._graders:
             exercise = self.course.exercise(exercise_id)
-            grader = Grader(exercise, functools.partial(self._kernels, exercise))
+            grader = Grader(exercise, functools.partial(self._kernels, exercise), hurry=self.hurry)
             self._graders[exercise_id] = self._open.enter_context(grader)
         return self._graders[exercise_id]
 
@@ -84,4 +103,5 @@ class GraderPool:
             files=exercise.files,
             modules_path=[PROBE_FOLDER],
             limits=Limits(),
+            ahead=self.hurry,
         )

@@ -16,9 +16,9 @@ from urllib.parse import quote
 import jinja2
 from markupsafe import Markup, escape
 
-from grader.explain import GLYPHS, MEANINGS
+from grader.explain import GLYPHS, MEANINGS, explain
 from grader.paths import data_dir
-from grader.records import Grading
+from grader.records import Grading, Verdict
 from grader.report_cohort import CohortRow, cohort_of
 from grader.report_page import page_of
 from grader.similarity import Group
@@ -37,6 +37,22 @@ def render_index(rows: Sequence[CohortRow], similar: Sequence[Group] = ()) -> st
     """The cohort's page, with a link to each report, as a whole HTML page that needs no other file."""
     paths = {(row.grade.exercise, row.grade.student): row.path for row in rows}
     return _render("index.html.jinja", cohort=cohort_of(rows), similar=similar, paths=paths)
+
+
+def render_cell_output(grading: Grading) -> str:
+    """The verdicts as a piece of HTML for a notebook's output: inline styles and pictures as data, nothing else."""
+    return _render("cell_output.html.jinja", page=page_of(grading), explain=explain, COLORS=_COLORS)
+
+
+_COLORS = {
+    Verdict.EXACT: "#2e7d32",
+    Verdict.APPROXIMATE: "#2e7d32",
+    Verdict.CARRIED: "#a06000",
+    Verdict.WRONG: "#c62828",
+    Verdict.MISSING: "#757575",
+    Verdict.UNCHECKED: "#8e24aa",
+}
+"""Readable on light and on dark: an output doesn't know which it stands on."""
 
 
 def _render(template: str, **context: object) -> str:
@@ -60,7 +76,8 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"points": _points, "shape": _shape, "href": _href, "percent": _percent, "prose": _prose}
+    environment.filters |= {"points": _points, "shape": _shape, "href": _href, "percent": _percent}
+    environment.filters |= {"prose": _prose, "base64": _base64}
     meanings = {verdict: f"{text[0].upper()}{text[1:]}." for verdict, text in MEANINGS.items()}
     environment.globals |= {"GLYPHS": GLYPHS, "MEANINGS": meanings, "sha256": _sha256}
     return environment
@@ -78,6 +95,11 @@ def _sha256(template: str) -> str:
     """The hash of an included template's text, as a content security policy names it."""
     text = _environment().get_template(template).render()
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}'"
+
+
+def _base64(text: str) -> str:
+    """A picture's text as it stands in a `data:` address."""
+    return base64.b64encode(str(text).encode("utf-8", "replace")).decode("ascii")
 
 
 def _points(points: float) -> str:

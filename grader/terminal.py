@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,10 +14,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
-from grader.catalog import Catalog
 from grader.doctor import Guarantee
-from grader.explain import GLYPHS, MEANINGS, explain
+from grader.explain import GLYPHS, MEANINGS, changes, explain
 from grader.records import Check, Grade, Grading, Verdict
+from grader.todo import Standing
 from grader.understanding import CellSense
 
 if TYPE_CHECKING:  # the gradebook imports SQLAlchemy
@@ -65,14 +66,50 @@ def grading_progress(total: int) -> Iterator[Callable[[Grade], None]]:
         yield done
 
 
-def show_catalog(catalog: Catalog) -> None:
-    """The exercises with their parts."""
-    for spec in catalog.exercises:
+def show_standings(found: Sequence[Standing], step: str) -> None:
+    """The exercises with their parts, what passes of each in this workspace, and the next thing to do."""
+    for standing in found:
+        spec, checked = standing.spec, standing.checked
         console.print(f"[bold]{spec.id}[/bold]  {spec.title}, about {spec.minutes} minutes")
         table = Table(box=None, pad_edge=True, padding=(0, 2), show_header=False)
         for part in spec.parts:
-            table.add_row(f"  {part.title}", f"{part.points:g} points")
+            total = standing.counts[part.id]
+            right = checked.right(part.id) if checked is not None else 0
+            sign = GLYPHS[Verdict.EXACT] if right == total else GLYPHS[Verdict.MISSING]
+            passes = f"{sign} {right} of {total} right" if checked is not None else ""
+            table.add_row(f"  {part.title}", f"{part.points:g} points", Text(passes, "green" if right == total else ""))
         console.print(table)
+        if standing.notebook is not None:
+            console.print(Text(f"    {_last_check(standing)}", style="dim"), soft_wrap=True)
+    console.print(Text(step), soft_wrap=True)
+
+
+def _last_check(standing: Standing) -> str:
+    assert standing.notebook is not None
+    name = printable(standing.notebook.name)
+    if standing.checked is None:
+        return f"{name}: not checked yet"
+    when = time.strftime("%d %B, %H:%M", time.localtime(standing.checked.time)).lstrip("0")
+    stale = "; it has changed since, so this may be out of date" if standing.stale else ""
+    return f"{name}: checked on {when}{stale}"
+
+
+def show_recheck(before: Grading | None, after: Grading, seconds: float) -> None:
+    """What a save changed since the grading before, then the new one; one line where nothing did."""
+    line = Text(f"{time.strftime('%H:%M:%S')}  checked in {seconds:.2f} s", style="dim")
+    if before is not None and before.grade.checks == after.grade.checks and before.grade.reason == after.grade.reason:
+        console.print(line.append(f"  no verdict changed: {after.grade.score:g} / {after.grade.max_score:g} points"))
+        return
+    console.print()
+    console.print(line)
+    show_grading(after)
+    if before is None or "ungradable" in (before.grade.status, after.grade.status):
+        return
+    right, wrong = changes(before.grade, after.grade)
+    if right:
+        console.print(Text(f"now right: {' '.join(right)}", style=_STYLES[Verdict.EXACT]))
+    if wrong:
+        console.print(Text(f"no longer right: {' '.join(wrong)}", style=_STYLES[Verdict.WRONG]))
 
 
 def show_grading(grading: Grading) -> None:

@@ -14,7 +14,20 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-COMMANDS = ["list", "init", "check", "grade", "runs", "diff", "override", "export", "release", "verify", "doctor"]
+COMMANDS = [
+    "list",
+    "init",
+    "reset",
+    "check",
+    "grade",
+    "runs",
+    "diff",
+    "override",
+    "export",
+    "release",
+    "verify",
+    "doctor",
+]
 
 
 def run(*arguments, cwd, status=0, **environment):

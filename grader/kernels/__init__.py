@@ -31,6 +31,9 @@ class KernelSource(Protocol):
     limits: Limits
     """What each kernel may use."""
 
+    def prepare(self, count: int) -> None:
+        """Start kernels ahead, where the source does so."""
+
     def manager(self) -> AsyncKernelManager:
         """A fresh manager, not started, for one kernel."""
 
@@ -48,16 +51,22 @@ def open_source(
     files: Mapping[str, Path],
     modules_path: Sequence[Path],
     limits: Limits,
+    *,
+    ahead: bool = False,
 ) -> KernelSource:
     """Open a source of kernels, to be closed by its `with` block.
 
     `files` (name → path) are copied into each kernel's working folder. `modules_path` are folders from which kernels
-    can import. Raises `SandboxUnavailable` where the machine offers none, `ExecutionError` when a setup cell raises.
+    can import. With `ahead`, some can be started before they are asked for.
+    Raises `SandboxUnavailable` where the machine offers none, `ExecutionError` when a setup cell raises.
     """
     from grader.kernels.source import PlainSource, TemplateSource
     from grader.kernels.templates import Wanted
 
     wanted = Wanted(kind, sandbox == "bwrap", setup_cells, files, modules_path, limits)
-    if kind == "cold" and sandbox == "none":
-        return PlainSource(wanted)
-    return TemplateSource(wanted)
+    source = PlainSource(wanted) if kind == "cold" and sandbox == "none" else TemplateSource(wanted)
+    if ahead:
+        from grader.kernels.ahead import AheadSource
+
+        return AheadSource(source, setup_cells)
+    return source

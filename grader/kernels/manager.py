@@ -167,7 +167,9 @@ class KernelManager(AsyncKernelManager):
         return client
 
     async def start_kernel(self, **options: Any) -> None:  # type: ignore[override]  # as jupyter_client's own does
-        """Start the kernel; the client may connect at once."""
+        """Start the kernel, unless it was started ahead; the client may connect at once."""
+        if self.has_kernel:
+            return
         self._attempted_start = True
         arguments, options = await self._async_pre_start_kernel(**options)
         self.load_connection_info(await self.ours.launch_kernel(arguments, **options))

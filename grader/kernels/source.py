@@ -39,6 +39,9 @@ class Source:
     ) -> None:
         self.close()
 
+    def prepare(self, count: int) -> None:
+        """Nothing: kernels are started when they are asked for."""
+
     def close(self) -> None:
         """Free what the source holds."""
 
