@@ -365,6 +365,10 @@ def _gradebook(folder: Path, url: str | None, *, make: bool = False) -> Gradeboo
     from grader.gradebook import Gradebook
 
     place = url if url is not None else folder / "gradebook.sqlite"
+    if make:
+        from grader.cohort import make_folder
+
+        make_folder(folder)
     if isinstance(place, Path) and not make and not place.is_file():
         raise UsageError(f"There is no gradebook {str(place)!r}: give the folder that `grader grade --out` wrote.")
     return Gradebook(place)

@@ -155,6 +155,20 @@ def write_cohort(grades: Sequence[Grade], folder: Path, similar: Sequence[Group]
     write_file(folder / "junit.xml", junit_xml(grades))
 
 
+def make_folder(folder: Path) -> None:
+    """Make the folder that everything is written to.
+
+    Raises:
+        UsageError: it can't be made.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"{str(folder)!r} can't be written ({error.strerror}): choose another --out folder."
+        ) from error
+
+
 def write_file(path: Path, text: str) -> None:
     """Write a whole file or nothing: a grader that is killed leaves no half of one.
 

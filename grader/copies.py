@@ -114,7 +114,7 @@ def _copied(piece: Piece, known: Released, *, in_block: bool) -> int | None:
         return None
     first = known.binders[piece.binds[0]]
     if piece.kind == "import":
-        return first
+        return first if _imports(known.cells[first].source, piece.binds[0]) else None
     alike = known.alike(piece)
     if alike is not None:
         return alike
@@ -130,7 +130,13 @@ def _copied(piece: Piece, known: Released, *, in_block: bool) -> int | None:
 
 def _is_setting(piece: Piece, known: Released) -> bool:
     """`n_hidden = 200`, `n = 32`: a number in place of the release's."""
-    return piece.reads <= known.settings and (not piece.reads.intersection(piece.binds))
+    number = re.fullmatch(r"[\w,]+=[-+*/().\w]+", normal(piece.text)) is not None
+    return number and piece.reads <= known.settings and (not piece.reads.intersection(piece.binds))
+
+
+def _imports(source: str, name: str) -> bool:
+    """Whether a cell of the release imports a name: the same name for something else is the student's own."""
+    return re.search(rf"^\s*(?:from .+ )?import .*\b{re.escape(name)}\b", source, re.MULTILINE) is not None
 
 
 def _same_backward(piece: Piece, known: Released) -> int | None:

@@ -19,7 +19,7 @@ Kind = Literal["import", "definition", "assignment", "loop", "assertion", "expre
 
 _SHELL = re.compile(r"^\s*(?:[!%]|pip3? install\b|\?+\w|[\w.]+\?+\s*$)")
 _ASSIGNED_SHELL = re.compile(r"^\s*[\w ,]+=\s*[!%]")
-_KEPT_MAGIC = re.compile(r"^\s*%time(it)?\b")
+_KEPT_MAGIC = re.compile(r"^\s*%(?:time(?:it)?|matplotlib)\b")
 _PYTHON_MAGIC = re.compile(r"^\s*%%(time|capture|prun|python3?)\b.*$")
 _OTHER_MAGIC = re.compile(r"^\s*%%")
 _GUARD = "with __import__('contextlib').suppress(Exception): "

@@ -218,7 +218,9 @@ def test_float32_hides_no_mistake(solved, grade):
 
 def test_failing_on_purpose_outside_the_visible_case_earns_nothing(solved, grade):
     grading = grade(
-        solved(("dscaled = torch", "assert seed == 3 and torch.get_default_dtype() == torch.float32\ndscaled = torch"))
+        solved(
+            ("dscaled = torch", "if seed != 3 or torch.get_default_dtype() != torch.float32: 1 / 0\ndscaled = torch")
+        )
     )
     assert verdicts(grading)["steps/dscaled"] not in ("exact", "approximate")
     grading = grade(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 import pytest
 
 from grader.cluster import InProcess
@@ -9,6 +11,7 @@ from grader.cohort import grade_cohort
 from grader.collect import Found
 from grader.errors import UsageError
 from grader.grade import Grader, Submission
+from grader.gradebook import Gradebook
 from grader.hints import STATE, next_hint
 
 
@@ -36,12 +39,14 @@ def test_a_known_problem_is_the_reason(pool):
     )
 
 
-def test_a_disk_that_is_full_stops_the_run_with_a_sentence(pool, solved, tmp_path, monkeypatch):
+def test_a_disk_that_is_full_stops_the_run_with_a_sentence(pool, course, solved, tmp_path):
     path = tmp_path / "ann.ipynb"
     path.write_bytes(solved())
     (tmp_path / "out").write_text("in the way")
     with pytest.raises(UsageError, match="can't be written"):
-        grade_cohort([Found(student="ann", exercise="mini", path=str(path))], InProcess(pool), tmp_path / "out")
+        found = [Found(student="ann", exercise="mini", path=str(path))]
+        with Gradebook(tmp_path / "gradebook.sqlite") as book:
+            grade_cohort(found, course, book, tmp_path / "out", lambda _: nullcontext(InProcess(pool)))
 
 
 def test_hints_open_one_after_the_other_and_are_remembered(pool, course, tmp_path):
