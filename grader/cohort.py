@@ -164,9 +164,11 @@ def make_folder(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(
-            f"{str(folder)!r} can't be written ({error.strerror}): choose another --out folder."
-        ) from error
+        raise _unwritable(folder, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> UsageError:
+    return UsageError(f"{str(path)!r} can't be written ({error.strerror}): choose another --out folder.")
 
 
 def write_file(path: Path, text: str) -> None:
@@ -186,4 +188,4 @@ def write_bytes(path: Path, data: bytes) -> None:
         draft.write_bytes(data)
         draft.replace(path)
     except OSError as error:
-        raise UsageError(f"{str(path)!r} can't be written ({error.strerror}): choose another --out folder.") from error
+        raise _unwritable(path, error) from error

@@ -12,7 +12,8 @@ from grader.collect import Found
 from grader.errors import UsageError
 from grader.grade import Grader, Submission
 from grader.gradebook import Gradebook
-from grader.hints import STATE, next_hint
+from grader.hints import next_hint
+from grader.progress import STATE
 
 
 def test_a_mistake_of_the_graders_own_is_one_ungradable_submission(pool, solved, monkeypatch):
@@ -43,10 +44,9 @@ def test_a_disk_that_is_full_stops_the_run_with_a_sentence(pool, course, solved,
     path = tmp_path / "ann.ipynb"
     path.write_bytes(solved())
     (tmp_path / "out").write_text("in the way")
-    with pytest.raises(UsageError, match="can't be written"):
-        found = [Found(student="ann", exercise="mini", path=str(path))]
-        with Gradebook(tmp_path / "gradebook.sqlite") as book:
-            grade_cohort(found, course, book, tmp_path / "out", lambda _: nullcontext(InProcess(pool)))
+    found = [Found(student="ann", exercise="mini", path=str(path))]
+    with Gradebook(tmp_path / "gradebook.sqlite") as book, pytest.raises(UsageError, match="can't be written"):
+        grade_cohort(found, course, book, tmp_path / "out", lambda _: nullcontext(InProcess(pool)))
 
 
 def test_hints_open_one_after_the_other_and_are_remembered(pool, course, tmp_path):
