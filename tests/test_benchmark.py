@@ -1,0 +1,26 @@
+"""The speed benchmark's own parts: the assignment is built, and the cells of its floor compute what they should."""
+
+from __future__ import annotations
+
+from benchmarks.speed.assignment import EXERCISE, PART, read_assignment
+from benchmarks.speed.floor import measure_floor
+from benchmarks.speed.tools import STUDENTS, Ours, in_turn
+from grader.course import Course
+from grader.intake import take_in
+
+
+def test_our_course_has_the_part_and_each_student_hands_in_an_answer(tmp_path):
+    assignment = read_assignment()
+    ours = Ours(assignment, tmp_path)
+    exercise = Course(tmp_path / "exercises").exercise(EXERCISE)
+    assert list(exercise.parts) == [PART]
+    assert len(exercise.parts[PART].names) == 26
+    assert {case.id for case in exercise.cases} > {"visible", "twin", "another-seed", "another-batch-size"}
+    taken = [take_in(ours.notebook(student), exercise) for student in STUDENTS]
+    assert not any(intake.notes for intake in taken)
+    assert len({"".join(cell.source for cell in intake.cells) for intake in taken}) == len(STUDENTS)
+    command, out = ours.command(in_turn(4))
+    assert len(list((tmp_path / "run-1").glob("*.ipynb"))) == 4
+    assert str(out) in command
+    floor = measure_floor(assignment, exercise)
+    assert 0 < floor.own < floor.cells
