@@ -286,7 +286,8 @@ class Trials:
 
 def accepted(tried: Tried, name: str) -> set[str]:
     """The codes that are true of a wrong tensor: those of the operators that changed its lines."""
-    own = slips(tried, name)
+    # The loop's tensors are computed from each other: a change in the line of one is one in the formulas of the rest.
+    own = slips(tried, name) if tried.part in STEP_PARTS else list(tried.mutants)
     codes = set().union(*(ACCEPTED[mutant.operator] for mutant in own or tried.mutants))
     # A factor dropped in one term and put into another is just what missing brackets do.
     return codes | {"brackets"} if len(own) > 1 else codes

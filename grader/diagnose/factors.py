@@ -8,11 +8,12 @@ import torch
 from torch import Tensor
 
 from grader.diagnose.scene import Elementwise, Scene, summed
-from grader.diagnose.sources import raises, read_for
+from grader.diagnose.sources import divides, raises, read_for
 from grader.diagnose.subject import Guess, Predict, Subject
 from grader.diagnose.words import quoted
 
 POWERS = (1, 2, 3)
+TIMES = {1: "once", 2: "twice", 3: "three times"}
 
 
 def factors(subject: Subject) -> Iterator[Guess]:
@@ -34,9 +35,12 @@ def _few(subject: Subject, factor: str, power: int) -> tuple[str, str]:
             f"The power of {quoted(factor)} is too low here: differentiate the line that uses it once more on paper, "
             "and mind the exponent."
         )
-    if power == 2:
+    if power == 2 and divides(subject.sources, subject.gradient, factor):
         return "wrong-operation", f"{quoted(factor)} divides here, and it should multiply: {_CHECK}."
-    return "factor-missing", f"{quoted(factor)} is in this product once less than the chain rule calls for: {_CHECK}."
+    return (
+        "factor-missing",
+        f"{quoted(factor)} is in this product {TIMES[power]} less than the chain rule calls for: {_CHECK}.",
+    )
 
 
 def _many(subject: Subject, factor: str, power: int) -> tuple[str, str]:
@@ -49,7 +53,10 @@ def _many(subject: Subject, factor: str, power: int) -> tuple[str, str]:
         )
     if power == 2 and factor != subject.name:
         return "wrong-operation", f"{quoted(factor)} multiplies here, and it should divide: {_CHECK}."
-    return "factor-too-many", f"{quoted(factor)} is in this product once more than the chain rule calls for: {_CHECK}."
+    return (
+        "factor-too-many",
+        f"{quoted(factor)} is in this product {TIMES[power]} more than the chain rule calls for: {_CHECK}.",
+    )
 
 
 def _used(subject: Subject, factor: str) -> bool:

@@ -98,6 +98,16 @@ def raises(sources: Sequence[str], gradient: str, name: str) -> bool:
     return False
 
 
+def divides(sources: Sequence[str], gradient: str, name: str) -> bool:
+    """Whether a statement for a gradient divides by `name`, or by something with it in it."""
+    for node in (node for source in sources for node in assignments(source) if gradient in targets_of(node)):
+        for child in ast.walk(node):
+            divisor = child.right if isinstance(child, ast.BinOp) and isinstance(child.op, ast.Div) else None
+            if divisor is not None and any(getattr(word, "id", None) == name for word in ast.walk(divisor)):
+                return True
+    return False
+
+
 def is_written_after(sources: Sequence[str], gradient: str) -> bool:
     """Whether anything is written into in place after the last `dX = …`: perhaps this tensor, under another name."""
     written = False
