@@ -31,7 +31,7 @@ EXERCISE = "01_backprop_ninja"
 
 def _load_probe() -> ModuleType:
     """The probe as the kernel loads it: the functions used here need a namespace and no shell."""
-    sys.path.insert(0, str(ROOT / "grader" / "inkernel"))  # where it finds grader_replay
+    sys.path.append(str(ROOT / "grader" / "inkernel"))  # where it finds grader_replay; last, for `grader` is there, too
     spec = importlib.util.spec_from_file_location("grader_probe", ROOT / "grader" / "inkernel" / "grader_probe.py")
     assert spec is not None
     assert spec.loader is not None

@@ -8,7 +8,9 @@ for name in ("grader", "grader.reference", "grader.marking", "grader.tensors"):
         __import__(name)
     except ImportError:
         continue
-    if len(list(getattr(sys.modules[name], "__path__", [None]))) and getattr(sys.modules[name], "__file__", None):
+    module = sys.modules[name]
+    stub = name == "grader" and not hasattr(module, "__path__")  # what makes `%check` do nothing in a grader's kernel
+    if not stub and len(list(getattr(module, "__path__", [None]))) and getattr(module, "__file__", None):
         print("ESCAPED", name)
 kinds = {type(thing).__name__ for thing in gc.get_objects()}
 print("ESCAPED" if kinds & {"PartReference", "Reference", "PartMarks", "GraderPool", "Exercise"} else "TRIED")
