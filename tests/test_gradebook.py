@@ -10,10 +10,11 @@ import random
 import sqlite3
 
 import msgspec
+import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import select
+from sqlalchemy import make_url, select
 from sqlalchemy.exc import DBAPIError
 
 from grader.cohort import grade_cohort, override_mark
@@ -28,7 +29,7 @@ from tests import gradebook_killed
 from tests.gradebook_killed import STUDENTS
 
 POSTGRESQL = "GRADER_TEST_POSTGRESQL"
-"""The environment variable with the URL of a scratch PostgreSQL database; its tables are dropped."""
+"""The environment variable with the URL of a PostgreSQL server on which databases may be made and dropped."""
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -39,11 +40,11 @@ def url(request, tmp_path):
     address = os.environ.get(POSTGRESQL)
     if address is None:
         pytest.skip(f"{POSTGRESQL} names no database")
-    with Gradebook(address) as book, book._engine.begin() as connection:
-        metadata.drop_all(connection)
-        connection.exec_driver_sql("DROP TABLE alembic_version")
-        connection.exec_driver_sql("DROP FUNCTION grader_kept")
-    return address
+    name = f"grader_{os.environ.get('PYTEST_XDIST_WORKER', 'main')}"  # processes that run at once have one each
+    with psycopg.connect(address, autocommit=True) as connection:
+        connection.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        connection.execute(f"CREATE DATABASE {name}")
+    return make_url(address).set(database=name).render_as_string(hide_password=False)
 
 
 @pytest.fixture
