@@ -1,6 +1,6 @@
 # promise: A kernel without its builtins harms itself at most.
-# place: training
-# nothing: training/dW training/db training/W training/b
+# place: end
+# nothing: steps/dscaled steps/dhsum steps/dh steps/dhpre steps/dW steps/db
 import builtins
 
 print("TRIED", flush=True)
