@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import re
+import threading
 import warnings
 
 from grader.records import Record
@@ -24,6 +25,9 @@ class Statement(Record, frozen=True):
     last: int
 
 
+_parsing = threading.Lock()
+
+
 def parse(source: str) -> ast.Module | None:
     """The syntax tree of a cell, with magics and shell lines blanked out; None for a syntax error.
 
@@ -38,7 +42,8 @@ def parse(source: str) -> ast.Module | None:
 def parse_plain(source: str) -> ast.Module | None:
     """The syntax tree of a source that is all Python; None for any other."""
     try:
-        with warnings.catch_warnings():
+        # One at a time: catch_warnings is the process's, and CPython 3.11 counts the depth of all threads' trees as one.
+        with _parsing, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a student's `"\\d"` is no concern of ours
             return ast.parse(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
