@@ -42,7 +42,7 @@ def parse(source: str) -> ast.Module | None:
 def parse_plain(source: str) -> ast.Module | None:
     """The syntax tree of a source that is all Python; None for any other."""
     try:
-        # One at a time: catch_warnings is the process's, and CPython 3.11 counts the depth of all threads' trees as one.
+        # One at a time: catch_warnings is the process's, and CPython 3.11 counts all threads' depths as one.
         with _parsing, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a student's `"\\d"` is no concern of ours
             return ast.parse(source)
