@@ -1,0 +1,123 @@
+"""One part in all cases: what every case's kernel left of it, beside the reference.
+
+It judges nothing: `stopped`, `short_floats` and `deciding` read from here what they judge by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from grader.catalog import Case
+from grader.compare import FLOAT64, Tolerance
+from grader.execute import CellError, Execution, HiddenRun
+from grader.exercise import Exercise
+from grader.intake import PlannedCell
+from grader.part_case import PartCase
+from grader.reference import PartReference
+from grader.tensors import Export
+
+References = Mapping[str, Mapping[str, PartReference]]
+"""Case id → part id → reference."""
+
+
+class PartCases:
+    """A part of a submission.
+
+    Args:
+        part_id: the part.
+        exercise: where parts and tolerances stand.
+        cells: the submission's cells as they were run.
+        execution: what left the kernels.
+        references: the reference values of every case.
+
+    Attributes:
+        visible: the case that the student sees.
+        hidden: the other cases that came to their end, in float64.
+        visible_alone: the names that no hidden case speaks of: a running kernel's own values.
+        float32: the hidden cases again in float32, once `judge_in_float32` was called.
+    """
+
+    def __init__(self, part_id: str, exercise: Exercise, cells: Sequence[PlannedCell], execution: Execution,
+                 references: References) -> None:  # fmt: skip
+        self.part_id = part_id
+        self.exercise = exercise
+        self.cells = cells
+        self.execution = execution
+        self.references = references
+        self.checks = exercise.parts[part_id]
+        spec = exercise.spec
+        self.visible = self._case(exercise.cases[0], execution.visible.get(part_id), references,
+                                  Tolerance(spec.rtol, spec.atol))  # fmt: skip
+        self.hidden: dict[str, PartCase] = {}
+        for case in exercise.cases[1:]:
+            if not execution.hidden[case.id].failed:
+                exported = execution.hidden[case.id].parts.get(part_id)
+                self.hidden[case.id] = self._case(case, exported, references, FLOAT64)
+        self.visible_alone: set[str] = set()
+        self.float32: dict[str, PartCase] = {}
+        self.float32_runs: Mapping[str, HiddenRun] = {}
+
+    def _case(self, case: Case, exported: Export | None, references: References, tolerance: Tolerance) -> PartCase:
+        checks = self.checks
+        return PartCase(case, checks.gradients, checks.upstream, checks.values, exported or {},
+                        references[case.id][self.part_id], tolerance)  # fmt: skip
+
+    @property
+    def student_cells(self) -> list[PlannedCell]:
+        """The student's cells of the part, in order."""
+        return [cell for cell in self.cells if cell.student and cell.part == self.part_id]
+
+    def changed_before(self, part_case: PartCase) -> Export:
+        """The tensors of the forward pass that cells of an earlier part changed, and that this part starts with."""
+        found: Export = {}
+        for part_id in self.exercise.parts:
+            if part_id == self.part_id or part_case.case.id not in self.execution.hidden:
+                return found
+            reference = self.references[part_case.case.id][part_id]
+            exported = self.execution.hidden[part_case.case.id].parts.get(part_id, {})
+            for name, tensor in part_case.reference.forward.items():
+                if name in exported and name in reference.forward and torch.equal(reference.forward[name], tensor):
+                    found[name] = exported[name]
+        return found
+
+    @property
+    def twins(self) -> list[PartCase]:
+        """The hidden cases with the visible one's parameters: the same in float64."""
+        return [part_case for case_id, part_case in self.hidden.items() if self.as_visible(case_id)]
+
+    def as_visible(self, case_id: str) -> bool:
+        """Whether a case has the visible one's parameters: its float64 twin."""
+        parameters = {case.id: case.parameters for case in self.exercise.cases}
+        return parameters[case_id] == parameters[self.exercise.cases[0].id]
+
+    def other_size(self, part_case: PartCase) -> bool:
+        """Whether some tensor of a case has another shape than in the visible one."""
+        here = {name: tensor.shape for name, tensor in part_case.reference.tensors.items()}
+        return here != {name: tensor.shape for name, tensor in self.visible.reference.tensors.items()}
+
+    def errors(self, part_case: PartCase) -> list[CellError]:
+        """The errors of a case's run in the cells of this part, in their order."""
+        runs = self.execution.hidden if part_case.rounding is None else self.float32_runs
+        here = {index for index, cell in enumerate(self.cells) if cell.part == self.part_id}
+        errors = [error for error in runs[part_case.case.id].errors if error.cell in here]
+        return sorted(errors, key=lambda error: error.cell)
+
+    @staticmethod
+    def has_its_turn(case: Case, cases: Mapping[str, PartCase]) -> bool:
+        """Whether a case says anything at all: one that builds on another needs that one to be all right."""
+        return case.only_after is None or (case.only_after in cases and cases[case.only_after].all_right)
+
+    def judge_in_float32(self, cases: Sequence[Case], runs: Mapping[str, HiddenRun], references: References,
+                         rounding: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:  # fmt: skip
+        """Let float32 runs of the hidden cases decide where float64 can't, within the rounding measured there."""
+        self.float32_runs = runs
+        for case in cases:
+            run = runs[case.id]
+            if not run.failed:
+                self.float32[case.id] = PartCase(
+                    case, self.checks.gradients, self.checks.upstream, self.checks.values,
+                    run.parts.get(self.part_id, {}), references[case.id][self.part_id], FLOAT64,
+                    rounding[case.id][self.part_id],
+                )  # fmt: skip
