@@ -175,7 +175,8 @@ class PartMarks(PartCases):
     def _named_otherwise(self, name: str) -> str | None:
         """The student's name to which this one, which is missing, is the nearest of those expected."""
         missing = [other for other in self.checks.gradients if self.visible.outcomes[other] is Outcome.ABSENT]
-        bound = [other for cell in self.student_cells for other in assigned_names(cell.source)]
+        ours = {*self.checks.names, *self.checks.upstream, *(f"d{other}" for other in self.visible.reference.known)}
+        bound = [other for cell in self.student_cells for other in assigned_names(cell.source) if other not in ours]
         found = (other for other in bound if other.isidentifier() and nearest(other, missing) == name)
         return next((other for other in found if len(other) <= MAX_NAME), None)
 

@@ -204,9 +204,16 @@ class PartCase:
             if outcomes[name] is Outcome.WRONG
             and any(
                 f"d{consumer}" in (misshapen if name[1:] in self.upstream else hopeless)
+                or (f"d{consumer}" in misshapen and self._too_deep(consumer, name[1:]))
                 for consumer in self.reference.consumers[name[1:]]
             )
         ]
+
+    def _too_deep(self, consumer: str, name: str) -> bool:
+        """Whether a consumer's gradient has more dimensions than both tensors: which of them a sum means is chance."""
+        sent = self._sent(f"d{consumer}")
+        forward = self.reference.forward
+        return sent is not None and sent.dim() > max(forward[name].dim(), forward[consumer].dim())
 
     def _meets(self, name: str) -> bool:
         """Whether a gradient of a wrong shape can at least be broadcast together with its tensor."""

@@ -2,7 +2,7 @@
 
 A gradient with a missing sum, (32, 64) for a tensor of shape (1, 64), broadcasts on silently through the elementwise
 formulas below it. What the chain rule gives there is found slice by slice: each of its 32 rows is taken as the
-upstream in turn, and the same row is kept of what comes out.
+upstream in turn, and the same row is kept of what comes out. Where that were too many, by the factor of each element.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
+from grader.compare import FLOAT64
 from grader.reference import PartReference
 
 MAX_SLICES = 512
@@ -46,6 +47,8 @@ def carried_shapes(
         dims = _stretched_dims(shape, [reference.gradients[name].shape for name in stretched])
         if dims and torch.Size(shape[dim] for dim in dims).numel() <= MAX_SLICES:
             yield _by_slices(reference, upstream, stretched, shape, dims)
+        elif dims:
+            yield _by_factors(reference, upstream, stretched, shape)
 
 
 def _reshaped(
@@ -87,6 +90,33 @@ def _by_slices(reference: PartReference, upstream: Mapping[str, Tensor], stretch
         chained = reference.chained({**upstream, **slices})
         for name, target in found.items():
             target[tuple(place)] = chained[name].expand(shape)[tuple(place)]
+    return found
+
+
+def _by_factors(reference: PartReference, upstream: Mapping[str, Tensor], stretched: Mapping[str, Tensor],
+                shape: torch.Size) -> dict[str, Tensor]:  # fmt: skip
+    """The same for too many slices, where one factor an element is all that lies between.
+
+    The factors are what comes of ones; what comes of other numbers shows whether there is no more to it than factors.
+    """
+    own = {name: reference.gradients[name] for name in stretched}
+    zeros = {name: torch.zeros_like(tensor) for name, tensor in own.items()}
+    others = {name: torch.linspace(0.5, 1.5, tensor.numel(), dtype=tensor.dtype).view(tensor.shape)
+              for name, tensor in own.items()}  # fmt: skip
+    base = reference.chained({**upstream, **zeros})
+    ones = {
+        name: reference.chained({**upstream, **zeros, name: torch.ones_like(tensor)}) for name, tensor in own.items()
+    }
+    tried = reference.chained({**upstream, **others})
+    found = {}
+    for name, start in base.items():
+        if _broadcasts(start.shape, shape):
+            moved = {other: result[name] - start for other, result in ones.items()}
+            factors = {other: factor for other, factor in moved.items() if bool(factor.any())}
+            predicted = start + sum(factor * others[other] for other, factor in factors.items())
+            if predicted.shape == start.shape and FLOAT64.holds(predicted, tried[name]):
+                terms = [factor.expand(shape) * stretched[other] for other, factor in factors.items()]
+                found[name] = start.expand(shape) + sum(terms)
     return found
 
 

@@ -274,6 +274,15 @@ def test_what_follows_from_a_missing_sum_is_carried(checks):
     assert found["dbndiff"].verdict is Verdict.CARRIED
 
 
+def test_what_follows_from_a_missing_sum_with_a_dimension_of_its_own_is_carried(checks):
+    """(32, 1, 27) for (32, 1) makes (32, 32, 27) of what follows: too many slices to go through one by one."""
+    found = checks(("dcounts_sum_inv = (counts * dprobs).sum(1, keepdim=True)",
+                    "dcounts_sum_inv = (counts * dprobs).unsqueeze(1)"))  # fmt: skip
+    assert wrong(found) == {"dcounts_sum_inv": "sum-missing"}
+    assert found["dcounts_sum"].verdict is Verdict.CARRIED
+    assert found["dcounts_sum"].shape == [32, 32, 27]
+
+
 TESTED_ELSEWHERE = {
     "right-by-symmetry", "used-too-early", "fixed-numbers", "changed-later", "forward-changed", "view-changed", "right-in-float32-only", "unknown-name",
     "keepdim", "operands-swapped", "operand-transposed", "constant-missing", "only-one-path",
