@@ -21,9 +21,10 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from benchmarks.mutants import blocks, singles, solution_cells, variants
 from benchmarks.operators import Mutant, written
+from benchmarks.programs import blocks, solution_cells, variants
 from benchmarks.running import Workbench, case_dtype, run
+from benchmarks.trials import singles
 from grader.records import Check
 from grader.replay import Edge, edges
 from grader.syntax import Statement, statements

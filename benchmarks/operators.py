@@ -280,13 +280,14 @@ def assignment(statement: ast.stmt, shapes: Shapes) -> Statements:
     """What should be accumulated is assigned."""
     if isinstance(statement, ast.AugAssign) and isinstance(statement.op, ast.Add):
         yield ast.Assign([copy.deepcopy(statement.target)], statement.value)
-    text = ast.unparse(statement)
-    for old, new in (
-        (".index_add_(0, Xb.flatten(), demb.reshape(-1, n_embd))", ".index_put_((Xb,), demb)"),
-        ("accumulate=True", "accumulate=False"),
-    ):
-        if old in text:
-            yield ast.parse(text.replace(old, new)).body[0]
+    for node in ast.walk(statement):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            if node.func.attr == "index_add_" and len(node.args) == 3:
+                _, index, values = node.args
+                call = _expression("A.index_put_((B,), C)", A=node.func.value, B=index, C=values)
+                yield _with_node(statement, list(ast.walk(statement)).index(node), call)
+            elif any(keyword.arg == "accumulate" for keyword in node.keywords):
+                yield ast.parse(ast.unparse(statement).replace("accumulate=True", "accumulate=False")).body[0]
 
 
 def power(statement: ast.stmt, shapes: Shapes) -> Statements:

@@ -8,6 +8,7 @@ import io
 import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import takewhile
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -18,6 +19,7 @@ import torch
 from grader.catalog import Case, in_float32
 from grader.course import Course
 from grader.execute import CellError, CellRun, Execution, HiddenRun
+from grader.exercise import Cell
 from grader.intake import PlannedCell
 from grader.marking import PartMarks
 from grader.plan import plan_steps, probe_parts
@@ -45,10 +47,11 @@ class Workbench:
 
     Args:
         solution: grade_id → source of each gradients cell, all right: what the parts before the tried one are run with.
+        exercise: the exercise's id.
     """
 
-    def __init__(self, solution: dict[str, str]) -> None:
-        self.exercise = Course(ROOT / "exercises").exercise(EXERCISE)
+    def __init__(self, solution: dict[str, str], exercise: str = EXERCISE) -> None:
+        self.exercise = Course(ROOT / "exercises").exercise(exercise)
         self.reference = reference = Reference(self.exercise)
         self.references = {case.id: reference.case(case) for case in self.exercise.cases}
         tensors = {part: list(found.tensors) for part, found in self.references["visible"].items()}
@@ -61,6 +64,28 @@ class Workbench:
     def cells(self, part: str) -> list[str]:
         """The grade_ids of a part's gradients cells."""
         return [cell.grade_id for cell in self.exercise.cells if cell.part == part and cell.role == "gradients"]
+
+    def own_cells(self, part: str) -> list[Cell]:
+        """The cells that make a part's gradients, in their order: the student's, and those of ours that call them."""
+        return [cell for cell in self.exercise.cells if cell.part == part and cell.role in ("gradients", "backward")]
+
+    def by_steps(self, part: str) -> bool:
+        """Whether every tensor of a part is computed once, so that each follows from those before it; loops train."""
+        return not self.exercise.parts[part].values
+
+    def begun(self, part: str, case: Case) -> dict[str, Any]:
+        """A namespace as it is before the first of the student's cells of a part."""
+        namespace = self._before(part, case)
+        with case_dtype(case):
+            for cell in self._run_before(part):
+                run(cell.source, namespace)
+        self.probe._begin(namespace, msgspec.to_builtins(self.parts[part]))
+        return namespace
+
+    def _run_before(self, part: str) -> list[Cell]:
+        """The cells of a part's forward pass that `_before` has not run."""
+        own = [] if part == next(iter(self.parts)) else [cell for cell in self.exercise.cells if cell.part == part]
+        return list(takewhile(lambda cell: cell.role != "gradients", [cell for cell in own if cell.role != "compare"]))
 
     def _before(self, part: str, case: Case) -> dict[str, Any]:
         """A namespace as it is before a part's first cell; for the first part, before the first one of the student's.
@@ -86,7 +111,7 @@ class Workbench:
                     found[cell.part] = dict(namespace)
                 if cell.role == "gradients":
                     run(self.solution[cell.grade_id], namespace)
-                elif cell.role in ("parameters", "forward"):
+                elif cell.role in ("parameters", "forward", "backward"):
                     run(cell.source, namespace)
                     if cell.role == "parameters":
                         namespace.update(case.parameters)
@@ -99,28 +124,23 @@ class Workbench:
 
         `kept`: so that it can be replayed.
         """
-        namespace = self._before(part, case)
-        told = msgspec.to_builtins(self.parts[part])
+        namespace = self.begun(part, case)
+        if kept:
+            self.probe.grader_replay.keep(namespace, part)
         errors: list[CellError] = []
-        begun = False
         with case_dtype(case):
+            begun = False
             for index, cell in enumerate(self.exercise.cells):
-                if cell.part != part or cell.role not in ("forward", "gradients"):
+                begun = begun or (cell.part == part and cell.role == "gradients")
+                if not begun or cell.part != part or cell.role not in ("forward", "gradients", "backward"):
                     continue
-                if cell.role == "forward" and part == next(iter(self.parts)):
-                    continue
-                if cell.role == "gradients" and not begun:
-                    self.probe._begin(namespace, told)
-                    begun = True
-                    if kept:
-                        self.probe.grader_replay.keep(namespace, part)
                 try:
                     run(sources[cell.grade_id] if cell.role == "gradients" else cell.source, namespace)
                 except Exception as error:  # noqa: BLE001 - a mutant may raise anything
                     line = error.__traceback__.tb_next.tb_next  # type: ignore[union-attr]
                     number = line.tb_lineno if line is not None else None
                     errors.append(CellError(cell=index, name=type(error).__name__, line=number, message=str(error)))
-            exported = read_export(self.probe._export(namespace, told))
+            exported = read_export(self.probe._export(namespace, msgspec.to_builtins(self.parts[part])))
         return namespace, exported, errors
 
     def mark(

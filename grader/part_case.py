@@ -15,7 +15,7 @@ from grader.catalog import Case
 from grader.compare import FLOAT64, Tolerance, conformed
 from grader.reference import PartReference
 from grader.spread import carried_shapes
-from grader.tensors import Export
+from grader.tensors import Export, StudentTensor
 
 ROUNDINGS = 64
 """How many times autograd's own float32 rounding error a differently ordered computation may be off."""
@@ -65,9 +65,12 @@ class PartCase:
         self.outcomes = self._outcomes()
 
     def usable(self, name: str) -> Tensor | None:
-        """The student's gradient in its tensor's own shape and the reference's dtype, or None."""
-        found = self.exported.get(name)
-        tensor = found.tensor if found is not None else None
+        """The student's gradient in its tensor's own shape and the reference's dtype, or None.
+
+        A number in its place is what the student's next lines go on from, so the chain rule is given it, too.
+        """
+        found = self.exported.get(name, StudentTensor.absent())
+        tensor = found.number if found.tensor is None else found.tensor
         wanted = self.expected(name)
         if tensor is None or wanted is None:
             return None

@@ -40,6 +40,8 @@ class StudentTensor(Record, frozen=True):
 
     `value` is the tensor as sent: strided, on the CPU, without history; None where there is none or none that can be
     compared. `note` says what it was. `shares` names an earlier exported name that used the same memory.
+
+    A plain number is no tensor and no answer, but what a student computes from it follows from it: it is sent, too.
     """
 
     note: TensorNote
@@ -53,7 +55,13 @@ class StudentTensor(Record, frozen=True):
     @property
     def tensor(self) -> Tensor | None:
         """The tensor, or None."""
-        return self.value if isinstance(self.value, Tensor) else None
+        return self.value if isinstance(self.value, Tensor) and self.note.kind == "tensor" else None
+
+    @property
+    def number(self) -> Tensor | None:
+        """The plain number that stands in the tensor's place, as a tensor without dimensions; None where none does."""
+        alone = isinstance(self.value, Tensor) and self.value.dim() == 0 and self.note.kind == "other"
+        return self.value if alone else None
 
     @property
     def shape(self) -> list[int] | None:

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.mutants import Trials, misdiagnosed, solution_cells, variants
+from benchmarks.programs import solution_cells, variants
 from benchmarks.running import Workbench
+from benchmarks.trials import Trials, misdiagnosed
 from grader.diagnose.expression import MAX_ELEMENTS, Unsupported, evaluate
 from grader.diagnose.reading import read
 from grader.records import Verdict

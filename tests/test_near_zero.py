@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from benchmarks.mutants import solution_cells, variants
 from benchmarks.near_zero import LOGITS, MAXES, RIGHT, SLIPS
+from benchmarks.programs import solution_cells, variants
 from benchmarks.running import Workbench
 from grader.course import Course
 from grader.grade import Submission

@@ -35,6 +35,7 @@ FAMILIES: tuple[Family, ...] = (
     values.sign,
     values.transposed,
     paths.doubled,
+    names.value_for_gradient,
     values.factor,
     paths.missing,
     paths.missing_further_up,

@@ -155,11 +155,8 @@ def exchanged(node: Node, old: Node, new: Node) -> Node:
 
 def meanings(scene: Scene) -> dict[str, Value]:
     """What names stand for in one case: numbers, tensors of the forward pass, the student's gradients."""
-    sent = {
-        name: found.tensor
-        for name, found in scene.exported.items()
-        if name[1:] in scene.forward and found.tensor is not None
-    }
+    given = {name: found.number if found.tensor is None else found.tensor for name, found in scene.exported.items()}
+    sent = {name: tensor for name, tensor in given.items() if name[1:] in scene.forward and tensor is not None}
     return {**scene.reference.constants, **scene.forward, **{k: v.to(scene.student.dtype) for k, v in sent.items()}}
 
 

@@ -45,6 +45,26 @@ def _value(other: str) -> Predict:
     return lambda scene: scene.forward[other]
 
 
+def value_for_gradient(subject: Subject) -> Iterator[Guess]:
+    """The right formula with a value of the forward pass where its gradient belongs: the line names the one alone.
+
+    It comes before what the numbers alone would say: where the two differ by a factor, the factor is not the slip.
+    """
+    read = {word for line in subject.lines for word in line.reads}
+    for consumer in subject.known_consumers:
+        if consumer != "loss" and consumer in read and f"d{consumer}" not in read:
+            yield _value_guess(consumer)
+
+
+def _value_guess(consumer: str) -> Guess:
+    return Guess(
+        "wrong-neighbour",
+        f"The formula fits, but {quoted(consumer)} stands where {quoted(f'd{consumer}')} belongs: "
+        "what flows backward is the gradient, not the value.",
+        _through(consumer, consumer, gradient=False),
+    )
+
+
 def stale_upstream(subject: Subject) -> Iterator[Guess]:
     """The right formula, applied to something else than what arrives from the consumer."""
     for consumer in subject.known_consumers:
@@ -52,12 +72,7 @@ def stale_upstream(subject: Subject) -> Iterator[Guess]:
             continue
         wanted = quoted(f"d{consumer}")
         yield from _incomplete(subject, consumer)  # what too_early has no evidence for
-        yield Guess(
-            "wrong-neighbour",
-            f"The formula fits, but {quoted(consumer)} stands where {wanted} belongs: "
-            "what flows backward is the gradient, not the value.",
-            _through(consumer, consumer, gradient=False),
-        )
+        yield _value_guess(consumer)
         for other in _alike(subject, consumer):
             yield Guess(
                 "wrong-neighbour",

@@ -1,0 +1,111 @@
+"""What a change of a right program makes wrong, found without the grader.
+
+A tensor is wrong where its own lines, as they were before the change, give something else in float64 from what the
+changed program has for the gradients above it. So the right program is run statement by statement, and what the changed
+one has for a gradient takes its place as soon as it is complete. In a loop, where only the ends are checked, a tensor
+is wrong where its value is not what it was before the change.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from benchmarks.operators import written
+from benchmarks.programs import straight
+from benchmarks.running import Workbench, case_dtype, run
+from grader.catalog import Case
+from grader.compare import FLOAT64, conformed
+from grader.records import VISIBLE
+
+
+class Oracle:
+    """Knows which tensors a change makes wrong.
+
+    Args:
+        bench: where programs are run.
+        part: the part that is changed.
+        sources: the right program, grade_id → source.
+    """
+
+    def __init__(self, bench: Workbench, part: str, sources: dict[str, str]) -> None:
+        self.bench = bench
+        self.part = part
+        self.checked = bench.exercise.parts[part].gradients
+        self.by_steps = bench.by_steps(part)
+        cells = bench.own_cells(part)
+        # A statement at a time; a cell of ours is taken apart, too: it is where methods of the student's are called.
+        self.lines = [node for cell in cells for node in straight(sources.get(cell.grade_id, cell.source))]
+        self.last = {name: place for place, node in enumerate(self.lines) for name in written(node)}
+        _, self.right, _ = bench.mark(part, sources)
+
+    def wrong(self, namespaces: Mapping[str, dict[str, Any]], changed: frozenset[str]) -> frozenset[str]:
+        """The tensors that are wrong by their own lines, from the namespaces that the cases end with.
+
+        `changed` are the names whose lines were changed: what counts where the lines as they were can't be run.
+        """
+        cases = [case for case in self.bench.exercise.cases if case.id != VISIBLE and case.only_after is None]
+        return frozenset(name for case in cases for name in self._wrong_in(case, namespaces[case.id], changed))
+
+    def _wrong_in(self, case: Case, namespace: dict[str, Any], changed: frozenset[str]) -> list[str]:
+        found = []
+        right: Mapping[str, Any] = self.right[case.id]
+        suspects = [
+            name for name in self.checked if name in namespace and not self._same(case, name, right[name], namespace)
+        ]  # what is right all the same was only spoiled later in what it was computed from
+        before = self._by_their_lines(case, namespace) if suspects and self.by_steps else right
+        for name in suspects:
+            given = before.get(name)
+            if name in changed if given is None else not self._same(case, name, given, namespace):
+                found.append(name)
+        return found
+
+    def _by_their_lines(self, case: Case, namespace: dict[str, Any]) -> dict[str, Tensor]:
+        """The values that the unchanged lines give from the changed program's other gradients."""
+        found: dict[str, Tensor] = {}
+        fresh = self.bench.begun(self.part, case)
+        with case_dtype(case):
+            for place, node in enumerate(self.lines):
+                try:
+                    run(ast.unparse(node), fresh)
+                except Exception:  # noqa: BLE001 - it needs what the change took away
+                    for name in written(node) & set(self.checked):
+                        fresh.pop(name, None)
+                complete = [name for name in written(node) & set(self.checked) if self.last[name] == place]
+                found |= {name: fresh[name].clone() for name in complete if isinstance(fresh.get(name), Tensor)}
+                for name in complete:
+                    fresh.pop(name, None)
+                    if isinstance(namespace.get(name), Tensor):
+                        fresh[name] = namespace[name].clone()
+        return found
+
+    def difference(self, namespaces: Mapping[str, dict[str, Any]]) -> float | None:
+        """By how much the tensors of a changed program are off at most; None where one is not the same to tolerance."""
+        names = self.bench.exercise.parts[self.part].names
+        largest = 0.0
+        for case in self.bench.exercise.cases:
+            if case.id == VISIBLE:
+                continue
+            right, found = self.right[case.id], namespaces[case.id]
+            if not all(name in found and self._same(case, name, right[name], found) for name in names):
+                return None
+            largest = max(largest, *(float((found[name] - right[name]).abs().max()) for name in names))
+        return largest
+
+    def _same(self, case: Case, name: str, before: Any, namespace: Mapping[str, Any]) -> bool:
+        after = namespace[name]
+        if not isinstance(after, Tensor) or not isinstance(before, Tensor):
+            return False
+        if before.shape != after.shape:
+            expected = self.bench.references[case.id][self.part].gradients.get(name[1:])
+            if expected is None:
+                return False
+            shape = expected.shape
+            first, second = conformed(before, shape), conformed(after, shape)
+            if first is None or second is None:
+                return False
+            before, after = first, second
+        return FLOAT64.holds(after.detach(), before.detach())

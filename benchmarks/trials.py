@@ -1,0 +1,235 @@
+"""Every mutant of every right program: what was expected of it, and what the grader said."""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cache
+from typing import NamedTuple
+
+from torch import Tensor
+
+from benchmarks.operators import ACCEPTED, Mutant, applied, mutants
+from benchmarks.oracle import Oracle
+from benchmarks.programs import solution_cells, variants
+from benchmarks.running import Workbench
+from grader.records import Check, Verdict
+from grader.syntax import statements
+
+FINE = (Verdict.EXACT, Verdict.APPROXIMATE, Verdict.CARRIED)
+
+
+class Tried(NamedTuple):
+    """One mutant with what was expected of it and what the grader said.
+
+    Attributes:
+        exercise: its id.
+        variant: which right program was changed.
+        part: in which part.
+        steps: whether the part computes every tensor once (`Workbench.by_steps`).
+        mutants: the changed lines.
+        wrong: the tensors that are wrong by their own lines.
+        absent: those that a case never came to.
+        difference: where every tensor of every hidden case is the right program's, by how much it is off at most.
+        checks: the grader's verdicts.
+        seconds: the CPU time that these took together.
+    """
+
+    exercise: str
+    variant: str
+    part: str
+    steps: bool
+    mutants: tuple[Mutant, ...]
+    wrong: frozenset[str]
+    absent: frozenset[str]
+    difference: float | None
+    checks: dict[str, Check]
+    seconds: float
+
+    @property
+    def equivalent(self) -> bool:
+        """Whether the change makes no difference, in float64 and in every hidden case."""
+        return self.difference is not None
+
+    @property
+    def title(self) -> str:
+        """The mutant in a line."""
+        return _title(self.exercise, self.variant, self.part, self.mutants)
+
+    @property
+    def found(self) -> frozenset[str]:
+        """The tensors that the grader calls wrong."""
+        return frozenset(name for name, check in self.checks.items() if check.verdict is Verdict.WRONG)
+
+    @property
+    def exact(self) -> bool:
+        """Whether exactly the mutated tensors are wrong and everything else is right or carried.
+
+        What gets only NaN or zeros from above can't be judged, and is said to be so; what was not computed is missing.
+        """
+        if not (self.equivalent or self.wrong or self.missing):
+            return False  # it makes a difference, and the oracle does not know where
+        excused = self.wrong | self.blank | self.missing
+        fine = all(check.verdict in FINE for name, check in self.checks.items() if name not in excused)
+        return fine and self.missing <= self.absent and self.wrong - self.blank - self.missing == self.found
+
+    @property
+    def missing(self) -> frozenset[str]:
+        """The tensors that the grader calls missing."""
+        return frozenset(name for name, check in self.checks.items() if check.verdict is Verdict.MISSING)
+
+    @property
+    def judged(self) -> list[str]:
+        """The wrong tensors for which a diagnosis can be asked."""
+        return sorted(self.wrong - self.blank - self.missing)
+
+    @staticmethod
+    def _blank(check: Check) -> bool:
+        return check.verdict is Verdict.UNCHECKED and "further up" in (check.remark or "")
+
+    @property
+    def blank(self) -> frozenset[str]:
+        """The tensors that get only NaN or zeros from above."""
+        return frozenset(name for name, check in self.checks.items() if self._blank(check))
+
+
+def singles(
+    bench: Workbench, part: str, sources: dict[str, str], shapes: Mapping[str, tuple[int, ...]]
+) -> list[Mutant]:
+    """All mutants of a part with one changed line."""
+    found: list[Mutant] = []
+    for cell in bench.cells(part):
+        source = sources[cell]
+        inside = _solution_lines(source)
+        found += mutants(cell, source, shapes, lambda node, inside=inside: node.lineno in inside)  # type: ignore[misc]
+    return found
+
+
+def _solution_lines(source: str) -> set[int]:
+    """The lines of a cell that are the student's to write: those between the marks, all where there are none."""
+    lines = source.splitlines()
+    marks = [(i, "BEGIN" in line) for i, line in enumerate(lines, 1) if re.search(r"### (BEGIN|END) SOLUTION", line)]
+    if not marks:
+        return set(range(1, len(lines) + 1))
+    pairs_of_marks = zip([i for i, begins in marks if begins], [i for i, begins in marks if not begins], strict=True)
+    return {line for begin, end in pairs_of_marks for line in range(begin + 1, end)}
+
+
+def try_out(
+    bench: Workbench, oracle: Oracle, variant: str, sources: dict[str, str], changed: tuple[Mutant, ...]
+) -> Tried:
+    """Run and mark one mutant."""
+    edited = applied(sources, changed)
+    marks, namespaces, errors = bench.mark(oracle.part, edited)
+    started = time.process_time()
+    checks = {name: marks.check(name) for name in oracle.checked}
+    seconds = time.process_time() - started
+    absent = {
+        name for name in oracle.checked for found in namespaces.values() if not isinstance(found.get(name), Tensor)
+    }
+    for error in errors:  # what a statement that was not reached, or not finished, would have written
+        cell = bench.exercise.cells[error.cell]
+        source = edited.get(cell.grade_id, cell.source)
+        absent |= {name for left in statements(source) if left.last >= (error.line or 0) for name in left.names}
+    return Tried(
+        exercise=bench.exercise.id,
+        variant=variant,
+        part=oracle.part,
+        steps=oracle.by_steps,
+        mutants=changed,
+        wrong=oracle.wrong(namespaces, frozenset(name for mutant in changed for name in mutant.names)),
+        absent=frozenset(absent),
+        difference=None if errors else oracle.difference(namespaces),
+        checks=checks,
+        seconds=seconds,
+    )
+
+
+def pairs(found: Sequence[Mutant], count: int, seed: int) -> list[tuple[Mutant, ...]]:
+    """A sample of pairs of mutants of different statements."""
+    chance = random.Random(seed)
+    chosen: dict[tuple[str, ...], tuple[Mutant, ...]] = {}
+    for _ in range(20 * count if len(found) > 1 else 0):
+        first, second = chance.sample(found, 2)
+        if (first.cell, first.place) != (second.cell, second.place) and len(chosen) < count:
+            chosen.setdefault((first.source, second.source), (first, second))
+    return list(chosen.values())
+
+
+class Trials:
+    """All mutants of all solutions.
+
+    Args:
+        bench: where they are run.
+        pair_count: how many with two changed lines, for each solution and part.
+    """
+
+    def __init__(self, bench: Workbench, pair_count: int) -> None:
+        self.bench = bench
+        self.pair_count = pair_count
+        self.right = solution_cells(bench.exercise.id)
+        self.variants = variants(bench.exercise.id)
+        self.oracle = cache(self._oracle)
+
+    def planned(self, only: str | None = None) -> Iterator[tuple[str, str, tuple[Mutant, ...]]]:
+        """Variant, part and changes of each mutant."""
+        for variant, cells in self.variants.items():
+            for part in self.bench.parts:
+                if only in (None, variant) and set(self.bench.cells(part)) <= set(cells):
+                    found = singles(self.bench, part, self._sources(variant), self._shapes(variant, part))
+                    chosen = [(mutant,) for mutant in found] + pairs(found, self.pair_count, seed=len(found))
+                    yield from ((variant, part, changed) for changed in chosen)
+
+    def run(self, variant: str, part: str, changed: tuple[Mutant, ...]) -> Tried:
+        """Try one of them."""
+        return try_out(self.bench, self.oracle(variant, part), variant, self._sources(variant), changed)
+
+    def title(self, variant: str, part: str, changed: tuple[Mutant, ...]) -> str:
+        """One of them in a line, before it is tried."""
+        return _title(self.bench.exercise.id, variant, part, changed)
+
+    def _oracle(self, variant: str, part: str) -> Oracle:
+        return Oracle(self.bench, part, self._sources(variant))
+
+    def _sources(self, variant: str) -> dict[str, str]:
+        return {**self.right, **self.variants[variant]}
+
+    def _shapes(self, variant: str, part: str) -> dict[str, tuple[int, ...]]:
+        oracle = self.oracle(variant, part)
+        twin = oracle.right["twin"]
+        wanted = [*self.bench.references["twin"][part].forward, *oracle.checked]
+        return {name: tuple(twin[name].shape) for name in wanted if isinstance(twin.get(name), Tensor)}
+
+
+def _title(exercise: str, variant: str, part: str, changed: Sequence[Mutant]) -> str:
+    what = " & ".join(f"[{mutant.operator}] {mutant.line!r}" for mutant in changed)
+    return f"{exercise[:2]}/{variant}/{part} {what}"
+
+
+# --- what would be a true diagnosis
+
+
+def accepted(tried: Tried, name: str) -> set[str]:
+    """The codes that are true of a wrong tensor: those of the operators that changed its lines."""
+    # The loop's tensors are computed from each other: a change in the line of one is one in the formulas of the rest.
+    own = slips(tried, name) if tried.steps else list(tried.mutants)
+    codes = set().union(*(ACCEPTED[mutant.operator] for mutant in own or tried.mutants))
+    # A factor dropped in one term and put into another is just what missing brackets do.
+    return codes | {"brackets"} if len(own) > 1 else codes
+
+
+def slips(tried: Tried, name: str) -> list[Mutant]:
+    """The changes in the lines of one tensor, those of the names in between included."""
+    return [mutant for mutant in tried.mutants if name in mutant.names or not mutant.names & set(tried.checks)]
+
+
+def misdiagnosed(tried: Tried) -> list[str]:
+    """The wrong tensors whose diagnosis is not true of what was done to their lines."""
+    found = {name: tried.checks[name].diagnosis for name in tried.judged}
+    return [
+        name
+        for name, diagnosis in found.items()
+        if diagnosis is not None and diagnosis.code not in accepted(tried, name)
+    ]
