@@ -26,7 +26,15 @@ class Mutant(NamedTuple):
     line: str
 
 
-SCALE = {"factor-too-many", "constant-factor", "path-factor", "sign-flipped", "path-sign", "wrong-constant"}
+SCALE = {
+    "term-factor",
+    "factor-too-many",
+    "constant-factor",
+    "path-factor",
+    "sign-flipped",
+    "path-sign",
+    "wrong-constant",
+}
 SUMS = {"sum-missing", "sum-wrong-dimension", "sum-too-many", "sum-too-early"}
 PATHS = {"path-missing", "only-one-path", "overwritten", "path-twice"}
 PIECES = {"local-derivative-missing", "upstream-missing", "factor-missing", "factor-too-many", "wrong-power"}
@@ -40,7 +48,7 @@ ACCEPTED: dict[str, set[str]] = {
     "dropped factor": PIECES | SCALE | PATHS | {"another-gradient", "all-zero", "two-names", "brackets"},
     "dropped sum": SUMS | {"constant-factor", "index-not-accumulated"},
     "wrong axis": SUMS,
-    "transposed": {"transposed", "sum-wrong-dimension"},
+    "transposed": {"transposed", "operand-transposed", "sum-wrong-dimension"},
     "identity": PIECES | NAMES | SCALE | PATHS
     | {"sum-missing", "sum-too-many", "shape-not-restored", "two-names", "all-zero"},
     "stale operand": NAMES | PIECES | {"path-missing", "all-zero"},
@@ -63,6 +71,8 @@ def mutants(cell: str, source: str, shapes: Shapes, lines: Callable[[ast.stmt], 
     """
     tree = ast.parse(source)
     statements = [node for node in ast.walk(tree) if isinstance(node, ast.stmt)]
+    inner = [node for node in statements if isinstance(node, ast.ClassDef | ast.FunctionDef)]
+    inner = [child for node in inner for child in ast.walk(node) if isinstance(child, ast.stmt)]
     seen = {ast.unparse(tree)}
     for index, statement in enumerate(statements):
         if not isinstance(statement, ast.Assign | ast.AugAssign | ast.Expr) or not lines(statement):
@@ -74,7 +84,8 @@ def mutants(cell: str, source: str, shapes: Shapes, lines: Callable[[ast.stmt], 
                 text = ast.unparse(ast.fix_missing_locations(mutated))
                 if text not in seen:
                     seen.add(text)
-                    names = frozenset(written(statement))
+                    # Which tensors a method makes is not written in it.
+                    names = frozenset[str]() if statement in inner else frozenset(written(statement))
                     yield Mutant(cell, index, changed, text, names, operator, ast.unparse(changed))
 
 

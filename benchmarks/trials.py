@@ -216,8 +216,9 @@ def accepted(tried: Tried, name: str) -> set[str]:
     # The loop's tensors are computed from each other: a change in the line of one is one in the formulas of the rest.
     own = slips(tried, name) if tried.steps else list(tried.mutants)
     codes = set().union(*(ACCEPTED[mutant.operator] for mutant in own or tried.mutants))
-    # A factor dropped in one term and put into another is just what missing brackets do.
-    return codes | {"brackets"} if len(own) > 1 else codes
+    # A factor lost in one term and put into another is just what missing brackets do.
+    factors = all(mutant.operator in ("factor", "dropped factor") for mutant in own)
+    return codes | {"brackets"} if len(own) > 1 and factors else codes
 
 
 def slips(tried: Tried, name: str) -> list[Mutant]:

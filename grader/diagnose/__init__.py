@@ -10,8 +10,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from grader.diagnose import evidence, factors, names, paths, rows, steps, values
+from grader.diagnose.afterwards import changed_through
 from grader.diagnose.missing import unknown_name
-from grader.diagnose.repair import changed_through, repair
+from grader.diagnose.repair import repair
+from grader.diagnose.stand_ins import in_a_stand_in
 from grader.diagnose.subject import Family, Subject
 from grader.records import Diagnosis
 
@@ -113,4 +115,4 @@ def _computed(subject: Subject) -> Diagnosis | None:
         for guess in family(subject):
             if subject.explains(guess):
                 return guess.diagnosis
-    return repair(subject)
+    return repair(subject) or in_a_stand_in(subject, _computed)

@@ -160,9 +160,9 @@ def two_names_message(one: str, other: str) -> str:
 
 def sharing(subject: Subject) -> list[str]:
     """The tensors whose gradients used the same memory as this one."""
-    if not subject.scenes:
+    exported = subject.first.exported if subject.scenes else {}
+    if subject.gradient not in exported:
         return []
-    exported = subject.first.exported
     own = exported[subject.gradient].note.shares or subject.gradient
     names = [name for name, found in exported.items() if (found.note.shares or name) == own]
     return [name[1:] for name in names if name != subject.gradient and name[1:] in subject.first.forward]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any
 
 import torch
@@ -45,6 +46,11 @@ def name(value: str) -> Node:
     return Node("name", value=value)
 
 
+def use(value: str, formula: Node) -> Node:
+    """One use of a name that the student gave to a formula: every use is a node of its own, the formula is shared."""
+    return Node("use", (formula,), value)
+
+
 # --- computing
 
 
@@ -60,8 +66,14 @@ def evaluate(node: Node, names: Environment, known: dict[Node, Value], keep: boo
     Raises:
         Unsupported: it can't be computed.
     """
+    return _evaluated(node, names, known, known if keep else {})
+
+
+def _evaluated(node: Node, names: Environment, known: Mapping[Node, Value], new: dict[Node, Value]) -> Value:
     if node in known:
         return known[node]
+    if node in new:
+        return new[node]
     if node.op == "number":
         result: Value = node.value
     elif node.op == "name":
@@ -69,15 +81,14 @@ def evaluate(node: Node, names: Environment, known: dict[Node, Value], keep: boo
             raise Unsupported
         result = names[node.value]
     else:
-        values = [evaluate(argument, names, known, keep) for argument in node.args]
+        values = [_evaluated(argument, names, known, new) for argument in node.args]
         try:
             result = _OPERATIONS[node.op](node.value, *values)
         except (RuntimeError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise Unsupported from error
     if not isinstance(result, Tensor) and not (math.isfinite(result) and abs(result) < MAX_NUMBER):
         raise Unsupported
-    if keep:
-        known[node] = result
+    new[node] = result
     return result
 
 
@@ -86,13 +97,11 @@ def _checked(shape: torch.Size) -> None:
         raise Unsupported
 
 
-def _shape(value: Value) -> torch.Size:
-    return value.shape if isinstance(value, Tensor) else torch.Size()
-
-
 def _elementwise(function: Callable[[Any, Any], Value]) -> Callable[..., Value]:
     def apply(_: object, left: Value, right: Value) -> Value:
-        _checked(torch.broadcast_shapes(_shape(left), _shape(right)))
+        if isinstance(left, Tensor) and isinstance(right, Tensor) and left.shape != right.shape:
+            sides = zip_longest(reversed(left.shape), reversed(right.shape), fillvalue=1)
+            _checked(torch.Size([max(one, other) for one, other in sides]))
         return function(left, right)
 
     return apply
@@ -173,6 +182,7 @@ UNARY: dict[str, Callable[..., Any]] = {
 _OPERATIONS: dict[str, Callable[..., Any]] = {
     **_BINARY,
     **UNARY,
+    "use": lambda _, value: value,
     "sum": _reduced("sum"),
     "mean": _reduced("mean"),
     "softmax": lambda value, tensor: torch.softmax(tensor, value),
@@ -199,7 +209,7 @@ _RANK = {"add": 1, "sub": 1, "mul": 2, "div": 2, "matmul": 2, "neg": 3, "pow": 4
 
 def write(node: Node) -> str:
     """A formula as it would stand in a notebook, for a sentence that quotes it."""
-    if node.op in ("number", "name"):
+    if node.op in ("number", "name", "use"):
         return str(node.value)
     inner = [_bracketed(argument, _RANK.get(node.op, 5)) for argument in node.args]
     if node.op in _SIGNS:

@@ -8,7 +8,7 @@ from functools import reduce
 
 from torch import Tensor
 
-from grader.diagnose.expression import Node, Unsupported, Value
+from grader.diagnose.expression import Node, Unsupported, Value, use
 from grader.diagnose.reading import OPERATORS, read
 from grader.diagnose.scene import Scene
 from grader.syntax import parse
@@ -28,6 +28,11 @@ def formula(gradient: str, sources: Sequence[str], leaves: frozenset[str]) -> No
         The formula of the last statement that binds the name (with what an earlier one had put there, for `+=`), or
         None where it is made otherwise: in a loop, by writing to an index, by a function that is not understood.
     """
+    return formulas(sources, leaves).get(gradient)
+
+
+def formulas(sources: Sequence[str], leaves: frozenset[str]) -> dict[str, Node]:
+    """What every name that the cells bind is computed by, as far as it is understood; the arguments are `formula`'s."""
     known: dict[str, Node | None] = {}
     for target, tree, operator, picked in _bindings(sources):
         try:
@@ -40,8 +45,7 @@ def formula(gradient: str, sources: Sequence[str], leaves: frozenset[str]) -> No
         except Unsupported:
             node = None
         known[target] = node
-    found = known.get(gradient)
-    return found if found is not None and len(parts(found)) <= MAX_NODES else None
+    return {name: node for name, node in known.items() if node is not None and len(parts(node)) <= MAX_NODES}
 
 
 def _picked(before: Node | None, index: Node, value: Node, operator: str | None) -> Node | None:
@@ -80,22 +84,31 @@ def _bindings(sources: Sequence[str]) -> Iterator[Binding]:
 
 
 def _one_a_row(node: ast.stmt) -> Binding | None:
-    """`x[range(n), index] = value`, also with `+=` and `-=`."""
+    """`x[range(n), index] = value`, or a loop's `x[i, index[i]] = value`; also with `+=` and `-=`."""
     if not isinstance(node, ast.Assign | ast.AugAssign):
         return None
     target = node.targets[0] if isinstance(node, ast.Assign) else node.target
     if not isinstance(target, ast.Subscript):
         return None
     pair = target.slice.elts if isinstance(target.slice, ast.Tuple) else []
-    if len(pair) != 2 or not isinstance(target.value, ast.Name) or not isinstance(pair[0], ast.Call):
+    if len(pair) != 2 or not isinstance(target.value, ast.Name):
         return None
-    counter = pair[0].func
-    if (counter.id if isinstance(counter, ast.Name) else getattr(counter, "attr", "")) not in ("range", "arange"):
+    index = _index_of_each_row(pair[0], pair[1])
+    if index is None:
         return None
     operator = OPERATORS.get(type(node.op)) if isinstance(node, ast.AugAssign) else None
     if isinstance(node, ast.AugAssign) and operator not in ("add", "sub"):
         return None
-    return target.value.id, node.value, operator, pair[1]
+    return target.value.id, node.value, operator, index
+
+
+def _index_of_each_row(row: ast.expr, column: ast.expr) -> ast.expr | None:
+    """The index in `[range(n), index]`, and in a loop's `[i, index[i]]`."""
+    if isinstance(row, ast.Call):
+        counter = row.func.id if isinstance(row.func, ast.Name) else getattr(row.func, "attr", "")
+        return column if counter in ("range", "arange") else None
+    same = isinstance(column, ast.Subscript) and isinstance(row, ast.Name) and getattr(column.slice, "id", "") == row.id
+    return column.value if isinstance(column, ast.Subscript) and same else None
 
 
 def _straight(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
@@ -129,28 +142,34 @@ def _written_out(node: Node, target: str, known: Mapping[str, Node | None], leav
         found = known[node.value]
         if found is None:
             raise Unsupported
-        return found
+        return use(node.value, found)
     arguments = tuple(_written_out(argument, target, known, leaves) for argument in node.args)
     return node if not arguments else Node(node.op, arguments, node.value)
 
 
 def parts(node: Node) -> list[Node]:
-    """All parts of a formula, itself first, each once."""
-    found: dict[Node, None] = {node: None}
-    for argument in node.args:
-        found |= dict.fromkeys(parts(argument))
-        if len(found) > MAX_NODES:
-            break
+    """All parts of a formula, itself first, each once; no more of them than one too many."""
+    found: dict[Node, None] = {}
+    pending = [node]
+    while pending and len(found) <= MAX_NODES:
+        part = pending.pop()
+        if part not in found:
+            found[part] = None
+            pending.extend(reversed(part.args))
     return list(found)
 
 
 def exchanged(node: Node, old: Node, new: Node) -> Node:
     """The formula with one of its parts exchanged, wherever it occurs."""
-    if node is old:
-        return new
-    arguments = tuple(exchanged(argument, old, new) for argument in node.args)
-    same = all(a is b for a, b in zip(arguments, node.args, strict=True))
-    return node if same else Node(node.op, arguments, node.value)
+    return _exchanged(node, {old: new})
+
+
+def _exchanged(node: Node, done: dict[Node, Node]) -> Node:
+    if node not in done:
+        arguments = tuple(_exchanged(argument, done) for argument in node.args)
+        same = all(a is b for a, b in zip(arguments, node.args, strict=True))
+        done[node] = node if same else Node(node.op, arguments, node.value)
+    return done[node]
 
 
 def meanings(scene: Scene) -> dict[str, Value]:

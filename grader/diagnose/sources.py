@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 
 from grader.syntax import parse
 
 
-def assignments(source: str) -> list[ast.stmt]:
+@lru_cache(maxsize=64)
+def assignments(source: str) -> tuple[ast.stmt, ...]:
     """The statements that bind a name or write into one, in the order of the source."""
     tree = parse(source)
     found = [node for node in ast.walk(tree) if isinstance(node, ast.stmt) and targets_of(node)] if tree else []
-    return sorted(found, key=lambda node: node.lineno)
+    return tuple(sorted(found, key=lambda node: node.lineno))
 
 
 def targets_of(node: ast.stmt) -> set[str]:

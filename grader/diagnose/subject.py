@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from functools import cached_property
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -64,6 +65,19 @@ class Subject:
         self.scenes = [scene for scene in scenes if scene is not None]
         if len(self.scenes) < len(scenes):
             self.scenes = []
+
+    def instead(self, gradient: str, name: str, scenes: list[Scene]) -> Subject:
+        """Another gradient of the same part, which the student computes on the way to this one.
+
+        Args:
+            gradient: the student's name for it.
+            name: the tensor whose gradient it is.
+            scenes: that tensor, in the same cases.
+        """
+        other = copy(self)
+        other.__dict__.pop("lines", None)
+        other.gradient, other.name, other.scenes = gradient, name, scenes
+        return other
 
     @property
     def checked(self) -> bool:

@@ -15,10 +15,11 @@ SAME = 1e-8
 """How nearly two factors must agree, relative to their size, to be one."""
 
 
-def named_factor(scenes: Sequence[Scene], ratios: Sequence[float]) -> str | None:
+def named_factor(scenes: Sequence[Scene], ratios: Sequence[float], *, numbers: bool = True) -> str | None:
     """What a factor is called that has the given value in each case: `n`, `1/(n - 1)`, `1/2`.
 
-    None where no name fits all cases. The sign is left to the caller: `ratios` are positive.
+    None where no name fits all cases. The sign is left to the caller: `ratios` are positive. `numbers`: any number that
+    is the same in all cases has its digits for a name.
     """
     sizes = list(_sizes(scenes))
     changing = [(name, values) for name, values in sizes if len(set(values)) > 1]
@@ -29,7 +30,7 @@ def named_factor(scenes: Sequence[Scene], ratios: Sequence[float]) -> str | None
         _formula_of(changing, ratios)
         or plain
         or _formula_of(fixed, ratios)
-        or (_number(ratios[0]) if constant else None)
+        or (_number(ratios[0]) if constant and numbers else None)
     )
 
 

@@ -1,0 +1,99 @@
+"""Changes that put something into a student's formula: another name, a factor, a term."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from grader.diagnose.edits import EMPTY, Candidate, Change, Edit, Said, applied, less_one
+from grader.diagnose.expression import Node, Value, name, number
+from grader.diagnose.formula import parts
+from grader.diagnose.words import quoted
+
+ValueOf = Callable[[Node], Value | None]
+
+
+def exchanges(formula: Node, candidates: Sequence[Candidate], value: ValueOf) -> Iterator[Edit]:
+    """Every name in the formula exchanged for another one of the same shape.
+
+    Args:
+        formula: the student's.
+        candidates: what may stand in it.
+        value: the value of a part of the formula in the case that the candidates' values are of.
+    """
+    known = {candidate.label for candidate in candidates}
+    yield from applied(formula, parts(formula), lambda part: _other_names(part, candidates, known, value))
+
+
+def factors(formula: Node, candidates: Sequence[Candidate], constants: list[str]) -> Iterator[Edit]:
+    """A factor that is missing somewhere."""
+    tensors = [one for one in candidates if isinstance(one.value, Tensor) and one.value.dim()]
+    floating = [one for one in tensors if isinstance(one.value, Tensor) and one.value.is_floating_point()]
+    yield from applied(formula, parts(formula), lambda part: _factors(part, floating, constants))
+
+
+def terms(formula: Node, candidates: Sequence[Candidate], value: ValueOf) -> Iterator[Edit]:
+    """A term that is missing somewhere."""
+    yield from applied(formula, parts(formula), lambda part: _terms(part, candidates, value))
+
+
+def _other_names(node: Node, candidates: Sequence[Candidate], known: set[str], value: ValueOf) -> Iterator[Change]:
+    here = value(node) if node.op in ("name", "use") else None
+    if not isinstance(here, Tensor):
+        return
+    nearest = (node.value[1:], f"d{node.value}")
+    for other in sorted(candidates, key=lambda candidate: candidate.label not in nearest):
+        if other.label != node.value and isinstance(other.value, Tensor) and other.value.shape == here.shape:
+            gradient = other.label.startswith("d") and (other.label[1:] in known or other.node.op == "use")
+            kind = "gradient" if gradient else "tensor" if other.node.op == "use" else "value of the forward pass"
+            message = Said(
+                f"Everything fits but {quoted(node.value)}: a {kind} that has the same shape belongs in its place."
+            )
+            yield other.node, "wrong-neighbour", message
+
+
+def _factors(node: Node, candidates: Sequence[Candidate], constants: list[str]) -> Iterator[Change]:
+    if node.op in EMPTY:
+        return
+    for other in constants:
+        less = f"{other} - 1"
+        for factor, missing in ((name(other), other), (less_one(other), less)):
+            message = Said(f"{quoted(missing)} is missing as a factor or divisor at {{}}.", (node,))
+            yield Node("mul", (node, factor)), "factor-missing", message
+            yield Node("div", (node, factor)), "factor-missing", message
+        ratio = Node("div", (name(other), less_one(other)))
+        message = Said(f"At {{}} one of {quoted(other)} and {quoted(less)} stands where the other belongs.", (node,))
+        yield Node("mul", (node, ratio)), "factor-missing", message
+        yield Node("div", (node, ratio)), "factor-missing", message
+    for one in candidates:
+        message = Said(
+            f"{quoted(one.label)} is missing as a factor at {{}}: the derivative of this step holds it.", (node,)
+        )
+        yield Node("mul", (node, one.node)), "factor-missing", message
+
+
+def _terms(node: Node, candidates: Sequence[Candidate], value: ValueOf) -> Iterator[Change]:
+    if node.op in ("ones_like", "zeros_like", "size", "count"):
+        return
+    message = Said("A constant is missing beside {}: differentiate this step once more on paper.", (node,))
+    for constant in (1, -1):
+        yield Node("add", (number(constant), node)), "constant-missing", message
+    here = value(node)
+    for one in candidates:
+        message = Said(f"A term is missing beside {{}}: {quoted(one.label)} takes part there, too.", (node,))
+        for term in _as_terms(one, here, node):
+            yield Node("add", (node, term)), "term-missing", message
+            yield Node("sub", (node, term)), "term-missing", message
+
+
+def _as_terms(candidate: Candidate, here: Value | None, node: Node) -> Iterator[Node]:
+    """A tensor itself; for an index into the columns of what is here, a one in the place that it names in each row."""
+    value = candidate.value
+    if not isinstance(value, Tensor):
+        return
+    if value.is_floating_point():
+        yield candidate.node
+    elif isinstance(here, Tensor) and here.dim() == 2 and value.shape == here.shape[:1] and value.dtype is torch.int64:
+        yield Node("one_hot", (candidate.node, Node("size", (node,), 1)))

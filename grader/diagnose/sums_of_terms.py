@@ -1,0 +1,151 @@
+"""A formula that is a sum: which of its terms are off by a constant, be it two of them at once.
+
+The constants are found, not tried: those by which the terms must be multiplied to add up to what is expected.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from grader.diagnose.expression import Node, write
+from grader.diagnose.subject import Subject
+from grader.diagnose.trial import Trial
+from grader.diagnose.words import named_factor, quoted
+from grader.records import Diagnosis
+
+MAX_TERMS = 6
+MAX_SLIPS = 2
+TWO = "Two slips come together here"
+INDEPENDENT = 1e-6
+"""Terms that are nearer than this to adding up to nothing have no constants of their own."""
+_DISTRIBUTES = ("sum", "mean", "transpose", "reshape", "like", "unsqueeze", "flatten", "same", "expand")
+
+
+class Term(NamedTuple):
+    """A term as the student wrote it, and as it takes part in the whole, brackets multiplied out."""
+
+    written: Node
+    whole: Node
+
+
+class Slip(NamedTuple):
+    """What is wrong with a term, or with the whole."""
+
+    code: str
+    message: str
+
+
+def wrong_terms(subject: Subject, node: Node, trials: Sequence[Trial]) -> Diagnosis | None:
+    """The terms that are a constant times what they should be, two slips at most.
+
+    Args:
+        subject: the tensor.
+        node: its formula.
+        trials: a trial for each case, then those with random gradients.
+    """
+    terms = terms_of(node)
+    if not 1 < len(terms) <= MAX_TERMS:
+        return None
+    scales: list[list[float]] = []
+    for trial in trials:
+        found = _scales(terms, trial)
+        if found is None:
+            return None
+        scales.append(found)
+    count = len(subject.scenes)
+    if any(not _same(scales[count + i], scales[i]) for i in range(len(trials) - count)):
+        return None  # with other numbers above it would be others: a coincidence
+    slips = _slips(subject, terms, scales[:count])
+    if slips is None or not 0 < len(slips) <= MAX_SLIPS:
+        return None
+    text = " and ".join(slip.message for slip in slips)
+    message = f"{TWO}: {text}." if len(slips) > 1 else f"{text[0].upper()}{text[1:]}: the rest of the sum fits."
+    return Diagnosis(code=slips[0].code, message=message)
+
+
+def terms_of(node: Node) -> list[Term]:
+    """The terms that a formula adds up; one where it is no sum."""
+    found = list(_terms(node))
+    return found if len(found) <= MAX_TERMS else [Term(node, node)]
+
+
+def _terms(node: Node) -> Iterator[Term]:
+    if node.op in ("add", "sub"):
+        left, right = node.args
+        yield from _terms(left)
+        for term in _terms(right):
+            yield term if node.op == "add" else Term(term.written, Node("neg", (term.whole,)))
+        return
+    sides = [list(_terms(side)) for side in node.args] if node.op in ("neg", "use", "mul", "div", *_DISTRIBUTES) else []
+    place = next((place for place, side in enumerate(sides) if len(side) > 1), None)
+    if place is None or (place > 0 and node.op != "mul"):
+        yield Term(node, node)
+        return
+    for term in sides[place]:
+        arguments = (*node.args[:place], term.whole, *node.args[place + 1 :])
+        whole = term.whole if node.op == "use" else Node(node.op, arguments, node.value)
+        yield Term(term.written, whole)
+
+
+def _scales(terms: Sequence[Term], trial: Trial) -> list[float] | None:
+    """What each term must be multiplied by here; None where no such numbers exist, or more than one set of them."""
+    columns = [trial.stretched(term.whole) for term in terms]
+    given = [column.flatten() for column in columns if column is not None and bool(torch.isfinite(column).all())]
+    if len(given) < len(terms):
+        return None
+    matrix = torch.stack(given, dim=1).to(torch.float64)
+    lengths = matrix.norm(dim=0)
+    if float(lengths.min()) == 0 or float(trial.expected.abs().max()) == 0:
+        return None
+    unit = matrix / lengths
+    gram = unit.T @ unit
+    if float(torch.linalg.eigvalsh(gram).min()) < INDEPENDENT:
+        return None
+    scales: Tensor = torch.linalg.solve(gram, unit.T @ trial.expected.flatten()) / lengths
+    fits = trial.scene.tolerance.holds((matrix @ scales).view(trial.expected.shape), trial.expected)
+    return scales.tolist() if fits else None
+
+
+def _same(one: Sequence[float], other: Sequence[float]) -> bool:
+    return all(abs(a - b) <= 1e-7 * max(1.0, abs(a)) for a, b in zip(one, other, strict=True))
+
+
+def _slips(subject: Subject, terms: Sequence[Term], scales: Sequence[Sequence[float]]) -> list[Slip] | None:
+    """What is wrong with the whole, then with single terms; None where a constant has no name."""
+    per_term = list(zip(*scales, strict=True))
+    counted = Counter(tuple(round(scale, 7) for scale in term) for term in per_term)
+    most, times = counted.most_common(1)[0]
+    common = next(term for term in per_term if tuple(round(scale, 7) for scale in term) == most)
+    slips = []
+    if times < 2:
+        common = tuple(1.0 for _ in common)
+    if not _same(common, [1.0] * len(common)):
+        slips.append(
+            _slip(subject, f"the whole of {quoted(subject.gradient)}", common, "constant-factor", "sign-flipped")
+        )
+    for term, found in zip(terms, per_term, strict=True):
+        relative = [scale / whole if whole else 0.0 for scale, whole in zip(found, common, strict=True)]
+        if not _same(relative, [1.0] * len(relative)):
+            slips.append(
+                _slip(subject, f"the term {quoted(write(term.written))}", relative, "term-factor", "term-sign")
+            )
+    return None if any(slip is None for slip in slips) else [slip for slip in slips if slip is not None]
+
+
+def _slip(subject: Subject, what: str, scales: Sequence[float], factor: str, sign: str) -> Slip | None:
+    if all(abs(scale) < 1e-8 for scale in scales):
+        return Slip("term-too-many", f"{what} does not belong here")
+    if any(abs(scale) < 1e-8 for scale in scales) or len({scale > 0 for scale in scales}) > 1:
+        return None
+    said = named_factor(subject.scenes, [1 / abs(scale) for scale in scales], numbers=False)
+    if said is None:
+        return None
+    if said == "1":
+        return Slip(sign, f"{what} has the wrong sign")
+    minus = ", with the wrong sign" if scales[0] < 0 else ""
+    return Slip(factor, f"{what} is {quoted(said)} times what it should be{minus}")
