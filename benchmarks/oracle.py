@@ -92,7 +92,7 @@ class Oracle:
             right, found = self.right[case.id], namespaces[case.id]
             if not all(name in found and self._same(case, name, right[name], found) for name in names):
                 return None
-            largest = max(largest, *(float((found[name] - right[name]).abs().max()) for name in names))
+            largest = max(largest, *(float((found[name] - right[name]).detach().abs().max()) for name in names))
         return largest
 
     def _same(self, case: Case, name: str, before: Any, namespace: Mapping[str, Any]) -> bool:

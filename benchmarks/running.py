@@ -48,10 +48,11 @@ class Workbench:
     Args:
         solution: grade_id → source of each gradients cell, all right: what the parts before the tried one are run with.
         exercise: the exercise's id.
+        course: where it is; this repository's own course if not given.
     """
 
-    def __init__(self, solution: dict[str, str], exercise: str = EXERCISE) -> None:
-        self.exercise = Course(ROOT / "exercises").exercise(exercise)
+    def __init__(self, solution: dict[str, str], exercise: str = EXERCISE, course: Course | None = None) -> None:
+        self.exercise = (course or Course(ROOT / "exercises")).exercise(exercise)
         self.reference = reference = Reference(self.exercise)
         self.references = {case.id: reference.case(case) for case in self.exercise.cases}
         tensors = {part: list(found.tensors) for part, found in self.references["visible"].items()}

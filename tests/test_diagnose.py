@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import random
 import re
+import time
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from benchmarks.running import Workbench
 from benchmarks.trials import Trials, misdiagnosed
 from grader.diagnose.expression import MAX_ELEMENTS, Unsupported, evaluate
 from grader.diagnose.reading import read
+from grader.diagnose.subject import MAX_HYPOTHESES, Budget
 from grader.records import Verdict
 from grader.tensors import StudentTensor, TensorNote
 
@@ -88,7 +90,8 @@ SLIPS = [
     ("dbnraw = bngain * dhpreact", "dbnraw = bngain * dhpreact * bnraw", "dbnraw", "factor-too-many", "`bnraw`"),
     ("dbnraw = bngain * dhpreact", "dbnraw = dbndiff_ = dhpreact * bngain * 0 + dh", "dbnraw", "another-gradient", "`dh`"),
     ("dhpreact = (1.0 - h**2) * dh", "dhpreact = h.detach()", "dhpreact", "not-a-gradient", "`h`"),
-    ("dhpreact = (1.0 - h**2) * dh", "dhpreact = -(h**2) * dh", "dhpreact", "term-missing", "`dh`"),
+    ("dhpreact = (1.0 - h**2) * dh", "dhpreact = -(h**2) * dh", "dhpreact", "constant-missing", "`-h**2`"),
+    ("dhpreact = (1.0 - h**2) * dh", "dhpreact = -h * dh * h", "dhpreact", "term-missing", "`dh`"),
     ("dhpreact = (1.0 - h**2) * dh", "dhpreact = (1.0 - h**2) * dh - dh", "dhpreact", "term-too-many", "`dh`"),
     ("dbnvar = -0.5 * (bnvar + 1e-5)**-1.5", "dbnvar = -0.5 * (bnvar + 1e-3)**-1.5", "dbnvar", "wrong-constant", "0.001"),
     ("dhprebn = dbndiff + dbnmeani / n", "dhprebn = dbndiff - dbnmeani / n", "dhprebn", "path-sign", "`bnmeani`"),
@@ -109,6 +112,12 @@ SLIPS = [
     ("dhprebn = dbndiff + dbnmeani / n", "dhprebn = dbndiff\ndhprebn += dbnmeani / n", "dbndiff", "two-names", "`dhprebn`"),
     ("dh = dlogits @ W2.T\n", "dh = (W2 @ dlogits.T)\n", "dh", "transposed", "rows"),
     ("db1 = dhprebn.sum(0)", "db1 = dembcat.sum(0)", "db1", None, ""),
+    ("dlogit_maxes = -dnorm_logits.sum(1, keepdim=True)", "dlogit_maxes = -dnorm_logits.sum(1)", "dlogit_maxes", "keepdim", "(32,)"),
+    ("dlogit_maxes = -dnorm_logits.sum(1, keepdim=True)", "dlogit_maxes = -dnorm_logits.sum(1, keepdim=True).T", "dlogit_maxes", "transposed", "rows"),
+    ("dbnmeani / n", "n / dbnmeani", "dhprebn", "operands-swapped", "`n / dbnmeani`"),
+    ("dbnmeani / n", "dbnmeani * n", "dhprebn", "path-factor", "`n**2`"),
+    ("dhpreact = (1.0 - h**2) * dh", "slope = -torch.tanh(hpreact)**2\ndhpreact = slope * dh", "dhpreact", "constant-missing", "constant"),
+    ("dhpreact = (1.0 - h**2) * dh", "slope = 2 - torch.tanh(hpreact)**2\ndhpreact = slope * dh", "dhpreact", "wrong-constant", "2"),
 ]  # fmt: skip
 
 
@@ -284,11 +293,69 @@ def test_what_follows_from_a_missing_sum_with_a_dimension_of_its_own_is_carried(
     assert found["dcounts_sum"].shape == [32, 32, 27]
 
 
+CROSS_ENTROPY = "dlogits = (F.softmax(logits, 1) - F.one_hot(Yb, vocab_size)) / n"
+NORM = "grad_hprebn = bngain * bnvar_inv / n * (n * grad_hpreact - dbnbias - n / (n - 1) * bnraw * dbngain)"
+
+
+@pytest.mark.parametrize(
+    ("new", "code", "words"),
+    [
+        ("p = -F.softmax(logits, 1)\ndlogits = 2 * (p - F.one_hot(Yb, vocab_size)) / n", "term-sign", ["Two slips", "`2` times"]),
+        ("dlogits = 2 * F.softmax(logits, 1) / n - F.one_hot(Yb, vocab_size) / n / n", "term-factor", ["Two slips", "`2` times", "`1/n` times"]),
+        ("dlogits = F.softmax(logits, 1) / n - 3 * F.one_hot(Yb, vocab_size) / n", "wrong-constant", ["3"]),
+        ("dlogits = (F.softmax(logits, 1) - torch.ones_like(logits)) / n", None, []),
+        ("dlogits = F.softmax(logits, 1) / n + 0 * logits", "path-missing", ["`probs`"]),
+        ("y = torch.zeros(n, vocab_size)\nfor i in range(n):\n    y[i, Yb[i]] = 2\ndlogits = (F.softmax(logits, 1) - y) / n", "wrong-constant", ["2"]),
+    ],
+)  # fmt: skip
+def test_slips_in_one_formula(checks, new, code, words):
+    found = checks((CROSS_ENTROPY, new), part="cross-entropy")["dlogits"]
+    assert (found.diagnosis and found.diagnosis.code) == code
+    assert all(word in found.diagnosis.message for word in words)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code", "name"),
+    [
+        ("(1.0 - h**2) * (grad_logits @ W2.T)", "grad_logits @ W2.T", "local-derivative-missing", "`grad_hpreact`"),
+        ("grad_logits = (F.softmax(logits, 1) - F.one_hot(Yb, vocab_size)) / n", "grad_logits = F.softmax(logits, 1) / n", "term-missing", "`grad_logits`"),
+    ],
+)  # fmt: skip
+def test_a_mistake_under_a_name_of_the_students_own_is_found_in_what_follows(checks, old, new, code, name):
+    found = checks((old, new), part="training")
+    assert set(wrong(found)) >= {"dW1", "dC"}
+    assert set(wrong(found).values()) == {code}
+    assert f"further up, in {name}" in found["dW1"].diagnosis.message
+
+
+def test_a_formula_of_two_to_the_power_of_forty_parts_is_read_in_no_time(checks):
+    doubling = "\n".join(["a = dlogits @ W2.T", *["a = a + a - a"] * 40, "dh = a * 3"])
+    started = time.process_time()
+    found = checks(("dh = dlogits @ W2.T", doubling))
+    assert wrong(found) == {"dh": "constant-factor"}
+    found = checks(("dh = dlogits @ W2.T", doubling.replace("dh = a * 3", "dh = torch.sin(a)")))
+    assert wrong(found) == {"dh": None}
+    assert time.process_time() - started < 20
+
+
+def test_what_is_tried_for_a_tensor_is_counted_and_ends(checks, monkeypatch):
+    tried = []
+    spend = Budget.spend
+    monkeypatch.setattr(Budget, "spend", lambda self: tried.append(self) or spend(self))
+    line = "dhpreact = (1.0 - h**2) * dh"
+    terms = " + ".join(f"{k} * hpreact * bnraw * h * dh" for k in range(2, 9))
+    assert wrong(checks((line, f"dhpreact = {terms} + torch.sin(h)"))) == {"dhpreact": None}
+    assert wrong(checks((line, f"dhpreact = {terms} + h**4"))) == {"dhpreact": None}
+    assert (
+        max(map(tried.count, set(tried))) <= MAX_HYPOTHESES + 20
+    )  # each search asks once more, to hear that it is over
+
+
 TESTED_ELSEWHERE = {
     "right-by-symmetry", "used-too-early", "fixed-numbers", "changed-later", "forward-changed", "view-changed", "right-in-float32-only", "unknown-name",
-    "keepdim", "operands-swapped", "operand-transposed", "constant-missing", "only-one-path",
+    "operand-transposed", "only-one-path", "term-factor",
 }  # fmt: skip
-"""By tests of their own here and in test_marking, or only as mutants."""
+"""By tests of their own: here, in test_marking and in test_diagnose_uses."""
 
 
 @pytest.mark.slow

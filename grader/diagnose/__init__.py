@@ -113,6 +113,8 @@ def _computed(subject: Subject) -> Diagnosis | None:
         return found
     for family in FAMILIES:
         for guess in family(subject):
+            if not subject.budget.spend():
+                return None
             if subject.explains(guess):
                 return guess.diagnosis
-    return repair(subject) or in_a_stand_in(subject, _computed)
+    return in_a_stand_in(subject, _computed) or repair(subject)

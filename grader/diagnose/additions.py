@@ -35,7 +35,8 @@ def factors(formula: Node, candidates: Sequence[Candidate], constants: list[str]
 
 
 def terms(formula: Node, candidates: Sequence[Candidate], value: ValueOf) -> Iterator[Edit]:
-    """A term that is missing somewhere."""
+    """A term that is missing somewhere: a one first, then anything that has a name."""
+    yield from applied(formula, parts(formula), _constants)
     yield from applied(formula, parts(formula), lambda part: _terms(part, candidates, value))
 
 
@@ -74,12 +75,15 @@ def _factors(node: Node, candidates: Sequence[Candidate], constants: list[str]) 
         yield Node("mul", (node, one.node)), "factor-missing", message
 
 
-def _terms(node: Node, candidates: Sequence[Candidate], value: ValueOf) -> Iterator[Change]:
-    if node.op in ("ones_like", "zeros_like", "size", "count"):
-        return
+def _constants(node: Node) -> Iterator[Change]:
     message = Said("A constant is missing beside {}: differentiate this step once more on paper.", (node,))
-    for constant in (1, -1):
+    for constant in (1, -1) if node.op not in EMPTY else ():
         yield Node("add", (number(constant), node)), "constant-missing", message
+
+
+def _terms(node: Node, candidates: Sequence[Candidate], value: ValueOf) -> Iterator[Change]:
+    if node.op in EMPTY:
+        return
     here = value(node)
     for one in candidates:
         message = Said(f"A term is missing beside {{}}: {quoted(one.label)} takes part there, too.", (node,))

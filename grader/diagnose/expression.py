@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from grader.diagnose.words import shown
+
 MAX_ELEMENTS = 1 << 18
 MAX_NUMBER = 1e15
 
@@ -210,7 +212,7 @@ _RANK = {"add": 1, "sub": 1, "mul": 2, "div": 2, "matmul": 2, "neg": 3, "pow": 4
 def write(node: Node) -> str:
     """A formula as it would stand in a notebook, for a sentence that quotes it."""
     if node.op in ("number", "name", "use"):
-        return str(node.value)
+        return shown(str(node.value))
     inner = [_bracketed(argument, _RANK.get(node.op, 5)) for argument in node.args]
     if node.op in _SIGNS:
         return f"{inner[0]} {_SIGNS[node.op]} {inner[1]}" if node.op != "pow" else f"{inner[0]}**{inner[1]}"

@@ -32,7 +32,19 @@ def formula(gradient: str, sources: Sequence[str], leaves: frozenset[str]) -> No
 
 
 def formulas(sources: Sequence[str], leaves: frozenset[str]) -> dict[str, Node]:
-    """What every name that the cells bind is computed by, as far as it is understood; the arguments are `formula`'s."""
+    """What every name that the cells bind is computed by in the end, where it is understood; arguments as above."""
+    found = dict(_versions(sources, leaves))
+    return {name: node for name, node in found.items() if node is not None and len(parts(node)) <= MAX_NODES}
+
+
+def versions(sources: Sequence[str], leaves: frozenset[str]) -> Iterator[tuple[str, Node]]:
+    """The same for every statement, in order: what a name is computed by then, though it be bound again later."""
+    for name, node in _versions(sources, leaves):
+        if node is not None and len(parts(node)) <= MAX_NODES:
+            yield name, node
+
+
+def _versions(sources: Sequence[str], leaves: frozenset[str]) -> Iterator[tuple[str, Node | None]]:
     known: dict[str, Node | None] = {}
     for target, tree, operator, picked in _bindings(sources):
         try:
@@ -45,7 +57,7 @@ def formulas(sources: Sequence[str], leaves: frozenset[str]) -> dict[str, Node]:
         except Unsupported:
             node = None
         known[target] = node
-    return {name: node for name, node in known.items() if node is not None and len(parts(node)) <= MAX_NODES}
+        yield target, node
 
 
 def _picked(before: Node | None, index: Node, value: Node, operator: str | None) -> Node | None:

@@ -9,7 +9,7 @@ are often made together: one in one place, and a constant for the whole; or cons
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
+from itertools import takewhile
 
 from torch import Tensor
 
@@ -22,11 +22,9 @@ from grader.diagnose.scene import Scene
 from grader.diagnose.subject import Subject
 from grader.diagnose.sums_of_terms import TWO, wrong_terms
 from grader.diagnose.trial import Trial, trials_of
-from grader.diagnose.words import named_factor, quoted
+from grader.diagnose.words import named_factor, quoted, shown
 from grader.records import Diagnosis
 
-MAX_EDITS = 1500
-"""Changes of one formula that are tried at most, counted and not timed: the same notebook gets the same answer."""
 MAX_GIVEN = 1 << 14
 """Elements of a tensor that may be put in a formula: not the whole data set."""
 MAX_OWN = 12
@@ -95,7 +93,7 @@ def _searched(
     """The first change that makes a formula right; else constants for two terms; else a change and a constant."""
     first, *rest = trials
     scaled = []
-    for edit in islice(_edits(node, first, candidates), MAX_EDITS):
+    for edit in takewhile(lambda _: subject.budget.spend(), _edits(node, first, candidates)):
         if first.right(edit.formula):
             if all(trial.right(edit.formula) for trial in rest):
                 return Diagnosis(code=edit.code, message=str(edit.message))
@@ -158,15 +156,17 @@ def _candidates(subject: Subject, first: Trial, leaves: frozenset[str], made: Ma
     for label, node in own[:MAX_OWN]:
         value = first.value(node)
         if value is not None and value.dim() and not _named(node, {subject.gradient}):
-            found.append(Candidate(label, use(label, node), value))
+            found.append(Candidate(shown(label), use(label, node), value))
     return found
 
 
 def _of_use(label: str, scene: Scene) -> bool:
     """What a formula may be tried with: the forward pass and what it was given, indices included, and the gradients."""
+    if label.startswith("d") and label[1:] in scene.forward:
+        return label[1:] in scene.own  # not what an earlier part has left under the name
     value = scene.reference.constants.get(label)
     given = isinstance(value, Tensor) and value.dim() > 0 and value.numel() <= MAX_GIVEN
-    return label in scene.forward or (label.startswith("d") and label[1:] in scene.own) or given
+    return label in scene.forward or given
 
 
 def _probabilities(scene: Scene) -> list[Candidate]:

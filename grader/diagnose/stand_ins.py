@@ -11,11 +11,11 @@ from collections.abc import Callable
 from torch import Tensor
 
 from grader.compare import conformed
-from grader.diagnose.formula import formulas, leaf_names, meanings
+from grader.diagnose.formula import leaf_names, meanings, versions
 from grader.diagnose.scene import Scene
 from grader.diagnose.subject import Subject
 from grader.diagnose.trial import Trial
-from grader.diagnose.words import quoted
+from grader.diagnose.words import quoted, shown
 from grader.records import Diagnosis
 
 MAX_TRIED = 60
@@ -34,7 +34,7 @@ def in_a_stand_in(subject: Subject, why: Why) -> Diagnosis | None:
     leaves = leaf_names(subject.scenes, subject.gradient)
     asked = {f"d{name}" for name in subject.first.forward}
     tried = 0
-    for label, node in formulas(subject.sources, leaves).items():
+    for label, node in versions(subject.sources, leaves):
         if label in leaves or label in asked or label == subject.gradient:
             continue
         values = [Trial(scene, meanings(scene), scene.expected).value(node) for scene in subject.scenes]
@@ -51,7 +51,7 @@ def in_a_stand_in(subject: Subject, why: Why) -> Diagnosis | None:
             earlier = subject.instead(label, other, inner)
             found = None if earlier.follows else why(earlier)
             if found is not None:
-                text = f"The mistake is further up, in {quoted(label)}. {found.message}"
+                text = f"The mistake is further up, in {quoted(shown(label))}. {found.message}"
                 return Diagnosis(code=found.code, message=text)
     return None
 

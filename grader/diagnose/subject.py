@@ -43,6 +43,24 @@ class Guess(NamedTuple):
 Family = Callable[["Subject"], Iterator[Guess]]
 """Slips of one kind, simplest first."""
 
+MAX_HYPOTHESES = 4000
+"""What is tried for one wrong tensor at most, guesses and changed formulas together.
+
+Counted and not timed, so that the same notebook gets the same answer on every machine. The simple ones come first.
+"""
+
+
+class Budget:
+    """How many hypotheses may still be tried."""
+
+    def __init__(self, hypotheses: int = MAX_HYPOTHESES) -> None:
+        self.left = hypotheses
+
+    def spend(self) -> bool:
+        """Take one; whether there was one left."""
+        self.left -= 1
+        return self.left >= 0
+
 
 class Subject:
     """A wrong tensor.
@@ -55,12 +73,15 @@ class Subject:
     Attributes:
         name: the tensor's own name, `X`.
         scenes: one for every hidden case that speaks of it; empty where none can be diagnosed from.
+        budget: what may still be tried, for this tensor and for those on the way to it.
     """
 
     def __init__(self, marks: PartMarks, gradient: str, cases: Sequence[PartCase]) -> None:
         self.marks = marks
         self.gradient = gradient
         self.name = gradient[1:]
+        self.budget = Budget()
+        self.in_between = False
         scenes = [_scene(part_case, gradient, marks.changed_before(part_case)) for part_case in cases]
         self.scenes = [scene for scene in scenes if scene is not None]
         if len(self.scenes) < len(scenes):
@@ -76,7 +97,7 @@ class Subject:
         """
         other = copy(self)
         other.__dict__.pop("lines", None)
-        other.gradient, other.name, other.scenes = gradient, name, scenes
+        other.gradient, other.name, other.scenes, other.in_between = gradient, name, scenes, True
         return other
 
     @property
@@ -101,7 +122,12 @@ class Subject:
 
     @property
     def known_consumers(self) -> list[str]:
-        """The consumers whose gradient the student has, too: only their contributions can have been forgotten."""
+        """The consumers whose gradient the student has, too: only their contributions can have been forgotten.
+
+        What stands between two gradients that are asked for has none of them beside it: there all may be.
+        """
+        if self.in_between:
+            return self.consumers
         return [name for name in self.consumers if name == "loss" or all(name in scene.own for scene in self.scenes)]
 
     @property

@@ -116,25 +116,31 @@ def _same(one: Sequence[float], other: Sequence[float]) -> bool:
 
 
 def _slips(subject: Subject, terms: Sequence[Term], scales: Sequence[Sequence[float]]) -> list[Slip] | None:
-    """What is wrong with the whole, then with single terms; None where a constant has no name."""
+    """What is wrong with single terms, then with the whole; None where a constant has no name."""
     per_term = list(zip(*scales, strict=True))
-    counted = Counter(tuple(round(scale, 7) for scale in term) for term in per_term)
-    most, times = counted.most_common(1)[0]
-    common = next(term for term in per_term if tuple(round(scale, 7) for scale in term) == most)
+    common = _common(per_term)
     slips = []
-    if times < 2:
-        common = tuple(1.0 for _ in common)
-    if not _same(common, [1.0] * len(common)):
-        slips.append(
-            _slip(subject, f"the whole of {quoted(subject.gradient)}", common, "constant-factor", "sign-flipped")
-        )
     for term, found in zip(terms, per_term, strict=True):
         relative = [scale / whole if whole else 0.0 for scale, whole in zip(found, common, strict=True)]
         if not _same(relative, [1.0] * len(relative)):
             slips.append(
                 _slip(subject, f"the term {quoted(write(term.written))}", relative, "term-factor", "term-sign")
             )
+    if not _same(common, [1.0] * len(common)):
+        whole = f"the whole of {quoted(subject.gradient)}"
+        slips.append(_slip(subject, whole, common, "constant-factor", "sign-flipped"))
     return None if any(slip is None for slip in slips) else [slip for slip in slips if slip is not None]
+
+
+def _common(scales: Sequence[tuple[float, ...]]) -> tuple[float, ...]:
+    """The constant of most terms, signs aside: that of the whole; 1 where no two terms share one."""
+    sizes = [tuple(round(abs(scale), 7) for scale in term) for term in scales]
+    most, times = Counter(sizes).most_common(1)[0]
+    sharing = [term for term, size in zip(scales, sizes, strict=True) if size == most]
+    if times < 2:
+        return (1.0,) * len(most)
+    negative = sum(term[0] < 0 for term in sharing)
+    return next(term for term in sharing if (term[0] < 0) == (2 * negative > len(sharing)))
 
 
 def _slip(subject: Subject, what: str, scales: Sequence[float], factor: str, sign: str) -> Slip | None:

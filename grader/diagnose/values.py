@@ -9,7 +9,7 @@ from torch import Tensor
 
 from grader.diagnose.scene import Scene
 from grader.diagnose.subject import Guess, Subject
-from grader.diagnose.words import named_factor, quoted
+from grader.diagnose.words import named_factor, quoted, shape_text
 
 
 def zeros(subject: Subject) -> Iterator[Guess]:
@@ -34,20 +34,23 @@ def sign(subject: Subject) -> Iterator[Guess]:
 
 def transposed(subject: Subject) -> Iterator[Guess]:
     """Rows and columns exchanged, or a column that has lost its dimension and lies as a row does."""
-    if len(subject.first.shape) != 2:
+    rank = len(subject.first.shape)
+    if rank < 2:
         return
-    if any(scene.student.dim() == 1 for scene in subject.scenes):
+    if rank == 2 and any(scene.student.dim() == 1 for scene in subject.scenes):
         yield Guess(
             "keepdim",
-            f"{quoted(subject.gradient)} has one dimension and {quoted(subject.name)} has two: the sum took away a "
-            "dimension that should stay, with size 1.",
+            f"{quoted(subject.gradient)} has the shape {shape_text(subject.first.student.shape)}, its tensor "
+            f"{shape_text(subject.first.shape)}: a dimension of size 1 got lost on the way, as in a sum without "
+            "keepdim.",
             lambda scene: scene.expected.T,
         )
     else:
+        exchanged = "rows and columns exchanged" if rank == 2 else "its dimensions in the opposite order"
         yield Guess(
             "transposed",
-            f"{quoted(subject.gradient)} has rows and columns exchanged: a gradient lies exactly as its tensor does.",
-            lambda scene: scene.expected.T,
+            f"{quoted(subject.gradient)} has {exchanged}: a gradient lies exactly as its tensor does.",
+            lambda scene: scene.expected.permute(*reversed(range(rank))),
         )
 
 

@@ -88,6 +88,11 @@ def size_names(scene: Scene, size: int) -> list[str]:
     return sorted(found, key=len)
 
 
+def shown(name: str) -> str:
+    """A name as the student wrote it: of what a method's names were written out as (`Methods`), the method's own."""
+    return name.rpartition("__")[2] or name
+
+
 def quoted(name: str) -> str:
     """A name of the notebook, as the report sets it."""
     return f"`{name}`"
