@@ -15,7 +15,7 @@ from benchmarks.operators import ACCEPTED, Mutant, applied, mutants
 from benchmarks.oracle import Oracle
 from benchmarks.programs import solution_cells, variants
 from benchmarks.running import Workbench
-from grader.records import Check, Verdict
+from grader.records import Check, Diagnosis, Verdict
 from grader.syntax import statements
 
 FINE = (Verdict.EXACT, Verdict.APPROXIMATE, Verdict.CARRIED)
@@ -229,8 +229,11 @@ def slips(tried: Tried, name: str) -> list[Mutant]:
 def misdiagnosed(tried: Tried) -> list[str]:
     """The wrong tensors whose diagnosis is not true of what was done to their lines."""
     found = {name: tried.checks[name].diagnosis for name in tried.judged}
-    return [
-        name
-        for name, diagnosis in found.items()
-        if diagnosis is not None and diagnosis.code not in accepted(tried, name)
-    ]
+    return [name for name, diagnosis in found.items() if diagnosis is not None and not _true(tried, name, diagnosis)]
+
+
+def _true(tried: Tried, name: str, diagnosis: Diagnosis) -> bool:
+    if diagnosis.code == "wrong-intermediate":  # true of whatever was done to the line that it names
+        changed = {word for mutant in slips(tried, name) for word in mutant.names}
+        return any(f"`{word}`: look at" in diagnosis.message for word in changed)
+    return diagnosis.code in accepted(tried, name)

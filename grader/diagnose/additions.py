@@ -16,7 +16,7 @@ ValueOf = Callable[[Node], Value | None]
 
 
 def exchanges(formula: Node, candidates: Sequence[Candidate], value: ValueOf) -> Iterator[Edit]:
-    """Every name in the formula exchanged for another one of the same shape.
+    """Every name of the notebook in the formula exchanged for another one of the same shape.
 
     Args:
         formula: the student's.
@@ -24,7 +24,14 @@ def exchanges(formula: Node, candidates: Sequence[Candidate], value: ValueOf) ->
         value: the value of a part of the formula in the case that the candidates' values are of.
     """
     known = {candidate.label for candidate in candidates}
-    yield from applied(formula, parts(formula), lambda part: _other_names(part, candidates, known, value))
+    names = [part for part in parts(formula) if part.op == "name"]
+    yield from applied(formula, names, lambda part: _other_names(part, candidates, known, value))
+
+
+def intermediates(formula: Node, candidates: Sequence[Candidate], value: ValueOf) -> Iterator[Edit]:
+    """Every name of the student's own taken for what it may have been meant to be; the arguments are the same."""
+    uses = [part for part in parts(formula) if part.op == "use"]
+    yield from applied(formula, uses, lambda part: _meant(part, candidates, value))
 
 
 def factors(formula: Node, candidates: Sequence[Candidate], constants: list[str]) -> Iterator[Edit]:
@@ -41,18 +48,28 @@ def terms(formula: Node, candidates: Sequence[Candidate], value: ValueOf) -> Ite
 
 
 def _other_names(node: Node, candidates: Sequence[Candidate], known: set[str], value: ValueOf) -> Iterator[Change]:
-    here = value(node) if node.op in ("name", "use") else None
-    if not isinstance(here, Tensor):
-        return
     nearest = (node.value[1:], f"d{node.value}")
-    for other in sorted(candidates, key=lambda candidate: candidate.label not in nearest):
-        if other.label != node.value and isinstance(other.value, Tensor) and other.value.shape == here.shape:
-            gradient = other.label.startswith("d") and (other.label[1:] in known or other.node.op == "use")
-            kind = "gradient" if gradient else "tensor" if other.node.op == "use" else "value of the forward pass"
-            message = Said(
-                f"Everything fits but {quoted(node.value)}: a {kind} that has the same shape belongs in its place."
-            )
-            yield other.node, "wrong-neighbour", message
+    alike = _alike(node, candidates, value)
+    for other in sorted(alike, key=lambda candidate: candidate.label not in nearest):
+        gradient = other.label.startswith("d") and (other.label[1:] in known or other.node.op == "use")
+        kind = "gradient" if gradient else "tensor" if other.node.op == "use" else "value of the forward pass"
+        message = f"Everything fits but {quoted(node.value)}: a {kind} that has the same shape belongs in its place."
+        yield other.node, "wrong-neighbour", Said(message)
+
+
+def _meant(node: Node, candidates: Sequence[Candidate], value: ValueOf) -> Iterator[Change]:
+    message = Said("Everything fits but {}: look at the line that computes it.", (node,))
+    for other in _alike(node, candidates, value):
+        if other.node.op == "name":
+            yield other.node, "wrong-intermediate", message
+
+
+def _alike(node: Node, candidates: Sequence[Candidate], value: ValueOf) -> list[Candidate]:
+    """The other candidates of the same shape."""
+    here = value(node)
+    shape = here.shape if isinstance(here, Tensor) else None
+    return [one for one in candidates
+            if one.label != node.value and isinstance(one.value, Tensor) and one.value.shape == shape]  # fmt: skip
 
 
 def _factors(node: Node, candidates: Sequence[Candidate], constants: list[str]) -> Iterator[Change]:

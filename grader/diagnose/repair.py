@@ -13,7 +13,7 @@ from itertools import takewhile
 
 from torch import Tensor
 
-from grader.diagnose.additions import exchanges, factors, terms
+from grader.diagnose.additions import exchanges, factors, intermediates, terms
 from grader.diagnose.afterwards import spoiled
 from grader.diagnose.edits import Candidate, Edit, fewer, within
 from grader.diagnose.expression import Node, name, use
@@ -106,9 +106,10 @@ def _edits(node: Node, first: Trial, candidates: Sequence[Candidate]) -> Iterato
     """Every formula that one change makes of this one, small changes first."""
     constants = _sizes(first)
     yield from within(node, constants)
+    yield from factors(node, candidates, constants)
+    yield from intermediates(node, candidates, first.value)
     yield from exchanges(node, candidates, first.value)
     yield from fewer(node)
-    yield from factors(node, candidates, constants)
     yield from terms(node, [*candidates, *_probabilities(first.scene)], first.value)
 
 
