@@ -180,7 +180,7 @@ def _powers(node: Node) -> Iterator[Change]:
 
 def _removed(node: Node) -> Iterator[Change]:
     """A factor too many."""
-    message = "{} does not belong into {}."
+    message = "{} does not belong in {}."
     if node.op in ("mul", "div"):
         yield node.args[0], "factor-too-many", Said(message, (node.args[1], node))
     if node.op == "mul":

@@ -27,7 +27,7 @@ def left_out(subject: Subject) -> Iterator[Guess]:
         )
         yield Guess(
             "upstream-missing",
-            f"This is the derivative of {quoted(consumer)} alone. By the chain rule what arrives from above, "
+            f"Of the step to {quoted(consumer)} only the derivative is here: by the chain rule what arrives from above, "
             f"{upstream}, multiplies it.",
             _changed(consumer, lambda scene, step: summed(step.local, scene.shape)),
         )
@@ -51,7 +51,7 @@ def passed_on(subject: Subject) -> Iterator[Guess]:
         yield Guess(
             "local-derivative-missing",
             f"{upstream} was passed straight on to {gradient}, in its own shape: what happens between "
-            f"{quoted(subject.name)} and {quoted(consumer)} has to be undone.",
+            f"{quoted(subject.name)} and {quoted(consumer)} has a way back, too.",
             lambda scene, consumer=consumer: scene.cotangents[consumer],  # type: ignore[misc]
         )
 
