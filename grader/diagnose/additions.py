@@ -24,14 +24,20 @@ def exchanges(formula: Node, candidates: Sequence[Candidate], value: ValueOf) ->
         value: the value of a part of the formula in the case that the candidates' values are of.
     """
     known = {candidate.label for candidate in candidates}
-    names = [part for part in parts(formula) if part.op == "name"]
+    names = [part for part in parts(formula) if part.op == "name" or _is_gradient(part, known)]
     yield from applied(formula, names, lambda part: _other_names(part, candidates, known, value))
 
 
 def intermediates(formula: Node, candidates: Sequence[Candidate], value: ValueOf) -> Iterator[Edit]:
     """Every name of the student's own taken for what it may have been meant to be; the arguments are the same."""
-    uses = [part for part in parts(formula) if part.op == "use"]
+    known = {candidate.label for candidate in candidates}
+    uses = [part for part in parts(formula) if part.op == "use" and not _is_gradient(part, known)]
     yield from applied(formula, uses, lambda part: _meant(part, candidates, value))
+
+
+def _is_gradient(part: Node, known: set[str]) -> bool:
+    """Whether a use is one of a gradient that the exercise has a name for."""
+    return part.op == "use" and part.value.startswith("d") and part.value[1:] in known
 
 
 def factors(formula: Node, candidates: Sequence[Candidate], constants: list[str]) -> Iterator[Edit]:

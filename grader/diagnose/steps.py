@@ -27,8 +27,8 @@ def left_out(subject: Subject) -> Iterator[Guess]:
         )
         yield Guess(
             "upstream-missing",
-            f"Of the step to {quoted(consumer)} only the derivative is here: by the chain rule what arrives from above, "
-            f"{upstream}, multiplies it.",
+            f"Of the step to {quoted(consumer)} only the derivative is here: by the chain rule what arrives from "
+            f"above, {upstream}, multiplies it.",
             _changed(consumer, lambda scene, step: summed(step.local, scene.shape)),
         )
 

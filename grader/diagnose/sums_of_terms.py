@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import NamedTuple
 
 import torch
@@ -70,7 +71,7 @@ def wrong_terms(subject: Subject, node: Node, trials: Sequence[Trial]) -> Diagno
 
 def terms_of(node: Node) -> list[Term]:
     """The terms that a formula adds up; one where it is no sum."""
-    found = list(_terms(node))
+    found = list(islice(_terms(node), MAX_TERMS + 1))
     return found if len(found) <= MAX_TERMS else [Term(node, node)]
 
 
@@ -81,7 +82,8 @@ def _terms(node: Node) -> Iterator[Term]:
         for term in _terms(right):
             yield term if node.op == "add" else Term(term.written, Node("neg", (term.whole,)))
         return
-    sides = [list(_terms(side)) for side in node.args] if node.op in ("neg", "use", "mul", "div", *_DISTRIBUTES) else []
+    through = node.args if node.op in ("neg", "use", "mul", "div", *_DISTRIBUTES) else ()
+    sides = [list(islice(_terms(side), MAX_TERMS + 1)) for side in through]  # a name's formula may double many times
     place = next((place for place, side in enumerate(sides) if len(side) > 1), None)
     if place is None or (place > 0 and node.op != "mul"):
         yield Term(node, node)
