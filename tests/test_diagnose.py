@@ -69,6 +69,7 @@ SLIPS = [
     ("db2 = dlogits.sum(0)", "db2 = dlogits", "db2", "sum-missing", "(32, 27)"),
     ("db2 = dlogits.sum(0)", "db2 = dlogits.sum(1)", "db2", "sum-wrong-dimension", "columns"),
     ("db2 = dlogits.sum(0)", "db2 = dlogits.mean(0)", "db2", "constant-factor", "`1/n`"),
+    ("= dlogits @ W2.T\n", "= dlogits @ W2.T * n**0.5\n", "dh", "constant-factor", "`n**0.5`"),
     ("(bndiff * dbnraw).sum(0, keepdim=True)", "bndiff * dbnraw.sum(0, keepdim=True)", "dbnvar_inv", "sum-too-early", "tighter"),
     ("dhpreact = (1.0 - h**2) * dh", "dhpreact = ((1.0 - h**2) * dh).sum(0, keepdim=True)", "dhpreact", "sum-too-many", "full"),
     ("dhpreact = (1.0 - h**2) * dh", "dhpreact = dh", "dhpreact", "local-derivative-missing", "`dh`"),
@@ -354,9 +355,9 @@ def test_what_is_tried_for_a_tensor_is_counted_and_ends(checks, monkeypatch):
 
 TESTED_ELSEWHERE = {
     "right-by-symmetry", "used-too-early", "fixed-numbers", "changed-later", "forward-changed", "view-changed", "right-in-float32-only", "unknown-name",
-    "operand-transposed", "only-one-path", "term-factor", "wrong-intermediate",
+    "operand-transposed", "only-one-path", "term-factor", "wrong-intermediate", "row-missing", "memory-order",
 }  # fmt: skip
-"""By tests of their own: here, in test_marking and in test_diagnose_uses."""
+"""By tests of their own: here, in test_marking, in test_diagnose_uses and in test_slips."""
 
 
 @pytest.mark.slow
@@ -398,6 +399,9 @@ def test_a_formula_gives_what_torch_gives():
     )
     assert torch.equal(value("-torch.sum(a**2, dim=1).unsqueeze(1)", a=a), -torch.sum(a**2, dim=1).unsqueeze(1))
     assert torch.equal(value("a.exp().view(-1, 2)", a=a), a.exp().view(-1, 2))
+    c, late = torch.rand(2, 4, 3, dtype=torch.float64), torch.ones(4, 4, dtype=torch.bool).triu(1)
+    assert torch.equal(value("a.mT @ c.transpose(1, 2).permute(0, 2, 1)", a=a, c=c), a.mT @ c)
+    assert torch.equal(value("(c @ b).masked_fill(late, 0)", b=b, c=c, late=late), (c @ b).masked_fill(late, 0))
 
 
 @pytest.mark.parametrize(
@@ -418,6 +422,7 @@ def test_what_is_not_understood_is_left_alone(text):
     [
         "9.0**9**9**9", "9**9**9", "2**(2**62)", "(a.unsqueeze(1) * a).sum()", "torch.zeros(99999, 99999)", "a.expand(99999, 600)",
         "1 / 0", "(-8)**0.5", "a.view(7)", "10 * 1e308 * 10", "missing", "torch.full((9999, 999), 1.0)", "2 @ 3",
+        "a.view(600, 1, 1) @ a.view(1, 600)", "a.permute(0, 0)", "a.transpose(0, 5)",
     ],
 )  # fmt: skip
 def test_what_is_too_large_or_impossible_is_not_computed(text):

@@ -47,8 +47,10 @@ FAMILIES: tuple[Family, ...] = (
     paths.scaled,
     steps.sums,
     steps.passed_on,
+    steps.row_left_out,
     factors.factors,
     rows.rows,
+    rows.copies,
     names.stale_upstream,
 )
 """What is computed, simplest first: the first that explains the numbers is reported."""

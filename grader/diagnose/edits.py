@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import combinations
 from typing import NamedTuple
 
 from grader.diagnose.expression import Node, Value, name, number, write
@@ -39,7 +41,6 @@ class Candidate(NamedTuple):
 Change = tuple[Node, str, Said]
 Kind = Callable[[Node], Iterator[Change]]
 
-SUM_DIMS = (0, 1, 2)
 NUMBERS = (1.0, 2.0, 0.5, 3.0)
 POWERS = (-3.0, -2.5, -2.0, -1.5, -1.0, -0.5, 0.5, 1.5, 2.0, 3.0)
 SMALL = (1e-5, 1e-8, 1e-6)
@@ -48,18 +49,19 @@ EMPTY = ("number", "size", "count", "ones_like", "zeros_like")
 """Parts that hold no tensor's numbers."""
 
 
-def within(formula: Node, constants: list[str]) -> Iterator[Edit]:
-    """What is there already, otherwise: signs, numbers, sums, order, powers.
+def within(formula: Node, constants: list[str], rank: int) -> Iterator[Edit]:
+    """What is there already, otherwise: signs, numbers, sums, order, layout, powers.
 
     Args:
         formula: the student's.
-        constants: the numbers that take part as factors, `n` before all.
+        constants: the sizes, `n` before all.
+        rank: the dimensions of the largest tensor that it names.
     """
     whole = parts(formula)
     tensors = [part for part in whole if not (part.op == "name" and part.value in constants)]
     for kind in (_signs, _terms_too_many, _numbers, _small):
         yield from applied(formula, whole, kind)
-    for kind in (_sums, _orders, _powers):
+    for kind in (partial(_sums, rank=rank), _orders, partial(_layouts, rank=rank), _powers):
         yield from applied(formula, tensors, kind)
     yield from applied(formula, whole, lambda part: _sizes(part, constants))
 
@@ -122,29 +124,29 @@ def less_one(size: str) -> Node:
     return Node("sub", (name(size), number(1)))
 
 
-def _sums(node: Node) -> Iterator[Change]:
+def _sums(node: Node, rank: int) -> Iterator[Change]:
     if node.op in ("sum", "mean"):
         dims, keep = node.value
         (inner,) = node.args
-        for dim in SUM_DIMS:
-            for kept in (keep, not keep):
-                if dims != (dim,):
-                    message = Said(
-                        "The sum in {} goes over the wrong dimension: compare the shapes that were stretched.", (node,)
-                    )
-                    yield Node(node.op, (inner,), ((dim,), kept)), "sum-wrong-dimension", message
-                elif kept is not keep:
-                    message = Said("Think about keepdim in {}: the shapes that follow line up differently.", (node,))
-                    yield Node(node.op, (inner,), ((dim,), kept)), "keepdim", message
-        yield inner, "sum-too-many", Said("The sum in {} is one too many: nothing was stretched there.", (node,))
         if node.op == "mean":
             message = Said("In {} a mean is taken where a sum belongs.", (node,))
             yield Node("sum", (inner,), (dims, keep)), "constant-factor", message
+        for others in combinations(range(rank), len(dims or (0,))):
+            for kept in (keep, not keep):
+                if dims != others:
+                    message = Said(
+                        "The sum in {} goes over the wrong dimension: compare the shapes that were stretched.", (node,)
+                    )
+                    yield Node(node.op, (inner,), (others, kept)), "sum-wrong-dimension", message
+                elif kept is not keep:
+                    message = Said("Think about keepdim in {}: the shapes that follow line up differently.", (node,))
+                    yield Node(node.op, (inner,), (others, kept)), "keepdim", message
+        yield inner, "sum-too-many", Said("The sum in {} is one too many: nothing was stretched there.", (node,))
     elif node.op not in EMPTY:
         message = Said(
             "A sum is missing around {}: what was stretched in the forward pass is summed on the way back.", (node,)
         )
-        for dim in SUM_DIMS:
+        for dim in range(rank):
             for keep in (True, False):
                 yield Node("sum", (node,), ((dim,), keep)), "sum-missing", message
 
@@ -154,18 +156,46 @@ def _orders(node: Node) -> Iterator[Change]:
     if node.op in ("div", "pow", "matmul"):
         message = Said("The two sides of {} are exchanged.", (node,))
         yield Node(node.op, (node.args[1], node.args[0])), "operands-swapped", message
-    if node.op == "transpose":
+    if node.op in ("transpose", "swap"):
         message = Said("{} should not be transposed: write the shapes out.", (node,))
         yield node.args[0], "operand-transposed", message
     elif node.op in ("name", "use", "matmul"):
         message = Said("{} lies the wrong way here: write the shapes out.", (node,))
-        yield Node("transpose", (node,)), "operand-transposed", message
+        yield Node("swap", (node,), (-2, -1)), "operand-transposed", message
     if node.op in ("mul", "div"):
         verbs = ("multiplied", "divided") if node.op == "mul" else ("divided", "multiplied")
         message = Said(
             f"In {{}} something is {verbs[0]} that should be {verbs[1]}: check the derivative of this step.", (node,)
         )
         yield Node("div" if node.op == "mul" else "mul", node.args), "wrong-operation", message
+
+
+def _layouts(node: Node, rank: int) -> Iterator[Change]:
+    """Dimensions that view or reshape should have exchanged, which they never do."""
+    cut = node.args[0] if node.op == "swap" else node
+    if cut.op != "reshape":
+        return
+    inner, *sizes = cut.args
+    message = Said(
+        "view and reshape exchange no dimensions: they cut and join the numbers of {} in the order in which they lie "
+        "there. It matters where a transpose stands, and of which dimensions.",
+        (inner,),
+    )
+    if node.op == "swap":
+        pair = (node.value[0] % len(sizes), node.value[1] % len(sizes))
+        yield _cut_otherwise(cut, pair), "memory-order", message
+        return
+    for pair in combinations(range(len(sizes)), 2):
+        yield Node("swap", (_cut_otherwise(cut, pair),), pair), "memory-order", message
+    for pair in combinations(range(rank), 2):
+        yield Node("reshape", (Node("swap", (inner,), pair), *sizes)), "memory-order", message
+
+
+def _cut_otherwise(node: Node, pair: tuple[int, int]) -> Node:
+    """A reshape with two of its sizes exchanged."""
+    sizes = [*node.args[1:]]
+    sizes[pair[0]], sizes[pair[1]] = sizes[pair[1]], sizes[pair[0]]
+    return Node("reshape", (node.args[0], *sizes))
 
 
 def _powers(node: Node) -> Iterator[Change]:

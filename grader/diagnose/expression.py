@@ -120,14 +120,10 @@ def _power(base: Value, exponent: Value) -> Value:
 
 
 def _matmul(_: object, left: Tensor, right: Tensor) -> Tensor:
-    if left.dim() > 2 or right.dim() > 2:
-        raise Unsupported
-    return left @ right  # each side has at most MAX_ELEMENTS, and so has the result:
-
-
-def _limited_matmul(value: object, left: Tensor, right: Tensor) -> Tensor:
-    _checked(torch.Size([*left.shape[:-1], *right.shape[1:]]))
-    return _matmul(value, left, right)
+    """Each side has at most MAX_ELEMENTS, and so has the result."""
+    batch = torch.broadcast_shapes(left.shape[:-2], right.shape[:-2])
+    _checked(torch.Size([*batch, *left.shape[-2:-1], *(right.shape[-1:] if right.dim() > 1 else ())]))
+    return left @ right
 
 
 def _reduced(kind: str) -> Callable[..., Tensor]:
@@ -165,7 +161,7 @@ _BINARY: dict[str, Callable[..., Value]] = {
     "mul": _elementwise(lambda a, b: a * b),
     "div": _elementwise(lambda a, b: a / b),
     "pow": _elementwise(_power),
-    "matmul": _limited_matmul,
+    "matmul": _matmul,
 }
 UNARY: dict[str, Callable[..., Any]] = {
     "neg": lambda _, value: -value,
@@ -191,6 +187,9 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "argmax": lambda value, tensor: torch.argmax(tensor, value),
     "one_hot": _one_hot,
     "reshape": lambda _, tensor, *sizes: tensor.reshape(sizes),
+    "swap": lambda value, tensor: tensor.transpose(*value),
+    "permute": lambda value, tensor: tensor.permute(value),
+    "masked_fill": lambda _, tensor, mask, fill: tensor.masked_fill(mask, float(fill)),
     "like": lambda _, tensor, other: tensor.reshape(other.shape),
     "expand": _expanded,
     "filled": _filled,
@@ -220,6 +219,8 @@ def write(node: Node) -> str:
         return f"-{inner[0]}"
     if node.op == "transpose":
         return f"{inner[0]}.T"
+    if node.op == "swap":
+        return f"{inner[0]}.transpose({node.value[0]}, {node.value[1]})"
     return f"{inner[0]}.{node.op}(…)" if node.op != "same" else inner[0]
 
 

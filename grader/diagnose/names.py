@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from torch import Tensor
 
 from grader.diagnose.scene import Scene
+from grader.diagnose.sources import names_behind
 from grader.diagnose.subject import Guess, Predict, Subject
 from grader.diagnose.words import quoted
 
@@ -67,6 +68,8 @@ def _value_guess(consumer: str) -> Guess:
 
 def stale_upstream(subject: Subject) -> Iterator[Guess]:
     """The right formula, applied to something else than what arrives from the consumer."""
+    written = {f"d{name}" for name in subject.first.own}
+    read = names_behind(subject.sources, subject.gradient, written)
     for consumer in subject.known_consumers:
         if consumer == "loss":
             continue
@@ -74,12 +77,13 @@ def stale_upstream(subject: Subject) -> Iterator[Guess]:
         yield from _incomplete(subject, consumer)  # what too_early has no evidence for
         yield _value_guess(consumer)
         for other in _alike(subject, consumer):
-            yield Guess(
-                "wrong-neighbour",
-                f"The formula fits, but it is applied to {quoted(f'd{other}')} where {wanted} belongs: "
-                f"what comes from above here is the gradient of {quoted(consumer)}.",
-                _through(consumer, other, gradient=True),
-            )
+            if f"d{other}" in read or f"d{other}" not in written:
+                yield Guess(
+                    "wrong-neighbour",
+                    f"The formula fits, but it is applied to {quoted(f'd{other}')} where {wanted} belongs: "
+                    f"what comes from above here is the gradient of {quoted(consumer)}.",
+                    _through(consumer, other, gradient=True),
+                )
             yield Guess(
                 "wrong-neighbour",
                 f"The formula fits, but {quoted(other)} stands where {wanted} belongs.",

@@ -39,7 +39,9 @@ def read(tree: ast.expr, depth: int = 0) -> Node:
         return number(-inner.value) if inner.op == "number" else Node("neg", (inner,))
     if isinstance(tree, ast.BinOp) and type(tree.op) in OPERATORS:
         return Node(OPERATORS[type(tree.op)], (read(tree.left, depth + 1), read(tree.right, depth + 1)))
-    if isinstance(tree, ast.Attribute) and tree.attr in ("T", "mT", "data"):
+    if isinstance(tree, ast.Attribute) and tree.attr == "mT":
+        return Node("swap", (read(tree.value, depth + 1),), (-2, -1))
+    if isinstance(tree, ast.Attribute) and tree.attr in ("T", "data"):
         return Node("same" if tree.attr == "data" else "transpose", (read(tree.value, depth + 1),))
     if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Attribute):
         return _call(tree, tree.func, depth)
@@ -71,8 +73,12 @@ def _call(tree: ast.Call, function: ast.Attribute, depth: int) -> Node:
         if len(sizes) == 1 and isinstance(sizes[0], ast.Attribute) and sizes[0].attr == "shape":
             return Node("like" if attr != "expand" else _no(), (inner, read(sizes[0].value, depth + 1)))
         return Node("expand" if attr == "expand" else "reshape", (inner, *(read(size, depth + 1) for size in sizes)))
-    if attr == "transpose" and sorted(map(_literal, rest)) == [0, 1]:
-        return Node("transpose", (inner,))
+    if attr in ("transpose", "swapaxes") and len(rest) == 2 and not options:
+        return Node("swap", (inner,), (_literal(rest[0]), _literal(rest[1])))
+    if attr == "permute" and not options:
+        return Node("permute", (inner,), tuple(_literal(dim) for dim in _sizes(rest)))
+    if attr == "masked_fill" and len(rest) == 2 and not options:
+        return Node("masked_fill", (inner, read(rest[0], depth + 1), read(rest[1], depth + 1)))
     if attr in ("index_add", "index_add_") and len(rest) == 3 and not options:
         return Node("index_add", (inner, *(read(argument, depth + 1) for argument in rest[1:])), _literal(rest[0]))
     if attr == "to" and len(rest) == 1:

@@ -25,6 +25,10 @@ from grader.diagnose.trial import Trial, trials_of
 from grader.diagnose.words import named_factor, quoted, shown
 from grader.records import Diagnosis
 
+MAX_SIZES = 8
+"""Sizes that are tried in place of another number, besides the first."""
+MAX_FACTORS = 3
+"""Of these, so many are tried as a missing factor."""
 MAX_GIVEN = 1 << 14
 """Elements of a tensor that may be put in a formula: not the whole data set."""
 MAX_OWN = 12
@@ -105,8 +109,8 @@ def _searched(
 def _edits(node: Node, first: Trial, candidates: Sequence[Candidate]) -> Iterator[Edit]:
     """Every formula that one change makes of this one, small changes first."""
     constants = _sizes(first)
-    yield from within(node, constants)
-    yield from factors(node, candidates, constants)
+    yield from within(node, constants, _rank(node, first))
+    yield from factors(node, candidates, constants[:MAX_FACTORS])
     yield from intermediates(node, candidates, first.value)
     yield from exchanges(node, candidates, first.value)
     yield from fewer(node)
@@ -180,4 +184,13 @@ def _probabilities(scene: Scene) -> list[Candidate]:
 def _sizes(trial: Trial) -> list[str]:
     sizes = {size for tensor in trial.scene.forward.values() for size in tensor.shape if size > 2}
     found = [label for label, value in trial.names.items() if type(value) is int and value in sizes]
-    return sorted(found, key=len)[:1] + [label for label in sorted(found, key=len)[1:] if label != "batch_size"][:2]
+    return (
+        sorted(found, key=len)[:1]
+        + [label for label in sorted(found, key=len)[1:] if label != "batch_size"][:MAX_SIZES]
+    )
+
+
+def _rank(node: Node, trial: Trial) -> int:
+    """The dimensions of the largest tensor that a formula names, two at least."""
+    values = [trial.names.get(part.value) for part in parts(node) if part.op == "name"]
+    return max([2, *(value.dim() for value in values if isinstance(value, Tensor))])

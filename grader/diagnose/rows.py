@@ -1,4 +1,4 @@
-"""Rows of a table that were taken several times: assigned where they should be accumulated."""
+"""Rows of a table, or elements, that were taken several times: assigned where they should be accumulated."""
 
 from __future__ import annotations
 
@@ -26,6 +26,46 @@ def rows(subject: Subject) -> Iterator[Guess]:
         for axis in range(1, subject.first.forward[consumer].dim() - 1):
             yield Guess("index-not-accumulated", message, _kept_along(consumer, axis))
         yield from _places(subject, consumer)
+
+
+def copies(subject: Subject) -> Iterator[Guess]:
+    """The same for a tensor whose elements were copied, as windows of a signal are that overlap."""
+    for consumer in subject.known_consumers:
+        if consumer == "loss" or any(_copied(scene, consumer) is None for scene in subject.scenes):
+            continue
+        message = (
+            f"Some elements of {quoted(subject.name)} were copied to several places of {quoted(consumer)}, and only "
+            "one of their contributions is kept: assigning counts an element once, and so does += with a table of "
+            "indices in which a place occurs twice. All of them add up."
+        )
+        yield Guess("index-not-accumulated", message, _one_copy(consumer, "amax"))
+        yield Guess("index-not-accumulated", message, _one_copy(consumer, "amin"))
+
+
+def _copied(scene: Scene, consumer: str) -> Tensor | None:
+    """Which element each place of `consumer` was copied from, flat, where some were copied more than once."""
+    source, taken = scene.forward[scene.name], scene.forward[consumer]
+    if taken.numel() <= source.numel():
+        return None
+    numbers = torch.arange(source.numel(), dtype=source.dtype).view(source.shape)
+    index = scene.pushed(consumer, numbers).round().long().flatten()
+    inside = bool(((index >= 0) & (index < source.numel())).all())
+    return index if inside and torch.equal(source.flatten()[index], taken.flatten()) else None
+
+
+def _one_copy(consumer: str, which: str) -> Predict:
+    """Of all copies of an element the last (`amax`) or the first (`amin`) sends something back."""
+
+    def predict(scene: Scene) -> Tensor | None:
+        index = _copied(scene, consumer)
+        if index is None:
+            return None
+        order = torch.arange(index.numel())
+        kept = torch.full((scene.shape.numel(),), -1).scatter_reduce(0, index, order, which, include_self=False)
+        found = scene.cotangents[consumer].flatten()[kept.clamp(min=0)]
+        return torch.where(kept >= 0, found, 0.0).view(scene.shape)
+
+    return predict
 
 
 def _places(subject: Subject, consumer: str) -> Iterator[Guess]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache
 
 from grader.syntax import parse
@@ -42,11 +42,31 @@ def read_for(source: str, wanted: set[str]) -> Iterator[str]:
                     yield child.id
 
 
+def names_behind(sources: Sequence[str], name: str, stops: Collection[str]) -> set[str]:
+    """The names that the statements for a name read, and those behind them; `stops` are read and not followed."""
+    found: set[str] = set()
+    pending = {name}
+    while pending:
+        wanted = pending
+        read = {
+            child.id
+            for source in sources
+            for node in assignments(source)
+            if targets_of(node) & wanted
+            for child in ast.walk(node)
+            if isinstance(child, ast.Name)
+        }
+        pending = read - found - wanted - set(stops)
+        found |= read
+    return found - {name}
+
+
 def changed_in_place(sources: Sequence[str], names: set[str]) -> bool:
     """Whether a statement writes into one of the names, `dX += …`, `dX[…] = …`, `dX.add_(…)`, after both were bound."""
     changed = False
     for source in sources:
-        for node in ast.walk(parse(source) or ast.Module([], [])):
+        walked = [node for node in ast.walk(parse(source) or ast.Module([], [])) if isinstance(node, ast.stmt)]
+        for node in sorted(walked, key=lambda node: node.lineno):
             if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id in names for t in node.targets):
                 changed = False
             elif isinstance(node, ast.AugAssign | ast.Assign | ast.Expr) and writes_into(node) & names:

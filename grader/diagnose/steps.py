@@ -56,6 +56,34 @@ def passed_on(subject: Subject) -> Iterator[Guess]:
         )
 
 
+def row_left_out(subject: Subject) -> Iterator[Guess]:
+    """A softmax differentiated as if each element acted on its own place alone."""
+    for consumer in subject.known_consumers:
+        if consumer == "loss" or not all(_is_softmax(scene, consumer) for scene in subject.scenes):
+            continue
+        message = (
+            f"An element of {quoted(subject.name)} acts on every element of its row of {quoted(consumer)}, because the "
+            "row adds up to one: where one grows, the others shrink. Here only"
+        )
+        yield Guess(
+            "row-missing",
+            f"{message} a part of what comes back from the row is there: a sum over it is missing.",
+            lambda scene, consumer=consumer: scene.forward[consumer] * scene.cotangents[consumer],  # type: ignore[misc]
+        )
+        yield Guess(
+            "row-missing",
+            f"{message} what comes back from its own place is there: all places of the row send something, and add up.",
+            lambda scene, consumer=consumer: scene.forward[consumer]  # type: ignore[misc]
+            * (1 - scene.forward[consumer]) * scene.cotangents[consumer],
+        )  # fmt: skip
+
+
+def _is_softmax(scene: Scene, consumer: str) -> bool:
+    made_by = scene.reference.tensors[consumer].grad_fn
+    alone = scene.consumers == [consumer] and scene.shape == scene.forward[consumer].shape
+    return alone and made_by is not None and made_by.name().startswith("SoftmaxBackward")
+
+
 def sums(subject: Subject) -> Iterator[Guess]:
     """Sums over broadcast dimensions: missing, over the wrong dimension, one too many, or too early."""
     for consumer in _steps(subject):

@@ -67,6 +67,8 @@ _FORMULAS = (
     ("1/n**2", lambda n: _over(1, n * n)),
     ("2/n", lambda n: _over(2, n)),
     ("n/2", lambda n: n / 2),
+    ("n**0.5", lambda n: n**0.5 if n > 0 else None),
+    ("n**-0.5", lambda n: n**-0.5 if n > 0 else None),
 )
 
 
