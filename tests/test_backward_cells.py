@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-from grader.course import Course
 from grader.grade import Submission
 from grader.intake import PlannedCell, take_in
 from grader.methods import Methods
 from grader.pool import GraderPool
 from grader.records import Grading
+from tests.submissions import COURSE, handed_in
 
-COURSE = Course(Path(__file__).parent.parent / "exercises")
 LAYERS = "02_layers"
 
 
@@ -25,22 +22,8 @@ def layers_pool() -> Iterator[GraderPool]:
         yield pool
 
 
-def edited(*replacements: tuple[str, str], stripped: bool = False) -> bytes:
-    """The solution as handed in, with pieces of the student's cells replaced."""
-    notebook = json.loads(COURSE.solution_path(LAYERS).read_text(encoding="utf-8"))
-    notebook["cells"] = [cell for cell in notebook["cells"] if cell["metadata"]["grader"]["role"] != "reference"]
-    for old, new in replacements:
-        student = [cell for cell in notebook["cells"] if cell["metadata"]["grader"]["role"] == "gradients"]
-        assert sum("".join(cell["source"]).count(old) for cell in student) == 1, old
-        for cell in student:
-            cell["source"] = "".join(cell["source"]).replace(old, new)
-    for number, cell in enumerate(notebook["cells"] if stripped else []):
-        cell["metadata"], cell["id"] = {}, f"cell-{number}"
-    return json.dumps(notebook).encode()
-
-
 def grade(pool: GraderPool, *replacements: tuple[str, str]) -> Grading:
-    return pool.grade(Submission(student="s", exercise=LAYERS, data=edited(*replacements)))
+    return pool.grade(Submission(student="s", exercise=LAYERS, data=handed_in(LAYERS, *replacements)))
 
 
 def of_part(grading: Grading, part: str) -> dict[str, str]:
@@ -118,7 +101,9 @@ def test_autograd_inside_a_method_is_flagged(layers_pool):
 
 
 def test_a_class_is_known_by_its_name_when_an_editor_dropped_all_metadata():
-    intake = take_in(edited(("(1 - self.out**2)", "(1 - self.out * self.out)"), stripped=True), COURSE.exercise(LAYERS))
+    intake = take_in(
+        handed_in(LAYERS, ("(1 - self.out**2)", "(1 - self.out * self.out)"), stripped=True), COURSE.exercise(LAYERS)
+    )
     student = [cell for cell in intake.cells if cell.student]
     assert [cell.label for cell in student] == [
         "linear-class", "small-classes", "norm-class", "dlogits", "training-loop",

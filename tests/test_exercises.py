@@ -5,10 +5,8 @@ That a blank earns nothing and a solution everything, in every hidden case, is w
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,13 +14,12 @@ import torch
 from torch import Tensor
 
 from grader.collect import UNKNOWN, collect
-from grader.course import Course
 from grader.exercise import Cell, Exercise, code_cells, read_own_notebook
 from grader.intake import guess_exercise
 from grader.reference import Reference, _default_dtype, _quiet_place
 from tests.finite_differences import directional_derivative
+from tests.submissions import COURSE, handed_in
 
-COURSE = Course(Path(__file__).parent.parent / "exercises")
 EXERCISES = COURSE.catalog.ids
 DIRECTIONS = 2
 
@@ -126,30 +123,19 @@ def test_it_asks_for_the_files_that_it_reads_and_no_others(exercise_id):
     assert read == set(exercise.spec.files)
 
 
-def submitted(exercise_id: str, *, stripped: bool) -> bytes:
-    """A solution as a student might hand it in: with all metadata, or saved by an editor that keeps none."""
-    notebook = json.loads(COURSE.solution_path(exercise_id).read_text(encoding="utf-8"))
-    notebook["cells"] = [cell for cell in notebook["cells"] if cell["metadata"]["grader"]["role"] != "reference"]
-    if stripped:
-        notebook["metadata"] = {}
-        for number, cell in enumerate(notebook["cells"]):
-            cell["metadata"], cell["id"] = {}, f"cell-{number}"
-    return json.dumps(notebook).encode()
-
-
 @pytest.mark.parametrize("stripped", [False, True], ids=["as-saved", "stripped"])
 @pytest.mark.parametrize("exercise_id", EXERCISES)
 def test_a_notebook_under_a_students_name_is_known_for_what_it_is(exercise_id, stripped):
     exercises = [COURSE.exercise(id_) for id_ in EXERCISES]
-    assert guess_exercise(submitted(exercise_id, stripped=stripped), exercises) == exercise_id
+    assert guess_exercise(handed_in(exercise_id, stripped=stripped), exercises) == exercise_id
 
 
 def test_a_file_that_tells_nothing_is_taken_to_be_for_what_all_others_are_for(tmp_path):
-    (tmp_path / "ann.ipynb").write_bytes(submitted(EXERCISES[0], stripped=False))
+    (tmp_path / "ann.ipynb").write_bytes(handed_in(EXERCISES[0]))
     (tmp_path / "bob.ipynb").write_bytes(b"\x00 no notebook")
     assert {item.student: item.exercise for item in collect([tmp_path], COURSE)} == {
         "ann": EXERCISES[0],
         "bob": EXERCISES[0],
     }
-    (tmp_path / "eve.ipynb").write_bytes(submitted(EXERCISES[1], stripped=False))
+    (tmp_path / "eve.ipynb").write_bytes(handed_in(EXERCISES[1]))
     assert {item.student: item.exercise for item in collect([tmp_path], COURSE)}["bob"] == UNKNOWN

@@ -1,0 +1,79 @@
+"""What goes wrong in the exercises on attention and convolution: the slip is found where it is, and named.
+
+Each is put into the solution and graded as a student's notebook is. `None` stands for no diagnosis: better than a wrong
+one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from grader.grade import Submission
+from grader.pool import GraderPool
+from tests.submissions import COURSE, handed_in
+
+ATTENTION, CONVOLUTION = "04_attention", "05_convolution"
+
+SLIPS = [
+    (ATTENTION, "softmax", "dp - (dp * p).sum(1, keepdim=True)", "dp", "dz", "row-missing", "a sum over it is missing"),
+    (ATTENTION, "softmax", "dp - (dp * p).sum(1, keepdim=True)", "dp * (1 - p)", "dz", "row-missing", "own place"),
+    (ATTENTION, "softmax", "(dp * p).sum(1, keepdim=True)", "(dp * p).sum(0, keepdim=True)", "dz", "sum-wrong-dimension", ""),
+    (ATTENTION, "softmax", "-(x * dz).sum()", "-(x * dz)", "dtau", "sum-missing", "(3, 7)"),
+    (ATTENTION, "attention", "dv = p.transpose(1, 2)", "dv = p", "dv", "operand-transposed", "`p`"),
+    (ATTENTION, "attention", "(dp * p).sum(2,", "(dp * p).sum(1,", "dmasked", "sum-wrong-dimension", "`(dp * p).sum(…)`"),
+    (ATTENTION, "attention", "dmasked = p *", "dmasked = F.softmax(scaled, 2) *", "dmasked", "wrong-neighbour", "`scaled`"),
+    (ATTENTION, "attention", "masked_fill(future, 0)", "masked_fill(~future, 0)", "dscaled", "all-zero", ""),
+    (ATTENTION, "attention", "dscaled * K**-0.5", "dscaled", "draw", "constant-factor", "`K**0.5`"),
+    (ATTENTION, "attention", "dscaled * K**-0.5", "dscaled / K", "draw", "constant-factor", "`K**-0.5`"),
+    (ATTENTION, "attention", "dscaled * K**-0.5", "dscaled * V**-0.5", "draw", "wrong-constant", "`V`"),
+    (ATTENTION, "attention", "dscaled * K**-0.5", "dscaled * 5**-0.5", "draw", "hard-coded-size", "`K`"),
+    (ATTENTION, "heads", "y.reshape(-1, H * V).T @ dout.reshape(-1, C)", "y.transpose(1, 2) @ dout", "dWo", "sum-missing", "`y.transpose(1, 2) @ dout`"),
+    (ATTENTION, "heads", "dy.view(n, T, H, V).transpose(1, 2)", "dy.view(n, H, T, V)", "dyh", "memory-order", "`dy`"),
+    (ATTENTION, "heads", "dqh.transpose(1, 2).reshape", "dqh.reshape", "dq", "memory-order", "`dqh`"),
+    (ATTENTION, "heads", "@ qh * K**-0.5", "@ qh", "dkh", "constant-factor", "`K**0.5`"),
+    (ATTENTION, "heads", " + dv @ Wv.T", "", "dx", "path-missing", "`v`"),
+    (ATTENTION, "heads", "dk @ Wk.T", "dk @ Wq.T", "dx", "wrong-neighbour", "`Wq`"),
+    (CONVOLUTION, "taps", "dx[:, tap:tap + m] += w[tap] * dy", "dx[:, tap:tap + m] = w[tap] * dy", "dx", None, ""),
+    (CONVOLUTION, "taps", "dx[:, tap:tap + m] +=", "dx[:, tap:tap + m] -=", "dx", "sign-flipped", ""),
+    (CONVOLUTION, "strided", "dy.sum((0, 2))", "dy.sum(2)", "db", "sum-missing", "`dy`"),
+    (CONVOLUTION, "strided", "dy.sum((0, 2))", "dy.sum((0, 1))", "db", "sum-wrong-dimension", ""),
+    (CONVOLUTION, "strided", "    dx[:, :, places] +=", "    dx[:, :, tap:tap + m] +=", "dx", None, ""),
+    (CONVOLUTION, "dilated", "dxp[:, :, pad:]", "dxp", "dx", "local-derivative-missing", "undone"),
+    (CONVOLUTION, "dilated", "dxp[:, :, pad:]", "dxp[:, :, :-pad]", "dx", None, ""),
+    (CONVOLUTION, "unfold", "dout.sum(0)", "dout.mean(0)", "db", "constant-factor", "mean"),
+    (CONVOLUTION, "unfold", "dy.transpose(1, 2).reshape", "dy.reshape", "dout", "operand-transposed", "`dy`"),
+    (CONVOLUTION, "unfold", "drows.view(n, m, n_in, K).transpose(1, 2)", "drows.view(n, n_in, m, K)", "dwindows", "memory-order", "`drows`"),
+    (CONVOLUTION, "unfold", "stride] += dwindows", "stride] = dwindows", "dx", "index-not-accumulated", "`windows`"),
+    (CONVOLUTION, "wavenet", "grad_y.sum((0, 2))", "grad_y.sum(2)", "db3 db2 db1", "sum-missing", "missing around"),
+    (CONVOLUTION, "wavenet", "grad_xp[:, :, self.pad:]", "grad_xp[:, :, :-self.pad]", "dx dout2 dout1", None, ""),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def graders() -> Iterator[GraderPool]:
+    with GraderPool(COURSE, "snapshot", "bwrap") as graders:
+        yield graders
+
+
+@pytest.mark.parametrize(
+    ("exercise_id", "part", "old", "new", "names", "code", "word"),
+    SLIPS, ids=[f"{slip[1]}-{slip[4].split()[0]}-{slip[5]}-{number}" for number, slip in enumerate(SLIPS)],
+)  # fmt: skip
+def test_a_slip_is_wrong_where_it_is_and_has_its_diagnosis(graders, exercise_id, part, old, new, names, code, word):
+    data = handed_in(exercise_id, (old, new), part=part)
+    checks = graders.grade(Submission(student="s", exercise=exercise_id, data=data)).grade.checks
+    wrong = {check.name: check for check in checks if check.verdict.value == "wrong"}
+    assert set(wrong) == set(names.split())
+    assert {check.part for check in wrong.values()} == {part}
+    assert {check.diagnosis and check.diagnosis.code for check in wrong.values()} == {code}
+    assert all(word in check.diagnosis.message for check in wrong.values() if check.diagnosis)
+    others = {check.verdict.value for check in checks if check.part != part}
+    assert others <= {"exact", "approximate"}
+
+
+def test_a_mask_that_the_softmax_has_applied_already_may_be_left_out(graders):
+    data = handed_in(ATTENTION, ("dmasked.masked_fill(future, 0)", "dmasked"), part="attention")
+    checks = graders.grade(Submission(student="s", exercise=ATTENTION, data=data)).grade.checks
+    assert {check.verdict.value for check in checks} <= {"exact", "approximate"}
