@@ -37,6 +37,8 @@ def _few(subject: Subject, factor: str, power: int) -> tuple[str, str]:
         )
     if power == 2 and divides(subject.sources, subject.gradient, factor):
         return "wrong-operation", f"{quoted(factor)} divides here, and it should multiply: {_CHECK}."
+    if divides(subject.sources, subject.gradient, factor):
+        return "factor-too-many", _divides(factor, power, "more")
     return (
         "factor-missing",
         f"{quoted(factor)} is in this product {TIMES[power]} less than the chain rule calls for: {_CHECK}.",
@@ -53,10 +55,16 @@ def _many(subject: Subject, factor: str, power: int) -> tuple[str, str]:
         )
     if power == 2 and factor != subject.name:
         return "wrong-operation", f"{quoted(factor)} multiplies here, and it should divide: {_CHECK}."
+    if divides(subject.sources, subject.gradient, factor):
+        return "factor-missing", _divides(factor, power, "less")
     return (
         "factor-too-many",
         f"{quoted(factor)} is in this product {TIMES[power]} more than the chain rule calls for: {_CHECK}.",
     )
+
+
+def _divides(factor: str, power: int, how: str) -> str:
+    return f"{quoted(factor)} divides here {TIMES[power]} {how} than the chain rule calls for: {_CHECK}."
 
 
 def _used(subject: Subject, factor: str) -> bool:
