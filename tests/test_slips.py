@@ -41,7 +41,7 @@ SLIPS = [
     (CONVOLUTION, "strided", "dy.sum((0, 2))", "dy.sum(2)", "db", "sum-missing", "`dy`"),
     (CONVOLUTION, "strided", "dy.sum((0, 2))", "dy.sum((0, 1))", "db", "sum-wrong-dimension", ""),
     (CONVOLUTION, "strided", "    dx[:, :, places] +=", "    dx[:, :, tap:tap + m] +=", "dx", None, ""),
-    (CONVOLUTION, "dilated", "dxp[:, :, pad:]", "dxp", "dx", "local-derivative-missing", "undone"),
+    (CONVOLUTION, "dilated", "dxp[:, :, pad:]", "dxp", "dx", "local-derivative-missing", "`dxp`"),
     (CONVOLUTION, "dilated", "dxp[:, :, pad:]", "dxp[:, :, :-pad]", "dx", None, ""),
     (CONVOLUTION, "unfold", "dout.sum(0)", "dout.mean(0)", "db", "constant-factor", "mean"),
     (CONVOLUTION, "unfold", "dy.transpose(1, 2).reshape", "dy.reshape", "dout", "operand-transposed", "`dy`"),
