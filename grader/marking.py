@@ -274,10 +274,17 @@ class PartMarks:
             remark = "It is right at the size you can see, and not at another."
         elif self.right_in_float32(name):
             remark = remark or "cmp says True on the visible case: float32 is too coarse to show the difference."
+        elif name in self.checks.values:
+            remark = remark or self._right_elsewhere(name)
         if worst is Outcome.CARRIED:
             return self._check(name, Verdict.CARRIED, share, case_id, remark)
         diagnosis = diagnose(self, name) if name in self.checks.gradients else None
         return self._check(name, Verdict.WRONG, share, case_id, remark, diagnosis)
+
+    def _right_elsewhere(self, name: str) -> str | None:
+        """In which hidden cases a wrong value is right: what they are called says what sets them apart."""
+        right = [case_id for case_id, case in self.hidden.items() if case.outcomes[name] is Outcome.RIGHT]
+        return f"In the hidden case {' and '.join(right)} it is right." if right else None
 
     def _stopped_short(self, name: str) -> str | None:
         """Why a tensor is only half done: an error stopped its cell before, or in, the last statement for it."""

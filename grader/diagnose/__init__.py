@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from grader.diagnose import evidence, factors, names, paths, rows, steps, values
+from grader.diagnose import arrangement, evidence, factors, names, paths, rows, steps, values
 from grader.diagnose.missing import unknown_name
 from grader.diagnose.repair import changed_through, repair
 from grader.diagnose.subject import Family, Subject
@@ -40,10 +40,13 @@ FAMILIES: tuple[Family, ...] = (
     paths.missing_further_up,
     names.too_early,
     steps.left_out,
+    steps.another_function,
     names.another_value,
     paths.scaled,
     steps.sums,
     steps.passed_on,
+    arrangement.unsummed,
+    arrangement.misplaced,
     factors.factors,
     rows.rows,
     names.stale_upstream,

@@ -217,6 +217,11 @@ def _terms_too_many(node: Node) -> Iterator[Change]:
 def _grouped(node: Node) -> Iterator[Change]:
     """Brackets in the wrong place."""
     message = f"Look at the order in which {_said(node)} is computed: brackets are missing."
+    if node.op == "pow" and node.args[0].op in ("add", "sub"):
+        base, exponent = node.args
+        yield Node(base.op, (base.args[0], Node("pow", (base.args[1], exponent)))), "brackets", message.replace(
+            "brackets are missing", "the power belongs to one term only"
+        )
     if node.op in ("add", "sub", "mul", "div"):
         left, right = node.args
         if left.op in ("add", "sub", "mul", "div"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 
 from grader.diagnose.expression import UNARY, Node, Unsupported, name, number
 
@@ -13,7 +14,7 @@ OPERATORS: dict[type[ast.operator], str] = {
 }  # fmt: skip
 _METHODS = {
     "add": "add", "sub": "sub", "mul": "mul", "div": "div", "pow": "pow", "matmul": "matmul", "mm": "matmul",
-    "exp": "exp", "log": "log", "tanh": "tanh", "sqrt": "sqrt", "square": "square", "neg": "neg", "t": "transpose",
+    "exp": "exp", "log": "log", "tanh": "tanh", "sigmoid": "sigmoid", "erf": "erf", "sqrt": "sqrt", "square": "square", "neg": "neg", "t": "transpose",
     "reciprocal": "reciprocal", "flatten": "flatten", "clone": "same", "detach": "same", "contiguous": "same",
     "ones_like": "ones_like", "zeros_like": "zeros_like", "view_as": "like", "reshape_as": "like", "double": "same",
     "full_like": "filled_like", "one_hot": "one_hot", "float": "same", "numel": "count", "nelement": "count",
@@ -39,6 +40,8 @@ def read(tree: ast.expr, depth: int = 0) -> Node:
         return number(-inner.value) if inner.op == "number" else Node("neg", (inner,))
     if isinstance(tree, ast.BinOp) and type(tree.op) in OPERATORS:
         return Node(OPERATORS[type(tree.op)], (read(tree.left, depth + 1), read(tree.right, depth + 1)))
+    if isinstance(tree, ast.Attribute) and ast.unparse(tree) in ("math.pi", "torch.pi"):
+        return number(math.pi)
     if isinstance(tree, ast.Attribute) and tree.attr in ("T", "mT", "data"):
         return Node("same" if tree.attr == "data" else "transpose", (read(tree.value, depth + 1),))
     if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Attribute):

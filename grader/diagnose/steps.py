@@ -33,6 +33,30 @@ def left_out(subject: Subject) -> Iterator[Guess]:
         )
 
 
+def another_function(subject: Subject) -> Iterator[Guess]:
+    """The derivative of another function than the one that the line holds."""
+    for consumer in _steps(subject):
+        for function, derivative in _FROM_OUTPUT.items():
+            yield Guess(
+                "another-function",
+                f"This is the derivative of {function}, written with its output {quoted(consumer)}, and "
+                f"{quoted(consumer)} is computed by another function: differentiate that one.",
+                _changed(consumer, _with_derivative(consumer, derivative)),
+            )
+
+
+_FROM_OUTPUT: dict[str, Callable[[Tensor], Tensor]] = {
+    "tanh": lambda output: 1 - output**2,
+    "the logistic function": lambda output: output * (1 - output),
+    "the exponential": lambda output: output,
+}
+"""Derivatives that are written with the output, and so are easily taken for one another."""
+
+
+def _with_derivative(consumer: str, derivative: Callable[[Tensor], Tensor]) -> Change:
+    return lambda scene, step: summed(step.cotangent * derivative(scene.forward[consumer]), scene.shape)
+
+
 def passed_on(subject: Subject) -> Iterator[Guess]:
     """What arrived from above, in its own shape."""
     for consumer in subject.known_consumers:
