@@ -276,9 +276,9 @@ def test_what_follows_from_a_missing_sum_is_carried(checks):
 
 TESTED_ELSEWHERE = {
     "right-by-symmetry", "used-too-early", "fixed-numbers", "changed-later", "forward-changed", "view-changed", "right-in-float32-only", "unknown-name",
-    "keepdim", "operands-swapped", "operand-transposed", "constant-missing", "only-one-path",
+    "keepdim", "operands-swapped", "operand-transposed", "constant-missing", "only-one-path", "another-function", "further-up",
 }  # fmt: skip
-"""By tests of their own here and in test_marking, or only as mutants."""
+"""By tests of their own here, in test_marking and in test_optimisers_and_gpt, or only as mutants."""
 
 
 @pytest.mark.slow

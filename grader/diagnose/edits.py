@@ -219,8 +219,10 @@ def _grouped(node: Node) -> Iterator[Change]:
     message = f"Look at the order in which {_said(node)} is computed: brackets are missing."
     if node.op == "pow" and node.args[0].op in ("add", "sub"):
         base, exponent = node.args
-        yield Node(base.op, (base.args[0], Node("pow", (base.args[1], exponent)))), "brackets", message.replace(
-            "brackets are missing", "the power belongs to one term only"
+        yield (
+            Node(base.op, (base.args[0], Node("pow", (base.args[1], exponent)))),
+            "brackets",
+            message.replace("brackets are missing", "the power belongs to one term only"),
         )
     if node.op in ("add", "sub", "mul", "div"):
         left, right = node.args

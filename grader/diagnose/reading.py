@@ -14,7 +14,8 @@ OPERATORS: dict[type[ast.operator], str] = {
 }  # fmt: skip
 _METHODS = {
     "add": "add", "sub": "sub", "mul": "mul", "div": "div", "pow": "pow", "matmul": "matmul", "mm": "matmul",
-    "exp": "exp", "log": "log", "tanh": "tanh", "sigmoid": "sigmoid", "erf": "erf", "sqrt": "sqrt", "square": "square", "neg": "neg", "t": "transpose",
+    "exp": "exp", "log": "log", "tanh": "tanh", "sigmoid": "sigmoid", "erf": "erf",
+    "sqrt": "sqrt", "square": "square", "neg": "neg", "t": "transpose",
     "reciprocal": "reciprocal", "flatten": "flatten", "clone": "same", "detach": "same", "contiguous": "same",
     "ones_like": "ones_like", "zeros_like": "zeros_like", "view_as": "like", "reshape_as": "like", "double": "same",
     "full_like": "filled_like", "one_hot": "one_hot", "float": "same", "numel": "count", "nelement": "count",

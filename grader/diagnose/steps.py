@@ -17,44 +17,20 @@ Change = Callable[[Scene, Elementwise], Tensor | None]
 def left_out(subject: Subject) -> Iterator[Guess]:
     """The local derivative or the upstream gradient is not there."""
     gradient = quoted(subject.gradient)
-    for consumer in _steps(subject):
+    for consumer in elementwise_steps(subject):
         upstream = quoted(f"d{consumer}")
         yield Guess(
             "local-derivative-missing",
             f"{upstream} was passed straight on to {gradient}: the derivative of the line that computes "
             f"{quoted(consumer)}, with respect to {quoted(subject.name)}, is missing as a factor.",
-            _changed(consumer, lambda scene, step: summed(step.cotangent, scene.shape)),
+            changed(consumer, lambda scene, step: summed(step.cotangent, scene.shape)),
         )
         yield Guess(
             "upstream-missing",
             f"This is the derivative of {quoted(consumer)} alone. By the chain rule what arrives from above, "
             f"{upstream}, multiplies it.",
-            _changed(consumer, lambda scene, step: summed(step.local, scene.shape)),
+            changed(consumer, lambda scene, step: summed(step.local, scene.shape)),
         )
-
-
-def another_function(subject: Subject) -> Iterator[Guess]:
-    """The derivative of another function than the one that the line holds."""
-    for consumer in _steps(subject):
-        for function, derivative in _FROM_OUTPUT.items():
-            yield Guess(
-                "another-function",
-                f"This is the derivative of {function}, written with its output {quoted(consumer)}, and "
-                f"{quoted(consumer)} is computed by another function: differentiate that one.",
-                _changed(consumer, _with_derivative(consumer, derivative)),
-            )
-
-
-_FROM_OUTPUT: dict[str, Callable[[Tensor], Tensor]] = {
-    "tanh": lambda output: 1 - output**2,
-    "the logistic function": lambda output: output * (1 - output),
-    "the exponential": lambda output: output,
-}
-"""Derivatives that are written with the output, and so are easily taken for one another."""
-
-
-def _with_derivative(consumer: str, derivative: Callable[[Tensor], Tensor]) -> Change:
-    return lambda scene, step: summed(step.cotangent * derivative(scene.forward[consumer]), scene.shape)
 
 
 def passed_on(subject: Subject) -> Iterator[Guess]:
@@ -82,9 +58,10 @@ def passed_on(subject: Subject) -> Iterator[Guess]:
 
 def sums(subject: Subject) -> Iterator[Guess]:
     """Sums over broadcast dimensions: missing, over the wrong dimension, one too many, or too early."""
-    for consumer in _steps(subject):
+    for consumer in elementwise_steps(subject):
         yield from _undone_broadcast(subject, consumer)
     yield from _too_many(subject)
+    yield from _unsummed(subject)
 
 
 def _undone_broadcast(subject: Subject, consumer: str) -> Iterator[Guess]:
@@ -96,14 +73,14 @@ def _undone_broadcast(subject: Subject, consumer: str) -> Iterator[Guess]:
             "sum-missing",
             f"{stretched}: an element that was used several times collects the contributions of all its uses, so "
             f"{gradient} needs a sum to come back to the shape of {name}.",
-            _changed(consumer, lambda scene, step: step.product),
+            changed(consumer, lambda scene, step: step.product),
         )
         for outside, change in _TOO_EARLY:
             yield Guess(
                 "sum-too-early",
                 f"The sum takes in one factor only, and {outside} is multiplied on afterwards: a method call binds "
                 "tighter than *. Multiply first, then sum the products.",
-                _changed(consumer, change),
+                changed(consumer, change),
             )
     for axis in range(len(wide)):
         for keep in (True, False):
@@ -114,7 +91,7 @@ def _undone_broadcast(subject: Subject, consumer: str) -> Iterator[Guess]:
                 if shape != wide
                 else f"There is a sum here, and nothing was stretched in the line of {quoted(consumer)}: "
                 f"{gradient} has the full shape of its tensor.",
-                _changed(consumer, _product_summed(axis, keep)),
+                changed(consumer, _product_summed(axis, keep)),
             )
 
 
@@ -147,16 +124,38 @@ def _too_many(subject: Subject) -> Iterator[Guess]:
     yield Guess("sum-too-many", message, lambda scene: scene.expected.sum())
 
 
+def _unsummed(subject: Subject) -> Iterator[Guess]:
+    """A gradient for each element of a dimension that the tensor does not have (a matrix for each example)."""
+    here, wanted = list(subject.first.student.shape), list(subject.first.shape)
+    extra = len(here) - len(wanted)
+    if extra > 0:
+        yield Guess(
+            "sum-missing",
+            f"{quoted(subject.gradient)} holds a tensor of the shape {shape_text(wanted)} for each element of its "
+            f"first {'dimension' if extra == 1 else 'dimensions'}. {quoted(subject.name)} serves them all, and what is "
+            "used several times adds up.",
+            lambda scene: _if_sum_is_right(scene, extra),
+        )
+
+
+def _if_sum_is_right(scene: Scene, extra: int) -> Tensor | None:
+    """The student's value as it is, where a sum would make it right."""
+    if scene.student.dim() != len(scene.shape) + extra or scene.student.shape[extra:] != scene.shape:
+        return None
+    total = scene.student.sum(tuple(range(extra)))
+    return scene.student if scene.tolerance.holds(total, scene.expected) else None
+
+
 def _expected_summed(axis: int, keep: bool) -> Predict:
     return lambda scene: scene.expected.sum(axis, keepdim=keep)
 
 
-def _steps(subject: Subject) -> list[str]:
+def elementwise_steps(subject: Subject) -> list[str]:
     """The consumers reached by an elementwise step in every case, whose gradient the student has."""
     return [name for name in subject.known_consumers if all(name in scene.elementwise for scene in subject.scenes)]
 
 
-def _changed(consumer: str, change: Change) -> Predict:
+def changed(consumer: str, change: Change) -> Predict:
     """The expected value with one path's contribution computed otherwise."""
 
     def predict(scene: Scene) -> Tensor | None:
