@@ -289,6 +289,8 @@ def accepted(tried: Tried, name: str) -> set[str]:
     # The loop's tensors are computed from each other: a change in the line of one is one in the formulas of the rest.
     own = slips(tried, name) if tried.part in STEP_PARTS else list(tried.mutants)
     codes = set().union(*(ACCEPTED[mutant.operator] for mutant in own or tried.mutants))
+    if tried.part not in STEP_PARTS:
+        codes |= {"further-up"}  # said only of a tensor that follows from what is above it
     # A factor dropped in one term and put into another is just what missing brackets do.
     return codes | {"brackets"} if len(own) > 1 else codes
 
