@@ -91,6 +91,7 @@ def test_slips_with_activations_and_optimisers(graders):
     assert "In the hidden case a-single-step it is right." in explain(check(grading, "momentum", "w_momentum"))
     assert "In the hidden case a-single-step it is right." in explain(check(grading, "running-means", "m_hat"))
     assert check(grading, "adam", "w_adam").remark is None
+    assert [part.id for part in grading.parts if not part.graph] == ["momentum", "running-means", "adam", "adamw"]
     assert line_of(grading, "momentum", "w_momentum") == "def momentum_step(w, dw, velocity):"
     assert line_of(grading, "adam", "w_adam") == "def adam_step(w, dw, state):"
 
