@@ -163,6 +163,16 @@ def test_a_norms_missing_term_and_a_table_whose_first_contribution_is_overwritte
     assert "`mu3`" in explain(check(grading, "output", "dx2"))
 
 
+def test_a_tied_table_whose_look_up_counts_repeated_characters_once(graders):
+    grading = graded(
+        graders, GPT,
+        ("embeddings", "torch.zeros_like(wte).index_add_(0, Xb.flatten(), dtok.flatten(0, 1))",
+         "torch.zeros_like(wte)\ndwte[Xb] += dtok"),
+        ("embeddings", "dwpe = dx0.sum(0)", "dwpe = dx0.sum(1)"),
+    )  # fmt: skip
+    assert wrong(grading) == {"embeddings/dwpe": "sum-wrong-dimension", "embeddings/dwte": "index-not-accumulated"}
+
+
 def test_in_the_loop_the_mistake_is_told_from_what_follows_it(graders):
     grading = graded(
         graders, GPT, ("training", "dscores = att * (datt - (att * datt).sum(-1, keepdim=True))", "dscores = datt / 7")

@@ -41,7 +41,7 @@ def read(tree: ast.expr, depth: int = 0) -> Node:
         return number(-inner.value) if inner.op == "number" else Node("neg", (inner,))
     if isinstance(tree, ast.BinOp) and type(tree.op) in OPERATORS:
         return Node(OPERATORS[type(tree.op)], (read(tree.left, depth + 1), read(tree.right, depth + 1)))
-    if isinstance(tree, ast.Attribute) and ast.unparse(tree) in ("math.pi", "torch.pi"):
+    if isinstance(tree, ast.Attribute) and tree.attr == "pi" and _is_module(tree.value, "math", "torch"):
         return number(math.pi)
     if isinstance(tree, ast.Attribute) and tree.attr in ("T", "mT", "data"):
         return Node("same" if tree.attr == "data" else "transpose", (read(tree.value, depth + 1),))
@@ -55,7 +55,7 @@ def read(tree: ast.expr, depth: int = 0) -> Node:
 def _call(tree: ast.Call, function: ast.Attribute, depth: int) -> Node:
     """`x.sum(0, keepdim=True)` and `torch.sum(x, 0, keepdim=True)` alike."""
     arguments = list(tree.args)
-    if not (isinstance(function.value, ast.Name) and function.value.id in _MODULES):
+    if not _is_module(function.value, *_MODULES):
         arguments = [function.value, *arguments]
     options = {keyword.arg: keyword.value for keyword in tree.keywords}
     attr = function.attr
@@ -86,6 +86,10 @@ def _call(tree: ast.Call, function: ast.Attribute, depth: int) -> Node:
     if attr in _METHODS and set(options) <= {"num_classes"}:
         return _known(_METHODS[attr], inner, [*rest, *options.values()], depth)
     raise Unsupported
+
+
+def _is_module(tree: ast.expr, *names: str) -> bool:
+    return isinstance(tree, ast.Name) and tree.id in names
 
 
 def _known(op: str, inner: Node, rest: list[ast.expr], depth: int) -> Node:
