@@ -216,6 +216,8 @@ def accepted(tried: Tried, name: str) -> set[str]:
     # The loop's tensors are computed from each other: a change in the line of one is one in the formulas of the rest.
     own = slips(tried, name) if tried.steps else list(tried.mutants)
     codes = set().union(*(ACCEPTED[mutant.operator] for mutant in own or tried.mutants))
+    if not tried.steps:
+        codes |= {"further-up"}  # said only of a tensor that follows from what is above it
     # A factor lost in one term and put into another is just what missing brackets do.
     factors = all(mutant.operator in ("factor", "dropped factor") for mutant in own)
     return codes | {"brackets"} if len(own) > 1 and factors else codes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from grader.records import VISIBLE, Check, Grade, Verdict
+from grader.records import FURTHER_UP, VISIBLE, Check, Grade, Verdict
 
 GLYPHS = {
     Verdict.EXACT: "✓",
@@ -26,7 +26,8 @@ MEANINGS = {
 
 def explain(check: Check) -> str:
     """One check in a sentence or three: the verdict, where it differs and by how much, why as far as it is known."""
-    text = f"{check.name} is {check.verdict}: {MEANINGS[check.verdict]}."
+    elsewhere = check.diagnosis is not None and check.diagnosis.message.startswith(FURTHER_UP)
+    text = f"{check.name} is {check.verdict}{'' if elsewhere else f': {MEANINGS[check.verdict]}'}."
     if check.verdict in (Verdict.WRONG, Verdict.CARRIED):
         where = "on the case you see" if check.case == VISIBLE else f"in the hidden case {check.case}"
         if check.maxdiff is not None:

@@ -156,8 +156,9 @@ class Grader:
             wall_seconds=time.monotonic() - wall,
         )
         part_views = [
-            PartView(id=part.id, title=part.title, graph=graph_of(visible[part.id]))
-            for part in self.exercise.spec.parts
+            # where only values are checked, no gradient is there to be seen flowing
+            PartView(id=part.id, title=part.title, graph=graph_of(visible[part.id]) if checked.gradients else [])
+            for part, checked in ((part, self.exercise.parts[part.id]) for part in self.exercise.spec.parts)
         ]
         return Grading(
             grade=grade,

@@ -124,10 +124,17 @@ class PartMarks(PartCases):
             remark = "It is right at the size you can see, and not at another."
         elif self.right_in_float32(name):
             remark = remark or "cmp says True on the visible case: float32 is too coarse to show the difference."
+        elif name in self.checks.values:
+            remark = remark or self._right_elsewhere(name)
         if worst is Outcome.CARRIED:
             return self._check(name, Verdict.CARRIED, share, case_id, remark)
         diagnosis = diagnose(self, name) if name in self.checks.gradients else None
         return self._check(name, Verdict.WRONG, share, case_id, remark, diagnosis)
+
+    def _right_elsewhere(self, name: str) -> str | None:
+        """In which hidden cases a wrong value is right: what they are called says what sets them apart."""
+        right = [case_id for case_id, case in self.hidden.items() if case.outcomes[name] is Outcome.RIGHT]
+        return f"In the hidden case {' and '.join(right)} it is right." if right else None
 
     def _right(self, name: str) -> Check:
         line = self.cmp(name)

@@ -35,10 +35,13 @@ class Methods:
 
     def __init__(self, cells: Sequence[PlannedCell], part: str) -> None:
         self._classes: dict[str, tuple[int, ast.ClassDef]] = {}
+        self._functions: dict[str, tuple[int, int]] = {}
         for index, cell in enumerate(cells):
             if cell.student:
                 classes = [node for node in _body(cell) if isinstance(node, ast.ClassDef)]
                 self._classes.update((node.name, (index, node)) for node in classes)
+                functions = [node for node in _body(cell) if isinstance(node, ast.FunctionDef)]
+                self._functions.update((node.name, (index, node.lineno)) for node in functions)
         own = [cell for cell in cells if cell.role == "backward" and cell.part == part]
         self._statements = [node for cell in own for node in _straight(_body(cell))]
         self._layers: dict[str, str] = {}
@@ -55,9 +58,23 @@ class Methods:
                 called = self._call(value)
                 layer = attribute[0] if attribute else called.layer if called else None
                 if layer is None:
-                    return None
+                    return self._function_behind(value)
                 index, class_ = self._classes[self._layers[layer]]
                 return index, _line(class_, f"self.{attribute[1]}" if attribute else None, self._mode(layer))
+        return None
+
+    def _function_behind(self, value: ast.expr) -> tuple[int, int] | None:
+        """The cell and line of the student's function that a cell of ours handed on or called to make a value."""
+        made: dict[str, ast.expr] = {ast.unparse(target): value for target, value in self._bindings()}
+        seen: set[str] = set()
+        pending = [value]
+        while pending:
+            for node in ast.walk(pending.pop()):
+                if isinstance(node, ast.Name) and node.id in self._functions:
+                    return self._functions[node.id]
+                if isinstance(node, ast.Name) and node.id in made and node.id not in seen:
+                    seen.add(node.id)
+                    pending.append(made[node.id])
         return None
 
     def source(self, known: Collection[str]) -> str:

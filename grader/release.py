@@ -68,14 +68,15 @@ def release(spec: ExerciseSpec, solution: NotebookNode, course: Course) -> Noteb
 def derive_checks(part: Part, answers: list[str], tensors: list[str], reference: str | None) -> PartChecks:
     """What a part checks: every `dX` that its answers assign, for a tensor `X` of the forward pass.
 
-    A part with `values` trains them: there the gradients are those of the values, whatever else the answer computes.
+    A part with `values` trains them: there the gradients are those of the values, whatever else the answer computes,
+    and there may be none (an optimiser is given its gradients).
 
     Raises:
         CourseError: nothing would be checked.
     """
     assigned = list(dict.fromkeys(name for answer in answers for name in assigned_names(answer)))
     gradients = [name for name in assigned if name.startswith("d") and name[1:] in (part.values or tensors)]
-    if not gradients:
+    if not gradients and not part.values:
         raise CourseError(f"Part {part.id}: its answer assigns no gradient dX of a tensor X of the forward pass.")
     read = set().union(*(loaded_names(answer) for answer in answers))
     upstream = [f"d{name}" for name in tensors if f"d{name}" in read and f"d{name}" not in assigned]

@@ -64,6 +64,12 @@ def test_a_part_that_checks_nothing_is_refused():
         derive_checks(Part(id="p", title="", points=1), ["x = 1"], ["h"], None)
 
 
+def test_a_part_may_have_values_alone():
+    """An optimiser is given its gradients: what it makes of them is all that there is to check."""
+    checks = derive_checks(Part(id="p", title="", points=1, values=["w"]), ["def step(w, dw): return w - dw"], [], None)
+    assert checks.names == ["w"]
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [

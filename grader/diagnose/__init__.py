@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from grader.diagnose import evidence, factors, names, paths, rows, steps, values
+from grader.diagnose import evidence, factors, functions, names, paths, rows, steps, values
 from grader.diagnose.afterwards import changed_through
 from grader.diagnose.missing import unknown_name
 from grader.diagnose.repair import repair
 from grader.diagnose.stand_ins import in_a_stand_in
 from grader.diagnose.subject import Family, Subject
-from grader.records import Diagnosis
+from grader.diagnose.words import quoted
+from grader.records import FURTHER_UP, Diagnosis
 
 if TYPE_CHECKING:
     from grader.marking import PartMarks
@@ -43,6 +44,7 @@ FAMILIES: tuple[Family, ...] = (
     paths.missing_further_up,
     names.too_early,
     steps.left_out,
+    functions.another_function,
     names.another_value,
     paths.scaled,
     steps.sums,
@@ -88,14 +90,17 @@ def diagnose_step(marks: PartMarks, name: str, message: str, replayed: PartCase)
 
 
 def _earlier(marks: PartMarks, subject: Subject, cases: list[PartCase]) -> Diagnosis | None:
-    """The mistake in a gradient on the way, which the student computes though no check asks for it."""
+    """Where the mistake is: in a gradient on the way, which the student computes though no check asks for it."""
     above = subject.first.descendants
     for other in subject.first.own:
         if other in above and f"d{other}" not in marks.checks.gradients:
             earlier = Subject(marks, f"d{other}", cases)
             if earlier.scenes and not earlier.follows:
                 found = _why(earlier)
-                return found and Diagnosis(code=found.code, message=f"The mistake is further up. {found.message}")
+                if found is not None:
+                    return Diagnosis(code=found.code, message=f"{FURTHER_UP} {found.message}")
+                why = f"{quoted(f'd{other}')} is not what follows from your gradients above it."
+                return Diagnosis(code="further-up", message=f"{FURTHER_UP} {why}")
     return None
 
 

@@ -229,6 +229,13 @@ def _terms_too_many(node: Node) -> Iterator[Change]:
 def _grouped(node: Node) -> Iterator[Change]:
     """Brackets in the wrong place."""
     message = Said("Look at the order in which {} is computed: brackets are missing.", (node,))
+    if node.op == "pow" and node.args[0].op in ("add", "sub"):
+        base, exponent = node.args
+        yield (
+            Node(base.op, (base.args[0], Node("pow", (base.args[1], exponent)))),
+            "brackets",
+            Said("Look at the order in which {} is computed: the power belongs to one term only.", (node,)),
+        )
     if node.op in ("add", "sub", "mul", "div"):
         left, right = node.args
         if left.op in ("add", "sub", "mul", "div"):

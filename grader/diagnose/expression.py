@@ -168,6 +168,8 @@ UNARY: dict[str, Callable[..., Any]] = {
     "exp": _plain(torch.exp),
     "log": _plain(torch.log),
     "tanh": _plain(torch.tanh),
+    "sigmoid": _plain(torch.sigmoid),
+    "erf": _plain(torch.erf),
     "sqrt": _plain(torch.sqrt),
     "square": _plain(torch.square),
     "reciprocal": _plain(torch.reciprocal),

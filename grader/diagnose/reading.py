@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import math
 
 from grader.diagnose.expression import UNARY, Node, Unsupported, name, number
 
@@ -13,7 +14,8 @@ OPERATORS: dict[type[ast.operator], str] = {
 }  # fmt: skip
 _METHODS = {
     "add": "add", "sub": "sub", "mul": "mul", "div": "div", "pow": "pow", "matmul": "matmul", "mm": "matmul",
-    "exp": "exp", "log": "log", "tanh": "tanh", "sqrt": "sqrt", "square": "square", "neg": "neg", "t": "transpose",
+    "exp": "exp", "log": "log", "tanh": "tanh", "sigmoid": "sigmoid", "erf": "erf",
+    "sqrt": "sqrt", "square": "square", "neg": "neg", "t": "transpose",
     "reciprocal": "reciprocal", "flatten": "flatten", "clone": "same", "detach": "same", "contiguous": "same",
     "ones_like": "ones_like", "zeros_like": "zeros_like", "view_as": "like", "reshape_as": "like", "double": "same",
     "full_like": "filled_like", "one_hot": "one_hot", "float": "same", "numel": "count", "nelement": "count",
@@ -41,6 +43,8 @@ def read(tree: ast.expr, depth: int = 0) -> Node:
         return Node(OPERATORS[type(tree.op)], (read(tree.left, depth + 1), read(tree.right, depth + 1)))
     if isinstance(tree, ast.Attribute) and tree.attr == "mT":
         return Node("swap", (read(tree.value, depth + 1),), (-2, -1))
+    if isinstance(tree, ast.Attribute) and tree.attr == "pi" and _is_module(tree.value, "math", "torch"):
+        return number(math.pi)
     if isinstance(tree, ast.Attribute) and tree.attr in ("T", "data"):
         return Node("same" if tree.attr == "data" else "transpose", (read(tree.value, depth + 1),))
     if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Attribute):
@@ -53,7 +57,7 @@ def read(tree: ast.expr, depth: int = 0) -> Node:
 def _call(tree: ast.Call, function: ast.Attribute, depth: int) -> Node:
     """`x.sum(0, keepdim=True)` and `torch.sum(x, 0, keepdim=True)` alike."""
     arguments = list(tree.args)
-    if not (isinstance(function.value, ast.Name) and function.value.id in _MODULES):
+    if not _is_module(function.value, *_MODULES):
         arguments = [function.value, *arguments]
     options = {keyword.arg: keyword.value for keyword in tree.keywords}
     attr = function.attr
@@ -88,6 +92,10 @@ def _call(tree: ast.Call, function: ast.Attribute, depth: int) -> Node:
     if attr in _METHODS and set(options) <= {"num_classes"}:
         return _known(_METHODS[attr], inner, [*rest, *options.values()], depth)
     raise Unsupported
+
+
+def _is_module(tree: ast.expr, *names: str) -> bool:
+    return isinstance(tree, ast.Name) and tree.id in names
 
 
 def _known(op: str, inner: Node, rest: list[ast.expr], depth: int) -> Node:

@@ -21,10 +21,9 @@ def rows(subject: Subject) -> Iterator[Guess]:
     for consumer in subject.known_consumers:
         if consumer == "loss" or any(_picked(scene, consumer) is None for scene in subject.scenes):
             continue
-        yield Guess("index-not-accumulated", message, _kept(consumer, last=True))
-        yield Guess("index-not-accumulated", message, _kept(consumer, last=False))
-        for axis in range(1, subject.first.forward[consumer].dim() - 1):
-            yield Guess("index-not-accumulated", message, _kept_along(consumer, axis))
+        along = [_kept_along(consumer, axis) for axis in range(1, subject.first.forward[consumer].dim() - 1)]
+        for kept in (_kept(consumer, last=True), _kept(consumer, last=False), *along):
+            yield Guess("index-not-accumulated", message, _beside_others(consumer, kept))
         yield from _places(subject, consumer)
 
 
@@ -78,7 +77,7 @@ def _places(subject: Subject, consumer: str) -> Iterator[Guess]:
             "places-missing",
             f"{quoted(subject.gradient)} collects from position {place} of {quoted(f'd{consumer}')} only: "
             "every position took rows of the table, so every one sends something back.",
-            _only_place(consumer, place),
+            _beside_others(consumer, _only_place(consumer, place)),
         )
 
 
@@ -95,6 +94,18 @@ def _picked(scene: Scene, consumer: str) -> Tensor | None:
     index = arrived[..., 0].round().long()
     inside = bool(((index >= 0) & (index < table.shape[0])).all())
     return index if inside and torch.equal(table[index], taken) else None
+
+
+def _beside_others(consumer: str, predict: Predict) -> Predict:
+    """The same for a table that is used elsewhere, too: its other contributions are right."""
+
+    def added(scene: Scene) -> Tensor | None:
+        found = predict(scene)
+        if found is None or len(scene.consumers) == 1:
+            return found
+        return scene.expected - scene.paths[consumer] + found
+
+    return added
 
 
 def _kept(consumer: str, *, last: bool) -> Predict:

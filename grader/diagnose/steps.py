@@ -17,19 +17,19 @@ Change = Callable[[Scene, Elementwise], Tensor | None]
 def left_out(subject: Subject) -> Iterator[Guess]:
     """The local derivative or the upstream gradient is not there."""
     gradient = quoted(subject.gradient)
-    for consumer in _steps(subject):
+    for consumer in elementwise_steps(subject):
         upstream = quoted(f"d{consumer}")
         yield Guess(
             "local-derivative-missing",
             f"{upstream} was passed straight on to {gradient}: the derivative of the line that computes "
             f"{quoted(consumer)}, with respect to {quoted(subject.name)}, is missing as a factor.",
-            _changed(consumer, lambda scene, step: summed(step.cotangent, scene.shape)),
+            changed(consumer, lambda scene, step: summed(step.cotangent, scene.shape)),
         )
         yield Guess(
             "upstream-missing",
             f"Of the step to {quoted(consumer)} only the derivative is here: by the chain rule what arrives from "
             f"above, {upstream}, multiplies it.",
-            _changed(consumer, lambda scene, step: summed(step.local, scene.shape)),
+            changed(consumer, lambda scene, step: summed(step.local, scene.shape)),
         )
 
 
@@ -86,9 +86,10 @@ def _is_softmax(scene: Scene, consumer: str) -> bool:
 
 def sums(subject: Subject) -> Iterator[Guess]:
     """Sums over broadcast dimensions: missing, over the wrong dimension, one too many, or too early."""
-    for consumer in _steps(subject):
+    for consumer in elementwise_steps(subject):
         yield from _undone_broadcast(subject, consumer)
     yield from _too_many(subject)
+    yield from _unsummed(subject)
 
 
 def _undone_broadcast(subject: Subject, consumer: str) -> Iterator[Guess]:
@@ -100,14 +101,14 @@ def _undone_broadcast(subject: Subject, consumer: str) -> Iterator[Guess]:
             "sum-missing",
             f"{stretched}: an element that was used several times collects the contributions of all its uses, so "
             f"{gradient} needs a sum to come back to the shape of {name}.",
-            _changed(consumer, lambda scene, step: step.product),
+            changed(consumer, lambda scene, step: step.product),
         )
         for outside, change in _TOO_EARLY:
             yield Guess(
                 "sum-too-early",
                 f"The sum takes in one factor only, and {outside} is multiplied on afterwards: a method call binds "
                 "tighter than *. Multiply first, then sum the products.",
-                _changed(consumer, change),
+                changed(consumer, change),
             )
     for axis in range(len(wide)):
         for keep in (True, False):
@@ -118,7 +119,7 @@ def _undone_broadcast(subject: Subject, consumer: str) -> Iterator[Guess]:
                 if shape != wide
                 else f"There is a sum here, and nothing was stretched in the line of {quoted(consumer)}: "
                 f"{gradient} has the full shape of its tensor.",
-                _changed(consumer, _product_summed(axis, keep)),
+                changed(consumer, _product_summed(axis, keep)),
             )
 
 
@@ -151,16 +152,38 @@ def _too_many(subject: Subject) -> Iterator[Guess]:
     yield Guess("sum-too-many", message, lambda scene: scene.expected.sum())
 
 
+def _unsummed(subject: Subject) -> Iterator[Guess]:
+    """A gradient for each element of a dimension that the tensor does not have (a matrix for each example)."""
+    here, wanted = list(subject.first.student.shape), list(subject.first.shape)
+    extra = len(here) - len(wanted)
+    if extra > 0:
+        yield Guess(
+            "sum-missing",
+            f"{quoted(subject.gradient)} holds a tensor of the shape {shape_text(wanted)} for each element of its "
+            f"first {'dimension' if extra == 1 else 'dimensions'}. {quoted(subject.name)} serves them all, and what is "
+            "used several times adds up.",
+            lambda scene: _if_sum_is_right(scene, extra),
+        )
+
+
+def _if_sum_is_right(scene: Scene, extra: int) -> Tensor | None:
+    """The student's value as it is, where a sum would make it right."""
+    if scene.student.dim() != len(scene.shape) + extra or scene.student.shape[extra:] != scene.shape:
+        return None
+    total = scene.student.sum(tuple(range(extra)))
+    return scene.student if scene.tolerance.holds(total, scene.expected) else None
+
+
 def _expected_summed(axis: int, keep: bool) -> Predict:
     return lambda scene: scene.expected.sum(axis, keepdim=keep)
 
 
-def _steps(subject: Subject) -> list[str]:
+def elementwise_steps(subject: Subject) -> list[str]:
     """The consumers reached by an elementwise step in every case, whose gradient the student has."""
     return [name for name in subject.known_consumers if all(name in scene.elementwise for scene in subject.scenes)]
 
 
-def _changed(consumer: str, change: Change) -> Predict:
+def changed(consumer: str, change: Change) -> Predict:
     """The expected value with one path's contribution computed otherwise."""
 
     def predict(scene: Scene) -> Tensor | None:

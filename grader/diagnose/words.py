@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from grader.diagnose.scene import Scene
 
@@ -30,8 +30,27 @@ def named_factor(scenes: Sequence[Scene], ratios: Sequence[float], *, numbers: b
         _formula_of(changing, ratios)
         or plain
         or _formula_of(fixed, ratios)
-        or (_number(ratios[0]) if constant and numbers else None)
+        or (_share(scenes, ratios[0]) or (_number(ratios[0]) if numbers else None) if constant else None)
     )
+
+
+def _share(scenes: Sequence[Scene], ratio: float) -> str | None:
+    """A factor that the notebook's own fractions explain, such as a probability `p`: `1 - p`, `1/(1 - p)`."""
+    fractions = {name: value for name, value in scenes[0].reference.constants.items() if type(value) is float}
+    for name, value in fractions.items():
+        if all(scene.reference.constants.get(name) == value for scene in scenes):
+            for text, formula in _FRACTIONS:
+                if _same(ratio, formula(value)):
+                    return text.replace("p", name)
+    return None
+
+
+_FRACTIONS: tuple[tuple[str, Callable[[float], float | None]], ...] = (
+    ("p", lambda p: p),
+    ("1/p", lambda p: _over(1, p)),
+    ("1 - p", lambda p: 1 - p),
+    ("1/(1 - p)", lambda p: _over(1, 1 - p)),
+)
 
 
 def _number(ratio: float) -> str | None:
