@@ -41,6 +41,17 @@ def test_a_wrong_sign_is_wrong_once_and_carried_from_there_on(solved, grade):
     assert wrong.case == "visible"
 
 
+@pytest.mark.parametrize("number", ["2", "-0.5"])
+def test_a_number_in_a_tensors_place_is_missing_and_what_is_computed_from_it_is_carried(solved, grade, number):
+    grading = grade(solved(("dhsum = (h * dscaled).sum(1, keepdim=True)", f"dhsum = {number}")))
+    carried = dict.fromkeys(["steps/dh", "steps/dhpre", "steps/dW", "steps/db"], "carried")
+    assert differing(grading) == {"steps/dhsum": "missing", **carried}
+    missing = check_named(grading, "steps", "dhsum")
+    assert "is not a tensor but" in missing.remark
+    assert missing.shape is None
+    assert missing.maxdiff is None
+
+
 def test_two_mistakes_are_two_wrongs(solved, grade):
     grading = grade(solved(("dhsum = (h", "dhsum = 3 * (h"), ("dW = x.T @ dhpre\ndb", "dW = 2 * x.T @ dhpre\ndb")))
     assert [key for key, verdict in differing(grading).items() if verdict == "wrong"] == ["steps/dhsum", "steps/dW"]

@@ -48,7 +48,7 @@ def repair(subject: Subject) -> Diagnosis | None:
     }
     for taken in (leaves, leaves - below):
         made = formulas(subject.sources, taken)
-        node = made.get(subject.gradient)
+        node = subject.formula or made.get(subject.gradient)
         if node is None or (taken is leaves and _spoiled(subject, node, below)):
             continue
         found = _repaired(subject, node, taken, made)

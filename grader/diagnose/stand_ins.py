@@ -39,7 +39,8 @@ def in_a_stand_in(subject: Subject, why: Why) -> Diagnosis | None:
             continue
         values = [Trial(scene, meanings(scene), scene.expected).value(node) for scene in subject.scenes]
         given = [value for value in values if value is not None and value.dim()]
-        if len(given) < len(values):
+        same = all(scene.fits(value) for scene, value in zip(subject.scenes, given, strict=False))
+        if len(given) < len(values) or same:  # another name for the tensor itself is none on the way
             continue
         for other in _unasked(subject, given):
             tried += 1
@@ -48,11 +49,11 @@ def in_a_stand_in(subject: Subject, why: Why) -> Diagnosis | None:
             inner = [_scene(scene, other, value) for scene, value in zip(subject.scenes, given, strict=True)]
             if not all(_explains(scene, one) for scene, one in zip(subject.scenes, inner, strict=True)):
                 continue
-            earlier = subject.instead(label, other, inner)
-            found = None if earlier.follows else why(earlier)
+            found = why(subject.instead(label, other, inner, node))
             if found is not None:
                 text = f"The mistake is further up, in {quoted(shown(label))}. {found.message}"
                 return Diagnosis(code=found.code, message=text)
+            break  # of the tensors that it may stand for the nearest: for others it is a coincidence
     return None
 
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from grader.compare import FLOAT64, conformed
+from grader.diagnose.expression import Node
 from grader.diagnose.scene import COARSE, Scene
 from grader.records import Diagnosis
 from grader.syntax import Statement, statements
@@ -74,6 +75,7 @@ class Subject:
         name: the tensor's own name, `X`.
         scenes: one for every hidden case that speaks of it; empty where none can be diagnosed from.
         budget: what may still be tried, for this tensor and for those on the way to it.
+        formula: what a gradient is computed by that stands between two asked ones; None for all others.
     """
 
     def __init__(self, marks: PartMarks, gradient: str, cases: Sequence[PartCase]) -> None:
@@ -81,23 +83,24 @@ class Subject:
         self.gradient = gradient
         self.name = gradient[1:]
         self.budget = Budget()
-        self.in_between = False
+        self.formula: Node | None = None
         scenes = [_scene(part_case, gradient, marks.changed_before(part_case)) for part_case in cases]
         self.scenes = [scene for scene in scenes if scene is not None]
         if len(self.scenes) < len(scenes):
             self.scenes = []
 
-    def instead(self, gradient: str, name: str, scenes: list[Scene]) -> Subject:
+    def instead(self, gradient: str, name: str, scenes: list[Scene], formula: Node) -> Subject:
         """Another gradient of the same part, which the student computes on the way to this one.
 
         Args:
             gradient: the student's name for it.
             name: the tensor whose gradient it is.
             scenes: that tensor, in the same cases.
+            formula: what it is computed by; the name may be bound again later.
         """
         other = copy(self)
         other.__dict__.pop("lines", None)
-        other.gradient, other.name, other.scenes, other.in_between = gradient, name, scenes, True
+        other.gradient, other.name, other.scenes, other.formula = gradient, name, scenes, formula
         return other
 
     @property
@@ -126,7 +129,7 @@ class Subject:
 
         What stands between two gradients that are asked for has none of them beside it: there all may be.
         """
-        if self.in_between:
+        if self.formula is not None:
             return self.consumers
         return [name for name in self.consumers if name == "loss" or all(name in scene.own for scene in self.scenes)]
 
