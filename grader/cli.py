@@ -307,6 +307,35 @@ def _export_autograder(exercise: str | None, sandbox: Sandbox, out: Path | None)
     write_bytes(out, autograder_zip(_course(), Settings(exercise=exercise, sandbox=sandbox)))
 
 
+@app.command(epilog="Example:  grader new 08_my_layer")
+def new(
+    name: Annotated[str | None, typer.Argument(metavar="[NN_NAME]", help="The exercise's name: 08_my_layer.")] = None,
+    course: Annotated[
+        Path | None, typer.Option("--course", metavar="DIR", help="Make a course of your own, with one exercise.")
+    ] = None,
+) -> None:
+    """Add an exercise that already grades to the course you are in: a solution notebook and its catalogue entry.
+
+    With --course: make a course in a folder of its own. A file that is there already is left as it is.
+    """
+    from grader.course import find_own_course
+    from grader.scaffold import FIRST, new_course, new_exercise
+    from grader.terminal import console
+
+    kept: list[Path] = []
+    if course is not None:
+        made, kept = new_course(course, name if name is not None else FIRST)
+    elif name is not None:
+        made = new_exercise(find_own_course(Path.cwd()), name)
+    else:
+        raise UsageError("Say what to make: `grader new NN_name`, or `grader new --course DIR`.")
+    for path in made:
+        console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
+    for path in kept:
+        console.print(f"kept {path}: it was there already", markup=False, highlight=False, soft_wrap=True)
+    console.print("Next: `grader release` makes the blank, and `grader verify` checks the course.")
+
+
 @app.command(epilog="Example:  grader release")
 def release() -> None:
     """Make the blank exercises from the solutions, after a change to a solution or the catalogue."""

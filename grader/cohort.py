@@ -53,25 +53,31 @@ def grade_cohort(
     def finished(grading: Grading) -> None:
         version = versions.get(grading.grade.exercise, "")
         grading = book.add(run, msgspec.structs.replace(grading, exercise_version=version))
-        write_grading(grading, folder)
+        write_grading(grading, folder, course)
         done(grading.grade)
 
     try:
         left = list(found)
         if resume:
-            left = [item for item in found if not _taken_over(item, versions, book, run, folder, done)]
+            left = [item for item in found if not _taken_over(item, versions, book, run, course, folder, done)]
         if left:
             with open_graders(left) as graders:
                 graders.grade(left, finished)
         book.finish(run)
     finally:  # an interrupted run leaves the pages of what it did
         grades = list(book.grades(run))
-        write_cohort(grades, folder, _similar(book, run, course))
+        write_cohort(grades, folder, course, _similar(book, run, course))
     return grades
 
 
 def _taken_over(
-    item: Found, versions: Mapping[str, str], book: Gradebook, run: int, folder: Path, done: Callable[[Grade], None]
+    item: Found,
+    versions: Mapping[str, str],
+    book: Gradebook,
+    run: int,
+    course: Course,
+    folder: Path,
+    done: Callable[[Grade], None],
 ) -> bool:
     """Whether the gradebook has this very submission's grading already; then it is a result of this run, too."""
     submission = item.submission()
@@ -83,7 +89,7 @@ def _taken_over(
         return False
     grading = book.take_over(run, known)
     if not _is_written(grading.grade, folder):
-        write_grading(grading, folder)
+        write_grading(grading, folder, course)
     done(grading.grade)
     return True
 
@@ -129,8 +135,8 @@ def override_mark(
         raise UsageError(f"{student!r} handed in several exercises: say which with --exercise: {exercises}.")
     book.override(found[0], new_override(found[0].grade, check, points, reason))
     (grading,) = book.gradings(run.id, student, found[0].grade.exercise)
-    write_grading(grading, folder)
-    write_cohort(list(book.grades(run.id)), folder, _similar(book, run.id, course))
+    write_grading(grading, folder, course)
+    write_cohort(list(book.grades(run.id)), folder, course, _similar(book, run.id, course))
     return grading.grade
 
 
@@ -140,17 +146,17 @@ def report_paths(grade: Grade) -> tuple[str, str]:
     return f"{stem}.html", f"{stem}.json"
 
 
-def write_grading(grading: Grading, folder: Path) -> None:
+def write_grading(grading: Grading, folder: Path, course: Course) -> None:
     """Write one student's report and JSON."""
     page, data = report_paths(grading.grade)
-    write_file(folder / page, render_report(grading))
+    write_file(folder / page, render_report(grading, course.templates))
     write_file(folder / data, grade_json(grading.grade))
 
 
-def write_cohort(grades: Sequence[Grade], folder: Path, similar: Sequence[Group] = ()) -> None:
+def write_cohort(grades: Sequence[Grade], folder: Path, course: Course, similar: Sequence[Group] = ()) -> None:
     """Write the pages that are about all submissions together."""
     rows = [CohortRow(grade=grade, path=report_paths(grade)[0]) for grade in grades]
-    write_file(folder / "index.html", render_index(rows, similar))
+    write_file(folder / "index.html", render_index(rows, similar, course.templates))
     write_file(folder / "grades.csv", grades_csv(grades))
     write_file(folder / "junit.xml", junit_xml(grades))
 

@@ -24,6 +24,7 @@ COMMANDS = [
     "diff",
     "override",
     "export",
+    "new",
     "release",
     "verify",
     "doctor",

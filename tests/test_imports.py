@@ -18,7 +18,7 @@ LAYERS: list[set[str]] = [
     {"matching"},
     {"saved_cmp", "remarks", "stretches", "understanding"},
     {"course", "intake", "reference", "client", "hints", "doctor"},
-    {"release", "plan", "workspace", "reset", "watching", "todo", "spread", "methods"},
+    {"release", "plan", "workspace", "scaffold", "reset", "watching", "todo", "spread", "methods"},
     {"replay", "similarity"},
     {"execute", "report", "report_page", "report_cohort", "renderers", "part_case"},
     {"exports", "github"},
