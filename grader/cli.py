@@ -33,7 +33,7 @@ _GRADEBOOK = typer.Option(
 )
 
 Kernel = Literal["snapshot", "cold"]
-ExportFormat = Literal["csv", "canvas", "moodle", "gradescope", "junit", "json", "gradescope-autograder"]
+ExportFormat = Literal["csv", "totals", "canvas", "moodle", "gradescope", "junit", "json", "gradescope-autograder"]
 Sandbox = Literal["bwrap", "none"]
 
 EXIT_NOT_RIGHT = 1
@@ -165,6 +165,9 @@ def grade(
         str | None, typer.Option(metavar="ADDRESS", help="Grade on the dask cluster of this scheduler: tcp://….")
     ] = None,
     gradebook: Annotated[str | None, _GRADEBOOK] = None,
+    times: Annotated[
+        Path | None, typer.Option(metavar="CSV", help="When each was handed in: columns student, submitted, exercise.")
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume/--no-resume", help="Grade only what changed since it was graded last, or all.")
     ] = True,
@@ -181,11 +184,13 @@ def grade(
     from grader.cohort import grade_cohort
     from grader.collect import Found, collect
     from grader.github import report_run
+    from grader.roster import Times
     from grader.terminal import grading_progress, show_cohort
 
     if workers is not None and scheduler is not None:
         raise UsageError("--workers starts processes here and --scheduler uses others: give one of the two.")
     course = _course()
+    submitted = Times(times).of if times is not None else lambda *_: None
     found = collect(paths, course, exercise)
 
     def graders(left: Sequence[Found]) -> AbstractContextManager[Workers]:
@@ -193,7 +198,7 @@ def grade(
 
     try:
         with _gradebook(out, gradebook, make=True) as book, grading_progress(len(found)) as done:
-            grades = grade_cohort(found, course, book, out, graders, resume=resume, done=done)
+            grades = grade_cohort(found, course, book, out, graders, resume=resume, submitted=submitted, done=done)
             paths_by_key = {(item.student, item.exercise): item.path for item in found}
             for command in report_run(book.gradings(), paths_by_key, os.environ):
                 print(command)
@@ -277,7 +282,7 @@ def export(
 ) -> None:
     """Write the last run's grades for another place; print them where there is no --out.
 
-    FORMAT is csv, json, junit, canvas, moodle, gradescope (a results.json for each submission), or
+    FORMAT is csv, totals, json, junit, canvas, moodle, gradescope (a results.json for each submission), or
     gradescope-autograder (the zip that grades on Gradescope; it needs no DIR).
 
     Exit status: 0 all written; 3 the roster has no row for some student (the others are written).

@@ -24,6 +24,7 @@ from grader.records import Grading, Verdict
 from grader.report_cohort import CohortRow, cohort_of
 from grader.report_page import page_of
 from grader.similarity import Group
+from grader.totals import totals
 
 # Lone surrogates can't be encoded, control characters vanish or end the text early, and the bidirectional controls
 # reorder what the reader sees, so that code reads otherwise than it runs.
@@ -49,8 +50,10 @@ def render_index(rows: Sequence[CohortRow], similar: Sequence[Group] = (), templ
     Raises:
         CourseError: a template in the folder `templates` fails.
     """
+    grades = [row.grade for row in rows]
+    found = totals(grades) if len({grade.exercise for grade in grades}) > 1 else []
     paths = {(row.grade.exercise, row.grade.student): row.path for row in rows}
-    return _render("index.html.jinja", templates, cohort=cohort_of(rows), similar=similar, paths=paths)
+    return _render("index.html.jinja", templates, cohort=cohort_of(rows), similar=similar, paths=paths, totals=found)
 
 
 def render_cell_output(grading: Grading) -> str:

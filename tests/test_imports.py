@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parent.parent / "grader"
 
 LAYERS: list[set[str]] = [
     {"errors", "records", "paths", "version"},
-    {"catalog", "syntax", "notebook", "sandbox", "pictures", "explain", "naming"},
+    {"catalog", "syntax", "notebook", "sandbox", "pictures", "explain", "naming", "totals"},
     {
         "exercise",
         "progress",
