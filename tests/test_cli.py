@@ -169,7 +169,7 @@ def test_release_writes_the_blanks(mini):
 
 def test_verify_finds_what_an_author_forgot(mini):
     done = run("verify", cwd=mini, status=1)
-    assert "part steps has no hint for dh." in done.stdout
+    assert "part steps has no hint for dh; write one in the catalogue." in done.stdout
     (mini / "exercises" / "stray.txt").write_text("?")
     solution = mini / "solutions" / "mini.ipynb"
     solution.write_text(solution.read_text().replace("dhsum = (h * dscaled)", "dhsum = 3 * (h * dscaled)"))
