@@ -175,7 +175,7 @@ def test_verify_finds_what_an_author_forgot(mini):
     solution.write_text(solution.read_text().replace("dhsum = (h * dscaled)", "dhsum = 3 * (h * dscaled)"))
     done = run("verify", cwd=mini, status=1)
     assert "exercises/stray.txt belongs to no exercise" in done.stdout
-    assert "the solution's dhsum (steps) is wrong." in done.stdout
+    assert "the solution's dhsum (steps) is wrong in the visible case; correct the answer" in done.stdout
 
 
 def test_an_output_folder_that_can_not_be_written_is_said(mini, solved):
