@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
 import shutil
+import sqlite3
 from datetime import UTC, datetime
 
 import msgspec
@@ -168,6 +170,25 @@ def test_a_time_is_kept_for_the_same_content_and_can_be_corrected(book, tmp_path
     assert graded("a", None) == pytest.approx(7.2)
     assert graded("a", "2026-12-04T12:00:00Z") == 8.0
     assert graded("b", None) == 8.0  # of another notebook nothing was said
+
+
+def test_a_gradebook_from_before_there_were_due_dates_is_brought_up_to_date(tmp_path):
+    path = tmp_path / "old.sqlite"
+    with Gradebook(path) as book:
+        number = book.start(tmp_path)
+        book.add(number, grading(8.0, "a"))
+        book.finish(number)
+    with contextlib.closing(sqlite3.connect(path)) as connection:  # as the first version left it
+        connection.execute("ALTER TABLE runs DROP COLUMN terms")
+        connection.execute("ALTER TABLE results DROP COLUMN submitted")
+        connection.execute("UPDATE alembic_version SET version_num = '0001'")
+        connection.commit()
+    with Gradebook(path) as book:
+        assert list(book.grades()) == [grade(8.0)]
+        book.add(
+            book.start(tmp_path, {"mini": TERMS}), grading(8.0, "a"), datetime.fromisoformat("2026-12-05T12:00:00Z")
+        )
+        assert [each.score for each in book.grades(2)] == [pytest.approx(7.2)]
 
 
 # --- totals -----------------------------------------------------------------------------------------------------------
