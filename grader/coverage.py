@@ -40,8 +40,9 @@ def unchecked_gradients(
                         f"part's answer, or take it out of the cell."
                     )
     for part_id, checks in exercise.parts.items():
-        for value in checks.values:
-            if f"d{value}" not in checks.gradients:
+        made_of_values = [value for value in checks.values if f"d{value}" in checks.gradients]
+        for value in checks.values if made_of_values else []:  # else they are compared, and no gradient is asked for
+            if value not in made_of_values:
                 yield (
                     f"part {part_id} trains {value}, and its answer makes no d{value}; make it there, or take "
                     f"{value} out of the catalogue's values."
