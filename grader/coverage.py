@@ -114,7 +114,7 @@ def unkept_gradients(exercise: Exercise, references: dict[str, PartReference]) -
 
 def giveaways(exercise: Exercise, solution: NotebookNode) -> Iterator[str]:
     """Every place in the blank, in a file that it reads, and in a hint, that holds a line of the answer."""
-    sought = _sought(solution)
+    sought = _sought(exercise, solution)
     for where, text in _places(exercise):
         for answer in given_away(sought, text):
             yield f"{where} gives the answer `{answer.line}` away; take it out."
@@ -128,13 +128,13 @@ def giveaways(exercise: Exercise, solution: NotebookNode) -> Iterator[str]:
                     )
 
 
-def _sought(solution: NotebookNode) -> list[Answer]:
+def _sought(exercise: Exercise, solution: NotebookNode) -> list[Answer]:
     found = [
         answer
         for cell in solution.cells
         if role_of(cell) == "gradients"
         for text in answers_in(cell.source)
-        for answer in answers(text)
+        for answer in answers(text, exercise.parts[part_of(cell) or ""].values)
     ]
     return list({answer.form: answer for answer in found}.values())
 

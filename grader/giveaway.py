@@ -10,7 +10,7 @@ import ast
 import io
 import re
 import tokenize
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from grader.records import Record
 from grader.syntax import parse_plain
@@ -33,12 +33,17 @@ class Answer(Record, frozen=True):
     form: str
 
 
-def answers(source: str) -> list[Answer]:
-    """The lines of a solution's answer that make a gradient: `dX = …`, `self.dX = …`, `return …`, and `+=`."""
+def answers(source: str, values: Collection[str] = ()) -> list[Answer]:
+    """The lines of a solution's answer that make a gradient (`dX = …`, `self.dX = …`, `return …`, and `+=`) or a value.
+
+    Args:
+        source: what stands between the solution's markers.
+        values: the names that are compared by value.
+    """
     tree = parse_plain(source)
     found = []
     for node in ast.walk(tree) if tree is not None else ():
-        value = _made(node)
+        value = _made(node, values)
         operations = _operations(value) if value is not None else 0
         if value is not None and operations:
             line = ast.get_source_segment(source, node) or ast.unparse(node)
@@ -54,10 +59,10 @@ def given_away(sought: Iterable[Answer], text: str) -> list[Answer]:
     return [answer for answer in sought if answer.form in forms or re.search(answer.pattern, plain)]
 
 
-def _made(node: ast.AST) -> ast.expr | None:
-    """The right-hand side of a statement that makes a gradient."""
+def _made(node: ast.AST, values: Collection[str]) -> ast.expr | None:
+    """The right-hand side of a statement that makes a gradient or one of the values."""
     if isinstance(node, ast.Return):
-        reads_one = any(isinstance(child, ast.expr) and _is_gradient(child) for child in ast.walk(node))
+        reads_one = any(isinstance(child, ast.expr) and _is_sought(child, ()) for child in ast.walk(node))
         return node.value if reads_one else None
     if isinstance(node, ast.Assign):
         targets = node.targets
@@ -65,16 +70,16 @@ def _made(node: ast.AST) -> ast.expr | None:
         targets = [node.target]
     else:
         return None
-    return node.value if any(_is_gradient(target) for target in targets) else None
+    return node.value if any(_is_sought(target, values) for target in targets) else None
 
 
-def _is_gradient(target: ast.expr) -> bool:
+def _is_sought(target: ast.expr, values: Collection[str]) -> bool:
     if isinstance(target, ast.Subscript):
-        return _is_gradient(target.value)
+        return _is_sought(target.value, values)
     if isinstance(target, ast.Tuple):
-        return any(_is_gradient(element) for element in target.elts)
+        return any(_is_sought(element, values) for element in target.elts)
     name = target.id if isinstance(target, ast.Name) else target.attr if isinstance(target, ast.Attribute) else ""
-    return len(name) > 1 and name.startswith("d")
+    return name in values or (len(name) > 1 and name.startswith("d"))
 
 
 def _operations(value: ast.expr) -> int:

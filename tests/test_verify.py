@@ -134,6 +134,12 @@ def test_an_answer_that_stays_in_the_blank_earns_points(author):
     assert "the blank earns points for dscaled (steps); take the answer out of it." in found
 
 
+def test_a_line_that_makes_a_compared_value_is_an_answer_too():
+    line = "w = w - rate * m_hat / (v_hat.sqrt() + eps)"
+    assert [answer.line for answer in answers(line, ["w"])] == [line]
+    assert answers(line) == []
+
+
 def test_a_line_of_the_lecture_with_other_names_gives_nothing_away():
     sought = answers("dW = x.T @ dhpre\ndy = dout\ndz = -dq\nreturn dx")
     assert [answer.line for answer in sought] == ["dW = x.T @ dhpre", "dz = -dq"]
