@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import tomllib
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -13,6 +14,7 @@ from grader.errors import CourseError
 from grader.records import VISIBLE, Record
 
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
+Percent = Annotated[float, msgspec.Meta(ge=0, le=100)]
 Slug = Annotated[str, msgspec.Meta(pattern=r"^[a-zA-Z0-9][a-zA-Z0-9_-]*$")]
 ParameterValue = bool | int | float | str
 
@@ -77,6 +79,30 @@ class Part(_Entry, frozen=True):
     hints: dict[str, list[str]] = {}
 
 
+class Late(_Entry, frozen=True):
+    """What handing in late costs: per cent of the points earned, for each day begun, and at most so much.
+
+    Within `grace_minutes` nothing is late; after them the days are counted from the due date.
+    """
+
+    percent_a_day: Percent
+    grace_minutes: Annotated[float, msgspec.Meta(ge=0)] = 0.0
+    at_most: Percent = 100.0
+
+
+class Terms(_Entry, frozen=True):
+    """What of an exercise's points counts, and for how much; no verdict depends on it.
+
+    `attempts` is how many submissions count, all of them by default, and `counts` which of those.
+    """
+
+    due: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
+    late: Late | None = None
+    weight: Annotated[float, msgspec.Meta(ge=0, le=1e6)] = 1.0
+    attempts: Annotated[int, msgspec.Meta(ge=1)] | None = None
+    counts: Literal["last", "best"] = "last"
+
+
 class ExerciseSpec(_Entry, frozen=True):
     """What the catalogue says of one exercise; `docs/authoring.md` explains each key."""
 
@@ -94,6 +120,7 @@ class ExerciseSpec(_Entry, frozen=True):
     notebook_seconds: float = 120.0
     visible: dict[str, ParameterValue] = {}
     cases: list[Case] = []
+    terms: Terms = Terms()
 
     @property
     def all_cases(self) -> list[Case]:
@@ -110,14 +137,25 @@ class ExerciseSpec(_Entry, frozen=True):
 
 
 class Catalog(_Entry, frozen=True):
-    """All exercises of a course, in the order in which students meet them."""
+    """All exercises of a course, in the order in which students meet them; `late` holds where they say nothing else."""
 
     exercises: list[ExerciseSpec]
+    late: Late | None = None
 
     @property
     def ids(self) -> list[str]:
         """The exercises' ids, in order."""
         return [exercise.id for exercise in self.exercises]
+
+    @property
+    def terms(self) -> dict[str, Terms]:
+        """Exercise → its terms, the course's late policy put in."""
+        return {
+            exercise.id: msgspec.structs.replace(exercise.terms, late=exercise.terms.late or self.late)
+            if exercise.terms.due is not None
+            else exercise.terms
+            for exercise in self.exercises
+        }
 
 
 def read_catalog(path: Path) -> Catalog:

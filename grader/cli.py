@@ -33,7 +33,7 @@ _GRADEBOOK = typer.Option(
 )
 
 Kernel = Literal["snapshot", "cold"]
-ExportFormat = Literal["csv", "canvas", "moodle", "gradescope", "junit", "json", "gradescope-autograder"]
+ExportFormat = Literal["csv", "totals", "canvas", "moodle", "gradescope", "junit", "json", "gradescope-autograder"]
 Sandbox = Literal["bwrap", "none"]
 
 EXIT_NOT_RIGHT = 1
@@ -165,6 +165,9 @@ def grade(
         str | None, typer.Option(metavar="ADDRESS", help="Grade on the dask cluster of this scheduler: tcp://….")
     ] = None,
     gradebook: Annotated[str | None, _GRADEBOOK] = None,
+    times: Annotated[
+        Path | None, typer.Option(metavar="CSV", help="When each was handed in: columns student, submitted, exercise.")
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume/--no-resume", help="Grade only what changed since it was graded last, or all.")
     ] = True,
@@ -181,11 +184,13 @@ def grade(
     from grader.cohort import grade_cohort
     from grader.collect import Found, collect
     from grader.github import report_run
+    from grader.roster import Times
     from grader.terminal import grading_progress, show_cohort
 
     if workers is not None and scheduler is not None:
         raise UsageError("--workers starts processes here and --scheduler uses others: give one of the two.")
     course = _course()
+    submitted = Times(times).of if times is not None else lambda *_: None
     found = collect(paths, course, exercise)
 
     def graders(left: Sequence[Found]) -> AbstractContextManager[Workers]:
@@ -193,7 +198,7 @@ def grade(
 
     try:
         with _gradebook(out, gradebook, make=True) as book, grading_progress(len(found)) as done:
-            grades = grade_cohort(found, course, book, out, graders, resume=resume, done=done)
+            grades = grade_cohort(found, course, book, out, graders, resume=resume, submitted=submitted, done=done)
             paths_by_key = {(item.student, item.exercise): item.path for item in found}
             for command in report_run(book.gradings(), paths_by_key, os.environ):
                 print(command)
@@ -277,7 +282,7 @@ def export(
 ) -> None:
     """Write the last run's grades for another place; print them where there is no --out.
 
-    FORMAT is csv, json, junit, canvas, moodle, gradescope (a results.json for each submission), or
+    FORMAT is csv, totals, json, junit, canvas, moodle, gradescope (a results.json for each submission), or
     gradescope-autograder (the zip that grades on Gradescope; it needs no DIR).
 
     Exit status: 0 all written; 3 the roster has no row for some student (the others are written).
@@ -305,6 +310,35 @@ def _export_autograder(exercise: str | None, sandbox: Sandbox, out: Path | None)
     if exercise is None or out is None:
         raise UsageError("Say which exercise the autograder is for and where it goes: --exercise ID --out FILE.zip.")
     write_bytes(out, autograder_zip(_course(), Settings(exercise=exercise, sandbox=sandbox)))
+
+
+@app.command(epilog="Example:  grader new 08_my_layer")
+def new(
+    name: Annotated[str | None, typer.Argument(metavar="[NN_NAME]", help="The exercise's name: 08_my_layer.")] = None,
+    course: Annotated[
+        Path | None, typer.Option("--course", metavar="DIR", help="Make a course of your own, with one exercise.")
+    ] = None,
+) -> None:
+    """Add an exercise that already grades to the course you are in: a solution notebook and its catalogue entry.
+
+    With --course: make a course in a folder of its own. A file that is there already is left as it is.
+    """
+    from grader.course import find_own_course
+    from grader.scaffold import FIRST, new_course, new_exercise
+    from grader.terminal import console
+
+    kept: list[Path] = []
+    if course is not None:
+        made, kept = new_course(course, name if name is not None else FIRST)
+    elif name is not None:
+        made = new_exercise(find_own_course(Path.cwd()), name)
+    else:
+        raise UsageError("Say what to make: `grader new NN_name`, or `grader new --course DIR`.")
+    for path in made:
+        console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
+    for path in kept:
+        console.print(f"kept {path}: it was there already", markup=False, highlight=False, soft_wrap=True)
+    console.print("Next: `grader release` makes the blank, and `grader verify` checks the course.")
 
 
 @app.command(epilog="Example:  grader release")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -16,7 +17,7 @@ from grader.errors import UsageError
 from grader.gradebook import Gradebook, Key
 from grader.gradebook.overrides import new_override
 from grader.records import Grade, Grading
-from grader.renderers import grade_json, grades_csv, junit_xml
+from grader.renderers import grade_json, grades_csv, junit_xml, totals_csv
 from grader.report import render_index, render_report
 from grader.report_cohort import CohortRow
 from grader.similarity import Group, own_lines, similar_groups
@@ -31,6 +32,7 @@ def grade_cohort(
     open_graders: Callable[[Sequence[Found]], AbstractContextManager[Workers]],
     *,
     resume: bool = True,
+    submitted: Callable[[str, str], datetime | None] = lambda *_: None,
     done: Callable[[Grade], None] = lambda _: None,
 ) -> list[Grade]:
     """Grade every submission, keep it in the gradebook, and write its report, its JSON, and then the cohort's pages.
@@ -42,50 +44,53 @@ def grade_cohort(
         folder: where to write; made where it is missing.
         open_graders: opens the workers for what is left to grade.
         resume: take over what the gradebook has of the same content, exercise and grader.
+        submitted: student and exercise → when it was handed in, where that is known.
         done: is called with each grade as soon as it is kept and its files are written.
 
     Raises:
         UsageError: `folder` can't be written to.
     """
-    run = book.start(folder)
+    run = book.start(folder, course.catalog.terms)
     versions = {id_: course.exercise(id_).version for id_ in {item.exercise for item in found} & {*course.catalog.ids}}
+
+    def taken_over(item: Found) -> bool:
+        known = _known(item, versions, book)
+        if known is None:
+            return False
+        grading = book.take_over(run, known, submitted(item.student, item.exercise))
+        if not _is_written(grading.grade, folder):
+            write_grading(grading, folder, course)
+        done(grading.grade)
+        return True
 
     def finished(grading: Grading) -> None:
         version = versions.get(grading.grade.exercise, "")
-        grading = book.add(run, msgspec.structs.replace(grading, exercise_version=version))
-        write_grading(grading, folder)
+        when = submitted(grading.grade.student, grading.grade.exercise)
+        grading = book.add(run, msgspec.structs.replace(grading, exercise_version=version), when)
+        write_grading(grading, folder, course)
         done(grading.grade)
 
     try:
         left = list(found)
         if resume:
-            left = [item for item in found if not _taken_over(item, versions, book, run, folder, done)]
+            left = [item for item in found if not taken_over(item)]
         if left:
             with open_graders(left) as graders:
                 graders.grade(left, finished)
         book.finish(run)
     finally:  # an interrupted run leaves the pages of what it did
         grades = list(book.grades(run))
-        write_cohort(grades, folder, _similar(book, run, course))
+        write_cohort(grades, folder, course, _similar(book, run, course))
     return grades
 
 
-def _taken_over(
-    item: Found, versions: Mapping[str, str], book: Gradebook, run: int, folder: Path, done: Callable[[Grade], None]
-) -> bool:
-    """Whether the gradebook has this very submission's grading already; then it is a result of this run, too."""
+def _known(item: Found, versions: Mapping[str, str], book: Gradebook) -> int | None:
+    """The number of this very submission's grading, where the gradebook has it already."""
     submission = item.submission()
     if submission.problem is not None or item.exercise not in versions:
-        return False
+        return None
     key = Key(submission.digest, versions[item.exercise], grader_version())
-    known = book.known(item.student, item.exercise, key)
-    if known is None:
-        return False
-    grading = book.take_over(run, known)
-    if not _is_written(grading.grade, folder):
-        write_grading(grading, folder)
-    done(grading.grade)
-    return True
+    return book.known(item.student, item.exercise, key)
 
 
 def _is_written(grade: Grade, folder: Path) -> bool:
@@ -129,8 +134,8 @@ def override_mark(
         raise UsageError(f"{student!r} handed in several exercises: say which with --exercise: {exercises}.")
     book.override(found[0], new_override(found[0].grade, check, points, reason))
     (grading,) = book.gradings(run.id, student, found[0].grade.exercise)
-    write_grading(grading, folder)
-    write_cohort(list(book.grades(run.id)), folder, _similar(book, run.id, course))
+    write_grading(grading, folder, course)
+    write_cohort(list(book.grades(run.id)), folder, course, _similar(book, run.id, course))
     return grading.grade
 
 
@@ -140,18 +145,19 @@ def report_paths(grade: Grade) -> tuple[str, str]:
     return f"{stem}.html", f"{stem}.json"
 
 
-def write_grading(grading: Grading, folder: Path) -> None:
+def write_grading(grading: Grading, folder: Path, course: Course) -> None:
     """Write one student's report and JSON."""
     page, data = report_paths(grading.grade)
-    write_file(folder / page, render_report(grading))
+    write_file(folder / page, render_report(grading, course.templates))
     write_file(folder / data, grade_json(grading.grade))
 
 
-def write_cohort(grades: Sequence[Grade], folder: Path, similar: Sequence[Group] = ()) -> None:
+def write_cohort(grades: Sequence[Grade], folder: Path, course: Course, similar: Sequence[Group] = ()) -> None:
     """Write the pages that are about all submissions together."""
     rows = [CohortRow(grade=grade, path=report_paths(grade)[0]) for grade in grades]
-    write_file(folder / "index.html", render_index(rows, similar))
+    write_file(folder / "index.html", render_index(rows, similar, course.templates))
     write_file(folder / "grades.csv", grades_csv(grades))
+    write_file(folder / "totals.csv", totals_csv(grades))
     write_file(folder / "junit.xml", junit_xml(grades))
 
 

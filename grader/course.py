@@ -33,6 +33,11 @@ class Course:
         """The instructor's folder of solution notebooks; a student's machine has none."""
         return self.exercises.parent / "solutions"
 
+    @property
+    def templates(self) -> Path:
+        """The folder of templates that take the place of the package's; it need not be there."""
+        return self.exercises.parent / "templates"
+
     def spec(self, exercise_id: str) -> ExerciseSpec:
         """The catalogue's entry of an exercise.
 
@@ -105,7 +110,23 @@ def unpacked_course(files: Mapping[str, bytes], folder: Path) -> Course:
 
 def find_course(start: Path) -> Course:
     """The course that `start` lies in (`exercises/catalog.toml`, upwards), else the one that came with the package."""
+    return _course_around(start) or Course(data_dir("exercises"))
+
+
+def find_own_course(start: Path) -> Course:
+    """The course that `start` lies in, to be changed.
+
+    Raises:
+        UsageError: it lies in none.
+    """
+    course = _course_around(start)
+    if course is None:
+        raise UsageError("This folder is in no course: go to yours, or make one with `grader new --course DIR`.")
+    return course
+
+
+def _course_around(start: Path) -> Course | None:
     for folder in (start, *start.parents):
         if (folder / "exercises" / "catalog.toml").is_file():
             return Course(folder / "exercises")
-    return Course(data_dir("exercises"))
+    return None

@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 from nbformat import NotebookNode
 
-from grader.catalog import Case, ExerciseSpec
+from grader.catalog import Case, ExerciseSpec, Terms
 from grader.errors import CourseError
 from grader.notebook import Role, grade_id_of, grader_metadata, part_of, read_notebook, role_of
 from grader.records import Record
@@ -106,9 +106,10 @@ class Exercise:
         return self.spec.part(part).points / len(self.parts[part].names)
 
     def _version(self) -> str:
-        """A digest of all that a grade depends on: cells, checks, catalogue entry, files."""
+        """A digest of all that a grade depends on: cells, checks, catalogue entry without its terms, files."""
         digest = hashlib.sha256()
-        for record in (*self.cells, self.spec, *self.parts.values()):
+        spec = msgspec.structs.replace(self.spec, terms=Terms())
+        for record in (*self.cells, spec, *self.parts.values()):
             digest.update(msgspec.json.encode(record))
         for name in sorted(self.files):
             digest.update(name.encode() + hashlib.sha256(self.files[name].read_bytes()).digest())

@@ -11,12 +11,17 @@ from grader.collect import safe_name
 from grader.errors import UsageError
 from grader.exports import Exported, Roster, canvas_csv, grades_json, gradescope_json, moodle_csv
 from grader.records import Grade
-from grader.renderers import grades_csv, junit_xml
+from grader.renderers import grades_csv, junit_xml, totals_csv
 from grader.roster import read_roster
 
-Format = Literal["csv", "canvas", "moodle", "gradescope", "junit", "json"]
+Format = Literal["csv", "canvas", "moodle", "gradescope", "junit", "json", "totals"]
 
-_WHOLE: dict[str, Callable[[Sequence[Grade]], str]] = {"csv": grades_csv, "junit": junit_xml, "json": grades_json}
+_WHOLE: dict[str, Callable[[Sequence[Grade]], str]] = {
+    "csv": grades_csv,
+    "junit": junit_xml,
+    "json": grades_json,
+    "totals": totals_csv,
+}
 _BY_ROSTER: dict[str, Callable[[Sequence[Grade], Roster | None], Exported]] = {
     "canvas": canvas_csv,
     "moodle": moodle_csv,

@@ -171,6 +171,7 @@ def _summary(grade: Grade) -> str:
     if grade.status == "ungradable":
         return f"This submission could not be graded, so its 0 points mean nothing yet. {grade.reason}"
     lines = [f"{number(grade.score)} of {number(grade.max_score)} points."]
+    lines += grade.standing.reasons if grade.standing is not None else []
     return "\n".join(lines + [flag.message for flag in grade.flags])
 
 

@@ -93,10 +93,29 @@ class Override(Record, frozen=True):
     name: str | None = None
 
 
+class Standing(Record, frozen=True, kw_only=True):
+    """Why a grade's score is not, or is, what the submission itself earned: lateness, attempts.
+
+    `earned` is the submission's own score, `late_percent` what was taken off it. `attempt` is its number, `counted`
+    that of the one whose points count; both None where the exercise has no rule for that. `reasons` say it in
+    sentences. Times are ISO 8601; `submitted` is None where nobody knows.
+    """
+
+    earned: float
+    weight: float = 1.0
+    due: str | None = None
+    submitted: str | None = None
+    late_percent: float = 0.0
+    attempt: int | None = None
+    counted: int | None = None
+    reasons: list[str] = []
+
+
 class Grade(Record, frozen=True, kw_only=True):
     """The result of grading one submission: what `<exercise>.json` holds.
 
-    `checks` and `score` are after `overrides`. The score is the sum of the checks' points unless it was set itself.
+    `checks` and `score` are after `overrides`. The score is the sum of the checks' points, unless it was set itself or
+    there are due dates and attempts: then it is what counts, and `standing` says why.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -109,6 +128,7 @@ class Grade(Record, frozen=True, kw_only=True):
     checks: list[Check]
     flags: list[Flag]
     overrides: list[Override] = []
+    standing: Standing | None = None
     cpu_seconds: float
     wall_seconds: float
 

@@ -18,6 +18,7 @@ from grader.catalog import ExerciseSpec, Part
 from grader.course import Course
 from grader.errors import CourseError
 from grader.exercise import Exercise, PartChecks, ReleaseNotes, read_own_notebook
+from grader.layout import layout_problems
 from grader.notebook import grade_id_of, part_of, role_of
 from grader.reference import PartReference, Reference
 from grader.syntax import assigned_names, loaded_names
@@ -38,6 +39,8 @@ def released_text(course: Course, spec: ExerciseSpec) -> str:
 
 def release(spec: ExerciseSpec, solution: NotebookNode, course: Course) -> NotebookNode:
     """The blank notebook for `solution`, which is left as it was."""
+    for problem in layout_problems(spec, solution):
+        raise CourseError(f"{spec.id}: {problem}")
     draft = copy.deepcopy(solution)
     references = {part_of(cell): cell.source for cell in draft.cells if role_of(cell) == "reference"}
     draft.cells = [cell for cell in draft.cells if role_of(cell) != "reference"]
@@ -50,7 +53,6 @@ def release(spec: ExerciseSpec, solution: NotebookNode, course: Course) -> Noteb
     )
     _describe(draft, notes)
     tensors = Reference(Exercise(spec, draft, course.files(spec))).case(spec.all_cases[0])
-    _check_parts(spec, tensors)
     answers = _answers(draft)
     notes = ReleaseNotes(
         exercise=spec.id,
@@ -63,6 +65,11 @@ def release(spec: ExerciseSpec, solution: NotebookNode, course: Course) -> Noteb
     for cell in draft.cells:
         _blank(cell, notes, tensors)
     return draft
+
+
+def answers_in(source: str) -> list[str]:
+    """What stands between the solution's markers in a cell: the answers, without their indentation."""
+    return [textwrap.dedent(match["answer"]) for match in _REGION.finditer(source)]
 
 
 def derive_checks(part: Part, answers: list[str], tensors: list[str], reference: str | None) -> PartChecks:
@@ -81,12 +88,6 @@ def derive_checks(part: Part, answers: list[str], tensors: list[str], reference:
     read = set().union(*(loaded_names(answer) for answer in answers))
     upstream = [f"d{name}" for name in tensors if f"d{name}" in read and f"d{name}" not in assigned]
     return PartChecks(gradients=gradients, values=part.values, upstream=upstream, reference=reference)
-
-
-def _check_parts(spec: ExerciseSpec, found: dict[str, PartReference]) -> None:
-    for part in spec.parts:
-        if part.id not in found:
-            raise CourseError(f"{spec.id}: part {part.id} has no gradients cell; give one cell that role and part.")
 
 
 def _answers(notebook: NotebookNode) -> dict[str, list[str]]:

@@ -11,9 +11,11 @@ from collections.abc import Sequence
 import msgspec
 
 from grader.explain import explain
-from grader.records import Check, Grade, Verdict
+from grader.records import Check, Grade, Standing, Verdict
+from grader.totals import totals
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_NONE = Standing(earned=0.0)
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -23,16 +25,42 @@ def grade_json(grade: Grade) -> str:
 
 
 def grades_csv(grades: Sequence[Grade]) -> str:
-    """One row a submission: student, exercise, status, score, maximum, verdict counts, flags, reason."""
+    """One row a submission: student, exercise, status, score, maximum, verdict counts, flags, reason, standing.
+
+    The score is what counts; `earned` is the submission's own, `weight` the exercise's in the total.
+    """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     verdicts = [verdict.value for verdict in Verdict]
-    writer.writerow(["student", "exercise", "status", "score", "max_score", *verdicts, "flags", "reason"])
+    writer.writerow(["student", "exercise", "status", "score", "max_score", *verdicts, "flags", "reason", *_STANDING])
     for grade in grades:
         counts = [sum(check.verdict == verdict for check in grade.checks) for verdict in verdicts]
         flags = " ".join(sorted({flag.code for flag in grade.flags}))
         row = [inert(grade.student), grade.exercise, grade.status, number(grade.score), number(grade.max_score)]
-        writer.writerow([*row, *counts, flags, inert(grade.reason or "")])
+        writer.writerow([*row, *counts, flags, inert(grade.reason or ""), *_standing_cells(grade)])
+    return text.getvalue()
+
+
+_STANDING = ["weight", "earned", "submitted", "late_percent", "attempt", "counted", "standing"]
+
+
+def _standing_cells(grade: Grade) -> list[str]:
+    standing = grade.standing or Standing(earned=grade.score)
+    attempts = ["" if number is None else str(number) for number in (standing.attempt, standing.counted)]
+    numbers = [number(standing.weight), number(standing.earned)]
+    return [*numbers, standing.submitted or "", number(standing.late_percent), *attempts, " ".join(standing.reasons)]
+
+
+def totals_csv(grades: Sequence[Grade]) -> str:
+    """A row for each student: the score of every exercise, and the total in per cent by the exercises' weights."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    exercises = sorted({grade.exercise for grade in grades if grade.max_score > 0})
+    writer.writerow(["student", *exercises, "total_percent"])
+    for total in totals(grades):
+        scores = [total.scores.get(exercise) for exercise in exercises]
+        cells = ["" if score is None else number(score) for score in (*scores, total.percent)]
+        writer.writerow([inert(total.student), *cells])
     return text.getvalue()
 
 
@@ -57,6 +85,11 @@ def junit_xml(grades: Sequence[Grade]) -> str:
             cases.append(ET.SubElement(case, "error", message=_xml(grade.reason or "")))
         for kind in ("failure", "error"):
             suite.set(f"{kind}s", str(sum(found is not None and found.tag == kind for found in cases)))
+        properties = ET.Element("properties")
+        suite.insert(0, properties)
+        for name, value in (("score", number(grade.score)), ("max_score", number(grade.max_score)),
+                            *(("standing", _xml(reason)) for reason in (grade.standing or _NONE).reasons)):  # fmt: skip
+            ET.SubElement(properties, "property", name=name, value=value)
         suite.set("tests", str(len(cases)))
         suite.set("time", f"{grade.wall_seconds:.3f}")
     ET.indent(root)

@@ -10,38 +10,55 @@ import base64
 import hashlib
 import re
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
+from pathlib import Path
 from urllib.parse import quote
 
 import jinja2
 from markupsafe import Markup, escape
 
+from grader.errors import CourseError
 from grader.explain import GLYPHS, MEANINGS, explain
 from grader.paths import data_dir
 from grader.records import Grading, Verdict
 from grader.report_cohort import CohortRow, cohort_of
 from grader.report_page import page_of
 from grader.similarity import Group
+from grader.totals import totals
 
 # Lone surrogates can't be encoded, control characters vanish or end the text early, and the bidirectional controls
 # reorder what the reader sees, so that code reads otherwise than it runs.
 _UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 
 
-def render_report(grading: Grading) -> str:
-    """One student's report on one exercise, as a whole HTML page that needs no other file."""
-    return _render("report.html.jinja", page=page_of(grading))
+def render_report(grading: Grading, templates: Path | None = None) -> str:
+    """One student's report on one exercise, as a whole HTML page that needs no other file.
+
+    Args:
+        grading: what it shows.
+        templates: a folder of templates that take the place of the package's of the same name.
+
+    Raises:
+        CourseError: a template in that folder fails.
+    """
+    return _render("report.html.jinja", templates, page=page_of(grading))
 
 
-def render_index(rows: Sequence[CohortRow], similar: Sequence[Group] = ()) -> str:
-    """The cohort's page, with a link to each report, as a whole HTML page that needs no other file."""
+def render_index(rows: Sequence[CohortRow], similar: Sequence[Group] = (), templates: Path | None = None) -> str:
+    """The cohort's page, with a link to each report, as a whole HTML page that needs no other file.
+
+    Raises:
+        CourseError: a template in the folder `templates` fails.
+    """
+    grades = [row.grade for row in rows]
+    found = totals(grades) if len({grade.exercise for grade in grades}) > 1 else []
     paths = {(row.grade.exercise, row.grade.student): row.path for row in rows}
-    return _render("index.html.jinja", cohort=cohort_of(rows), similar=similar, paths=paths)
+    return _render("index.html.jinja", templates, cohort=cohort_of(rows), similar=similar, paths=paths, totals=found)
 
 
 def render_cell_output(grading: Grading) -> str:
     """The verdicts as a piece of HTML for a notebook's output: inline styles and pictures as data, nothing else."""
-    return _render("cell_output.html.jinja", page=page_of(grading), explain=explain, COLORS=_COLORS)
+    return _render("cell_output.html.jinja", None, page=page_of(grading), explain=explain, COLORS=_COLORS)
 
 
 _COLORS = {
@@ -55,8 +72,13 @@ _COLORS = {
 """Readable on light and on dark: an output doesn't know which it stands on."""
 
 
-def _render(template: str, **context: object) -> str:
-    page = _environment().get_template(template).render(context)
+def _render(template: str, templates: Path | None, **context: object) -> str:
+    try:
+        page = _environment(templates).get_template(template).render(context)
+    except jinja2.TemplateError as error:
+        if templates is None:
+            raise
+        raise CourseError(f"A template in {templates} fails: {error}; see docs/authoring.md.") from error
     return _UNPRINTABLE.sub(_made_visible, page)
 
 
@@ -68,9 +90,12 @@ def _made_visible(match: re.Match[str]) -> str:
 
 
 @cache
-def _environment() -> jinja2.Environment:
+def _environment(templates: Path | None) -> jinja2.Environment:
+    """The course's templates before the package's, which are also to be had as `grader/NAME`, to be extended."""
+    package = jinja2.FileSystemLoader(data_dir("templates"))
+    own = [jinja2.FileSystemLoader(templates)] if templates is not None else []
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(data_dir("templates")),
+        loader=jinja2.ChoiceLoader([*own, package, jinja2.PrefixLoader({"grader": package})]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -79,7 +104,7 @@ def _environment() -> jinja2.Environment:
     environment.filters |= {"points": _points, "shape": _shape, "href": _href, "percent": _percent}
     environment.filters |= {"prose": _prose, "base64": _base64}
     meanings = {verdict: f"{text[0].upper()}{text[1:]}." for verdict, text in MEANINGS.items()}
-    environment.globals |= {"GLYPHS": GLYPHS, "MEANINGS": meanings, "sha256": _sha256}
+    environment.globals |= {"GLYPHS": GLYPHS, "MEANINGS": meanings, "sha256": partial(_sha256, environment)}
     return environment
 
 
@@ -91,9 +116,9 @@ def _prose(text: str) -> Markup:
     return Markup(_QUOTED.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped before
 
 
-def _sha256(template: str) -> str:
+def _sha256(environment: jinja2.Environment, template: str) -> str:
     """The hash of an included template's text, as a content security policy names it."""
-    text = _environment().get_template(template).render()
+    text = environment.get_template(template).render()
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}'"
 
 

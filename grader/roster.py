@@ -1,8 +1,9 @@
-"""Reading a roster: the CSV file in which a learning platform says who its students are."""
+"""Reading what others say of students, as CSV: a platform's roster, and the times at which they handed in."""
 
 from __future__ import annotations
 
 import csv
+from datetime import datetime
 from pathlib import Path
 
 from grader.errors import UsageError
@@ -15,13 +16,54 @@ def read_roster(path: Path) -> Roster:
     Raises:
         UsageError: it can't be read, or has no header.
     """
+    return _read(path, "roster")
+
+
+class Times:
+    """When each submission was handed in: a CSV file with the columns `student`, `submitted` and perhaps `exercise`.
+
+    Raises:
+        UsageError: it can't be read, lacks a column, or a time in it has no offset or is said twice.
+    """
+
+    def __init__(self, path: Path) -> None:
+        table = _read(path, "file of times")
+        if not {"student", "submitted"} <= set(table.columns):
+            raise UsageError(f"The file of times {str(path)!r} needs the columns student and submitted in its header.")
+        self._times: dict[tuple[str, str], datetime] = {}
+        for line, row in enumerate(table.rows, 2):
+            key = (row["student"].strip(), row.get("exercise", "").strip())
+            if key in self._times:
+                raise UsageError(
+                    f"Line {line} of {str(path)!r} is the second for {key[0]!r}: keep the one that counts."
+                )
+            self._times[key] = _time(row["submitted"].strip(), f"Line {line} of {str(path)!r}")
+
+    def of(self, student: str, exercise: str) -> datetime | None:
+        """When a student handed an exercise in; a row without an exercise is for all of them."""
+        return self._times.get((student, exercise), self._times.get((student, "")))
+
+
+def _time(text: str, where: str) -> datetime:
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(f"{where}: {text!r} is no time; write it as 2026-12-04T23:59:00+01:00.") from error
+    if time.tzinfo is None:
+        raise UsageError(
+            f"{where}: {text!r} has no time zone; write it as 2026-12-04T23:59:00+01:00, or with Z for UTC."
+        )
+    return time
+
+
+def _read(path: Path, what: str) -> Roster:
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file, restval="")
             columns = list(reader.fieldnames or [])
             rows = [{name: value for name, value in row.items() if name is not None} for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UsageError(f"The roster {str(path)!r} can't be read as CSV ({error}): export it again.") from error
+        raise UsageError(f"The {what} {str(path)!r} can't be read as CSV ({error}): export it again.") from error
     if not columns:
-        raise UsageError(f"The roster {str(path)!r} is empty: export it again, with its header.")
+        raise UsageError(f"The {what} {str(path)!r} is empty: export it again, with its header.")
     return Roster(columns=columns, rows=rows)

@@ -218,7 +218,9 @@ def _summary(grade: Grade) -> str:
         if counts[verdict]
     ]
     first = next((check for check in grade.checks if check.verdict is Verdict.WRONG), None)
-    return ", ".join(words) + (f"; start at {first.name}" if first is not None else "")
+    reasons = grade.standing.reasons if grade.standing is not None else []
+    said = ", ".join(words) + (f"; start at {first.name}" if first is not None else "")
+    return " ".join([f"{said}.", *reasons]) if reasons else said
 
 
 def show_runs(runs: Sequence[Run]) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 from grader.course import Course
-from grader.errors import GraderError
+from grader.coverage import giveaways, unchecked_gradients, unkept_gradients
+from grader.errors import CourseError, GraderError
+from grader.exercise import read_own_notebook
 from grader.grade import Submission
 from grader.pool import GraderPool, KernelKind, SandboxKind
-from grader.records import Grade
+from grader.records import VISIBLE, Check, Grade
+from grader.reference import Reference
 from grader.release import released_text
 
 
@@ -22,15 +26,21 @@ def verify_course(course: Course, kernel: KernelKind, sandbox: SandboxKind) -> t
     facts: list[str] = []
     with GraderPool(course, kernel, sandbox) as pool:
         for spec in course.catalog.exercises:
-            try:
-                found = [*_out_of_step(course, spec.id), *_hints(course, spec.id), *_marks(course, spec.id, pool)]
-            except GraderError as error:
-                found = [str(error)]
+            found = exercise_problems(course, spec.id, pool)
             problems += [f"{spec.id}: {problem}" for problem in found]
             if not found:
                 points = sum(part.points for part in spec.parts)
                 facts.append(f"{spec.id}: the blank scores 0 and the solution {points:g} of {points:g}, in every part.")
     return problems, facts
+
+
+def exercise_problems(course: Course, exercise_id: str, pool: GraderPool | None) -> list[str]:
+    """What is wrong with one exercise; without graders, as far as can be seen without grading."""
+    try:
+        found = [*_out_of_step(course, exercise_id), *_hints(course, exercise_id), *_contents(course, exercise_id)]
+        return [*found, *_marks(course, exercise_id, pool)] if pool is not None else found
+    except GraderError as error:
+        return [str(error).removeprefix(f"{exercise_id}: ")]
 
 
 def _out_of_step(course: Course, exercise_id: str) -> list[str]:
@@ -40,6 +50,29 @@ def _out_of_step(course: Course, exercise_id: str) -> list[str]:
     return []
 
 
+def _contents(course: Course, exercise_id: str) -> list[str]:
+    """What is not checked, or given away; then the cases in which the course's own cells fail.
+
+    Raises:
+        CourseError: they fail in the visible case.
+    """
+    exercise, reference = course.exercise(exercise_id), Reference(course.exercise(exercise_id))
+    solution = read_own_notebook(course.solution_path(exercise_id))
+    visible, *hidden = exercise.cases
+    tensors = reference.case(visible)
+    problems = [
+        *unchecked_gradients(exercise, solution, tensors),
+        *unkept_gradients(exercise, tensors),
+        *giveaways(exercise, solution),
+    ]
+    for case in hidden:
+        try:
+            reference.case(case)
+        except CourseError as error:
+            raise CourseError(f"in the hidden case {case.id}, {str(error).removeprefix(f'{exercise_id}: ')}") from error
+    return problems
+
+
 def _hints(course: Course, exercise_id: str) -> list[str]:
     problems = []
     exercise = course.exercise(exercise_id)
@@ -47,12 +80,14 @@ def _hints(course: Course, exercise_id: str) -> list[str]:
         names = exercise.parts[part.id].names
         for name in names:
             if not part.hints.get(name):
-                problems.append(f"part {part.id} has no hint for {name}.")
+                problems.append(f"part {part.id} has no hint for {name}; write one in the catalogue.")
         for name, hints in part.hints.items():
             if name not in names:
-                problems.append(f"part {part.id} has hints for {name}, which is no check.")
+                problems.append(
+                    f"part {part.id} has hints for {name}, which is no check; correct the name, or take them out."
+                )
             if any(not hint.strip() for hint in hints):
-                problems.append(f"part {part.id} has an empty hint for {name}.")
+                problems.append(f"part {part.id} has an empty hint for {name}; write it, or take it out.")
     return problems
 
 
@@ -63,13 +98,27 @@ def _marks(course: Course, exercise_id: str, pool: GraderPool) -> list[str]:
     for grade, what in ((blank, "blank"), (solution, "solution")):
         if grade.status == "ungradable":
             problems.append(f"the {what} can't be graded: {grade.reason}")
-    problems += [f"the blank earns points for {check.name} ({check.part})." for check in blank.checks if check.points]
     problems += [
-        f"the solution's {check.name} ({check.part}) is {check.verdict}."
-        for check in solution.checks
-        if not check.verdict.is_right
+        f"the blank earns points for {check.name} ({check.part}); take the answer out of it."
+        for check in blank.checks
+        if check.points
     ]
+    wrong = [check for check in solution.checks if not check.verdict.is_right]
+    problems += [_not_right(check) for check in wrong]
+    if not (wrong or problems) and not math.isclose(solution.score, course.exercise(exercise_id).max_score):
+        why = " ".join(flag.message for flag in solution.flags)
+        problems.append(
+            f"full marks can't be reached: the solution is right and earns {solution.score:g}. {why}".strip()
+        )
     return problems
+
+
+def _not_right(check: Check) -> str:
+    where = "in the visible case" if check.case == VISIBLE else f"in the hidden case {check.case}"
+    return (
+        f"the solution's {check.name} ({check.part}) is {check.verdict} {where}; correct the answer, or a size or "
+        f"number that is fixed in a cell."
+    )
 
 
 def _grade(path: Path, exercise_id: str, pool: GraderPool) -> Grade:
@@ -82,11 +131,14 @@ def _stray_files(course: Course) -> list[str]:
         known |= {f"{spec.id}.ipynb", *spec.files}
     here = [path.name for path in course.exercises.iterdir() if not path.name.startswith((".", "__"))]
     problems = [
-        f"exercises/{name} belongs to no exercise of the catalogue." for name in sorted(here) if name not in known
+        f"exercises/{name} belongs to no exercise of the catalogue; name it in `files`, or move it away."
+        for name in sorted(here)
+        if name not in known
     ]
     if course.solutions.is_dir():
         solved = {path.name for path in course.solutions.glob("*.ipynb")}
         problems += [
-            f"solutions/{name} belongs to no exercise of the catalogue." for name in sorted(solved - known)
-        ]  # fmt: skip
+            f"solutions/{name} belongs to no exercise of the catalogue; add an entry, or move it away."
+            for name in sorted(solved - known)
+        ]
     return problems

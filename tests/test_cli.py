@@ -24,6 +24,7 @@ COMMANDS = [
     "diff",
     "override",
     "export",
+    "new",
     "release",
     "verify",
     "doctor",
@@ -168,13 +169,13 @@ def test_release_writes_the_blanks(mini):
 
 def test_verify_finds_what_an_author_forgot(mini):
     done = run("verify", cwd=mini, status=1)
-    assert "part steps has no hint for dh." in done.stdout
+    assert "part steps has no hint for dh; write one in the catalogue." in done.stdout
     (mini / "exercises" / "stray.txt").write_text("?")
     solution = mini / "solutions" / "mini.ipynb"
     solution.write_text(solution.read_text().replace("dhsum = (h * dscaled)", "dhsum = 3 * (h * dscaled)"))
     done = run("verify", cwd=mini, status=1)
     assert "exercises/stray.txt belongs to no exercise" in done.stdout
-    assert "the solution's dhsum (steps) is wrong." in done.stdout
+    assert "the solution's dhsum (steps) is wrong in the visible case; correct the answer" in done.stdout
 
 
 def test_an_output_folder_that_can_not_be_written_is_said(mini, solved):

@@ -6,15 +6,18 @@ import csv
 import json
 import xml.etree.ElementTree as ET
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from fractions import Fraction
 
 import msgspec
 import pytest
 
+from grader.catalog import Late, Terms
 from grader.errors import UsageError
 from grader.exports import Roster, canvas_csv, grades_json, gradescope_json, moodle_csv
+from grader.gradebook.standing import Attempt, with_standing
 from grader.records import Check, Flag, Grade, Verdict
-from grader.renderers import grades_csv, junit_xml
+from grader.renderers import grades_csv, junit_xml, totals_csv
 from grader.roster import read_roster
 
 THIRD = 26 / 3
@@ -63,7 +66,34 @@ def test_points_maxima_and_totals_agree_to_the_last_digit_wherever_they_are_read
     maxima = [line["max_score"], possible["01_mini"], back.max_score, sum(float(case["max_points"]) for case in junit)]
     maxima.append(sum(test["max_score"] for test in gradescope["tests"]))
     assert {float(maximum) for maximum in maxima} == {given.max_score}
+    suite = {one.get("name"): one.get("value") for one in ET.fromstring(junit_xml([given]))[0][0]}
+    assert (float(suite["score"]), float(suite["max_score"])) == (given.score, given.max_score)
     assert [Fraction(case["points"]) for case in junit] == [Fraction(repr(check.points)) for check in given.checks]
+
+
+def test_what_is_taken_off_for_lateness_is_taken_off_everywhere_and_no_check_loses_points():
+    terms = Terms(due=datetime(2026, 12, 4, tzinfo=UTC), late=Late(percent_a_day=7), weight=2.5)
+    late = Attempt(submission="x", grade=grade("ann"), submitted="2026-12-04T00:00:01+00:00")
+    given = with_standing([late], "x", terms)
+    assert given.score == grade("ann").score * 93 / 100
+    (reason,) = given.standing.reasons
+
+    (line,) = rows(grades_csv([given]))
+    _, canvas = rows(canvas_csv([given]).text)
+    (moodle,) = rows(moodle_csv([given]).text)
+    (total,) = rows(totals_csv([given]))
+    gradescope = json.loads(gradescope_json(given))
+    (back,) = msgspec.json.decode(grades_json([given]), type=list[Grade])
+    properties, *cases = ET.fromstring(junit_xml([given]))[0]
+    suite = {one.get("name"): one.get("value") for one in properties}
+    scores = [line["score"], canvas["01_mini"], moodle["01_mini"], total["01_mini"], gradescope["score"], back.score]
+    assert {float(score) for score in [*scores, suite["score"]]} == {given.score}
+    assert float(total["total_percent"]) == pytest.approx(100 * given.score / given.max_score, abs=1e-12)
+    assert reason == line["standing"] == suite["standing"] == back.standing.reasons[0]
+    assert reason in gradescope["output"]
+    points = [sum(test["score"] for test in gradescope["tests"]), sum(check.points for check in back.checks)]
+    points.append(sum(float(case.find("properties")[1].get("value")) for case in cases))
+    assert set(points) == {float(line["earned"])} == {grade("ann").score}
 
 
 def test_a_submission_that_could_not_be_graded_is_an_empty_cell_and_no_zero():

@@ -7,26 +7,30 @@ once and never changed; the database refuses to. A run's results point at gradin
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 
 import msgspec
-from sqlalchemy import Row, Select, func, insert, select, update
+from sqlalchemy import Connection, Row, Select, func, insert, select, update
 
+from grader.catalog import Terms
 from grader.errors import UsageError
+from grader.gradebook import schema
 from grader.gradebook.engine import open_engine
-from grader.gradebook.overrides import with_overrides
 from grader.gradebook.results import Key, Result, Run
-from grader.gradebook.schema import gradings, overrides, results, runs
+from grader.gradebook.schema import gradings, results, runs
+from grader.gradebook.settling import settler
 from grader.records import Grade, Grading, Override
 from grader.version import grader_version
 
 __all__ = ["Gradebook", "Key", "Result", "Run"]
 
-_ByHand = Mapping[tuple[str, str, str], list[Override]]
-"""Student, exercise and submission → its overrides, in the order in which they were made."""
+_Settle = Callable[[Grade], Grade]
+"""What makes of a grade the one that counts."""
+_OWNER = (gradings.c.student, gradings.c.exercise, gradings.c.submission, results.c.submitted)
 
 
 class Gradebook:
@@ -56,7 +60,8 @@ class Gradebook:
         """All runs, the oldest first."""
         count = select(func.count()).where(results.c.run == runs.c.id).scalar_subquery()
         with self._engine.connect() as connection:
-            rows = connection.execute(select(*runs.c, count.label("results")).order_by(runs.c.id))
+            shown = [column for column in runs.c if column.name != "terms"]
+            rows = connection.execute(select(*shown, count.label("results")).order_by(runs.c.id))
             return [Run(**row._mapping) for row in rows]
 
     def run(self, number: int | None = None) -> Run:
@@ -86,7 +91,7 @@ class Gradebook:
         return before[-1], second
 
     def grades(self, run: int | None = None) -> Iterator[Grade]:
-        """Each grade of a run (see `run`), overrides applied, by student and exercise.
+        """Each grade of a run (see `run`) as it counts, by student and exercise: overrides and the run's terms applied.
 
         This is what an export reads: `Grade.score` is the total.
         """
@@ -94,50 +99,39 @@ class Gradebook:
 
     def results(self, run: int | None = None) -> Iterator[Result]:
         """As `grades`, each with its key."""
-        columns = (gradings.c.grade, gradings.c.submission, gradings.c.exercise_version, gradings.c.grader_version)
-        for row, set_by_hand in self._results(run, select(gradings.c.student, gradings.c.exercise, *columns)):
-            grade = with_overrides(msgspec.json.decode(row.grade, type=Grade), set_by_hand)
+        columns = (gradings.c.grade, gradings.c.exercise_version, gradings.c.grader_version)
+        for row, settled in self._results(run, select(*_OWNER, *columns)):
+            grade = settled(msgspec.json.decode(row.grade, type=Grade))
             yield Result(grade=grade, key=Key(row.submission, row.exercise_version, row.grader_version))
 
     def gradings(
         self, run: int | None = None, student: str | None = None, exercise: str | None = None
     ) -> Iterator[Grading]:
         """As `grades`, with all that reports show; of one student, of one exercise, or of all."""
-        query = select(gradings.c.student, gradings.c.exercise, gradings.c.submission, gradings.c.grading)
+        query = select(*_OWNER, gradings.c.grading)
         if student is not None:
             query = query.where(gradings.c.student == student)
         if exercise is not None:
             query = query.where(gradings.c.exercise == exercise)
-        for row, set_by_hand in self._results(run, query):
-            yield _unpacked(row.grading, set_by_hand)
+        for row, settled in self._results(run, query):
+            yield _unpacked(row.grading, settled)
 
-    def _results(self, run: int | None, query: Select[tuple[object, ...]]) -> Iterator[tuple[Row, list[Override]]]:  # type: ignore[type-arg]
+    def _results(self, run: int | None, query: Select[tuple[object, ...]]) -> Iterator[tuple[Row, _Settle]]:  # type: ignore[type-arg]
         chosen = run if run is not None else self.run().id
         query = query.join_from(results, gradings, results.c.grading == gradings.c.id).where(results.c.run == chosen)
-        set_by_hand = self._overrides()
+        settle = settler(self._engine, chosen)
         with self._engine.connect().execution_options(yield_per=50) as connection:
             for row in connection.execute(query.order_by(gradings.c.student, gradings.c.exercise)):
-                yield row, set_by_hand.get((row.student, row.exercise, row.submission), [])
-
-    def _overrides(self, student: str | None = None) -> _ByHand:
-        """The overrides of one student, or all."""
-        found: dict[tuple[str, str, str], list[Override]] = {}
-        query = select(overrides).order_by(overrides.c.id)
-        if student is not None:
-            query = query.where(overrides.c.student == student)
-        with self._engine.connect() as connection:
-            for row in connection.execute(query):
-                made = Override(
-                    points=row.points, was=0.0, reason=row.reason, at=row.made, part=row.part, name=row.name
-                )
-                found.setdefault((row.student, row.exercise, row.submission), []).append(made)
-        return found
+                yield row, partial(settle, row.submission, row.submitted)
 
     # --- writing ----------------------------------------------------------------------------------------------------
 
-    def start(self, folder: Path) -> int:
-        """A new run that writes into `folder`; its number."""
+    def start(self, folder: Path, terms: Mapping[str, Terms] | None = None) -> int:
+        """A new run that writes into `folder`, under these terms of the exercises; its number."""
         row = {"folder": str(folder.absolute()), "started": _now(), "grader_version": grader_version()}
+        said = {exercise: each for exercise, each in (terms or {}).items() if each != Terms()}
+        if said:
+            row["terms"] = msgspec.json.encode(said).decode()
         with self._engine.begin() as connection:
             (number,) = connection.execute(insert(runs).values(row).returning(runs.c.id)).one()
         return int(number)
@@ -156,16 +150,21 @@ class Gradebook:
         with self._engine.connect() as connection:
             return connection.execute(select(func.max(c.id)).where(where)).scalar()
 
-    def take_over(self, run: int, grading: int) -> Grading:
-        """Make an earlier grading this run's result, too; the grading, overrides applied."""
+    def take_over(self, run: int, grading: int, submitted: datetime | None = None) -> Grading:
+        """Make an earlier grading this run's result, too; the grading as it counts."""
         with self._engine.begin() as connection:
             row = connection.execute(select(gradings).where(gradings.c.id == grading)).one()
-            values = {"run": run, "student": row.student, "exercise": row.exercise, "grading": grading}
-            connection.execute(insert(results).values(values))
-        return _unpacked(row.grading, self._overrides(row.student).get((row.student, row.exercise, row.submission), []))
+            when = _add_result(connection, run, row.student, row.exercise, row.submission, grading, submitted)
+        return _unpacked(row.grading, partial(settler(self._engine, run, row.student), row.submission, when))
 
-    def add(self, run: int, grading: Grading) -> Grading:
-        """Keep a grading as this run's result; it is on the disk when this returns. The grading, overrides applied."""
+    def add(self, run: int, grading: Grading, submitted: datetime | None = None) -> Grading:
+        """Keep a grading as this run's result; it is on the disk when this returns. The grading as it counts.
+
+        Args:
+            run: the run's number.
+            grading: what was made.
+            submitted: when it was handed in; without it, what was said of this very content last is kept.
+        """
         grade = grading.grade
         row = {
             "student": grade.student,
@@ -182,10 +181,9 @@ class Gradebook:
         }
         with self._engine.begin() as connection:
             (number,) = connection.execute(insert(gradings).values(row).returning(gradings.c.id)).one()
-            values = {"run": run, "student": grade.student, "exercise": grade.exercise, "grading": number}
-            connection.execute(insert(results).values(values))
-        made = self._overrides(grade.student).get((grade.student, grade.exercise, grading.submission), [])
-        return with_overrides_shown(grading, made)
+            when = _add_result(connection, run, grade.student, grade.exercise, grading.submission, number, submitted)
+        settled = partial(settler(self._engine, run, grade.student), grading.submission, when)
+        return msgspec.structs.replace(grading, grade=settled(grade))
 
     def override(self, grading: Grading, override: Override) -> None:
         """Keep a mark that a person set, for this submission's content."""
@@ -200,16 +198,33 @@ class Gradebook:
             "made": override.at,
         }
         with self._engine.begin() as connection:
-            connection.execute(insert(overrides).values(row))
+            connection.execute(insert(schema.overrides).values(row))
 
 
-def with_overrides_shown(grading: Grading, set_by_hand: list[Override]) -> Grading:
-    """A grading whose grade has the overrides applied."""
-    return msgspec.structs.replace(grading, grade=with_overrides(grading.grade, set_by_hand))
+def _add_result(
+    connection: Connection,
+    run: int,
+    student: str,
+    exercise: str,
+    submission: str,
+    grading: int,
+    submitted: datetime | None,
+) -> str | None:
+    """Add a run's result; when it was handed in, as far as that is known."""
+    when = submitted.isoformat() if submitted is not None else None
+    if when is None:
+        query = select(results.c.submitted).join_from(results, gradings, results.c.grading == gradings.c.id)
+        query = query.where(results.c.student == student, results.c.exercise == exercise)
+        query = query.where(gradings.c.submission == submission, results.c.submitted.is_not(None))
+        when = connection.execute(query.order_by(results.c.run.desc()).limit(1)).scalar()
+    values = {"run": run, "student": student, "exercise": exercise, "grading": grading, "submitted": when}
+    connection.execute(insert(results).values(values))
+    return when
 
 
-def _unpacked(data: bytes, set_by_hand: list[Override]) -> Grading:
-    return with_overrides_shown(msgspec.msgpack.decode(zlib.decompress(data), type=Grading), set_by_hand)
+def _unpacked(data: bytes, settled: _Settle) -> Grading:
+    grading = msgspec.msgpack.decode(zlib.decompress(data), type=Grading)
+    return msgspec.structs.replace(grading, grade=settled(grading.grade))
 
 
 def _now() -> str:

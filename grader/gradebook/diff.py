@@ -62,10 +62,17 @@ def _why(old: Result | None, new: Result | None) -> list[str]:
         why.append(f"the grader changed from {old.key.grader_version} to {new.key.grader_version}")
     if old.grade.overrides != new.grade.overrides:
         why += [f"set by hand: {override.reason}" for override in new.grade.overrides] or ["no longer set by hand"]
+    if _reasons(old) != _reasons(new):
+        why += _reasons(new) or ["nothing is taken off any more, and no other attempt counts"]
     for grade, when in ((old.grade, "before"), (new.grade, "now")):
         if grade.status == "ungradable":
             why.append(f"could not be graded {when}: {grade.reason}")
     return why or ["the same notebook, exercise and grader gave another result: a time limit, perhaps"]
+
+
+def _reasons(result: Result) -> list[str]:
+    standing = result.grade.standing
+    return [] if standing is None else [reason.removesuffix(".") for reason in standing.reasons]
 
 
 def _check_changes(old: Result, new: Result) -> list[CheckChange]:

@@ -26,8 +26,12 @@ runs = Table(
     Column("started", String(32), nullable=False),
     Column("finished", String(32)),
     Column("grader_version", String(80), nullable=False),
+    Column("terms", Text),
 )
-"""A row for each `grader grade`; `folder` is where it wrote its reports."""
+"""A row for each `grader grade`; `folder` is where it wrote its reports.
+
+`terms` is JSON, exercise → the catalogue's `Terms` at that time.
+"""
 
 gradings = Table(
     "gradings",
@@ -58,9 +62,13 @@ results = Table(
     Column("student", Text, nullable=False),
     Column("exercise", Text, nullable=False),
     Column("grading", Integer, ForeignKey("gradings.id"), nullable=False),
+    Column("submitted", String(40)),
     UniqueConstraint("run", "student", "exercise", name="results_once"),
 )
-"""What a run came to: the grading of each submission, made in that run or taken over from an earlier one."""
+"""What a run came to: the grading of each submission, made in that run or taken over from an earlier one.
+
+`submitted` is when it was handed in, ISO 8601 with an offset; NULL where nobody said.
+"""
 
 overrides = Table(
     "overrides",

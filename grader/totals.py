@@ -1,0 +1,41 @@
+"""A student's exercises together, by their weights."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from grader.records import Grade, Record
+
+
+class Total(Record, frozen=True):
+    """A student's exercises together. A score is None, and so is the total, where one could not be graded."""
+
+    student: str
+    scores: dict[str, float | None]
+    percent: float | None
+
+
+def totals(grades: Sequence[Grade]) -> list[Total]:
+    """Each student's total: the mean of the shares of the points, by weight, over the exercises that anyone handed in.
+
+    What a student didn't hand in is a zero. What could not be graded is not known, and so the total isn't.
+    """
+    weights = {
+        grade.exercise: grade.standing.weight if grade.standing is not None else 1.0
+        for grade in grades
+        if grade.max_score > 0
+    }
+    found = []
+    for student in sorted({grade.student for grade in grades}):
+        own = {grade.exercise: grade for grade in grades if grade.student == student}
+        scores = {exercise: grade.score if grade.status == "graded" else None for exercise, grade in own.items()}
+        percent = None
+        if sum(weights.values()) > 0 and None not in scores.values():
+            earned = sum(
+                weights[exercise] * grade.score / grade.max_score
+                for exercise, grade in own.items()
+                if exercise in weights
+            )
+            percent = 100 * earned / sum(weights.values())
+        found.append(Total(student=student, scores=scores, percent=percent))
+    return found
