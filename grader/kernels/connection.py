@@ -19,16 +19,16 @@ from grader.kernels.inside import fragments
 if TYPE_CHECKING:
     from grader.kernels.manager import KernelManager
 
-_UNREAD_MESSAGES = 64
 _RECORD_OVERHEAD = 256
 """Bytes that a record counts for besides its content: many small ones are as much of a burden."""
 _START_SECONDS = 60.0
 
 
 class Connection:
-    """The grader's end of the socket; nothing that comes over it is believed.
+    """The grader's end of the socket; nothing that comes over it is believed. The socket is closed with it.
 
-    The socket is closed with it. The kernel is stopped when it has sent more than `limit` bytes. While many messages are unread, none is taken in.
+    The kernel is stopped when it has sent more than `limit` bytes. Until it is asked for, a message is kept as it came:
+    as many bytes again are then all the memory that a kernel can make the grader use.
     """
 
     def __init__(self, channel: socket.socket, limit: int, manager: KernelManager) -> None:
@@ -39,10 +39,10 @@ class Connection:
         self._loop = asyncio.get_running_loop()
         self._listens = False
         self._outgoing: deque[bytes] = deque()
-        self.channels = {name: Channel(self) for name in ("shell", "iopub")}
+        self.channels = {fragments.SHELL: Channel(self), fragments.IOPUB: Channel(self)}
 
     def listen(self) -> None:
-        """Take messages in, as long as not too many are unread."""
+        """Take messages in."""
         if not self._listens and self._channel.fileno() != -1:
             self._loop.add_reader(self._channel.fileno(), self._receive)
             self._listens = True
@@ -73,17 +73,10 @@ class Connection:
         if self._left < 0:
             self.pause()
             return self._manager.ours.stop("output")
-        data = self._assembler.add(record)
-        message = None if data is None else _message(data)
-        if message is not None:
-            self.channels[message["channel"]].put(message)
-        if self.crowded:
-            self.pause()
-
-    @property
-    def crowded(self) -> bool:
-        """Whether many messages are unread."""
-        return sum(len(channel.unread) for channel in self.channels.values()) >= _UNREAD_MESSAGES
+        message = self._assembler.add(record)
+        channel = None if message is None else self.channels.get(message[:1])
+        if channel is not None and message is not None:
+            channel.put(message[1:])
 
     def send(self, data: bytes) -> None:
         """Send a request, as soon as the kernel takes it."""
@@ -111,7 +104,7 @@ class Channel:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self.unread: deque[dict[str, Any]] = deque()
+        self._unread: deque[bytes] = deque()
         self._waiting: asyncio.Future[None] | None = None
 
     def send(self, message: dict[str, Any]) -> None:
@@ -119,9 +112,9 @@ class Channel:
         told = {name: message[name] for name in ("header", "parent_header", "metadata", "content")}
         self._connection.send(msgspec.json.encode(told, enc_hook=json_default))
 
-    def put(self, message: dict[str, Any]) -> None:
+    def put(self, message: bytes) -> None:
         """Add a message that came."""
-        self.unread.append(message)
+        self._unread.append(message)
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)
 
@@ -129,15 +122,15 @@ class Channel:
         """The next message; `queue.Empty` when none comes in time."""
         try:
             async with asyncio.timeout(timeout):
-                while not self.unread:
-                    self._waiting = asyncio.get_running_loop().create_future()
-                    await self._waiting
+                while True:
+                    while not self._unread:
+                        self._waiting = asyncio.get_running_loop().create_future()
+                        await self._waiting
+                    message = _message(self._unread.popleft())
+                    if message is not None:
+                        return message
         except TimeoutError:
             raise queue.Empty from None
-        message = self.unread.popleft()
-        if not self._connection.crowded:
-            self._connection.listen()
-        return message
 
 
 class ConnectionClient(AsyncKernelClient):
@@ -155,12 +148,12 @@ class ConnectionClient(AsyncKernelClient):
     @property
     def shell_channel(self) -> Channel:
         """Where replies come."""
-        return self._connection.channels["shell"]
+        return self._connection.channels[fragments.SHELL]
 
     @property
     def iopub_channel(self) -> Channel:
         """Where outputs come."""
-        return self._connection.channels["iopub"]
+        return self._connection.channels[fragments.IOPUB]
 
     def start_channels(self, *_: bool, **__: bool) -> None:
         """Listen."""
@@ -170,7 +163,7 @@ class ConnectionClient(AsyncKernelClient):
         """Be done with the kernel."""
         self._connection.close()
 
-    async def wait_for_ready(self, timeout: float | None = None) -> None:  # type: ignore[override]
+    async def wait_for_ready(self, timeout: float | None = None) -> None:
         """Wait for the kernel's first message. Raises `ExecutionError` when the kernel ends or stays silent."""
         ended = asyncio.ensure_future(self.manager.ours.ended())
         first = asyncio.ensure_future(self.iopub_channel.get_msg())
@@ -189,7 +182,6 @@ class ConnectionClient(AsyncKernelClient):
 class _Sent(msgspec.Struct):
     """A message with the parts that nbclient relies on."""
 
-    channel: str
     header: dict[str, Any]
     parent_header: dict[str, Any]
     metadata: dict[str, Any]
@@ -206,12 +198,11 @@ def _message(data: bytes) -> dict[str, Any] | None:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
     kind = sent.header.get("msg_type")
-    if sent.channel not in ("shell", "iopub") or not isinstance(kind, str):
+    if not isinstance(kind, str):
         return None
     if kind == "execute_reply" and not isinstance(sent.content.get("status"), str):
         return None
     return {
-        "channel": sent.channel,
         "header": sent.header,
         "msg_id": sent.header.get("msg_id"),
         "msg_type": kind,

@@ -14,6 +14,9 @@ from collections.abc import Iterator
 RECORD_BYTES = 1 << 17
 """Enough for any fragment."""
 
+SHELL, IOPUB = b"s", b"o"
+"""What a kernel's message begins with: the channel that it would come over, had each one of its own."""
+
 _HEAD = struct.Struct("!IIB")  # the sender's process ID, its number of the message, and whether this is the last
 _FRAGMENT_BYTES = 1 << 16  # a socket's buffer, which a record must fit into, holds three of them
 _MANY = 64

@@ -46,8 +46,8 @@ class NoShellThread:
 class NoPublishingThread(IOPubThread):
     """In place of ipykernel's publishing thread: who publishes something sends it."""
 
-    thread = None
-    io_loop = None
+    thread: Any = None
+    io_loop: Any = None
     closed = False
 
     def __init__(self) -> None:  # ipykernel's own makes sockets and an event loop

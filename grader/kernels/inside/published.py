@@ -30,7 +30,7 @@ class LateSession(Session):
         super().__init__(**options)
         self.published: list[dict[str, Any]] | None = []
 
-    def send(  # type: ignore[override]  # as ipykernel calls it
+    def send(
         self, stream: Any, msg_or_type: Any, content: Any = None, parent: Any = None, ident: Any = None,
         buffers: Any = None, track: bool = False, header: Any = None, metadata: Any = None,
     ) -> dict[str, Any]:  # fmt: skip
@@ -40,12 +40,12 @@ class LateSession(Session):
             if isinstance(msg_or_type, dict)
             else self.msg(msg_or_type, content, parent=parent, header=header, metadata=metadata)
         )
-        if self.published is None:
+        if self.published is None and self._connection.fileno() != -1:  # a hidden case's fork has nobody to talk to
             told = {name: message[name] for name in ("header", "parent_header", "metadata", "content")}
-            told["channel"] = "shell" if stream is None else "iopub"
-            for record in fragments.split(self.pack(told)):
+            channel = fragments.SHELL if stream is None else fragments.IOPUB
+            for record in fragments.split(channel + self.pack(told)):
                 self._connection.send(record)
-        elif message["msg_type"] in OUTPUTS:
+        elif self.published is not None and message["msg_type"] in OUTPUTS:
             kept = {name: message[name] for name in ("msg_type", "content")}
             self.published.append({**kept, "header": {"msg_type": kept["msg_type"]}})
         return message
