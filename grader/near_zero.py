@@ -155,7 +155,8 @@ def _tried(case: PartCase, edge: Edge, control: Replayed, replay: Replayed) -> T
         return nothing  # what was written into one of them reaches the line on a second way
     if not _near(sent.to(torch.float64), replay.numbers(sent.shape)):
         return nothing  # a later line wrote to it
-    expected = reference.local(edge.upper, (drawn - before).to(reference.gradients[edge.upper]))[edge.lower]
+    cotangent = (drawn - before).to(reference.gradients[edge.upper])
+    expected = reference.local(edge.upper, cotangent, [edge.lower])[edge.lower]
     moved = (end - start).to(expected)
     if not float(expected.abs().max()) > FLOAT64.rtol * float(drawn.abs().max()):
         return nothing

@@ -9,12 +9,13 @@ import struct
 import zlib
 from collections.abc import Iterable, Iterator
 
+import numpy as np
+
 from grader.records import Evidence, HeatMap, Record
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _MAX_PIXELS = 50_000_000
 _POSITIVE, _NEGATIVE, _NOT_FINITE = (217, 98, 10), (42, 111, 219), (190, 0, 150)
-_TRANSPARENT = bytes(4)
 
 
 class Picture(Record, frozen=True):
@@ -72,20 +73,20 @@ def heat_map_png(heat_map: HeatMap) -> str:
     The sign is the hue and the magnitude the opacity, so zero shows the page through and one picture serves light and
     dark. Values that are not finite have a hue of their own.
     """
-    rows = heat_map.values
-    raw = b"".join(b"\x00" + b"".join(_pixel(value, heat_map.scale) for value in row) for row in rows)
-    header = struct.pack(">IIBBBBB", len(rows[0]), len(rows), 8, 6, 0, 0, 0)
-    return _as_base64([(b"IHDR", header), (b"IDAT", zlib.compress(raw, 9)), (b"IEND", b"")])
-
-
-def _pixel(value: float, scale: float) -> bytes:
-    if not math.isfinite(value):
-        return bytes((*_NOT_FINITE, 255))
-    if value == 0 or not scale > 0:
-        return _TRANSPARENT
+    values = np.array(heat_map.values, dtype=np.float64)
+    finite = np.isfinite(values)
+    scale = heat_map.scale if heat_map.scale > 0 else math.inf
     # The root lets the eye see values far below the largest; 64 steps keep the file small.
-    opacity = min(abs(value) / scale, 1.0) ** 0.6
-    return bytes((*(_POSITIVE if value > 0 else _NEGATIVE), round(opacity * 63) * 4 + 3))
+    opacity = np.minimum(np.abs(np.where(finite, values, 0.0)) / scale, 1.0) ** 0.6
+    pixels = np.empty((*values.shape, 4), dtype=np.uint8)
+    pixels[..., :3] = np.where((values > 0)[..., None], _POSITIVE, _NEGATIVE)
+    pixels[..., 3] = np.round(opacity * 63) * 4 + 3
+    pixels[(values == 0) | (scale == math.inf)] = 0
+    pixels[~finite] = (*_NOT_FINITE, 255)
+    rows, columns = values.shape
+    raw = np.insert(pixels.reshape(rows, columns * 4), 0, 0, axis=1).tobytes()  # each row begins with its filter: none
+    header = struct.pack(">IIBBBBB", columns, rows, 8, 6, 0, 0, 0)
+    return _as_base64([(b"IHDR", header), (b"IDAT", zlib.compress(raw)), (b"IEND", b"")])
 
 
 def _as_base64(chunks: Iterable[tuple[bytes, bytes]]) -> str:
@@ -112,10 +113,10 @@ def _peak(difference: HeatMap | None) -> tuple[int, int, int, int] | None:
     """The largest difference's column and row, and the number of columns and rows that these count in."""
     if difference is None or not difference.values or not difference.values[0]:
         return None
-    # A NaN compares as nothing at all; as the largest it is what the eye should be led to.
-    size = [[abs(value) if value == value else float("inf") for value in row] for row in difference.values]
-    row = max(range(len(size)), key=lambda index: max(size[index]))
-    return size[row].index(max(size[row])), row, len(size[0]), len(size)
+    size = np.abs(np.array(difference.values, dtype=np.float64))
+    size[np.isnan(size)] = np.inf  # what the eye should be led to
+    row, column = divmod(int(size.argmax()), size.shape[1])
+    return column, row, size.shape[1], size.shape[0]
 
 
 def _picture(title: str, heat_map: HeatMap, peak: tuple[int, int, int, int] | None) -> Picture:

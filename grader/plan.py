@@ -109,6 +109,7 @@ def hidden_source(
     stops: Mapping[int, int],
     *,
     alone: bool = False,
+    careful: bool = False,
     replays: Mapping[str, Any] | None = None,
 ) -> str:
     """The code that runs the hidden cases in their kernel.
@@ -120,6 +121,7 @@ def hidden_source(
             Line 0 leaves the whole cell out.
         alone: every case in a process of its own. Otherwise only those with autograd scaled are: code that kept its
             results from another case would belie them.
+        careful: no case is run in the kernel's own process, which may not survive it.
         replays: `of`, the id of the case to be replayed, `id`, under which the replays are published like a case, and
             what they are.
     """
@@ -143,6 +145,7 @@ def hidden_source(
     request: dict[str, Any] = {
         "cases": told,
         "steps": [_hidden_step(step, cells, stops) for step in steps if runs_hidden(step, cells, last)],
+        "careful": careful,
     }
     return f"__import__('grader_probe').hidden({json.dumps(request)!r})"
 

@@ -11,7 +11,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -61,12 +61,12 @@ class PartReference:
         """
         return self._backward(upstream)
 
-    def local(self, name: str, cotangent: Tensor) -> dict[str, Tensor]:
-        """The gradient that reaches each tensor from `name` alone, when `cotangent` is its gradient.
+    def local(self, name: str, cotangent: Tensor, of: Collection[str] | None = None) -> dict[str, Tensor]:
+        """The gradient that reaches each tensor, or those in `of`, from `name` alone, when `cotangent` is its gradient.
 
         Tensors that `name` was not computed from get zeros.
         """
-        sources = [(key, tensor) for key, tensor in self.tensors.items() if key != name]
+        sources = [(key, tensor) for key, tensor in self.tensors.items() if key != name and (of is None or key in of)]
         found = torch.autograd.grad(
             self.tensors[name], [t for _, t in sources], cotangent, retain_graph=True, allow_unused=True
         )

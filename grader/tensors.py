@@ -97,6 +97,8 @@ def _student_tensor(note: TensorNote, sent: Tensor | None) -> StudentTensor:
         shape=[size for size in shape if 0 <= size < 1 << 48][:MAX_DIMENSIONS],
         shares=_printable(note.shares) if note.shares is not None else None,
     )
+    if sent is not None and sent.dtype == torch.float32 and note.dtype == str(torch.bfloat16):
+        sent = sent.to(torch.bfloat16)  # as which it can't be sent
     return StudentTensor(note=note, value=_usable(sent))
 
 

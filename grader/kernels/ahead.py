@@ -7,8 +7,10 @@ import contextlib
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 
+from jupyter_client.asynchronous.client import AsyncKernelClient
+
 from grader.errors import ExecutionError
-from grader.kernels.manager import KernelClient, KernelManager
+from grader.kernels.manager import KernelManager
 from grader.kernels.source import PlainSource, Source, TemplateSource
 
 SETUP_SECONDS = 300
@@ -89,7 +91,7 @@ async def _alive(manager: KernelManager) -> bool:
     return bool(await manager.is_alive())
 
 
-async def _run(client: KernelClient, source: str) -> None:
+async def _run(client: AsyncKernelClient, source: str) -> None:
     """Run a setup cell; what it shows is not looked at."""
     asked = client.execute(source, allow_stdin=False, stop_on_error=False)
     async with asyncio.timeout(SETUP_SECONDS):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -23,6 +24,7 @@ class KernelNotebookClient(NotebookClient):
     """
 
     km: KernelManager | None
+    _end: asyncio.Future[None] | None = None
 
     @asynccontextmanager
     async def async_setup_kernel(self, **options: Any) -> AsyncIterator[None]:
@@ -31,9 +33,12 @@ class KernelNotebookClient(NotebookClient):
         manager = self.km
         try:
             await manager.start_kernel(**options)
+            self._end = asyncio.ensure_future(manager.ours.ended())
             await self.async_start_new_kernel_client()
             yield
         finally:
+            if self._end is not None:
+                self._end.cancel()
             await self._async_cleanup_kernel()
             await run_hook(self.on_notebook_complete, notebook=self.nb)
 
@@ -60,8 +65,8 @@ class KernelNotebookClient(NotebookClient):
 
     async def _async_poll_kernel_alive(self) -> None:
         """Cancel the running cell when the kernel ends."""
-        assert self.km is not None
-        await self.km.ours.ended()
+        assert self._end is not None
+        await asyncio.wait([self._end])
         assert self.task_poll_for_reply is not None
         self.task_poll_for_reply.cancel()
 

@@ -16,7 +16,8 @@ from jupyter_client.manager import AsyncKernelManager
 from traitlets import Instance, Int, Type
 
 from grader.errors import ExecutionError
-from grader.kernels.provisioner import Provisioner
+from grader.kernels.connection import ConnectionClient
+from grader.kernels.provisioner import Provisioner, SnapshotProvisioner
 
 _RESEND_SECONDS, _LOOK_SECONDS = 1.0, 0.2
 _UNREAD_MESSAGES = 8
@@ -159,8 +160,13 @@ class KernelManager(AsyncKernelManager):
         status = self.usage.get("status")
         return "the process that it came from is gone" if status is None else f"exit status {status}"
 
-    def client(self, **options: Any) -> KernelClient:  # type: ignore[override]  # as jupyter_client's own does
-        """A client on the shared context."""
+    def client(self, **options: Any) -> KernelClient | ConnectionClient:  # type: ignore[override]
+        """A client on the kernel's own connection, or for a cold kernel on the shared context."""
+        if isinstance(self.ours, SnapshotProvisioner):
+            assert self.ours.connection is not None
+            own = ConnectionClient(parent=self, session=self.session)
+            own.connect(self, self.ours.connection)
+            return own
         client = super().client(context=self.context, **options)
         assert isinstance(client, KernelClient)
         client.manager = self

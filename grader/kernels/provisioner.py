@@ -61,8 +61,8 @@ class Provisioner(KernelProvisionerBase):
         """Kill the kernel over a limit that the grader watches; `usage` then gives the reason."""
 
 
-class SnapshotProvisioner(Provisioner):
-    """Provides a kernel that is a fork of a template process."""
+class TemplateProvisioner(Provisioner):
+    """Provides kernels that a template process starts."""
 
     template = Unicode(help="The name of the template that kernels come from.").tag(config=True)
 
@@ -89,7 +89,7 @@ class SnapshotProvisioner(Provisioner):
         """Make the sockets, and have the template start a kernel on them."""
         template = open_templates[self.template]
         self._folder = runtime.folder("k")
-        sockets = [_listening(self._folder / f"z-{number}") for number, _ in enumerate(CHANNELS, 1)]
+        sockets = self._make_sockets(self._folder)
         try:
             manager: Any = self.parent
             key = manager.session.key.decode()
@@ -100,6 +100,10 @@ class SnapshotProvisioner(Provisioner):
         info: dict[str, Any] = {"transport": "ipc", "ip": str(self._folder / "z"), "hb_port": len(CHANNELS) + 1}
         info |= {f"{channel}_port": number for number, channel in enumerate(CHANNELS, 1)}
         return cast("KernelConnectionInfo", info)
+
+    @abstractmethod
+    def _make_sockets(self, folder: Path) -> list[socket.socket]:
+        """The sockets that the kernel gets."""
 
     def _private_folder(self, template: Template) -> Path | None:
         """Without a sandbox a kernel works in a copy of the template's folder; in one it makes its own."""
@@ -162,8 +166,27 @@ class SnapshotProvisioner(Provisioner):
             self._folder = None
 
 
-class ColdProvisioner(SnapshotProvisioner):
-    """Provides a kernel that is an interpreter of its own, in the template's sandbox."""
+class SnapshotProvisioner(TemplateProvisioner):
+    """Provides a kernel that is a fork of a template process. `connection` is our end of the one socket it has."""
+
+    connection: socket.socket | None = None
+
+    def _make_sockets(self, folder: Path) -> list[socket.socket]:
+        self.connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        return [theirs]
+
+    def _let_go(self) -> None:
+        super()._let_go()
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = None
+
+
+class ColdProvisioner(TemplateProvisioner):
+    """Provides a kernel that is an interpreter of its own, in the template's sandbox, on listening sockets."""
+
+    def _make_sockets(self, folder: Path) -> list[socket.socket]:
+        return [_listening(folder / f"z-{number}") for number, _ in enumerate(CHANNELS, 1)]
 
 
 class PlainProvisioner(LocalProvisioner, Provisioner):

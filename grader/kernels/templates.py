@@ -161,7 +161,10 @@ class Template:
         return self._process.poll() is None
 
     def start_kernel(self, sockets: Sequence[socket.socket], key: str, folder: Path | None) -> Lifeline:
-        """Start a kernel on listening sockets: shell, iopub, stdin, control. `folder` is its own, without a sandbox."""
+        """Start a kernel on `sockets`: a snapshot's single one, or a cold kernel's, listening, in `CHANNELS`' order.
+
+        `key` is what a cold kernel signs its messages with; `folder` is its own, where there is no sandbox.
+        """
         ours, theirs = socket.socketpair()
         number = next(self._numbers)
         request = {

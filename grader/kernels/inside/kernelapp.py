@@ -1,28 +1,33 @@
 """ipykernel's application, prepared in the template and finished in each fork of it.
 
 What does not depend on a connection (configuration, the shell, the kernel object, the setup cells) is done once in
-the template by `prepare` and `run_setup_cell`. `connect` does the rest in the fork: sockets, streams, threads.
-The sockets are handed over already listening, so a kernel needs no folder in which to create them.
+the template by `prepare` and `run_setup_cell`. `connect` does the rest in the fork.
+
+A kernel has one socket, a pair's other end, in place of ipykernel's five and its four threads for them: there is one
+client, which is there already, and nothing to find, to subscribe to or to sign.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextvars
+import json
+import os
+import socket
 import struct
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 
 import ipykernel.compiler
-import zmq
 from ipykernel.iostream import IOPubThread
 from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelapp import IPKernelApp
-from zmq.eventloop.zmqstream import ZMQStream
 
-from .published import EarlyStream, LateSession, PromptStream
+from .fragments import RECORD_BYTES, Assembler
+from .published import EarlyStream, LateSession, PromptStream, watch_pipes
 
 OPTIONS = ["--HistoryManager.hist_file=:memory:", "--InteractiveShell.enable_tip=False"]
 """No history on disk, as nbclient has it. No tip either: it is drawn when a client connects, with Python's `random`, so
@@ -38,34 +43,59 @@ class NoShellThread:
         return False
 
 
+class NoPublishingThread(IOPubThread):
+    """In place of ipykernel's publishing thread: who publishes something sends it."""
+
+    thread: Any = None
+    io_loop: Any = None
+    closed = False
+
+    def __init__(self) -> None:  # ipykernel's own makes sockets and an event loop
+        pass
+
+    def schedule(self, f: Callable[[], None]) -> None:
+        """Call `f`."""
+        f()
+
+
 class ForkedKernel(IPythonKernel):
-    """An IPython kernel without subshells, whose messages are handled in the main thread."""
+    """An IPython kernel without subshells, whose messages come over one socket and are handled in the main thread."""
 
     _supports_kernel_subshells = False
     _execute_sleep = (
         0.0  # a pause before each reply, for clients that don't wait for a cell's last message as ours does
     )
+    connection: socket.socket
 
+    def start(self) -> None:
+        """Begin to listen."""
+        base: Any = super()
+        base.start()
+        self._assembler = Assembler()
+        self._context = contextvars.copy_context()  # cells share one, as they do in ipykernel
+        self._tasks: set[asyncio.Future[None]] = set()
+        loop: Any = self.io_loop
+        loop.add_handler(self.connection.fileno(), self._receive, loop.READ)
 
-class PublishingThread(IOPubThread):
-    """Ipykernel's publishing thread, woken once for all that waits for it: it is woken less often than half as much."""
+    def _receive(self, *_: object) -> None:
+        record = self.connection.recv(RECORD_BYTES)
+        if not record:  # the grader is gone
+            os._exit(0)
+        message = self._assembler.add(record)
+        if message is not None:
+            frames = [json.loads(message), None]
+            task = asyncio.get_running_loop().create_task(self.shell_main(None, frames), context=self._context)
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
-    def schedule(self, f: Callable[[], None]) -> None:
-        """Have the thread call `f`; without the thread, call it."""
-        if not self.thread.is_alive():
-            f()
-            return
-        self._events.append(f)
-        if len(self._events) == 1:  # behind another one, it is come upon by `_handle_event`
-            pipe: Any = self._event_pipe
-            pipe.send(b"")
+    def _publish_execute_input(self, *_: object) -> None:
+        """The cell's code is not sent back to who has sent it."""
 
-    def _handle_event(self, msg: Any) -> None:
-        while self._events:
-            try:
-                self._events[0]()
-            finally:
-                self._events.popleft()  # only now: while it is there, nobody need wake this thread
+    def _publish_status(self, status: str, *rest: Any, **options: Any) -> None:
+        """Only what the client waits for: that the kernel is there, and that a cell is done."""
+        if status != "busy":
+            base: Any = super()
+            base._publish_status(status, *rest, **options)
 
 
 class OncePerCell:
@@ -167,42 +197,22 @@ class KernelApp(IPKernelApp):
         reply: dict[str, Any] = await self.kernel.do_execute(source, silent=False, store_history=True)
         return reply
 
-    def connect(self, sockets: Mapping[str, int], key: bytes) -> None:
-        """Finish the application on listening sockets (their descriptors, by channel); `start` then runs it."""
-        self._session.connect(key)
-        self.context = zmq.Context()
-        self.shell_socket = _listen(self.context, zmq.ROUTER, sockets["shell"])
-        self.shell_socket.router_handover = 1
-        publisher = _listen(self.context, zmq.XPUB, sockets["iopub"])
-        publisher.sndhwm = 0  # better wait for a slow client than drop what it has not taken yet
-        make_thread: Any = PublishingThread
-        self.iopub_thread = make_thread(publisher, pipe=True, session=self.session)
-        self.iopub_thread.start()
-        self.iopub_socket = self.iopub_thread.background_socket
+    def connect(self, descriptor: int) -> None:
+        """Finish the application on the socket that leads to the grader; `start` then runs it."""
+        self.kernel.connection = socket.socket(fileno=descriptor)
+        self._session.connect(self.kernel.connection)
+        self.iopub_thread = self.iopub_socket = NoPublishingThread()
         self._switch_streams()
         self._untyped.init_signal()
-        self._connect_kernel()
+        kernel, shell = self.kernel, self.kernel.shell
+        kernel.iopub_thread = kernel.iopub_socket = self.iopub_thread
+        shell.displayhook.pub_socket = shell.display_pub.pub_socket = self.iopub_socket
+        kernel._stdout, kernel._stderr = sys.stdout, sys.stderr
+        self.displayhook.get_execution_count = lambda: kernel.execution_count
 
     def _switch_streams(self) -> None:
         sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
         self._untyped.init_io()
         for name, stream in self._early.items():
             stream.successor = getattr(sys, name)
-
-    def _connect_kernel(self) -> None:
-        """Set on the kernel what its constructor would have been given, had there been a connection."""
-        kernel, shell = self.kernel, self.kernel.shell
-        kernel.iopub_thread, kernel.iopub_socket = self.iopub_thread, self.iopub_socket
-        kernel.shell_stream = ZMQStream(self.shell_socket)
-        kernel._stdout, kernel._stderr = sys.stdout, sys.stderr
-        shell.displayhook.pub_socket = shell.display_pub.pub_socket = self.iopub_socket
-        self.displayhook.get_execution_count = lambda: kernel.execution_count
-
-
-def _listen(context: Any, kind: int, descriptor: int) -> Any:
-    """A zmq socket on a descriptor that already listens; the path is not looked at."""
-    made = context.socket(kind)
-    made.linger = 1000
-    made.setsockopt(zmq.USE_FD, descriptor)
-    made.bind(f"ipc:///proc/self/fd/{descriptor}")
-    return made
+        watch_pipes([sys.stdout, sys.stderr])

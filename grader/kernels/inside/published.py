@@ -4,45 +4,72 @@ from __future__ import annotations
 
 import os
 import select
+import socket
+import sys
 import threading
 import uuid
+from collections.abc import Sequence
 from io import TextIOBase
 from typing import Any
 
 from ipykernel.iostream import OutStream
 from jupyter_client.session import Session
 
+from . import fragments
+
 OUTPUTS = frozenset({"stream", "display_data", "execute_result", "error", "update_display_data", "clear_output"})
 
 _PIPE_BYTES = 1 << 16  # as much as a pipe holds
+_FLUSH_MILLISECONDS = 200  # as ipykernel has it
 
 
 class LateSession(Session):
-    """A session that keeps what the shell publishes in `published`, until it gets a key and sends in earnest."""
+    """A session that keeps what the shell publishes in `published`, until it is connected and sends in earnest."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.published: list[dict[str, Any]] | None = []
 
-    def send(self, stream: Any, msg_or_type: Any, content: Any = None, *args: Any, **options: Any) -> Any:
-        """Send a message, or keep it."""
-        if self.published is None:
-            return super().send(stream, msg_or_type, content, *args, **options)
-        message = msg_or_type if isinstance(msg_or_type, dict) else self.msg(msg_or_type, content)
-        if message["msg_type"] in OUTPUTS:
+    def send(
+        self, stream: Any, msg_or_type: Any, content: Any = None, parent: Any = None, ident: Any = None,
+        buffers: Any = None, track: bool = False, header: Any = None, metadata: Any = None,
+    ) -> dict[str, Any]:  # fmt: skip
+        """Send a message, or keep it. Without a `stream` it is a reply. Buffers, which only widgets have, are lost."""
+        message: dict[str, Any] = (
+            msg_or_type
+            if isinstance(msg_or_type, dict)
+            else self.msg(msg_or_type, content, parent=parent, header=header, metadata=metadata)
+        )
+        if self.published is None and self._connection.fileno() != -1:  # a hidden case's fork has nobody to talk to
+            told = {name: message[name] for name in ("header", "parent_header", "metadata", "content")}
+            channel = fragments.SHELL if stream is None else fragments.IOPUB
+            for record in fragments.split(channel + self.pack(told)):
+                self._connection.send(record)
+        elif self.published is not None and message["msg_type"] in OUTPUTS:
             kept = {name: message[name] for name in ("msg_type", "content")}
             self.published.append({**kept, "header": {"msg_type": kept["msg_type"]}})
         return message
+
+    def feed_identities(self, msg_list: Any, copy: bool = True) -> tuple[list[bytes], Any]:
+        """None: there is one client."""
+        return [], msg_list
+
+    def deserialize(self, msg_list: Any, content: bool = True, copy: bool = True) -> dict[str, Any]:
+        """The message, which is all that was received, with what jupyter_client adds to one."""
+        message: dict[str, Any] = msg_list[0]
+        header = message["header"]
+        return {**message, "msg_id": header["msg_id"], "msg_type": header["msg_type"], "buffers": []}
 
     def take(self) -> list[dict[str, Any]]:
         """What was kept since the last call."""
         taken, self.published = self.published or [], []
         return taken
 
-    def connect(self, key: bytes) -> None:
-        """Send from now on: in a fork, as a session of its own."""
+    def connect(self, connection: socket.socket) -> None:
+        """Send over `connection` from now on: in a fork, as a session of its own."""
+        self._connection = connection
         self.published = None
-        self.key, self.session, self.pid = key, uuid.uuid4().hex, os.getpid()
+        self.session, self.pid = uuid.uuid4().hex, os.getpid()
 
 
 class EarlyStream(TextIOBase):
@@ -90,43 +117,66 @@ class EarlyStream(TextIOBase):
 
 
 class PromptStream(OutStream):
-    """Ipykernel's stream, but a flush takes along what was written past Python, and costs nothing without output.
+    """Ipykernel's stream without its two threads: who flushes it sends what was written so far.
 
-    What child processes and C code write to the standard descriptors comes through a pipe. Ipykernel's thread for it
-    may be late: then a cell is over before the last of its output is published, and a client drops that. Here a flush
-    empties the pipe itself. And it wakes the publishing thread only when there is something to publish: the kernel
-    flushes both streams several times a cell.
+    A flush takes along what child processes and C code wrote to the standard descriptor, which comes through a pipe:
+    what arrived after a cell's last message would be dropped. `watch_pipes` flushes what nobody else does.
     """
-
-    def __init__(self, *args: Any, **options: Any) -> None:
-        self._emptying = threading.Lock()
-        base: Any = super().__init__
-        base(*args, **options)
 
     _fid: int | None
 
-    def _watch_pipe_fd(self) -> None:
-        assert self._fid is not None
-        poll = select.poll()
-        poll.register(self._fid, select.POLLIN)
-        while self._should_watch:
-            poll.poll()
-            self._empty_pipe(self._fid)
+    def __init__(self, *args: Any, **options: Any) -> None:
+        self._new_locks()
+        os.register_at_fork(after_in_child=self._new_locks)  # a thread may hold them then, and isn't in the child
+        base: Any = super().__init__
+        base(*args, **options)
 
-    def _empty_pipe(self, pipe: int) -> None:
-        """Move what is in the pipe into the buffer. One thread at a time: what it took, it has also written."""
-        with self._emptying:
-            if select.select([pipe], [], [], 0)[0]:
-                self.write(os.read(pipe, _PIPE_BYTES).decode(errors="replace"))
+    def _new_locks(self) -> None:
+        self._buffer_lock = threading.RLock()
+        self._publishing = threading.RLock()
+
+    def _setup_stream_redirects(self, name: str) -> None:
+        self._fid, pipe = os.pipe()
+        self._original_stdstream_fd = getattr(sys, name).fileno()
+        self._original_stdstream_copy = os.dup(self._original_stdstream_fd)
+        os.dup2(pipe, self._original_stdstream_fd)
+        os.close(pipe)
+        os.set_blocking(self._fid, False)
+
+    def _schedule_flush(self) -> None:
+        self._flush_pending = True
 
     def flush(self) -> None:
-        """Publish what was written so far.
+        """Publish what was written so far, before anything that this thread publishes next."""
+        with self._publishing:  # also where there is nothing: another thread may be just about to
+            if self._fid is not None and os.getpid() == self._master_pid:
+                self._empty_pipe(self._fid)
+            if self._buffers:
+                base: Any = super()
+                base._flush()
+            self._flush_pending = False
 
-        What was taken from the buffer earlier is published before anything that this thread publishes next: it all
-        goes through the one publishing thread, in order.
-        """
-        if self._fid is not None and os.getpid() == self._master_pid:
-            self._empty_pipe(self._fid)
-        if self._buffers:
-            base: Any = super().flush
-            base()
+    def _flush(self) -> None:
+        self.flush()
+
+    def _empty_pipe(self, pipe: int) -> None:
+        try:
+            self.write(os.read(pipe, _PIPE_BYTES).decode(errors="replace"))
+        except BlockingIOError:
+            pass
+
+
+def watch_pipes(streams: Sequence[Any]) -> None:
+    """Have a thread flush the streams when something comes through a pipe, and a while after something was written."""
+    threading.Thread(target=_watch, args=[streams], daemon=True).start()
+
+
+def _watch(streams: Sequence[Any]) -> None:
+    poll = select.poll()
+    for stream in streams:
+        poll.register(stream._fid, select.POLLIN)
+    while True:
+        ready = {descriptor for descriptor, _ in poll.poll(_FLUSH_MILLISECONDS)}
+        for stream in streams:
+            if stream._fid in ready or stream._flush_pending:
+                stream.flush()

@@ -27,7 +27,7 @@ from . import confine, nursery, pages, seccomp, watch, wire
 
 LIBRARIES = (
     "torch torch.nn.functional torch._subclasses.schema_check_mode numpy numpy.random matplotlib.pyplot "
-    "matplotlib.backends.backend_agg matplotlib_inline.backend_inline safetensors.torch grader_probe "
+    "matplotlib.backends.backend_agg matplotlib_inline.backend_inline safetensors.numpy grader_probe "
     "PIL.BmpImagePlugin PIL.GifImagePlugin PIL.JpegImagePlugin PIL.PngImagePlugin PIL.PpmImagePlugin "
     "IPython.core.magics.ast_mod IPython.core.magics.execution IPython.core.magics.namespace IPython.core.magics.pylab "
     "IPython.utils.timing executing faulthandler pexpect pygments.formatters.html pygments.formatters.terminal256 "
@@ -36,7 +36,7 @@ LIBRARIES = (
 """What a snapshot has loaded besides ipykernel, as far as installed: the exercises' libraries, and what is otherwise
 imported when a cell first draws, fails or calls a magic. Found by comparing `sys.modules` before and after cells."""
 
-_CHANNELS = ("shell", "iopub", "stdin", "control")
+_CHANNELS = ("shell", "iopub", "stdin", "control")  # the sockets of a cold kernel; a snapshot's has one
 _WATCH_SECONDS, _GUARDIAN_SECONDS = 0.1, 0.5
 _MANY = 16
 """After so many kernels there will be more, and what makes each cheaper is worth a third of a second."""
@@ -120,7 +120,7 @@ class Template:
 
     def _start(self, request: Mapping[str, Any], descriptors: Sequence[int]) -> None:
         lifeline = socket.socket(fileno=descriptors[0])
-        sockets = dict(zip(_CHANNELS, descriptors[1:], strict=False))
+        sockets = descriptors[1:]
         try:
             guardian = self._nursery.make() if self._nursery is not None else None
             pid = self._fork(guardian, request, sockets, lifeline)
@@ -130,7 +130,7 @@ class Template:
         else:
             self._kernels[request["id"]] = Kernel(pid, guardian, lifeline)
             self._started += 1
-        for descriptor in sockets.values():
+        for descriptor in sockets:
             os.close(descriptor)
 
     def _fork(self, guardian: int | None, *handed_over: Any) -> int:
@@ -148,7 +148,7 @@ class Template:
         family: int | None,
         dice: Any,
         request: Mapping[str, Any],
-        sockets: Mapping[str, int],
+        sockets: Sequence[int],
         lifeline: socket.socket,
     ) -> NoReturn:
         """The life of a kernel's process."""
@@ -167,7 +167,7 @@ class Template:
                 seccomp.install()
             if self._app is None:
                 _execute_cold(request, sockets)
-            self._app.connect(sockets, request["key"].encode())
+            self._app.connect(*sockets)
             random.setstate(dice)
             lifeline.close()
             self._app.start()
@@ -262,7 +262,29 @@ def _load() -> Any:
     app = KernelApp.instance()
     app.prepare()
     app.rehearse()
+    if torch is not None:
+        _rehearse(torch)
     return app
+
+
+def _rehearse(torch: Any) -> None:
+    """Go once through what every exercise does: much in torch is found out or allocated when it is first used.
+
+    No numbers are drawn. Without a device besides the CPU, autograd starts no thread that a fork would miss.
+    """
+    for dtype in (torch.float32, torch.float64):
+        table = torch.ones(3, 4, dtype=dtype, requires_grad=True)
+        rows = table[torch.tensor([0, 1, 2])]
+        hidden = (rows.view(3, -1) @ table.T + rows.sum(1, keepdim=True)).tanh()
+        normed = (hidden - hidden.mean(0, keepdim=True)) * (hidden.var(0, keepdim=True) + 1.0) ** -0.5
+        counts = (normed - normed.max(1, keepdim=True).values).exp()
+        logprobs = (counts * counts.sum(1, keepdim=True) ** -1).log()
+        loss = -logprobs[range(3), torch.tensor([0, 1, 2])].mean()
+        logprobs.retain_grad()
+        loss.backward()
+        torch.nn.functional.cross_entropy(hidden.detach().requires_grad_(), torch.tensor([0, 1, 2])).backward()
+        torch.allclose(logprobs, logprobs.detach())
+        repr(table)
 
 
 def _send(pid: int, signum: int) -> None:
@@ -272,10 +294,10 @@ def _send(pid: int, signum: int) -> None:
         pass
 
 
-def _execute_cold(request: Mapping[str, Any], sockets: Mapping[str, int]) -> None:
-    for descriptor in sockets.values():
+def _execute_cold(request: Mapping[str, Any], sockets: Sequence[int]) -> None:
+    for descriptor in sockets:
         os.set_inheritable(descriptor, True)
-    connection = json.dumps({"sockets": sockets, "key": request["key"]})
+    connection = json.dumps({"sockets": dict(zip(_CHANNELS, sockets, strict=True)), "key": request["key"]})
     os.execv(sys.executable, [sys.executable, "-c", request["boot"], connection])
 
 

@@ -1,0 +1,213 @@
+"""jupyter_client's client for a snapshot's kernel: both channels come over the one socket that leads to it."""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import socket
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from jupyter_client.asynchronous.client import AsyncKernelClient
+from jupyter_client.jsonutil import json_default
+from jupyter_client.session import Session
+
+from grader.errors import ExecutionError
+from grader.kernels.inside import fragments
+
+if TYPE_CHECKING:
+    from grader.kernels.manager import KernelManager
+
+_RECORD_OVERHEAD = 256
+"""Bytes that a record counts for besides its content: many small ones are as much of a burden."""
+_START_SECONDS = 60.0
+
+
+class Connection:
+    """The grader's end of the socket; nothing that comes over it is believed. The socket is closed with it.
+
+    The kernel is stopped when it has sent more than `limit` bytes. Until it is asked for, a message is kept as it came:
+    as many bytes again are then all the memory that a kernel can make the grader use.
+    """
+
+    def __init__(self, channel: socket.socket, limit: int, manager: KernelManager) -> None:
+        self._channel = channel
+        self._left = limit
+        self._manager = manager
+        self._assembler = fragments.Assembler()
+        self._loop = asyncio.get_running_loop()
+        self._listens = False
+        self._outgoing: deque[bytes] = deque()
+        self.channels = {fragments.SHELL: Channel(self), fragments.IOPUB: Channel(self)}
+
+    def listen(self) -> None:
+        """Take messages in."""
+        if not self._listens and self._channel.fileno() != -1:
+            self._loop.add_reader(self._channel.fileno(), self._receive)
+            self._listens = True
+
+    def pause(self) -> None:
+        """Take no messages in."""
+        if self._listens:
+            self._loop.remove_reader(self._channel.fileno())
+            self._listens = False
+
+    def close(self) -> None:
+        """Neither listen nor send any more."""
+        if self._channel.fileno() != -1:
+            self.pause()
+            self._loop.remove_writer(self._channel.fileno())
+            self._channel.close()
+
+    def _receive(self) -> None:
+        try:
+            record = self._channel.recv(fragments.RECORD_BYTES, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        except OSError:
+            record = b""
+        if not record:  # every process that had the other end is gone; the provisioner knows how it ended
+            return self.pause()
+        self._left -= len(record) + _RECORD_OVERHEAD
+        if self._left < 0:
+            self.pause()
+            return self._manager.ours.stop("output")
+        message = self._assembler.add(record)
+        channel = None if message is None else self.channels.get(message[:1])
+        if channel is not None and message is not None:
+            channel.put(message[1:])
+
+    def send(self, data: bytes) -> None:
+        """Send a request, as soon as the kernel takes it."""
+        self._outgoing.extend(fragments.split(data))
+        self._flush()
+
+    def _flush(self) -> None:
+        if self._channel.fileno() == -1:
+            return
+        self._loop.remove_writer(self._channel.fileno())
+        while self._outgoing:
+            try:
+                self._channel.send(self._outgoing[0], socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                self._loop.add_writer(self._channel.fileno(), self._flush)
+                return
+            except OSError:  # the kernel is gone, which the provisioner notices
+                self._outgoing.clear()
+                return
+            self._outgoing.popleft()
+
+
+class Channel:
+    """One of the two channels, as nbclient uses it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._unread: deque[bytes] = deque()
+        self._waiting: asyncio.Future[None] | None = None
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Send a message of `Session.msg`."""
+        told = {name: message[name] for name in ("header", "parent_header", "metadata", "content")}
+        self._connection.send(msgspec.json.encode(told, enc_hook=json_default))
+
+    def put(self, message: bytes) -> None:
+        """Add a message that came."""
+        self._unread.append(message)
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+    async def get_msg(self, timeout: float | None = None) -> dict[str, Any]:
+        """The next message; `queue.Empty` when none comes in time."""
+        try:
+            async with asyncio.timeout(timeout):
+                while True:
+                    while not self._unread:
+                        self._waiting = asyncio.get_running_loop().create_future()
+                        await self._waiting
+                    message = _message(self._unread.popleft())
+                    if message is not None:
+                        return message
+        except TimeoutError:
+            raise queue.Empty from None
+
+
+class ConnectionClient(AsyncKernelClient):
+    """A client on a `Connection`: there is nothing to connect to, and no channel but shell and iopub."""
+
+    manager: KernelManager
+    session: Session
+    _connection: Connection
+
+    def connect(self, manager: KernelManager, channel: socket.socket) -> None:
+        """Use (a copy of) the socket of a manager's kernel."""
+        self.manager = manager
+        self._connection = Connection(channel.dup(), manager.output_bytes, manager)
+
+    @property
+    def shell_channel(self) -> Channel:
+        """Where replies come."""
+        return self._connection.channels[fragments.SHELL]
+
+    @property
+    def iopub_channel(self) -> Channel:
+        """Where outputs come."""
+        return self._connection.channels[fragments.IOPUB]
+
+    def start_channels(self, *_: bool, **__: bool) -> None:
+        """Listen."""
+        self._connection.listen()
+
+    def stop_channels(self) -> None:
+        """Be done with the kernel."""
+        self._connection.close()
+
+    async def wait_for_ready(self, timeout: float | None = None) -> None:
+        """Wait for the kernel's first message. Raises `ExecutionError` when the kernel ends or stays silent."""
+        ended = asyncio.ensure_future(self.manager.ours.ended())
+        first = asyncio.ensure_future(self.iopub_channel.get_msg())
+        try:
+            await asyncio.wait([ended, first], timeout=timeout or _START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+            if first.done():
+                return
+            if ended.done():
+                raise ExecutionError(f"The kernel ended before it ran anything: {self.manager.last_words()}.")
+            raise ExecutionError("The kernel does not answer: grade with fewer workers on this machine.")
+        finally:
+            ended.cancel()
+            first.cancel()
+
+
+class _Sent(msgspec.Struct):
+    """A message with the parts that nbclient relies on."""
+
+    header: dict[str, Any]
+    parent_header: dict[str, Any]
+    metadata: dict[str, Any]
+    content: dict[str, Any]
+
+
+_decoder = msgspec.json.Decoder(_Sent)
+
+
+def _message(data: bytes) -> dict[str, Any] | None:
+    """What was sent, as jupyter_client gives a message; None when it makes no sense."""
+    try:
+        sent = _decoder.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
+    kind = sent.header.get("msg_type")
+    if not isinstance(kind, str):
+        return None
+    if kind == "execute_reply" and not isinstance(sent.content.get("status"), str):
+        return None
+    return {
+        "header": sent.header,
+        "msg_id": sent.header.get("msg_id"),
+        "msg_type": kind,
+        "parent_header": sent.parent_header,
+        "metadata": sent.metadata,
+        "content": sent.content,
+        "buffers": [],
+    }

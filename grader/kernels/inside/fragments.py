@@ -1,0 +1,52 @@
+"""Messages of any size over a socket that keeps records apart (`SOCK_SEQPACKET`), in fragments.
+
+The system hands over a fragment whole or not at all, and a fragment says which message it belongs to. So threads,
+forked children and a signal that comes in the middle can't break another one's message, and nobody needs a lock.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import struct
+from collections.abc import Iterator
+
+RECORD_BYTES = 1 << 17
+"""Enough for any fragment."""
+
+SHELL, IOPUB = b"s", b"o"
+"""What a kernel's message begins with: the channel that it would come over, had each one of its own."""
+
+_HEAD = struct.Struct("!IIB")  # the sender's process ID, its number of the message, and whether this is the last
+_FRAGMENT_BYTES = 1 << 16  # a socket's buffer, which a record must fit into, holds three of them
+_MANY = 64
+
+_numbers = itertools.count()
+
+
+def split(message: bytes) -> Iterator[bytes]:
+    """The records that a message is sent as."""
+    pid, number = os.getpid(), next(_numbers) & 0xFFFFFFFF
+    for start in range(0, len(message) or 1, _FRAGMENT_BYTES):
+        end = start + _FRAGMENT_BYTES
+        yield _HEAD.pack(pid, number, end >= len(message)) + message[start:end]
+
+
+class Assembler:
+    """Puts messages together from their fragments."""
+
+    def __init__(self) -> None:
+        self._begun: dict[tuple[int, int], list[bytes]] = {}
+
+    def add(self, record: bytes) -> bytes | None:
+        """Take a fragment in; the message, when it was the last of one. What is no fragment is dropped."""
+        if len(record) < _HEAD.size:
+            return None
+        pid, number, last = _HEAD.unpack_from(record)
+        begun = self._begun.setdefault((pid, number), [])
+        begun.append(record[_HEAD.size :])
+        if last:
+            return b"".join(self._begun.pop((pid, number)))
+        if len(self._begun) > _MANY:  # messages that nobody ends are nonsense, and must not fill the memory
+            self._begun.clear()
+        return None
