@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +17,7 @@ from grader.errors import UsageError
 from grader.gradebook import Gradebook, Key
 from grader.gradebook.overrides import new_override
 from grader.records import Grade, Grading
-from grader.renderers import grade_json, grades_csv, junit_xml, totals_csv
+from grader.renderers import grade_json, grades_csv, junit_pieces, totals_csv
 from grader.report import render_index, render_report
 from grader.report_cohort import CohortRow
 from grader.similarity import Group, own_lines, similar_groups
@@ -80,7 +80,7 @@ def grade_cohort(
         book.finish(run)
     finally:  # an interrupted run leaves the pages of what it did
         grades = list(book.grades(run))
-        write_cohort(grades, folder, course, _similar(book, run, course))
+        write_cohort(grades, folder, course, similar(book, run, course))
     return grades
 
 
@@ -101,7 +101,8 @@ def _is_written(grade: Grade, folder: Path) -> bool:
         return False
 
 
-def _similar(book: Gradebook, run: int, course: Course) -> list[Group]:
+def similar(book: Gradebook, run: int, course: Course) -> list[Group]:
+    """The groups of suspiciously similar submissions of a run."""
     known = course.catalog.ids
     return similar_groups(
         own_lines(grading, course.exercise(grading.grade.exercise))
@@ -135,7 +136,7 @@ def override_mark(
     book.override(found[0], new_override(found[0].grade, check, points, reason))
     (grading,) = book.gradings(run.id, student, found[0].grade.exercise)
     write_grading(grading, folder, course)
-    write_cohort(list(book.grades(run.id)), folder, course, _similar(book, run.id, course))
+    write_cohort(list(book.grades(run.id)), folder, course, similar(book, run.id, course))
     return grading.grade
 
 
@@ -158,7 +159,7 @@ def write_cohort(grades: Sequence[Grade], folder: Path, course: Course, similar:
     write_file(folder / "index.html", render_index(rows, similar, course.templates))
     write_file(folder / "grades.csv", grades_csv(grades))
     write_file(folder / "totals.csv", totals_csv(grades))
-    write_file(folder / "junit.xml", junit_xml(grades))
+    write_file(folder / "junit.xml", junit_pieces(grades))
 
 
 def make_folder(folder: Path) -> None:
@@ -177,21 +178,23 @@ def _unwritable(path: Path, error: OSError) -> UsageError:
     return UsageError(f"{str(path)!r} can't be written ({error.strerror}): choose another --out folder.")
 
 
-def write_file(path: Path, text: str) -> None:
-    """Write a whole file or nothing: a grader that is killed leaves no half of one.
+def write_file(path: Path, text: str | Iterable[str]) -> None:
+    """Write a whole file or nothing: a grader that is killed leaves no half of one. `text` may come in pieces.
 
     Raises:
         UsageError: it can't be written.
     """
-    write_bytes(path, text.encode("utf-8", "replace"))
+    pieces = [text] if isinstance(text, str) else text
+    write_bytes(path, (piece.encode("utf-8", "replace") for piece in pieces))
 
 
-def write_bytes(path: Path, data: bytes) -> None:
+def write_bytes(path: Path, data: bytes | Iterable[bytes]) -> None:
     """As `write_file`, for what is no text."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         draft = path.with_name(f".{path.name}.{os.getpid()}")
-        draft.write_bytes(data)
+        with draft.open("wb") as file:
+            file.writelines([data] if isinstance(data, bytes) else data)
         draft.replace(path)
     except OSError as error:
         raise _unwritable(path, error) from error

@@ -6,7 +6,7 @@ import csv
 import io
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
@@ -74,26 +74,37 @@ def number(points: float) -> str:
     return str(int(points)) if points == int(points) else repr(points)
 
 
-def junit_xml(grades: Sequence[Grade]) -> str:
+def junit_xml(grades: Iterable[Grade]) -> str:
     """A JUnit report: one suite a submission, one case a check. Could not be checked is an error, not a failure."""
-    root = ET.Element("testsuites", name="grader")
+    return "".join(junit_pieces(grades))
+
+
+def junit_pieces(grades: Iterable[Grade]) -> Iterator[str]:
+    """The same, suite by suite: that of ten thousand submissions is as large as all else that is kept of them."""
+    yield '<?xml version="1.0" encoding="utf-8"?>\n<testsuites name="grader">\n'
     for grade in grades:
-        suite = ET.SubElement(root, "testsuite", name=_xml(f"{grade.student}/{grade.exercise}"))
-        cases = [_case(suite, grade, check) for check in grade.checks]
-        if grade.status == "ungradable":
-            case = ET.SubElement(suite, "testcase", classname=_xml(_suite_name(grade)), name="can be graded")
-            cases.append(ET.SubElement(case, "error", message=_xml(grade.reason or "")))
-        for kind in ("failure", "error"):
-            suite.set(f"{kind}s", str(sum(found is not None and found.tag == kind for found in cases)))
-        properties = ET.Element("properties")
-        suite.insert(0, properties)
-        for name, value in (("score", number(grade.score)), ("max_score", number(grade.max_score)),
-                            *(("standing", _xml(reason)) for reason in (grade.standing or _NONE).reasons)):  # fmt: skip
-            ET.SubElement(properties, "property", name=name, value=value)
-        suite.set("tests", str(len(cases)))
-        suite.set("time", f"{grade.wall_seconds:.3f}")
-    ET.indent(root)
-    return '<?xml version="1.0" encoding="utf-8"?>\n' + ET.tostring(root, encoding="unicode") + "\n"
+        suite = _suite(grade)
+        ET.indent(suite, level=1)
+        yield f"  {ET.tostring(suite, encoding='unicode')}\n"
+    yield "</testsuites>\n"
+
+
+def _suite(grade: Grade) -> ET.Element:
+    suite = ET.Element("testsuite", name=_xml(f"{grade.student}/{grade.exercise}"))
+    cases = [_case(suite, grade, check) for check in grade.checks]
+    if grade.status == "ungradable":
+        case = ET.SubElement(suite, "testcase", classname=_xml(_suite_name(grade)), name="can be graded")
+        cases.append(ET.SubElement(case, "error", message=_xml(grade.reason or "")))
+    for kind in ("failure", "error"):
+        suite.set(f"{kind}s", str(sum(found is not None and found.tag == kind for found in cases)))
+    properties = ET.Element("properties")
+    suite.insert(0, properties)
+    for name, value in (("score", number(grade.score)), ("max_score", number(grade.max_score)),
+                        *(("standing", _xml(reason)) for reason in (grade.standing or _NONE).reasons)):  # fmt: skip
+        ET.SubElement(properties, "property", name=name, value=value)
+    suite.set("tests", str(len(cases)))
+    suite.set("time", f"{grade.wall_seconds:.3f}")
+    return suite
 
 
 def _case(suite: ET.Element, grade: Grade, check: Check) -> ET.Element | None:

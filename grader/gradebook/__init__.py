@@ -23,7 +23,7 @@ from grader.gradebook.engine import open_engine
 from grader.gradebook.results import Key, Result, Run
 from grader.gradebook.schema import gradings, results, runs
 from grader.gradebook.settling import settler
-from grader.records import Grade, Grading, Override
+from grader.records import Check, Grade, Grading, Override
 from grader.version import grader_version
 
 __all__ = ["Gradebook", "Key", "Result", "Run"]
@@ -100,8 +100,9 @@ class Gradebook:
     def results(self, run: int | None = None) -> Iterator[Result]:
         """As `grades`, each with its key."""
         columns = (gradings.c.grade, gradings.c.exercise_version, gradings.c.grader_version)
+        shared: dict[bytes, Check] = {}
         for row, settled in self._results(run, select(*_OWNER, *columns)):
-            grade = settled(msgspec.json.decode(row.grade, type=Grade))
+            grade = settled(_decoded(row.grade, shared))
             yield Result(grade=grade, key=Key(row.submission, row.exercise_version, row.grader_version))
 
     def gradings(
@@ -220,6 +221,19 @@ def _add_result(
     values = {"run": run, "student": student, "exercise": exercise, "grading": grading, "submitted": when}
     connection.execute(insert(results).values(values))
     return when
+
+
+def _decoded(text: str, shared: dict[bytes, Check]) -> Grade:
+    """A grade whose checks are those in `shared` where they are the same: of ten thousand students most are."""
+    fields = msgspec.json.decode(text, type=dict[str, msgspec.Raw])
+    checks = []
+    for raw in msgspec.json.decode(fields.pop("checks", msgspec.Raw(b"[]")), type=list[msgspec.Raw]):
+        told = bytes(raw)
+        if told not in shared:
+            shared[told] = msgspec.json.decode(told, type=Check)
+        checks.append(shared[told])
+    grade = msgspec.json.decode(msgspec.json.encode({**fields, "checks": []}), type=Grade)
+    return msgspec.structs.replace(grade, checks=checks)
 
 
 def _unpacked(data: bytes, settled: _Settle) -> Grading:
