@@ -30,7 +30,7 @@ SLIPS = [
     (ATTENTION, "attention", "dscaled * K**-0.5", "dscaled / K", "draw", "constant-factor", "`K**-0.5`"),
     (ATTENTION, "attention", "dscaled * K**-0.5", "dscaled * V**-0.5", "draw", "wrong-constant", "`V`"),
     (ATTENTION, "attention", "dscaled * K**-0.5", "dscaled * 5**-0.5", "draw", "hard-coded-size", "`K`"),
-    (ATTENTION, "heads", "y.reshape(-1, H * V).T @ dout.reshape(-1, C)", "y.transpose(1, 2) @ dout", "dWo", "sum-missing", "`y.transpose(1, 2) @ dout`"),
+    (ATTENTION, "heads", "y.reshape(-1, H * V).T @ dout.reshape(-1, C)", "y.transpose(1, 2) @ dout", "dWo", "sum-missing", "serves them all"),
     (ATTENTION, "heads", "dy.view(n, T, H, V).transpose(1, 2)", "dy.view(n, H, T, V)", "dyh", "memory-order", "`dy`"),
     (ATTENTION, "heads", "dqh.transpose(1, 2).reshape", "dqh.reshape", "dq", "memory-order", "`dqh`"),
     (ATTENTION, "heads", "@ qh * K**-0.5", "@ qh", "dkh", "constant-factor", "`K**0.5`"),
@@ -38,7 +38,7 @@ SLIPS = [
     (ATTENTION, "heads", "dk @ Wk.T", "dk @ Wq.T", "dx", "wrong-neighbour", "`Wq`"),
     (CONVOLUTION, "taps", "dx[:, tap:tap + m] += w[tap] * dy", "dx[:, tap:tap + m] = w[tap] * dy", "dx", None, ""),
     (CONVOLUTION, "taps", "dx[:, tap:tap + m] +=", "dx[:, tap:tap + m] -=", "dx", "sign-flipped", ""),
-    (CONVOLUTION, "strided", "dy.sum((0, 2))", "dy.sum(2)", "db", "sum-missing", "`dy`"),
+    (CONVOLUTION, "strided", "dy.sum((0, 2))", "dy.sum(2)", "db", "sum-missing", "serves them all"),
     (CONVOLUTION, "strided", "dy.sum((0, 2))", "dy.sum((0, 1))", "db", "sum-wrong-dimension", ""),
     (CONVOLUTION, "strided", "    dx[:, :, places] +=", "    dx[:, :, tap:tap + m] +=", "dx", None, ""),
     (CONVOLUTION, "dilated", "dxp[:, :, pad:]", "dxp", "dx", "local-derivative-missing", "`dxp`"),
@@ -47,7 +47,7 @@ SLIPS = [
     (CONVOLUTION, "unfold", "dy.transpose(1, 2).reshape", "dy.reshape", "dout", "operand-transposed", "`dy`"),
     (CONVOLUTION, "unfold", "drows.view(n, m, n_in, K).transpose(1, 2)", "drows.view(n, n_in, m, K)", "dwindows", "memory-order", "`drows`"),
     (CONVOLUTION, "unfold", "stride] += dwindows", "stride] = dwindows", "dx", "index-not-accumulated", "`windows`"),
-    (CONVOLUTION, "wavenet", "grad_y.sum((0, 2))", "grad_y.sum(2)", "db3 db2 db1", "sum-missing", "missing around"),
+    (CONVOLUTION, "wavenet", "grad_y.sum((0, 2))", "grad_y.sum(2)", "db3 db2 db1", "sum-missing", "serves them all"),
     (CONVOLUTION, "wavenet", "grad_xp[:, :, self.pad:]", "grad_xp[:, :, :-self.pad]", "dx dout2 dout1", None, ""),
 ]  # fmt: skip
 

@@ -117,7 +117,7 @@ def _describe(
         return {"kind": "absent"}
     value = namespace[name]
     if type(value) in (int, float) and abs(value) < MAX_NUMBER:
-        tensors[name] = torch.tensor(float(value), dtype=torch.float64)
+        tensors[name] = torch.tensor(float(value), dtype=torch.float64).numpy()
     if not isinstance(value, torch.Tensor):
         return {"kind": "none" if value is None else "other", "type": type(value).__name__}
     note: dict[str, Any] = {"kind": "tensor", "dtype": str(value.dtype), "shape": list(value.shape)}
