@@ -141,7 +141,7 @@ def try_out(
         mutants=changed,
         wrong=oracle.wrong(namespaces, frozenset(name for mutant in changed for name in mutant.names)),
         absent=frozenset(absent),
-        difference=None if errors else oracle.difference(namespaces),
+        difference=oracle.difference(namespaces),
         checks=checks,
         seconds=seconds,
     )

@@ -9,7 +9,7 @@ import torch
 
 from grader.compare import conformed
 from grader.diagnose.scene import Scene
-from grader.diagnose.sources import assignments, changed_in_place, read_for, targets_of
+from grader.diagnose.sources import assignments, changed_in_place, targets_of
 from grader.diagnose.subject import Guess, Predict, Subject
 from grader.diagnose.words import quoted
 from grader.records import Diagnosis
@@ -107,9 +107,7 @@ def _changing_sizes(subject: Subject) -> dict[int, str]:
 
 def _numbers(subject: Subject) -> Iterator[float]:
     """The numbers in the lines that make the gradient, and in those of the names that these read."""
-    wanted = {subject.gradient}
-    for _ in range(3):
-        wanted |= {name for source in subject.sources for name in read_for(source, wanted)}
+    wanted = subject.ancestry
     for source in subject.sources:
         for node in assignments(source):
             if targets_of(node) & wanted:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from grader.diagnose.scene import Elementwise, Scene, summed
-from grader.diagnose.sources import divides, raises, read_for
+from grader.diagnose.sources import divides, raises
 from grader.diagnose.subject import Guess, Predict, Subject
 from grader.diagnose.words import quoted
 
@@ -69,10 +69,7 @@ def _divides(factor: str, power: int, how: str) -> str:
 
 def _used(subject: Subject, factor: str) -> bool:
     """Whether the factor is named in the part at all: it may stand in a line for a name of the student's own."""
-    wanted = {subject.gradient}
-    for _ in range(3):
-        wanted |= {name for source in subject.sources for name in read_for(source, wanted)}
-    return factor in wanted
+    return factor in subject.ancestry
 
 
 def _left_out(subject: Subject, factor: str) -> str:

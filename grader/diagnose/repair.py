@@ -98,10 +98,11 @@ def _searched(
     first, *rest = trials
     scaled = []
     for edit in takewhile(lambda _: subject.budget.spend(), _edits(node, first, candidates)):
-        if first.right(edit.formula):
+        found = first.stretched(edit.formula)
+        if first.fits(found):
             if all(trial.right(edit.formula) for trial in rest):
                 return Diagnosis(code=edit.code, message=str(edit.message))
-        elif first.scale(edit.formula) is not None:
+        elif first.scale_of(found) is not None:
             scaled.append(edit)
     return wrong_terms(subject, node, trials) or next(filter(None, (_scaled(subject, e, trials) for e in scaled)), None)
 

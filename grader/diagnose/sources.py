@@ -17,20 +17,17 @@ def assignments(source: str) -> tuple[ast.stmt, ...]:
     return tuple(sorted(found, key=lambda node: node.lineno))
 
 
-def targets_of(node: ast.stmt) -> set[str]:
+@lru_cache(maxsize=4096)
+def targets_of(node: ast.stmt) -> frozenset[str]:
     """The names that a statement writes; a loop writes what its body writes."""
     if isinstance(node, ast.For):
-        return set().union(*(targets_of(child) for child in node.body))
-    written = [node] if isinstance(node, ast.Assign | ast.AugAssign | ast.Expr) else []
-    stores = [child for item in written for child in ast.walk(item) if isinstance(child, ast.Name)]
-    names = {child.id for child in stores if isinstance(child.ctx, ast.Store)}
-    for item in written:
-        targets = (
-            item.targets if isinstance(item, ast.Assign) else [item.target] if isinstance(item, ast.AugAssign) else []
-        )
-        for target in targets:
-            names |= {child.id for child in ast.walk(target) if isinstance(child, ast.Name)}
-    return names
+        return frozenset[str]().union(*(targets_of(child) for child in node.body))
+    if not isinstance(node, ast.Assign | ast.AugAssign | ast.Expr):
+        return frozenset()
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AugAssign) else []
+    written = [child for target in targets for child in ast.walk(target) if isinstance(child, ast.Name)]
+    stored = [child for child in ast.walk(node) if isinstance(child, ast.Name) and isinstance(child.ctx, ast.Store)]
+    return frozenset(child.id for child in [*written, *stored])
 
 
 def read_for(source: str, wanted: set[str]) -> Iterator[str]:

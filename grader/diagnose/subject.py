@@ -13,6 +13,7 @@ from torch import Tensor
 from grader.compare import FLOAT64, conformed
 from grader.diagnose.expression import Node
 from grader.diagnose.scene import COARSE, Scene
+from grader.diagnose.sources import read_for
 from grader.records import Diagnosis
 from grader.syntax import Statement, statements
 from grader.tensors import Export, StudentTensor
@@ -44,7 +45,7 @@ class Guess(NamedTuple):
 Family = Callable[["Subject"], Iterator[Guess]]
 """Slips of one kind, simplest first."""
 
-MAX_HYPOTHESES = 4000
+MAX_HYPOTHESES = 3000
 """What is tried for one wrong tensor at most, guesses and changed formulas together.
 
 Counted and not timed, so that the same notebook gets the same answer on every machine. The simple ones come first.
@@ -99,7 +100,8 @@ class Subject:
             formula: what it is computed by; the name may be bound again later.
         """
         other = copy(self)
-        other.__dict__.pop("lines", None)
+        for kept in ("lines", "ancestry"):
+            other.__dict__.pop(kept, None)
         other.gradient, other.name, other.scenes, other.formula = gradient, name, scenes, formula
         return other
 
@@ -148,6 +150,14 @@ class Subject:
         return [
             statement for source in self.sources for statement in statements(source) if self.gradient in statement.names
         ]
+
+    @cached_property
+    def ancestry(self) -> frozenset[str]:
+        """The gradient, and the names that its lines read, and those that these are made from."""
+        wanted = {self.gradient}
+        for _ in range(3):
+            wanted |= {name for source in self.sources for name in read_for(source, wanted)}
+        return frozenset(wanted)
 
     def bound_later(self, name: str) -> bool:
         """Whether a name is bound, or written into, again after the last statement for this gradient."""

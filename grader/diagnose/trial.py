@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -37,16 +38,22 @@ class Trial:
 
     def right(self, node: Node) -> bool:
         """Whether a formula gives what it should."""
-        found = self.stretched(node)
-        return found is not None and self.scene.tolerance.holds(found, self.expected)
+        return self.fits(self.stretched(node))
 
     def scale(self, node: Node) -> float | None:
         """The one number by which a formula's value must be multiplied to be right; None where there is none."""
-        found = self.stretched(node)
-        if found is None or not bool(torch.isfinite(found).all()):
+        return self.scale_of(self.stretched(node))
+
+    def fits(self, found: Tensor | None) -> bool:
+        """Whether a value in the expected shape is the right one."""
+        return found is not None and self.scene.tolerance.holds(found, self.expected)
+
+    def scale_of(self, found: Tensor | None) -> float | None:
+        """`scale` for a value in the expected shape."""
+        if found is None:
             return None
         square = float((found * found).sum())
-        if square == 0 or float(self.expected.abs().max()) == 0:
+        if not 0 < square < math.inf or float(self.expected.abs().max()) == 0:
             return None
         scale = float((found * self.expected).sum()) / square
         return scale if self.scene.tolerance.holds(found * scale, self.expected) else None
