@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
@@ -142,12 +143,22 @@ def _watch(course: Course, notebook: Path, exercise: str | None) -> None:
     from grader.checking import watch_notebook
     from grader.terminal import console, show_recheck
 
-    console.print(f"Watching {notebook}: save it to have it checked, Ctrl-C ends this.", markup=False, highlight=False)
+    def once(*_: object) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would break off the cleaning up
+        raise KeyboardInterrupt
+
     before = None
-    with contextlib.suppress(KeyboardInterrupt), contextlib.closing(watch_notebook(course, notebook, exercise)) as seen:
-        for grading, seconds in seen:
-            show_recheck(before, grading, seconds)
-            before = grading
+    try:
+        signal.signal(signal.SIGINT, once)
+        console.print(
+            f"Watching {notebook}: save it to have it checked, Ctrl-C ends this.", markup=False, highlight=False
+        )
+        with contextlib.closing(watch_notebook(course, notebook, exercise)) as seen:
+            for grading, seconds in seen:
+                show_recheck(before, grading, seconds)
+                before = grading
+    except KeyboardInterrupt:
+        pass
     console.print("Stopped watching.")
 
 
