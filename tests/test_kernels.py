@@ -85,6 +85,8 @@ CELLS = [
     "_, Out[9], In[5]",
     "%whos str",
     "assert False, 'no'",
+    "print('half a pair: \\udc80')",
+    "print('long ' * 100_000)",
 ]
 
 

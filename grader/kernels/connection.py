@@ -194,8 +194,14 @@ _decoder = msgspec.json.Decoder(_Sent)
 def _message(data: bytes) -> dict[str, Any] | None:
     """What was sent, as jupyter_client gives a message; None when it makes no sense."""
     try:
-        sent = _decoder.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        try:
+            sent = _decoder.decode(data)
+        except (
+            msgspec.DecodeError,
+            UnicodeDecodeError,
+        ):  # lone surrogates, for one, are sent as bytes that are no text
+            sent = _decoder.decode(data.decode("utf-8", "replace"))
+    except (msgspec.DecodeError, RecursionError):
         return None
     kind = sent.header.get("msg_type")
     if not isinstance(kind, str):
