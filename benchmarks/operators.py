@@ -44,7 +44,8 @@ ACCEPTED: dict[str, set[str]] = {
     "sign": {"sign-flipped", "path-sign", "term-sign"},
     "factor": SCALE | {"factor-missing"},
     # What is left of a sum may be a factor, a constant or nothing at all.
-    "dropped term": PATHS | PIECES | SCALE | {"all-zero", "term-missing", "constant-missing", "eps-missing"},
+    "dropped term": PATHS | PIECES | SCALE | {"all-zero", "term-missing", "constant-missing", "eps-missing",
+                                             "row-missing", "another-function"},
     "dropped factor": PIECES | SCALE | PATHS | {"another-gradient", "all-zero", "two-names", "brackets"},
     "dropped sum": SUMS | {"constant-factor", "index-not-accumulated"},
     "wrong axis": SUMS,

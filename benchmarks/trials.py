@@ -174,9 +174,11 @@ class Trials:
         self.oracle = cache(self._oracle)
 
     def planned(self, only: str | None = None) -> Iterator[tuple[str, str, tuple[Mutant, ...]]]:
-        """Variant, part and changes of each mutant."""
+        """Variant, part and changes of each mutant, in the parts that ask for gradients."""
         for variant, cells in self.variants.items():
             for part in self.bench.parts:
+                if not self.bench.exercise.parts[part].gradients:
+                    continue  # values alone, as an optimizer's: no chain rule says which of them only follows
                 if only in (None, variant) and set(self.bench.cells(part)) <= set(cells):
                     found = singles(self.bench, part, self._sources(variant), self._shapes(variant, part))
                     chosen = [(mutant,) for mutant in found] + pairs(found, self.pair_count, seed=len(found))

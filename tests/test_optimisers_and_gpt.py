@@ -65,6 +65,7 @@ def line_of(grading: Grading, part: str, name: str) -> str:
 NO_MOMENTUM = "new_velocity = momentum * velocity + dw\n    new_w = w - learning_rate * new_velocity"
 
 
+@pytest.mark.slow
 def test_slips_with_activations_and_optimisers(graders):
     grading = graded(
         graders, OPTIMISERS,
@@ -96,6 +97,7 @@ def test_slips_with_activations_and_optimisers(graders):
     assert line_of(grading, "adam", "w_adam") == "def adam_step(w, dw, state):"
 
 
+@pytest.mark.slow
 def test_more_slips_with_optimisers(graders):
     grading = graded(
         graders, OPTIMISERS,
@@ -121,6 +123,7 @@ def test_a_step_that_returns_nothing_is_missing_and_the_others_are_judged(grader
     assert check(grading, "adam", "w_adam").verdict == "missing"
 
 
+@pytest.mark.slow
 def test_slips_with_a_gpt(graders):
     grading = graded(
         graders, GPT,
@@ -145,6 +148,7 @@ def test_slips_with_a_gpt(graders):
     assert "through `logits`" in explain(check(grading, "embeddings", "dwte"))
 
 
+@pytest.mark.slow
 def test_a_norms_missing_term_and_a_table_whose_first_contribution_is_overwritten(graders):
     grading = graded(
         graders, GPT,

@@ -26,6 +26,7 @@ def made(tmp_path_factory):
     return folder / "my-course"
 
 
+@pytest.mark.slow
 def test_a_new_course_verifies_and_its_blank_and_solution_check(made):
     out = run("verify", cwd=made).stdout
     assert out.splitlines() == [
@@ -51,6 +52,7 @@ def test_a_course_has_what_its_repository_needs(made):
     assert "NEW_" not in (made / "README.md").read_text() + (made / "requirements.txt").read_text()
 
 
+@pytest.mark.slow
 def test_a_template_of_the_course_takes_the_place_of_the_packages(made, tmp_path):
     course = shutil.copytree(made, tmp_path / "course")
     # word for word what templates/README.md shows

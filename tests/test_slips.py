@@ -58,6 +58,7 @@ def graders() -> Iterator[GraderPool]:
         yield graders
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("exercise_id", "part", "old", "new", "names", "code", "word"),
     SLIPS, ids=[f"{slip[1]}-{slip[4].split()[0]}-{slip[5]}-{number}" for number, slip in enumerate(SLIPS)],

@@ -265,6 +265,7 @@ def test_full_marks_that_can_not_be_reached(author):
 # --- cells, files and steps -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("grade_id", "change", "problem"),
     [
