@@ -40,6 +40,7 @@ MIN_WINDOW = 16
 CONNECT_SECONDS = 10
 
 _CONFIG = {
+    "distributed.worker.profile.enabled": False,  # it looks at the stack a hundred times a second
     "distributed.scheduler.allowed-failures": 0,  # see `DaskWorkers`
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],

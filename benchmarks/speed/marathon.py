@@ -7,13 +7,12 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.speed.measure import family, median, orphans, proportional, spent, start
+from benchmarks.speed.measure import LOOK_SECONDS, family, median, orphans, proportional, spent, start
 from benchmarks.speed.tools import Ours, in_turn
 
 EARLY, LATE = 50, 1000
 HALF = 45
 """Submissions before and after these places that are looked at."""
-LOOK_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
