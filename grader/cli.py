@@ -148,7 +148,7 @@ def _watch(course: Course, notebook: Path, exercise: str | None) -> None:
         raise KeyboardInterrupt
 
     before = None
-    try:
+    with contextlib.suppress(KeyboardInterrupt):
         signal.signal(signal.SIGINT, once)
         console.print(
             f"Watching {notebook}: save it to have it checked, Ctrl-C ends this.", markup=False, highlight=False
@@ -157,8 +157,6 @@ def _watch(course: Course, notebook: Path, exercise: str | None) -> None:
             for grading, seconds in seen:
                 show_recheck(before, grading, seconds)
                 before = grading
-    except KeyboardInterrupt:
-        pass
     console.print("Stopped watching.")
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from nbformat import NotebookNode
 
 from grader.exercise import Exercise
-from grader.giveaway import Answer, answers, given_away
+from grader.giveaway import Answer, answers, given_away, looks_like_a_gradient
 from grader.notebook import grade_id_of, part_of, role_of
 from grader.reference import PartReference
 from grader.release import answers_in
@@ -51,7 +51,7 @@ def unchecked_gradients(
 
 def _uncovered(part: str, names: list[str], checked: list[str], reference: PartReference) -> Iterator[str]:
     for name in names:
-        if not _looks_like_a_gradient(name) or name in checked or name in reference.known:
+        if not looks_like_a_gradient(name) or name in checked or name in reference.known:
             continue
         tensor = name[1:]
         if tensor in reference.known:
@@ -66,12 +66,8 @@ def _uncovered(part: str, names: list[str], checked: list[str], reference: PartR
             )
 
 
-def _looks_like_a_gradient(name: str) -> bool:
-    return len(name) > 1 and name.startswith("d")
-
-
 def _gradients_of(reference: PartReference, names: set[str]) -> list[str]:
-    return sorted(name for name in names if _looks_like_a_gradient(name) and name[1:] in reference.tensors)
+    return sorted(name for name in names if looks_like_a_gradient(name) and name[1:] in reference.tensors)
 
 
 def _bound_at_the_top(source: str) -> set[str]:

@@ -232,11 +232,11 @@ class Runner:
                 steps, self.cells, cases, seconds, stops, alone=alone, careful=careful, replays=replays
             )
             # In a process of its own a case has its own time, and may be tried twice.
-            forks = len(cases) if careful or alone else sum(case.autograd_factor != 1.0 for case in cases)
+            forks = len(cases) if careful else sum(case.autograd_factor != 1.0 for case in cases)
             return await self._hidden_found(source, setup, (1 + 2 * forks) * seconds + self.spec.cell_seconds)
 
         # A fork takes longer than most cases, and few end their kernel or forge its messages in hidden cases.
-        for careful in (False, True):
+        for careful in (True,) if alone else (False, True):
             found = await run(careful) or {}
             self._hidden = {case.id: self._hidden_run(found.get(MIME), case) for case in cases}
             if not any(one.failed for one in self._hidden.values()):

@@ -79,7 +79,12 @@ def _is_sought(target: ast.expr, values: Collection[str]) -> bool:
     if isinstance(target, ast.Tuple):
         return any(_is_sought(element, values) for element in target.elts)
     name = target.id if isinstance(target, ast.Name) else target.attr if isinstance(target, ast.Attribute) else ""
-    return name in values or (len(name) > 1 and name.startswith("d"))
+    return name in values or looks_like_a_gradient(name)
+
+
+def looks_like_a_gradient(name: str) -> bool:
+    """Whether a name is made as a gradient's is: a `d` and the tensor's."""
+    return len(name) > 1 and name.startswith("d")
 
 
 def _operations(value: ast.expr) -> int:

@@ -25,17 +25,20 @@ def totals(grades: Sequence[Grade]) -> list[Total]:
         for grade in grades
         if grade.max_score > 0
     }
+    whole = sum(weights.values())
+    by_student: dict[str, dict[str, Grade]] = {}
+    for grade in grades:
+        by_student.setdefault(grade.student, {})[grade.exercise] = grade
     found = []
-    for student in sorted({grade.student for grade in grades}):
-        own = {grade.exercise: grade for grade in grades if grade.student == student}
+    for student, own in sorted(by_student.items()):
         scores = {exercise: grade.score if grade.status == "graded" else None for exercise, grade in own.items()}
         percent = None
-        if sum(weights.values()) > 0 and None not in scores.values():
+        if whole > 0 and None not in scores.values():
             earned = sum(
                 weights[exercise] * grade.score / grade.max_score
                 for exercise, grade in own.items()
                 if exercise in weights
             )
-            percent = 100 * earned / sum(weights.values())
+            percent = 100 * earned / whole
         found.append(Total(student=student, scores=scores, percent=percent))
     return found

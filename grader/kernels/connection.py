@@ -37,26 +37,20 @@ class Connection:
         self._manager = manager
         self._assembler = fragments.Assembler()
         self._loop = asyncio.get_running_loop()
-        self._listens = False
         self._outgoing: deque[bytes] = deque()
         self.channels = {fragments.SHELL: Channel(self), fragments.IOPUB: Channel(self)}
 
     def listen(self) -> None:
         """Take messages in."""
-        if not self._listens and self._channel.fileno() != -1:
-            self._loop.add_reader(self._channel.fileno(), self._receive)
-            self._listens = True
+        self._loop.add_reader(self._channel.fileno(), self._receive)
 
-    def pause(self) -> None:
-        """Take no messages in."""
-        if self._listens:
-            self._loop.remove_reader(self._channel.fileno())
-            self._listens = False
+    def _stop_listening(self) -> None:
+        self._loop.remove_reader(self._channel.fileno())
 
     def close(self) -> None:
         """Neither listen nor send any more."""
         if self._channel.fileno() != -1:
-            self.pause()
+            self._stop_listening()
             self._loop.remove_writer(self._channel.fileno())
             self._channel.close()
 
@@ -68,10 +62,10 @@ class Connection:
         except OSError:
             record = b""
         if not record:  # every process that had the other end is gone; the provisioner knows how it ended
-            return self.pause()
+            return self._stop_listening()
         self._left -= len(record) + _RECORD_OVERHEAD
         if self._left < 0:
-            self.pause()
+            self._stop_listening()
             return self._manager.ours.stop("output")
         message = self._assembler.add(record)
         channel = None if message is None else self.channels.get(message[:1])
@@ -109,7 +103,7 @@ class Channel:
 
     def send(self, message: dict[str, Any]) -> None:
         """Send a message of `Session.msg`."""
-        told = {name: message[name] for name in ("header", "parent_header", "metadata", "content")}
+        told = {part: message[part] for part in fragments.PARTS}
         self._connection.send(msgspec.json.encode(told, enc_hook=json_default))
 
     def put(self, message: bytes) -> None:
@@ -179,41 +173,33 @@ class ConnectionClient(AsyncKernelClient):
             first.cancel()
 
 
-class _Sent(msgspec.Struct):
-    """A message with the parts that nbclient relies on."""
-
-    header: dict[str, Any]
-    parent_header: dict[str, Any]
-    metadata: dict[str, Any]
-    content: dict[str, Any]
+def is_sound(message: dict[str, Any]) -> bool:
+    """Whether a message has the parts that nbclient relies on."""
+    parts = all(isinstance(message.get(part), dict) for part in fragments.PARTS)
+    replies = message.get("msg_type") != "execute_reply" or isinstance(message["content"].get("status"), str)
+    return parts and isinstance(message.get("msg_type"), str) and replies
 
 
-_decoder = msgspec.json.Decoder(_Sent)
+_decoder = msgspec.json.Decoder(dict[str, dict[str, Any]])
 
 
 def _message(data: bytes) -> dict[str, Any] | None:
     """What was sent, as jupyter_client gives a message; None when it makes no sense."""
     try:
         try:
-            sent = _decoder.decode(data)
+            told = _decoder.decode(data)
         except (
             msgspec.DecodeError,
             UnicodeDecodeError,
         ):  # lone surrogates, for one, are sent as bytes that are no text
-            sent = _decoder.decode(data.decode("utf-8", "replace"))
+            told = _decoder.decode(data.decode("utf-8", "replace"))
     except (msgspec.DecodeError, RecursionError):
         return None
-    kind = sent.header.get("msg_type")
-    if not isinstance(kind, str):
-        return None
-    if kind == "execute_reply" and not isinstance(sent.content.get("status"), str):
-        return None
-    return {
-        "header": sent.header,
-        "msg_id": sent.header.get("msg_id"),
-        "msg_type": kind,
-        "parent_header": sent.parent_header,
-        "metadata": sent.metadata,
-        "content": sent.content,
+    header = told.get("header", {})
+    message: dict[str, Any] = {
+        **told,
+        "msg_id": header.get("msg_id"),
+        "msg_type": header.get("msg_type"),
         "buffers": [],
     }
+    return message if is_sound(message) else None

@@ -16,7 +16,7 @@ from jupyter_client.manager import AsyncKernelManager
 from traitlets import Instance, Int, Type
 
 from grader.errors import ExecutionError
-from grader.kernels.connection import ConnectionClient
+from grader.kernels.connection import ConnectionClient, is_sound
 from grader.kernels.provisioner import Provisioner, SnapshotProvisioner
 
 _RESEND_SECONDS, _LOOK_SECONDS = 1.0, 0.2
@@ -57,20 +57,13 @@ class WaryChannel(AsyncZMQSocketChannel):
             self.manager.ours.stop("output")
         try:
             message = self.session.deserialize(self.session.feed_identities(frames)[1])
-            return message if _is_sound(message) else _NOTHING
+            return message if is_sound(message) else _NOTHING
         except Exception:  # a student's code can make up anything
             return _NOTHING
 
 
 _NOTHING: dict[str, Any] = {"msg_type": "", "header": {}, "parent_header": {}, "metadata": {}, "content": {}}
 """In place of a message that makes no sense; it answers nothing, so nbclient passes over it."""
-
-
-def _is_sound(message: dict[str, Any]) -> bool:
-    """Whether a message has the parts that nbclient relies on."""
-    parts = all(isinstance(message.get(name), dict) for name in ("header", "parent_header", "metadata", "content"))
-    replies = message.get("msg_type") != "execute_reply" or isinstance(message["content"].get("status"), str)
-    return parts and isinstance(message.get("msg_type"), str) and replies
 
 
 class KernelClient(AsyncKernelClient):

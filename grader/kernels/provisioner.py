@@ -88,8 +88,7 @@ class TemplateProvisioner(Provisioner):
     async def launch_kernel(self, cmd: list[str], **options: Any) -> KernelConnectionInfo:
         """Make the sockets, and have the template start a kernel on them."""
         template = open_templates[self.template]
-        self._folder = runtime.folder("k")
-        sockets = self._make_sockets(self._folder)
+        sockets = self._make_sockets()
         try:
             manager: Any = self.parent
             key = manager.session.key.decode()
@@ -97,21 +96,28 @@ class TemplateProvisioner(Provisioner):
         finally:
             for one in sockets:
                 one.close()
-        info: dict[str, Any] = {"transport": "ipc", "ip": str(self._folder / "z"), "hb_port": len(CHANNELS) + 1}
+        ip = str((self._folder or template.folder) / "z")
+        info: dict[str, Any] = {"transport": "ipc", "ip": ip, "hb_port": len(CHANNELS) + 1}
         info |= {f"{channel}_port": number for number, channel in enumerate(CHANNELS, 1)}
         return cast("KernelConnectionInfo", info)
 
     @abstractmethod
-    def _make_sockets(self, folder: Path) -> list[socket.socket]:
+    def _make_sockets(self) -> list[socket.socket]:
         """The sockets that the kernel gets."""
+
+    def _own_folder(self) -> Path:
+        """The grader's folder for this kernel, made when it is first needed."""
+        if self._folder is None:
+            self._folder = runtime.folder("k")
+        return self._folder
 
     def _private_folder(self, template: Template) -> Path | None:
         """Without a sandbox a kernel works in a copy of the template's folder; in one it makes its own."""
         if template.sandboxed:
             return None
-        assert self._folder is not None
-        shutil.copytree(template.folder / "desk", self._folder / "desk")
-        return self._folder / "desk"
+        desk = self._own_folder() / "desk"
+        shutil.copytree(template.folder / "desk", desk)
+        return desk
 
     async def poll(self) -> int | None:
         """`None` while the kernel lives, else its exit status."""
@@ -171,7 +177,7 @@ class SnapshotProvisioner(TemplateProvisioner):
 
     connection: socket.socket | None = None
 
-    def _make_sockets(self, folder: Path) -> list[socket.socket]:
+    def _make_sockets(self) -> list[socket.socket]:
         self.connection, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         return [theirs]
 
@@ -185,7 +191,8 @@ class SnapshotProvisioner(TemplateProvisioner):
 class ColdProvisioner(TemplateProvisioner):
     """Provides a kernel that is an interpreter of its own, in the template's sandbox, on listening sockets."""
 
-    def _make_sockets(self, folder: Path) -> list[socket.socket]:
+    def _make_sockets(self) -> list[socket.socket]:
+        folder = self._own_folder()
         return [_listening(folder / f"z-{number}") for number, _ in enumerate(CHANNELS, 1)]
 
 

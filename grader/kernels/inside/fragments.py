@@ -17,6 +17,9 @@ RECORD_BYTES = 1 << 17
 SHELL, IOPUB = b"s", b"o"
 """What a kernel's message begins with: the channel that it would come over, had each one of its own."""
 
+PARTS = ("header", "parent_header", "metadata", "content")
+"""What a message is sent with, either way: the rest of a message of jupyter_client follows from its header."""
+
 _HEAD = struct.Struct("!IIB")  # the sender's process ID, its number of the message, and whether this is the last
 _FRAGMENT_BYTES = 1 << 16  # a socket's buffer, which a record must fit into, holds three of them
 _MANY = 64

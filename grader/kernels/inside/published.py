@@ -41,7 +41,7 @@ class LateSession(Session):
             else self.msg(msg_or_type, content, parent=parent, header=header, metadata=metadata)
         )
         if self.published is None and self._connection.fileno() != -1:  # a hidden case's fork has nobody to talk to
-            told = {name: message[name] for name in ("header", "parent_header", "metadata", "content")}
+            told = {part: message[part] for part in fragments.PARTS}
             channel = fragments.SHELL if stream is None else fragments.IOPUB
             for record in fragments.split(channel + self.pack(told)):
                 self._connection.send(record)
