@@ -16,8 +16,11 @@ from grader.records import Grading
 
 _QUIET = [f"-pno:{name}" for name in ("terminal", "cacheprovider", "capture", "logging", "doctest", "unittest",
                                       "junitxml", "faulthandler", "tmpdir", "pastebin", "stepwise", "python",
-                                      "xdist", "hypothesispytest", "anyio", "setuponly", "setupplan")]  # fmt: skip
-"""pytest plugins that have nothing to do where the reports are ours."""
+                                      "xdist", "hypothesispytest", "anyio", "setuponly", "setupplan",
+                                      "unraisableexception", "threadexception", "warnings", "recwarn", "monkeypatch",
+                                      "legacypath", "debugging")]  # fmt: skip
+"""pytest plugins that have nothing to do where the reports are ours. One costs most of what a session took: at its end
+`unraisableexception` collects garbage twice, over all that torch and dask have allocated."""
 
 
 def grade_batch(submissions: Sequence[Submission], pool: GraderPool, done: Callable[[Grading], None]) -> None:
