@@ -1,0 +1,37 @@
+"""Heat maps: what a picture of a large tensor keeps of it."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+
+from grader.evidence import MAP_SIDE, heat_map
+
+
+@pytest.mark.parametrize("spike", [9.0, -9.0])
+@pytest.mark.parametrize("shape", [(100, 70), (3, 40, 33), (5000,), (2, 2), ()])
+def test_the_value_of_largest_magnitude_stays_with_its_sign_and_in_its_place(shape, spike):
+    tensor = torch.randn(shape, generator=torch.Generator().manual_seed(1)).clamp(-4, 4)
+    place = tuple(size * 3 // 4 for size in shape)
+    tensor[place] = spike
+    found = heat_map(tensor)
+    values = torch.tensor(found.values)
+    rows, columns = math.prod(shape[:-1]), shape[-1] if shape else 1
+    assert values.shape == (min(rows, MAP_SIDE), min(columns, MAP_SIDE))
+    assert found.scale == abs(spike)
+    row, column = divmod(int(torch.arange(tensor.numel()).reshape(shape)[place]), columns)
+    ((at_row, at_column),) = (values == spike).nonzero().tolist()
+    assert abs(at_row / values.shape[0] - row / rows) <= 1 / values.shape[0]
+    assert abs(at_column / values.shape[1] - column / columns) <= 1 / values.shape[1]
+
+
+def test_numbers_that_are_not_finite_are_drawn_as_zero():
+    found = heat_map(torch.tensor([math.nan, math.inf, -math.inf, 2.0]))
+    assert found.values == [[0.0, 0.0, 0.0, 2.0]]
+    assert found.scale == 2.0
+
+
+def test_an_empty_tensor_has_no_picture():
+    assert heat_map(torch.zeros(0, 3)) is None
