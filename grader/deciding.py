@@ -27,6 +27,7 @@ class Decision:
         self.part = part
         self.stops = stops
         self.short_floats = short_floats
+        self._tells: dict[str, bool] = {}
 
     def speaking(self, name: str) -> list[PartCase]:
         """The hidden float64 cases that say something of a tensor, and in which it is there to be looked at."""
@@ -65,14 +66,13 @@ class Decision:
 
     def _other_numbers(self, part_case: PartCase, cases: Mapping[str, PartCase]) -> bool:
         """Whether a case's gradients in this part are others than those at the parameters that a student knows."""
-        if self.part.as_visible(part_case.case.id):
-            return False
-        here = part_case.reference.gradients
-        for case_id, known in cases.items():
-            there = known.reference.gradients
-            if self.part.as_visible(case_id) and all(torch.equal(here[name], there[name]) for name in here):
-                return False
-        return True
+        key = part_case.case.id
+        if key not in self._tells:
+            here = part_case.reference.gradients
+            known = [case.reference.gradients for case_id, case in cases.items() if self.part.as_visible(case_id)]
+            same = any(all(torch.equal(here[each], there[each]) for each in here) for there in known)
+            self._tells[key] = not self.part.as_visible(key) and not same
+        return self._tells[key]
 
     def _says(self, part_case: PartCase, name: str) -> Outcome:
         if name in self.part.visible_alone:

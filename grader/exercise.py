@@ -7,6 +7,7 @@ released notebook's own metadata, so that a student's machine and a grading work
 from __future__ import annotations
 
 import hashlib
+from functools import cached_property
 from pathlib import Path
 
 import msgspec
@@ -91,7 +92,7 @@ class Exercise:
         """The sources of the setup cells, in order: what a snapshot has run before any student's kernel starts."""
         return [cell.source for cell in self.cells if cell.role == "setup"]
 
-    @property
+    @cached_property
     def cases(self) -> list[Case]:
         """The visible case and the hidden ones."""
         return self.spec.all_cases

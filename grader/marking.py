@@ -44,6 +44,7 @@ class PartMarks(PartCases):
         self._short_floats = ShortFloats(self)
         self._decision = Decision(self, self._stops, self._short_floats)
         self.trials = self._trials()
+        self._cmp: dict[str, CmpLine | None] = {}
 
     def _trials(self) -> list[Trial]:
         """What the replays of the first hidden case say."""
@@ -96,10 +97,15 @@ class PartMarks(PartCases):
 
     def cmp(self, name: str) -> CmpLine | None:
         """What the student's own `cmp` shows on the visible case."""
-        found, expected = self.visible.exported.get(name), self.visible.expected(name)
-        if found is None or found.tensor is None or expected is None:
-            return None
-        return cmp_line(found.tensor, expected, self.visible.tolerance)
+        if name not in self._cmp:
+            found, expected = (
+                self.visible.exported.get(name, StudentTensor.absent()).tensor,
+                self.visible.expected(name),
+            )
+            self._cmp[name] = (
+                None if found is None or expected is None else cmp_line(found, expected, self.visible.tolerance)
+            )
+        return self._cmp[name]
 
     def check(self, name: str) -> Check:
         """The verdict on one check."""
@@ -191,9 +197,7 @@ class PartMarks(PartCases):
                diagnosis: Diagnosis | None = None) -> Check:  # fmt: skip
         part_case = self.visible if case_id == VISIBLE else self.hidden.get(case_id) or self.float32[case_id]
         found, expected = part_case.exported.get(name), part_case.expected(name)
-        line = None
-        if found is not None and found.tensor is not None and expected is not None:
-            line = cmp_line(found.tensor, expected, part_case.tolerance)
+        line = self.cmp(name) if case_id == VISIBLE else None  # of a hidden case only shapes are shown, never numbers
         points = self.exercise.max_points(self.part_id)
         return Check(
             part=self.part_id,
@@ -202,8 +206,7 @@ class PartMarks(PartCases):
             points=points * share,
             max_points=points,
             case=case_id,
-            # A hidden case is shown by its id and its shapes, never by its numbers.
-            maxdiff=finite_or_none(line.maxdiff) if line is not None and case_id == VISIBLE else None,
+            maxdiff=finite_or_none(line.maxdiff) if line is not None else None,
             shape=found.shape if found is not None else None,
             expected_shape=list(expected.shape) if expected is not None else None,
             diagnosis=diagnosis,

@@ -59,6 +59,7 @@ class PartCase:
         self.reference = reference
         self.tolerance = tolerance
         self.rounding = rounding
+        self._usable: dict[str, Tensor | None] = {}
         self.upstream = {
             name[1:]: tensor for name in (*gradients, *upstream) if (tensor := self.usable(name)) is not None
         }
@@ -69,13 +70,16 @@ class PartCase:
 
         A number in its place is what the student's next lines go on from, so the chain rule is given it, too.
         """
-        found = self.exported.get(name, StudentTensor.absent())
-        tensor = found.number if found.tensor is None else found.tensor
-        wanted = self.expected(name)
-        if tensor is None or wanted is None:
-            return None
-        expanded = conformed(tensor, wanted.shape)
-        return None if expanded is None else expanded.to(wanted.dtype)
+        if name not in self._usable:
+            found = self.exported.get(name, StudentTensor.absent())
+            tensor = found.number if found.tensor is None else found.tensor
+            wanted = self.expected(name)
+            if tensor is None or wanted is None:
+                self._usable[name] = None
+            else:
+                expanded = conformed(tensor, wanted.shape)
+                self._usable[name] = None if expanded is None else expanded.to(wanted.dtype)
+        return self._usable[name]
 
     def holds(self, name: str, student: Tensor, expected: Tensor) -> bool:
         """Whether a value is the expected one: within the case's tolerance, or within the rounding measured for it."""

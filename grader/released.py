@@ -78,7 +78,7 @@ class Released:
     def _bound_in(self, index: int) -> set[str]:
         return {name for name, binder in self.binders.items() if binder == index}
 
-    @property
+    @functools.cached_property
     def names(self) -> list[str]:
         """Every gradient that some part leaves to the student, once."""
         return list(dict.fromkeys(name for names in self.gradients.values() for name in names))

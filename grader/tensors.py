@@ -115,4 +115,5 @@ def _usable(tensor: Tensor | None) -> Tensor | None:
 
 
 def _printable(text: str) -> str:
-    return "".join(char if char.isprintable() else "\ufffd" for char in text[:MAX_WORD])
+    text = text[:MAX_WORD]
+    return text if text.isprintable() else "".join(char if char.isprintable() else "\ufffd" for char in text)
