@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import gc
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -42,6 +43,7 @@ class GraderPool:
         self.hurry = hurry
         self._graders: dict[str, Grader] = {}
         self._open = contextlib.ExitStack()
+        _keep_libraries()
 
     def __enter__(self) -> GraderPool:
         return self
@@ -105,3 +107,13 @@ class GraderPool:
             limits=Limits(),
             ahead=self.hurry,
         )
+
+
+@functools.cache
+def _keep_libraries() -> None:
+    """Take what is loaded by now out of garbage collection: it stays, and each collection would look at all of it.
+
+    Python collects once what is new has come to a quarter of what is there. Beside torch alone that is the garbage of
+    three hundred gradings.
+    """
+    gc.freeze()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,6 +22,15 @@ MINI = "mini"
 
 Fill = Callable[..., bytes]
 GradeNotebook = Callable[..., Grading]
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let the commands that tests start hear an interrupt, also where a shell has started the tests with `&`.
+
+    Such a shell has its background jobs ignore interrupts, and theirs inherit that.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
