@@ -331,6 +331,84 @@ def training_that_updates_by_a_number():
 
 
 @scenario
+def training_with_a_schedule_in_a_function():
+    lecture = Lecture().replace("training", ("lr = 0.1 if i < 100000 else 0.01", "lr = rate_at(i)"))
+    lecture.insert(
+        "forward", "schedule", "import math\ndef rate_at(it):\n  return 0.1 * (1 + math.cos(it / 200000)) / 2"
+    )
+    return lecture, {}, "Your training loop has its own learning rate"
+
+
+@scenario
+def training_with_a_list_of_rates():
+    lecture = Lecture().replace("training", ("lr = 0.1 if i < 100000 else 0.01", "lr = lrs[i]"))
+    lecture.replace("training", ("lossi = []", "lossi = []\nlrs = 10 ** torch.linspace(-3, 0, 200000)"))
+    return lecture, {}, "Your training loop has its own learning rate"
+
+
+@scenario
+def training_at_a_rate_that_is_lowered_once():
+    lecture = Lecture().replace("training", ("lr = 0.1 if i < 100000 else 0.01", "if i == 100000: lr = lr / 10"))
+    return lecture.replace("training", ("lossi = []", "lossi = []\nlr = 0.1")), {}, "its own learning rate"
+
+
+@scenario
+def training_that_adds_a_rate_below_zero():
+    lecture = Lecture().replace(
+        "training", ("lr = 0.1 if i < 100000 else 0.01", "lr = -0.1 if i < 100000 else -0.01"), ("+= -lr *", "+= lr *")
+    )
+    return lecture, {}, "Your training loop has its own learning rate"
+
+
+@scenario
+def training_that_climbs():
+    lecture = Lecture().replace("training", ("+= -lr *", "+= lr *"))
+    return lecture, {f"{TRAIN}/{name}": "wrong" for name in TRAINED if name != "b1"}, ""
+
+
+@scenario
+def training_whose_update_is_a_function():
+    lecture = Lecture().insert(
+        "cmp", "sgd", "def sgd(ps, gs, rate):\n  for p, g in zip(ps, gs):\n    p.data -= rate * g"
+    )
+    lecture.replace(
+        "training",
+        ("    for p, grad in zip(parameters, grads):\n      p.data += -lr * grad", "    sgd(parameters, grads, lr)"),
+    )
+    return lecture, {}, "Your training loop has its own learning rate"
+
+
+@scenario
+def training_while_there_are_steps_left():
+    lecture = Lecture().replace(
+        "training", ("  for i in range(max_steps):", "  i = -1\n  while i < 200000 - 1:\n    i += 1")
+    )
+    return lecture, {}, "Your training loop has its own number of steps"
+
+
+def trained_in_a_function(head: str, last: str) -> Lecture:
+    """The training loop in a function with a head and last lines of its own."""
+    lecture = Lecture()
+    setup, loop = lecture.cells["training"].split("with torch.no_grad():\n")
+    lecture.cells["training"] = f"{setup}@torch.no_grad()\n{head}\n{loop}\n{last}\n"
+    return lecture
+
+
+@scenario
+def training_in_a_function_with_steps_rate_and_size_of_its_own():
+    lecture = trained_in_a_function("def train(max_steps=200000, batch_size=32, lr=0.1):\n  n = batch_size", "train()")
+    return lecture, {}, "Your training loop has its own number of steps"
+
+
+@scenario
+def training_in_a_function_that_returns_its_gradients():
+    lecture = trained_in_a_function(
+        "def train():", "  return grads\ndC, dW1, db1, dW2, db2, dbngain, dbnbias = train()"
+    )
+    return lecture, {}, "Your training loop has its own learning rate"
+
+
+@scenario
 def training_without_no_grad_and_with_autograd_left_in():
     lecture = Lecture().replace(
         "training",

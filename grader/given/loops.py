@@ -1,0 +1,122 @@
+"""Finding a training loop in a cell, and changing expressions in it so that every line stays where it is."""
+
+from __future__ import annotations
+
+import ast
+import copy
+from collections.abc import Iterator, Sequence
+from typing import TypeGuard
+
+from grader.records import Record
+from grader.syntax import parse
+
+
+class Edit(Record, frozen=True):
+    """An expression's place (line, column, last line, last column, as `ast` counts them) and its new text."""
+
+    place: tuple[int, int, int, int]
+    text: str
+
+
+class Loop:
+    """A loop that trains.
+
+    Attributes:
+        node: the loop.
+        tree: the cell.
+        counter: the name that counts its steps, where it has one.
+        function: the function that it stands in, if any.
+        shadowed: the parameters of the exercise that are that function's own names.
+    """
+
+    def __init__(self, node: ast.For | ast.While, tree: ast.Module, settings: set[str]) -> None:
+        self.node = node
+        self.tree = tree
+        self.counter: ast.expr | None = node.target if isinstance(node, ast.For) else _counted(node.test)
+        around = [each for each in ast.walk(tree) if isinstance(each, ast.FunctionDef)
+                  and any(inner is node for inner in ast.walk(each))]  # fmt: skip
+        self.function = around[-1] if around else None
+        self.shadowed = settings & _own_names(self.function) if self.function is not None else set()
+
+    def assignments(self) -> Iterator[ast.Assign]:
+        """The statements in the loop that bind one name."""
+        for node in ast.walk(self.node):
+            if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
+                yield node
+
+    def in_its_words(self, expression: ast.expr, counter: ast.expr | None) -> ast.expr:
+        """An expression of the release's loop for this one: with its own counter, and the exercise's parameters."""
+        new = _Words(self, counter.id if isinstance(counter, ast.Name) else "").visit(copy.deepcopy(expression))
+        assert isinstance(new, ast.expr)
+        return new
+
+    def outside(self, name: str) -> ast.expr:
+        """A name as it is outside of the loop's function."""
+        if name not in self.shadowed:
+            return ast.Name(name, ast.Load())
+        return ast.parse(f"globals()[{name!r}]", mode="eval").body
+
+
+class _Words(ast.NodeTransformer):
+    def __init__(self, loop: Loop, counter: str) -> None:
+        self.loop = loop
+        self.counter = counter
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:  # noqa: N802 - ast's own name for it
+        if node.id == self.counter:
+            counter = self.loop.counter
+            return ast.Name(counter.id, ast.Load()) if isinstance(counter, ast.Name) else ast.Constant(0)
+        return self.loop.outside(node.id)
+
+
+def find_loop(source: str, gradients: Sequence[str], settings: set[str]) -> Loop | None:
+    """The outermost loop of a cell that binds one of the gradients."""
+    tree = parse(source)
+    for node in ast.walk(tree) if tree is not None else []:
+        counts = isinstance(node, ast.For) and isinstance(node.target, ast.Name)
+        if tree is not None and (counts or isinstance(node, ast.While)) and stored(node) & set(gradients):
+            return Loop(node, tree, settings)  # type: ignore[arg-type]
+    return None
+
+
+def stored(node: ast.AST) -> set[str]:
+    """The names that are bound in a piece of code."""
+    return {each.id for each in ast.walk(node) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)}
+
+
+def loaded(node: ast.AST) -> set[str]:
+    """The names that are read in a piece of code."""
+    return {each.id for each in ast.walk(node) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load)}
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Whether a constant is a number; True is none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _counted(test: ast.expr) -> ast.expr | None:
+    return test.left if isinstance(test, ast.Compare) and isinstance(test.left, ast.Name) else None
+
+
+def _own_names(function: ast.FunctionDef) -> set[str]:
+    shared = {name for each in ast.walk(function) if isinstance(each, ast.Global) for name in each.names}
+    arguments = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
+    return (stored(function) | {argument.arg for argument in arguments}) - shared
+
+
+def edit(node: ast.expr, new: ast.expr) -> Edit:
+    """The replacement of an expression by another."""
+    place = (node.lineno, node.col_offset, node.end_lineno or node.lineno, node.end_col_offset or node.col_offset)
+    return Edit(place, ast.unparse(new))
+
+
+def edited(source: str, edits: Sequence[Edit]) -> str:
+    """The source with expressions replaced and every line where it was."""
+    lines = [line.encode() for line in source.split("\n")]
+    for each in sorted(edits, key=lambda each: each.place, reverse=True):
+        first, start, last, end = each.place
+        tail = lines[last - 1][end:]
+        missing = b"\n" * (last - first)
+        lines[first - 1] = lines[first - 1][:start] + b"(" + each.text.encode() + missing + b")" + tail
+        del lines[first:last]
+    return b"\n".join(lines).decode()
