@@ -115,6 +115,8 @@ def _copied(piece: Piece, known: Released, *, in_block: bool) -> int | None:
     first = known.binders[piece.binds[0]]
     if piece.kind == "import":
         return first if _imports(known.cells[first].source, piece.binds[0]) else None
+    if piece.kind == "definition" and known.gives_more(piece):
+        return None
     alike = known.alike(piece)
     if alike is not None:
         return alike

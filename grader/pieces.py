@@ -180,4 +180,7 @@ def region(dissected: Dissected, first: int, last: int, dropped: Sequence[Piece]
     for piece in guarded:
         if piece.alone and piece.simple:
             lines[piece.first] = _GUARD + lines[piece.first]
+        elif piece.alone:
+            lines[piece.first] = f"{_GUARD}exec({piece.text!r})"
+            lines[piece.first + 1 : piece.last + 1] = [""] * (piece.last - piece.first)
     return "\n".join(lines[first : last + 1])

@@ -38,7 +38,7 @@ class Released:
         self.settings: set[str] = set()
         self._texts: dict[str, list[tuple[str, int]]] = {}
         self._exact: dict[str, int] = {}
-        self._arguments: dict[str, int] = {}
+        self._signatures: dict[str, tuple[int, bool] | None] = {}
         self._statements: dict[int, set[str]] = {}
         for index, cell in enumerate(self.cells):
             if cell.role != "gradients":
@@ -73,7 +73,7 @@ class Released:
             self._texts.setdefault(name, []).append((normal(piece.text), index))
         self._exact.setdefault(normal(piece.text), index)
         if piece.kind == "definition":
-            self._arguments.setdefault(piece.binds[0], _required(piece.text))
+            self._signatures.setdefault(piece.binds[0], _signature(piece.text))
 
     def _bound_in(self, index: int) -> set[str]:
         return {name for name, binder in self.binders.items() if binder == index}
@@ -108,8 +108,13 @@ class Released:
         return None
 
     def takes_as_many(self, piece: Piece) -> bool:
-        """Whether a function can be called as the release's of this name can."""
-        return self._arguments.get(piece.binds[0]) == _required(piece.text)
+        """Whether a function can be called as the release's of this name can, and gives back what that one does."""
+        return self._signatures.get(piece.binds[0]) == _signature(piece.text)
+
+    def gives_more(self, piece: Piece) -> bool:
+        """Whether a function returns a value where the release's of this name does not: `ok = cmp(…)`."""
+        ours, theirs = self._signatures.get(piece.binds[0]), _signature(piece.text)
+        return ours is not None and theirs is not None and theirs[1] and not ours[1]
 
     def cell_for(self, part: str, names: set[str]) -> int | None:
         """The gradients cell of a part that leaves most of `names` to the student."""
@@ -135,13 +140,14 @@ class Released:
         return [name for name in self.gradients[cell.part] if name in left]
 
 
-def _required(text: str) -> int:
-    """How many arguments a function can't do without; -1 where the text is no function."""
+def _signature(text: str) -> tuple[int, bool] | None:
+    """How many arguments a function can't do without, and whether it returns a value; None for what is no function."""
     tree = parse(text)
     node = tree.body[0] if tree is not None and tree.body else None
     if not isinstance(node, ast.FunctionDef):
-        return -1
-    return len(node.args.args) - len(node.args.defaults)
+        return None
+    returns = any(isinstance(each, ast.Return) and each.value is not None for each in ast.walk(node))
+    return len(node.args.args) - len(node.args.defaults), returns
 
 
 def normal(source: str) -> str:

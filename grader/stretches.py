@@ -11,26 +11,25 @@ from grader.ordering import Unit
 from grader.pieces import Piece, region
 from grader.records import Record
 from grader.released import Released
+from grader.shows import Uses, only_shows, uses_of
+
+_LOOKS = ("expression", "assertion")
 
 
 class Context(Record, frozen=True):
-    """What is known of the whole notebook: the names that its own statements read, and those that its imports bind.
-
-    `imported` leaves out what the release imports too.
-    """
+    """What is known of the whole notebook: the names that its own statements read, and what its names are used for."""
 
     wanted: frozenset[str]
-    imported: frozenset[str]
+    uses: Uses
 
 
 def context_of(readings: Sequence[CellReading], known: Released) -> Context:
     """Gather it from all cells."""
-    pieces = [each.piece for reading in readings for each in reading.readings if each.does != "copy"]
+    own = [each for reading in readings for each in reading.readings if each.does != "copy"]
+    imported = {name for each in own if each.piece.kind == "import" for name in each.piece.binds}
     return Context(
-        wanted=frozenset(name for piece in pieces for name in piece.reads),
-        imported=frozenset(
-            name for piece in pieces if piece.kind == "import" for name in piece.binds if name not in known.binders
-        ),
+        wanted=frozenset(name for each in own for name in each.piece.reads),
+        uses=uses_of(own, frozenset(imported - known.binders.keys())),
     )
 
 
@@ -99,7 +98,7 @@ def _unit(
         return None
     dropped = [each.piece for each in stretch if each.does == "copy"]
     final = stretch[-1].piece
-    guarded = [each.piece for each in own if each.piece is not final and _only_shows(each.piece, context.imported)]
+    guarded = [each.piece for each in own if each.piece is not final and only_shows(each.piece, context.uses)]
     source = region(reading.dissected, first, last, dropped, guarded)
     cells = [each.cell for each in gradients if each.cell is not None]
     home = max(cells, key=cells.count) if cells else None
@@ -118,8 +117,7 @@ def _unit(
         needs=max(needs, -1 if home is None else home),
         part=part,
         gradients=bool(gradients),
-        shows=not gradients
-        and all(_only_shows(each.piece, context.imported) and each.piece.kind != "import" for each in own),
+        shows=not gradients and all(each.piece.kind in _LOOKS and only_shows(each.piece, context.uses) for each in own),
         binds=frozenset(name for each in stretch if each.does != "copy" for name in each.piece.binds),
         reads=frozenset(name for each in stretch if each.does != "copy" for name in each.piece.reads),
     )
@@ -135,20 +133,3 @@ def _worth_running(piece: Piece, reading: CellReading, wanted: frozenset[str]) -
     """Whether a statement in a cell without gradients is run: in a copy of a locked cell only where it is needed."""
     locked = reading.match is not None and reading.how != "names"
     return not locked or any(name in wanted for name in piece.binds)
-
-
-def _only_shows(piece: Piece, imported: frozenset[str]) -> bool:
-    """Whether a statement computes nothing for the others, so that it must not stop them.
-
-    Such are a `cmp`, an assertion, a figure, an import, and a call into a module that the release doesn't use.
-    """
-    if piece.kind in ("import", "assertion"):
-        return True
-    if piece.kind != "expression" or piece.binds:
-        return False
-    called = piece.text.split("(", 1)
-    if len(called) == 1:
-        return True
-    name, arguments = called[0].strip(), called[1]
-    labelled = name.isidentifier() and arguments.lstrip()[:1] in ("'", '"') and "," in arguments
-    return labelled or name.split(".")[0] in imported.union(("cmp", "print", "display", "plt"))

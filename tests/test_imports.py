@@ -28,6 +28,7 @@ LAYERS: list[set[str]] = [
     {"released"},
     {"parting", "ordering", "copies"},
     {"matching"},
+    {"shows"},
     {"saved_cmp", "remarks", "stretches", "understanding"},
     {"course", "intake", "reference", "client", "hints", "doctor", "layout"},
     {"release", "plan", "workspace", "scaffold", "reset", "watching", "todo", "spread", "methods"},

@@ -263,6 +263,67 @@ def cmp_redefined_with_assertions_and_colours():
     return lecture, {}, ""
 
 
+def with_cmp(definition: str, call: str) -> Lecture:
+    """A `cmp` of the student's own, called after every gradient."""
+    lecture = Lecture()
+    lecture.cells["cmp"] = definition
+    lines = [f"{source}\n{call.format(name[1:])}" for name, source in STEPS.items()]
+    lecture.cells["gradients"] = "\n".join(lines)
+    lecture.cells["dlogits"] = lecture.cells["dlogits"].split("\ncmp(")[0]
+    lecture.cells["dhprebn"] = lecture.cells["dhprebn"].split("\ncmp(")[0]
+    return lecture
+
+
+@scenario
+def cmp_with_its_arguments_in_another_order():
+    return (
+        with_cmp(
+            "def cmp(dt, t, s=''):\n  print(s, '✅' if torch.allclose(dt, t.grad) else '❌')", "cmp(d{0}, {0}, '{0}')"
+        ),
+        {},
+        "",
+    )
+
+
+@scenario
+def cmp_whose_result_is_used():
+    return (
+        with_cmp(
+            CELLS["cmp"] + "  return ex, maxdiff\n", "good, off = cmp('{0}', d{0}, {0})\nassert good or off < 1e-5"
+        ),
+        {},
+        "",
+    )
+
+
+@scenario
+def cmp_under_another_name_on_what_has_no_gradient():
+    lecture = with_cmp("def check(dt, t):\n  print((dt - t.grad).abs().max())", "check(d{0}, {0})")
+    lecture.replace("gradients", ("check(dh, h)", "check(dh, h * 1)\ncheck(later, h)"))
+    return lecture, {}, ""
+
+
+@scenario
+def cmp_in_a_loop_over_what_is_not_there_yet():
+    loop = "for label, mine, theirs in [('h', dh, h), ('W2', later, W2)]:\n  cmp(label, mine, theirs)"
+    return Lecture().step("dh", f"{STEPS['dh']}\n{loop}"), {}, ""
+
+
+@scenario
+def cmp_where_neither_backward_nor_retain_grad_was_run():
+    lecture = with_cmp(
+        CELLS["cmp"], CALLS["dh"].replace("dh", "d{0}").replace(", h)", ", {0})").replace("'h'", "'{0}'")
+    )
+    return lecture.replace("forward", ("  t.retain_grad()", "  pass"), ("loss.backward()", "# loss.backward()")), {}, ""
+
+
+@scenario
+def a_tensor_of_his_own_that_autograd_never_saw():
+    lecture = Lecture().replace("forward", ("hprebn = embcat @ W1 + b1", "pre = embcat @ W1 + b1\nhprebn = pre"))
+    lecture.replace("forward", ("  t.retain_grad()\n", "  t.retain_grad()\npre.retain_grad()\n"))
+    return lecture.step("dhprebn", STEPS["dhprebn"] + "\noff = (pre.grad - dhprebn).abs().max()\nprint(off)"), {}, ""
+
+
 @scenario
 def assertions_that_fail_beside_the_gradients():
     lecture = Lecture().step("dh", STEPS["dh"] + "\nassert dh.shape == (1, 2), 'later'")

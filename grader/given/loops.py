@@ -62,7 +62,7 @@ class _Words(ast.NodeTransformer):
         self.loop = loop
         self.counter = counter
 
-    def visit_Name(self, node: ast.Name) -> ast.expr:  # noqa: N802 - ast's own name for it
+    def visit_Name(self, node: ast.Name) -> ast.expr:
         if node.id == self.counter:
             counter = self.loop.counter
             return ast.Name(counter.id, ast.Load()) if isinstance(counter, ast.Name) else ast.Constant(0)
