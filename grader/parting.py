@@ -45,6 +45,7 @@ class _Parting:
         self.found: list[str | None] = [None] * len(statements)
         self.bound: dict[str, set[str]] = {part: set() for part in known.order}
         self.latest: dict[str, tuple[int, str]] = {}
+        self.functions: dict[str, str] = {}
         self.hinted = {seen.hint for seen in statements}
         self.context: str | None = None
         self.of_cell: dict[int, set[str]] = {}
@@ -62,6 +63,8 @@ class _Parting:
             self.found[number] = part
             if part is not None:
                 self.bound[part].update(_names(seen.piece))
+                if seen.piece.kind == "definition" and part in known.trained:
+                    self.functions[seen.piece.binds[0]] = part
                 self.latest.update(dict.fromkeys(_names(seen.piece), (number, part)))
                 if sure[number] is not None:
                     self.context = part
@@ -92,8 +95,11 @@ class _Parting:
         return set(_names(seen.piece)) <= self.bound[part] and bool(here.intersection(self.known.gradients[later]))
 
     def _goes_on(self, number: int, seen: Seen) -> str | None:
-        """The training part, where a statement just below its loop changes what the loop has bound."""
+        """The training part, where a statement just below its loop changes what it has bound, or calls its function."""
         names = _names(seen.piece)
+        called = [self.functions[name] for name in seen.piece.reads if name in self.functions]
+        if called:
+            return called[0]
         before = self._before(names) if seen.piece.reads.intersection(names) else None
         return before if before in self.known.trained else None
 

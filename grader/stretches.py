@@ -11,16 +11,22 @@ from grader.ordering import Unit
 from grader.pieces import Piece, region
 from grader.records import Record
 from grader.released import Released
+from grader.sharing import with_shared
 from grader.shows import Uses, only_shows, uses_of
 
 _LOOKS = ("expression", "assertion")
 
 
 class Context(Record, frozen=True):
-    """What is known of the whole notebook: the names that its own statements read, and what its names are used for."""
+    """What is known of the whole notebook.
+
+    `wanted` are the names that its own statements read, `uses` says what they are used for, and `bound` are part and
+    name of everything that its gradients' statements bind outside of functions.
+    """
 
     wanted: frozenset[str]
     uses: Uses
+    bound: frozenset[tuple[str | None, str]]
 
 
 def context_of(readings: Sequence[CellReading], known: Released) -> Context:
@@ -30,6 +36,7 @@ def context_of(readings: Sequence[CellReading], known: Released) -> Context:
     return Context(
         wanted=frozenset(name for each in own for name in each.piece.reads),
         uses=uses_of(own, frozenset(imported - known.binders.keys())),
+        bound=frozenset((each.part, name) for each in own if each.does == "gradient" for name in each.piece.binds),
     )
 
 
@@ -106,6 +113,7 @@ def _unit(
     if part in known.trained and home is not None:
         source, sentences = with_given_lines(source, known.cells[home].source, known.settings, known.gradients[part])
         changed += sentences
+    source = with_shared(source, _kept_in_functions(gradients, known, context))
     shown = "\n".join(reading.source.split("\n")[first : last + 1])
     reads = {name for each in own if each.piece.kind != "definition" for name in each.piece.reads}
     reads -= set(known.names)
@@ -121,6 +129,17 @@ def _unit(
         binds=frozenset(name for each in stretch if each.does != "copy" for name in each.piece.binds),
         reads=frozenset(name for each in stretch if each.does != "copy" for name in each.piece.reads),
     )
+
+
+def _kept_in_functions(gradients: Sequence[Reading], known: Released, context: Context) -> set[str]:
+    """The gradients that are bound in functions alone, other than in those that the exercise asks for."""
+    return {
+        name
+        for each in gradients
+        if each.piece.kind == "definition" and each.piece.binds[0] not in known.definitions and each.part is not None
+        for name in each.piece.inner
+        if name in known.gradients[each.part] and (each.part, name) not in context.bound
+    }
 
 
 def _named_cell(reading: CellReading, known: Released) -> int | None:

@@ -23,6 +23,7 @@ LAYERS: list[set[str]] = [
         "dataflow",
         "pieces",
         "given",
+        "sharing",
         "giveaway",
     },
     {"released"},

@@ -222,6 +222,22 @@ def gradients_in_a_function_with_globals():
 
 
 @scenario
+def gradients_that_a_function_keeps_to_itself():
+    body = "\n".join("  " + line for name in STEPS for line in [*STEPS[name].split("\n"), CALLS[name]])
+    lecture = Lecture()
+    lecture.cells["gradients"] = f"def backward():\n{body}\n\nbackward()"
+    return lecture, {}, ""
+
+
+@scenario
+def gradients_that_a_function_returns_in_a_dictionary():
+    body = "\n".join("  " + line for name in STEPS for line in STEPS[name].split("\n"))
+    lecture = Lecture()
+    lecture.cells["gradients"] = f"def backward():\n{body}\n  return locals()\n\ngrads = backward()\ngrads.keys()"
+    return lecture, {}, ""
+
+
+@scenario
 def helpers_for_the_gradients():
     lecture = Lecture().insert("cmp", "helper", "def unbroadcast(t, like):\n  return t.sum(0, keepdim=like.ndim > 1)")
     lecture.step("dbngain", "dbngain = unbroadcast(bnraw * dhpreact, bngain)")
@@ -459,6 +475,11 @@ def trained_in_a_function(head: str, last: str) -> Lecture:
 def training_in_a_function_with_steps_rate_and_size_of_its_own():
     lecture = trained_in_a_function("def train(max_steps=200000, batch_size=32, lr=0.1):\n  n = batch_size", "train()")
     return lecture, {}, "Your training loop has its own number of steps"
+
+
+@scenario
+def training_in_a_function_that_keeps_its_gradients():
+    return trained_in_a_function("def train():\n  print('go')", "train()"), {}, "its own learning rate"
 
 
 @scenario
