@@ -9,10 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+import msgspec
 from nbformat import NotebookNode
 
 from grader.copies import How, Reading, read_statements
 from grader.exercise import Exercise
+from grader.mending import error_line, mend
 from grader.notebook import grade_id_of, part_of, role_of
 from grader.parting import Seen, find_parts
 from grader.pieces import Dissected, dissect
@@ -27,7 +29,8 @@ class CellReading(Record, frozen=True):
     """A submitted code cell as it was understood.
 
     `position` counts all cells of the notebook from 1. `match` is the released cell that it is as a whole, `how` the
-    evidence for that. `broken` says that it is no Python; `part` is then the one it seems to be meant for.
+    evidence for that. `broken` says that it is no Python; `part` is then the one it seems to be meant for. `lost` are
+    the lines (from 1) of statements that are no Python, where the others of the cell could be kept, or the first one.
     """
 
     position: int
@@ -38,6 +41,7 @@ class CellReading(Record, frozen=True):
     readings: list[Reading] = []
     broken: bool = False
     part: str | None = None
+    lost: tuple[int, ...] = ()
 
     @property
     def has_gradients(self) -> bool:
@@ -55,18 +59,29 @@ def understand(cells: Sequence[NotebookNode], exercise: Exercise) -> list[CellRe
         # A solution's reference cells are the grader's, not a student's.
         if node.cell_type != "code" or not node.source.strip() or role_of(node) == "reference":
             continue
-        dissected = dissect(node.source)
+        dissected, lost = _dissected(node.source, known)
         match, how = _match(node, dissected, known, ids)
         if dissected.pieces is None:
-            found.append(_broken(position, node, dissected, match, how, known))
+            found.append(_broken(position, node, dissected, match, how, known, lost))
             continue
         readings = read_statements(dissected.pieces, match, how, known)
         hint = _hint(node, match, known)
         drafts += [(len(found), Seen(reading.piece, reading.cell, hint, reading.does)) for reading in readings]
-        found.append(CellReading(position, node.source, dissected, match, how, readings))
+        found.append(CellReading(position, node.source, dissected, match, how, readings, lost=lost))
     parts = find_parts([seen for _, seen in drafts], [cell for cell, _ in drafts], known)
     parts = [_defined(seen, part, known) for (_, seen), part in zip(drafts, parts, strict=True)]
     return _with_parts(found, [cell for cell, _ in drafts], parts, known)
+
+
+def _dissected(source: str, known: Released) -> tuple[Dissected, tuple[int, ...]]:
+    """A cell taken apart, without what is no Python where some gradient is left in it; and the lines of that."""
+    dissected = dissect(source)
+    if dissected.pieces is not None:
+        return dissected, ()
+    mended = mend(source)
+    if mended is not None and mended.bound.intersection([*known.names, *known.definitions]):
+        return mended.dissected, tuple(mended.lost)
+    return dissected, (error_line(source) or 1,)
 
 
 def _ids(exercise: Exercise) -> dict[str, int]:
@@ -107,15 +122,16 @@ def _hint(node: NotebookNode, match: int | None, known: Released) -> str | None:
 
 
 def _broken(
-    position: int, node: NotebookNode, dissected: Dissected, match: int | None, how: How | None, known: Released
-) -> CellReading:
+    position: int, node: NotebookNode, dissected: Dissected, match: int | None, how: How | None, known: Released,
+    lost: tuple[int, ...],
+) -> CellReading:  # fmt: skip
     """A cell that is no Python: it is run all the same and says so, unless it is a locked cell's place."""
     part = _hint(node, match, known)
     if part is None and match is None:
         named = set(re.findall(r"^\s*(d\w+)\s*[-+*/@]?=(?!=)", node.source, re.MULTILINE))
         counts = {part: len(named.intersection(names)) for part, names in known.gradients.items()}
         part = max(counts, key=lambda key: counts[key]) if any(counts.values()) else None
-    return CellReading(position, node.source, dissected, match, how, broken=True, part=part)
+    return CellReading(position, node.source, dissected, match, how, broken=True, part=part, lost=lost)
 
 
 def _defined(seen: Seen, part: str | None, known: Released) -> str | None:
@@ -154,7 +170,7 @@ def _with_parts(
         match, how = reading.match, reading.how
         if match is None:
             match, how = _as_a_whole(statements)
-        done.append(CellReading(reading.position, reading.source, reading.dissected, match, how, statements))
+        done.append(msgspec.structs.replace(reading, match=match, how=how, readings=statements))
     return done
 
 

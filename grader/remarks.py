@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 
 from grader.matching import CellReading
@@ -30,14 +31,23 @@ def intake_notes(
     notes += _settings(readings, known)
     notes += dict.fromkeys(changed)
     notes += _unknown(readings, known)
-    notes += [f"Cell {reading.position} is no Python: nothing in it could be run." for reading in readings
-              if reading.broken]  # fmt: skip
+    notes += [_no_python(reading) for reading in readings if reading.lost]
     lines = [line for reading in readings for line in reading.dissected.magics]
     shell = list(dict.fromkeys(line for line in lines if not line.startswith("%matplotlib")))
     if shell:
         more = f" and {len(shell) - 1} more" if len(shell) > 1 else ""
         notes.append(f"Shell lines and magics were not run: {_quoted(shell[0])}{more}.")
     return notes
+
+
+def _no_python(reading: CellReading) -> str:
+    where = f"line {reading.lost[0]}" if len(reading.lost) == 1 else f"lines {', '.join(map(str, reading.lost[:4]))}"
+    where += f" and {len(reading.lost) - 4} more" if len(reading.lost) > 4 else ""
+    if not reading.broken:
+        return f"Cell {reading.position} has a syntax error in {where}: the rest of it was run without that."
+    if re.search(r"^<<<<<<< ", reading.source, re.MULTILINE):
+        return f"Cell {reading.position} holds git conflict markers in {where}: nothing in it could be run."
+    return f"Cell {reading.position} is no Python, see its {where}: nothing in it could be run."
 
 
 _FOREIGN = (

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import torch
+
 from grader.execute import CellError, CellRun
 from grader.part_case import Outcome, PartCase
 from grader.part_cases import PartCases
@@ -64,10 +66,17 @@ class Stops:
         for index, cell in enumerate(self.part.cells):
             run = self.part.execution.cells[index]
             if cell.student and cell.part == self.part.part_id and run.status == "error" and run.line is not None:
-                left = [found for found in statements(cell.source) if found.last >= run.line]
-                if any(name in found.names for found in left):
+                found = statements(cell.source)
+                if any(name in each.names for each in found if each.last >= run.line):
                     return f"An error in line {run.line} stopped the cell before {name} was complete."
+                if self._untrained(name) and any(f"d{name}" in each.names for each in found):
+                    return f"An error in line {run.line} stopped the cell before {name} was trained."
         return None
+
+    def _untrained(self, name: str) -> bool:
+        """Whether a parameter is still what it was before the training loop."""
+        value = self.part.visible.usable(name) if name in self.part.checks.values else None
+        return value is not None and torch.equal(value, self.part.visible.reference.initial[name].to(value.dtype))
 
     # --- in one of the other cases
 

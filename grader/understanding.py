@@ -47,7 +47,7 @@ def _beginning(source: str) -> str:
 
 def _meaning(reading: CellReading, known: Released) -> str:
     if reading.broken:
-        return "no Python: a syntax error, so that nothing in it is run"
+        return f"no Python: a syntax error in line {reading.lost[0]}, so that nothing in it is run"
     said: list[str] = []
     names: dict[str, list[str]] = {}
     for each in reading.readings:
@@ -68,6 +68,8 @@ def _meaning(reading: CellReading, known: Released) -> str:
         said.append("the student's own lines" if said else "the student's own cell")
     if reading.dissected.magics:
         said.append("shell lines and magics, not run")
+    if reading.lost:
+        said.append(f"without {len(reading.lost)} statement{'s'[: len(reading.lost) > 1]} with a syntax error")
     return "; ".join(said) or "nothing to run"
 
 

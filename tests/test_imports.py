@@ -26,7 +26,7 @@ LAYERS: list[set[str]] = [
         "sharing",
         "giveaway",
     },
-    {"released"},
+    {"released", "mending"},
     {"parting", "ordering", "copies"},
     {"matching"},
     {"shows"},

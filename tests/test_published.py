@@ -545,13 +545,49 @@ def terminal_text_in_a_code_cell():
 @scenario
 def a_cell_with_a_syntax_error():
     lecture = Lecture().insert("gradients", "broken", "dC = torch.zeros_like(C\nfor k in")
-    return lecture, {}, "is no Python: nothing in it could be run."
+    return lecture, {}, "is no Python, see its line 1: nothing in it could be run."
+
+
+@scenario
+def a_syntax_error_in_the_one_cell_of_all_gradients():
+    lecture = Lecture().step("dC", "dC = torch.zeros_like(C)\nfor k in range(n)\n  dC[Xb[k]] += demb[k]")
+    return lecture, missing("dC"), "Cell 10 has a syntax error in line 34: the rest of it was run without that."
+
+
+@scenario
+def a_syntax_error_that_others_need():
+    lecture = Lecture().step("dhprebn", "dhprebn = dbndiff + / n")
+    return lecture, missing("dhprebn", "dembcat", "dW1", "db1", "demb", "dC"), "a syntax error in line 27: the rest"
+
+
+@scenario
+def a_syntax_error_in_one_cell_of_many():
+    cells = [f"{source}\n{CALLS[name]}" for name, source in STEPS.items()]
+    place = list(STEPS).index("dembcat")
+    lecture = Lecture().split(
+        "gradients", *cells[:place], f"dembcat = dhprebn W1.T\n{CALLS['dembcat']}", *cells[place + 1 :]
+    )
+    return lecture, missing("dembcat", "demb", "dC"), "is no Python, see its line 1: nothing in it could be run."
+
+
+@scenario
+def what_cmp_printed_pasted_below_the_gradients():
+    lecture = Lecture()
+    lecture.cells["gradients"] += "\nlogprobs        | exact: True  | approximate: True  | maxdiff: 0.0"
+    return lecture, {}, "Cell 10 has a syntax error in line"
+
+
+@scenario
+def a_syntax_error_in_the_training_loop():
+    lecture = Lecture().replace("training", ("dW1 = embcat.T @ dhprebn", "dW1 = embcat.T @ @ dhprebn"))
+    left = {f"{TRAIN}/{name}": "missing" for name in ("dW1", "W1", "W2", "b2", "bngain", "bnbias")}
+    return lecture, left, "Cell 15 has a syntax error in line 58: the rest"
 
 
 @scenario
 def conflict_markers_in_a_source():
     lecture = Lecture().insert("gradients", "conflict", "<<<<<<< HEAD\nx = 1\n=======\nx = 2\n>>>>>>> theirs")
-    return lecture, {}, "is no Python"
+    return lecture, {}, "Cell 11 holds git conflict markers in line 1: nothing in it could be run."
 
 
 @scenario
