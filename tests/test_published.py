@@ -581,7 +581,7 @@ def what_cmp_printed_pasted_below_the_gradients():
 def a_syntax_error_in_the_training_loop():
     lecture = Lecture().replace("training", ("dW1 = embcat.T @ dhprebn", "dW1 = embcat.T @ @ dhprebn"))
     left = {f"{TRAIN}/{name}": "missing" for name in ("dW1", "W1", "W2", "b2", "bngain", "bnbias")}
-    return lecture, left, "Cell 15 has a syntax error in line 58: the rest"
+    return lecture, left, "Cell 15 has a syntax error in line 59: the rest"
 
 
 @scenario
