@@ -158,6 +158,10 @@ class _Parting:
         first = asking[0]
         if self.last[first] > number:
             return first  # its own gradients go on below
+        if self._leaves_out(number, names, first):
+            others = [part for part in asking[1:] if not set(names) <= self.bound[part]]
+            if others:
+                return others[0]
         if self.last[first] < 0:
             return min(asking, key=lambda part: len(self.known.gradients[part]))
         for part in asking:
@@ -165,6 +169,19 @@ class _Parting:
             if not set(names) <= self.bound[part] and (same_cell or part != first or self._unstarted(asking)):
                 return part
         return asking[-1]
+
+    def _leaves_out(self, number: int, names: Sequence[str], part: str) -> bool:
+        """Whether its cell goes another way to a gradient than through those that the part has just above it."""
+        above = {other for name in names for other in self.known.above[part].get(name, ())}
+        reads: set[str] = set()
+        for seen, cell in zip(self.statements, self.cells, strict=True):
+            if cell == self.cells[number] and seen.does != "copy":
+                reads |= seen.piece.reads
+        helpers = [seen.piece for seen in self.statements[:number] if seen.does == "own"]
+        for piece in reversed(helpers):
+            if reads.intersection(piece.binds):
+                reads |= piece.reads
+        return bool(above) and not reads & above
 
     def _unstarted(self, asking: Sequence[str]) -> bool:
         """Whether a later part's forward pass is still to come, so that this is not that part yet."""

@@ -27,6 +27,7 @@ class Released:
         gradients: part → the gradients that its cells leave to the student.
         values: part → the tensors of it that are compared by value.
         definitions: class or function that gradients cells leave to the student → those cells.
+        above: part → gradient → the gradients that the chain rule makes it of, as the part's forward pass is written.
         trained: the parts whose tensors are compared by value: their gradients stand in a training loop.
         leading: how many cells the setup has before anything else comes.
     """
@@ -63,6 +64,7 @@ class Released:
         for index, cell in enumerate(self.cells):
             for name in defined_names(cell.source) if cell.role == "gradients" else []:
                 self.definitions.setdefault(name, []).append(index)
+        self.above = {part: self._above(part) for part in self.order}
         self.trained = [part for part, checks in exercise.parts.items() if checks.values]
         roles = [cell.role for cell in self.cells]
         self.leading = next((number for number, role in enumerate(roles) if role != "setup"), len(roles))
@@ -74,6 +76,14 @@ class Released:
         self._exact.setdefault(normal(piece.text), index)
         if piece.kind == "definition":
             self._signatures.setdefault(piece.binds[0], _signature(piece.text))
+
+    def _above(self, part: str) -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {}
+        for cell in self.cells:
+            for statement in statements(cell.source) if cell.role == "forward" and cell.part == part else ():
+                for name in statement.reads:
+                    found.setdefault(f"d{name}", set()).update(f"d{consumer}" for consumer in statement.names)
+        return {name: found.get(name, set()).intersection(self.gradients[part]) for name in self.gradients[part]}
 
     def _bound_in(self, index: int) -> set[str]:
         return {name for name, binder in self.binders.items() if binder == index}

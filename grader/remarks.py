@@ -102,7 +102,7 @@ def _unknown(readings: Sequence[CellReading], known: Released) -> Iterator[str]:
     bound = {name for piece in pieces for name in piece.binds}
     missing = [name for name in known.names if name not in bound]
     for name in dict.fromkeys(name for piece in pieces for name in piece.binds):
-        meant = nearest(name, missing) if name not in known.binders else None
+        meant = nearest(name, missing) if name not in known.binders and name not in known.names else None
         if meant is not None:
             yield f"{_quoted(name)} is no name of this exercise: the nearest one is {meant}."
 

@@ -115,6 +115,35 @@ def test_a_dlogits_that_is_all_there_is_belongs_to_part_two(plan):
     assert [part for part, _ in parts(plan(lecture))] == [LOSS]
 
 
+@pytest.mark.parametrize("whole", [True, False])
+def test_a_gradient_in_one_expression_behind_an_unfinished_part_one_is_not_part_ones(plan, whole):
+    done = [STEPS[name] for name in list(STEPS)[:3]]
+    lecture = (
+        Lecture().drop("fast-loss", "fast-norm", "training").split("gradients", *(["\n".join(done)] if whole else done))
+    )
+    assert [part for part, _ in parts(plan(lecture)) if part != ALL] == [LOSS, NORM]
+
+
+def test_a_gradient_by_helpers_behind_an_unfinished_part_one_is_part_ones(plan):
+    cells = [STEPS[name] for name in list(STEPS)[:7]]
+    helped = ["hot = F.one_hot(logits.max(1).indices, 27) * dlogit_maxes", "dlogits = hot"]
+    lecture = Lecture().drop("fast-loss", "dlogits", "fast-norm", "dhprebn", "training")
+    assert {part for part, _ in parts(plan(lecture.split("gradients", *cells, *helped)))} == {ALL}
+
+
+def test_a_gradient_that_is_begun_with_zeros_stays_in_its_part(plan):
+    cells = [STEPS[name] for name in list(STEPS)[:7]]
+    zeros = "dlogits = torch.zeros_like(logits)\ndlogits += dnorm_logits"
+    lecture = Lecture().drop("fast-loss", "dlogits", "fast-norm", "dhprebn", "training")
+    assert {part for part, _ in parts(plan(lecture.split("gradients", *cells, zeros)))} == {ALL}
+
+
+def test_a_name_of_the_exercise_is_never_called_unknown(plan):
+    lecture = Lecture()
+    lecture.cells["gradients"] = lecture.cells["gradients"].replace("counts_sum_inv", "inverse")
+    assert not [note for note in plan(lecture).notes if note.startswith("dcounts_sum is no name")]
+
+
 def test_a_double_loop_is_no_training_loop(plan):
     found = parts(plan(Lecture().split("gradients", *STEPS.values()).drop("training")))
     assert found[-3] == (ALL, "dC")
