@@ -60,7 +60,7 @@ def understand(cells: Sequence[NotebookNode], exercise: Exercise) -> list[CellRe
         if node.cell_type != "code" or not node.source.strip() or role_of(node) == "reference":
             continue
         dissected, lost = _dissected(node.source, known)
-        match, how = _match(node, dissected, known, ids)
+        match, how = _match(node, dissected, known, ids, [reading.match for reading in found])
         if dissected.pieces is None:
             found.append(_broken(position, node, dissected, match, how, known, lost))
             continue
@@ -91,9 +91,9 @@ def _ids(exercise: Exercise) -> dict[str, int]:
 
 
 def _match(
-    node: NotebookNode, dissected: Dissected, known: Released, ids: dict[str, int]
+    node: NotebookNode, dissected: Dissected, known: Released, ids: dict[str, int], before: Sequence[int | None]
 ) -> tuple[int | None, How | None]:
-    """The released cell that a submitted one is as a whole."""
+    """The released cell that a submitted one is as a whole; `before` are those that the cells above it are."""
     grade_ids = {cell.grade_id: index for index, cell in enumerate(known.cells)}
     grade_id = grade_id_of(node)
     if grade_id in grade_ids:
@@ -101,9 +101,9 @@ def _match(
     if node.get("id") in ids:
         return ids[node.id], "cell id"
     text = normal(node.source)
-    for index, cell in enumerate(known.cells):
-        if text == normal(cell.source):
-            return index, "text"
+    same = [index for index, cell in enumerate(known.cells) if text == normal(cell.source)]
+    if same:  # of two that are equal, the second is the one that is not there yet
+        return next((index for index in same if index not in before), same[0]), "text"
     binds = {name for piece in dissected.pieces or [] for name in piece.binds}
     if binds.isdisjoint(known.names):
         for index, cell in enumerate(known.cells):

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from grader.course import Course
 from grader.errors import NothingMatches
 from grader.intake import guess_exercise, take_in
 from grader.matching import understand
 from grader.notebook import read_notebook
+from tests.conftest import HERE
 
 NOTEBOOKS = Path(__file__).parent / "notebooks"
 FOREIGN = {
@@ -194,6 +197,22 @@ def test_the_plan_is_the_same_from_other_formats(scenario, take, mini):
 
 def test_a_stripped_notebook_is_planned_as_if_it_were_not(take):
     assert plan(take(edit=strip)) == plan(take())
+
+
+def test_of_two_equal_locked_cells_none_is_said_to_be_missing(course, tmp_path):
+    shutil.copytree(HERE / "course", tmp_path, dirs_exist_ok=True)
+    for folder in ("exercises", "solutions"):
+        path = tmp_path / folder / "mini.ipynb"
+        notebook = json.loads(path.read_text())
+        top, bottom = cell(notebook, "compare-top"), cell(notebook, "compare-bottom")
+        bottom["source"] = top["source"]
+        path.write_text(json.dumps(notebook))
+    again = Course(tmp_path / "exercises").exercise("mini")
+    notebook["cells"] = [each for each in notebook["cells"] if each["metadata"]["grader"]["role"] != "reference"]
+    strip(notebook)
+    intake = take_in(json.dumps(notebook).encode(), again)
+    assert intake.notes == []
+    assert labels(intake) == [cell.grade_id for cell in again.cells]
 
 
 def test_equal_text_needs_no_likeness(take, monkeypatch):
