@@ -667,3 +667,10 @@ def test_published_notebooks_get_the_marks_they_deserve(name, mark):
     assert verdicts == expected, {key: (found[key].remark, found[key].diagnosis) for key in verdicts}
     remarks = [check.remark for check in found.values() if check.remark]
     assert any(said in text for text in [*grading.notes, *remarks]) or not said, grading.notes
+
+
+def test_a_comparison_that_other_names_make_impossible_is_a_sentence_and_no_traceback(mark):
+    views = [view for view in mark(Lecture().data()).cells if view.part == TRAIN and not view.source]
+    outputs = [output for view in views for output in view.outputs]
+    assert not [output.content for output in outputs if output.kind == "error"]
+    assert any("could not be made here (NameError: name 'before' is not defined)" in each.content for each in outputs)
