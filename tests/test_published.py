@@ -366,6 +366,13 @@ def floats_in_a_float64_case():
 
 
 @scenario
+def floats_in_part_one_that_part_three_starts_from():
+    lecture = Lecture().step("dlogprobs", "dlogprobs = torch.zeros((n, 27)).float()\ndlogprobs[range(n), Yb] = -1.0/n")
+    lecture.step("dlogits", "dlogits = dnorm_logits.float()")
+    return lecture, {}, "Its code works in float32 only"
+
+
+@scenario
 def shapes_that_broadcast():
     lecture = Lecture().step("dbnmeani", "dbnmeani = (-dbndiff).sum(0)")
     return lecture, {}, "it broadcasts, so the value counts"
@@ -453,6 +460,14 @@ def training_whose_update_is_a_function():
         ("    for p, grad in zip(parameters, grads):\n      p.data += -lr * grad", "    sgd(parameters, grads, lr)"),
     )
     return lecture, {}, "Your training loop has its own learning rate"
+
+
+@scenario
+def training_by_an_optimizer_of_torchs():
+    lecture = Lecture().replace("training", ("lossi = []", "lossi = []\nsgd = torch.optim.SGD(parameters, lr=0.05)"))
+    update = "    for p, grad in zip(parameters, grads):\n      p.data += -lr * grad"
+    own = "    for p, grad in zip(parameters, grads):\n      p.grad = grad\n    sgd.step()"
+    return lecture.replace("training", (update, own)), {}, "Your training loop has its own learning rate"
 
 
 @scenario

@@ -44,9 +44,13 @@ class Loop:
             if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
                 yield node
 
-    def in_its_words(self, expression: ast.expr, counter: ast.expr | None) -> ast.expr:
-        """An expression of the release's loop for this one: with its own counter, and the exercise's parameters."""
-        new = _Words(self, counter.id if isinstance(counter, ast.Name) else "").visit(copy.deepcopy(expression))
+    def in_its_words(self, expression: ast.expr, counter: ast.expr | None, *, above: bool = False) -> ast.expr:
+        """An expression of the release's loop for this one: with its own counter, and the exercise's parameters.
+
+        `above` the loop nothing is counted yet, and so it is for step 0.
+        """
+        name = counter.id if isinstance(counter, ast.Name) else ""
+        new = _Words(self, name, None if above else self.counter).visit(copy.deepcopy(expression))
         assert isinstance(new, ast.expr)
         return new
 
@@ -58,14 +62,14 @@ class Loop:
 
 
 class _Words(ast.NodeTransformer):
-    def __init__(self, loop: Loop, counter: str) -> None:
+    def __init__(self, loop: Loop, counter: str, new: ast.expr | None) -> None:
         self.loop = loop
         self.counter = counter
+        self.new = new
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
         if node.id == self.counter:
-            counter = self.loop.counter
-            return ast.Name(counter.id, ast.Load()) if isinstance(counter, ast.Name) else ast.Constant(0)
+            return ast.Name(self.new.id, ast.Load()) if isinstance(self.new, ast.Name) else ast.Constant(0)
         return self.loop.outside(node.id)
 
 

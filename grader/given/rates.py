@@ -27,12 +27,14 @@ def rate_edits(theirs: Loop, ours: Loop, settings: set[str], gradients: Sequence
     if given is None:
         return []
     rate = theirs.in_its_words(given.value, ours.counter)
-    places = list(_in_updates(theirs, gradients)) or list(_in_calls(theirs))
     edits = []
-    for place in places:
+    for place in list(_in_updates(theirs, gradients)) or list(_in_calls(theirs)):
         if not _is_given(place, rate, theirs):
             new = ast.UnaryOp(ast.USub(), rate) if _is_negative(place, theirs.tree) else rate
             edits.append(edit(place, new))
+    if not edits:
+        first = theirs.in_its_words(given.value, ours.counter, above=True)
+        edits = [edit(place, first) for place in _in_optimizers(theirs)]
     return edits
 
 
@@ -106,6 +108,16 @@ def _in_calls(loop: Loop) -> Iterator[ast.expr]:
             for word in node.value.keywords:
                 if word.arg is not None and _RATE.search(word.arg):
                     yield word.value
+
+
+def _in_optimizers(loop: Loop) -> Iterator[ast.expr]:
+    """The rate with which an optimizer of torch's was made that makes a step in the loop."""
+    steps = {each.func.value.id for each in ast.walk(loop.node) if isinstance(each, ast.Call)
+             and isinstance(each.func, ast.Attribute) and each.func.attr == "step"
+             and isinstance(each.func.value, ast.Name)}  # fmt: skip
+    for node in ast.walk(loop.tree):
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and stored(node) & steps:
+            yield from (word.value for word in node.value.keywords if word.arg == "lr")
 
 
 def _is_given(place: ast.expr, rate: ast.expr, loop: Loop) -> bool:
