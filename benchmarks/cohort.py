@@ -68,9 +68,8 @@ def write(folder: Path) -> None:
     Path("/proc/self/clear_refs").write_text("5")  # the highest resident size so far is the present one
     before, started = highest(), time.process_time()
     with Gradebook(folder / "gradebook.db") as book:
-        run = book.run().id
-        grades = list(book.grades(run))
-        write_cohort(grades, folder, course, similar(book, run, course))
+        grades = list(book.grades())
+        write_cohort(grades, folder, course, similar(book, course))
     used = highest() - before
     sizes = " ".join(f"{name} {(folder / name).stat().st_size / 2**20:.1f} MB" for name in ("index.html", "junit.xml"))
     print(f"{len(grades)} submissions: {time.process_time() - started:.1f} s of CPU, {used / 1024:.0f} MB; {sizes}")

@@ -239,7 +239,7 @@ def diff(
     ] = None,
     gradebook: Annotated[str | None, _GRADEBOOK] = None,
 ) -> None:
-    """Say whose marks changed between two runs, and why.
+    """Say whose marks changed between the ends of two runs, and why.
 
     Exit status: 0 nobody's, 1 somebody's.
     """
@@ -248,7 +248,7 @@ def diff(
 
     with _gradebook(folder, gradebook) as book:
         first, second = book.pair(old, new)
-        found = changes(book.results(first.id), book.results(second.id))
+        found = changes(book.results(upto=first.id), book.results(upto=second.id))
     show_changes(first, second, found)
     if found:
         raise typer.Exit(EXIT_NOT_RIGHT)
@@ -288,8 +288,11 @@ def export(
     exercise: Annotated[str | None, typer.Option(metavar="ID", help="For gradescope-autograder: the exercise.")] = None,
     sandbox: Annotated[Sandbox, typer.Option(help="For gradescope-autograder: what confines the code.")] = "bwrap",
     gradebook: Annotated[str | None, _GRADEBOOK] = None,
+    run: Annotated[
+        int | None, typer.Option(metavar="N", help="Only what this run had, as `grader runs` lists it.")
+    ] = None,
 ) -> None:
-    """Write the last run's grades for another place; print them where there is no --out.
+    """Write the gradebook's grades, everybody's last, for another place; print them where there is no --out.
 
     FORMAT is csv, totals, json, junit, canvas, moodle, gradescope (a results.json for each submission), or
     gradescope-autograder (the zip that grades on Gradescope; it needs no DIR).
@@ -304,7 +307,7 @@ def export(
     if folder is None:
         raise UsageError("Give the folder that `grader grade --out` wrote: grader export FORMAT DIR.")
     with _gradebook(folder, gradebook) as book:
-        text, unknown = export_grades(format_, list(book.grades()), roster, out)
+        text, unknown = export_grades(format_, list(book.grades(run)), roster, out)
     if text is not None:
         sys.stdout.write(text)
     if unknown:
@@ -313,12 +316,12 @@ def export(
 
 
 def _export_autograder(exercise: str | None, sandbox: Sandbox, out: Path | None) -> None:
-    from grader.cohort import write_bytes
+    from grader.cohort import write_file
     from grader.gradescope import Settings, autograder_zip
 
     if exercise is None or out is None:
         raise UsageError("Say which exercise the autograder is for and where it goes: --exercise ID --out FILE.zip.")
-    write_bytes(out, autograder_zip(_course(), Settings(exercise=exercise, sandbox=sandbox)))
+    write_file(out, autograder_zip(_course(), Settings(exercise=exercise, sandbox=sandbox)))
 
 
 @app.command(epilog="Example:  grader new 08_my_layer")

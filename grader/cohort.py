@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
@@ -16,6 +15,7 @@ from grader.course import Course
 from grader.errors import UsageError
 from grader.gradebook import Gradebook, Key
 from grader.gradebook.overrides import new_override
+from grader.paths import replace_file
 from grader.records import Grade, Grading
 from grader.renderers import grade_json, grades_csv, junit_pieces, totals_csv
 from grader.report import render_index, render_report
@@ -37,6 +37,8 @@ def grade_cohort(
 ) -> list[Grade]:
     """Grade every submission, keep it in the gradebook, and write its report, its JSON, and then the cohort's pages.
 
+    The pages show everybody in the gradebook: those of earlier runs too, each with the last result.
+
     Args:
         found: what was handed in.
         course: the course.
@@ -46,6 +48,9 @@ def grade_cohort(
         resume: take over what the gradebook has of the same content, exercise and grader.
         submitted: student and exercise → when it was handed in, where that is known.
         done: is called with each grade as soon as it is kept and its files are written.
+
+    Returns:
+        The grades of what was found.
 
     Raises:
         UsageError: `folder` can't be written to.
@@ -79,9 +84,10 @@ def grade_cohort(
                 graders.grade(left, finished)
         book.finish(run)
     finally:  # an interrupted run leaves the pages of what it did
-        grades = list(book.grades(run))
-        write_cohort(grades, folder, course, similar(book, run, course))
-    return grades
+        everybody = list(book.grades())
+        write_cohort(everybody, folder, course, similar(book, course))
+    asked = {(item.student, item.exercise) for item in found}
+    return [grade for grade in everybody if (grade.student, grade.exercise) in asked]
 
 
 def _known(item: Found, versions: Mapping[str, str], book: Gradebook) -> int | None:
@@ -101,12 +107,12 @@ def _is_written(grade: Grade, folder: Path) -> bool:
         return False
 
 
-def similar(book: Gradebook, run: int, course: Course) -> list[Group]:
-    """The groups of suspiciously similar submissions of a run."""
+def similar(book: Gradebook, course: Course) -> list[Group]:
+    """The groups of suspiciously similar submissions, of all that the gradebook's students handed in last."""
     known = course.catalog.ids
     return similar_groups(
         own_lines(grading, course.exercise(grading.grade.exercise))
-        for grading in book.gradings(run)
+        for grading in book.gradings()
         if grading.grade.exercise in known and grading.cells
     )
 
@@ -121,22 +127,22 @@ def override_mark(
     points: float,
     reason: str,
 ) -> Grade:
-    """Set a mark by hand in the last run's results, and write that submission's files and the cohort's pages anew.
+    """Set a mark by hand for what a student handed in last, and write its files and the cohort's pages anew.
 
     Raises:
         UsageError: no such submission or check, or a number that can't be its points.
     """
-    run = book.run()
-    found = [each for each in book.gradings(run.id, student) if exercise in (None, each.grade.exercise)]
+    found = list(book.gradings(student=student, exercise=exercise))
     if not found:
-        raise UsageError(f"Run {run.id} has no submission of {student!r}: `grader diff` and the reports name them.")
+        what = f"submission of {student!r}" + (f" for {exercise}" if exercise is not None else "")
+        raise UsageError(f"The gradebook has no {what}: `grader export csv` lists what it has.")
     if len(found) > 1:
         exercises = " or ".join(each.grade.exercise for each in found)
         raise UsageError(f"{student!r} handed in several exercises: say which with --exercise: {exercises}.")
     book.override(found[0], new_override(found[0].grade, check, points, reason))
-    (grading,) = book.gradings(run.id, student, found[0].grade.exercise)
+    (grading,) = book.gradings(student=student, exercise=found[0].grade.exercise)
     write_grading(grading, folder, course)
-    write_cohort(list(book.grades(run.id)), folder, course, similar(book, run.id, course))
+    write_cohort(list(book.grades()), folder, course, similar(book, course))
     return grading.grade
 
 
@@ -155,11 +161,17 @@ def write_grading(grading: Grading, folder: Path, course: Course) -> None:
 
 def write_cohort(grades: Sequence[Grade], folder: Path, course: Course, similar: Sequence[Group] = ()) -> None:
     """Write the pages that are about all submissions together."""
-    rows = [CohortRow(grade=grade, path=report_paths(grade)[0]) for grade in grades]
+    rows = [CohortRow(grade=grade, path=_report_in(folder, grade)) for grade in grades]
     write_file(folder / "index.html", render_index(rows, similar, course.templates))
     write_file(folder / "grades.csv", grades_csv(grades))
     write_file(folder / "totals.csv", totals_csv(grades))
     write_file(folder / "junit.xml", junit_pieces(grades))
+
+
+def _report_in(folder: Path, grade: Grade) -> str | None:
+    """Where the report lies; None where this folder has none, because it was graded into another."""
+    path = report_paths(grade)[0]
+    return path if (folder / path).is_file() else None
 
 
 def make_folder(folder: Path) -> None:
@@ -178,23 +190,15 @@ def _unwritable(path: Path, error: OSError) -> UsageError:
     return UsageError(f"{str(path)!r} can't be written ({error.strerror}): choose another --out folder.")
 
 
-def write_file(path: Path, text: str | Iterable[str]) -> None:
-    """Write a whole file or nothing: a grader that is killed leaves no half of one. `text` may come in pieces.
+def write_file(path: Path, data: str | bytes | Iterable[str]) -> None:
+    """Write a whole file or nothing: a grader that is killed leaves no half of one. Text may come in pieces.
 
     Raises:
         UsageError: it can't be written.
     """
-    pieces = [text] if isinstance(text, str) else text
-    write_bytes(path, (piece.encode("utf-8", "replace") for piece in pieces))
-
-
-def write_bytes(path: Path, data: bytes | Iterable[bytes]) -> None:
-    """As `write_file`, for what is no text."""
+    pieces = [data] if isinstance(data, str | bytes) else data
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        draft = path.with_name(f".{path.name}.{os.getpid()}")
-        with draft.open("wb") as file:
-            file.writelines([data] if isinstance(data, bytes) else data)
-        draft.replace(path)
+        replace_file(path, (piece if isinstance(piece, bytes) else piece.encode("utf-8", "replace") for piece in pieces))
     except OSError as error:
         raise _unwritable(path, error) from error

@@ -1,4 +1,4 @@
-"""`grader export`: the grades of a run, written where they go."""
+"""`grader export`: the gradebook's grades, written where they go."""
 
 from __future__ import annotations
 

@@ -159,8 +159,8 @@ def report_run(
     """Add to the job's summary and give the lines to print for annotations; nothing on other machines.
 
     Args:
-        gradings: the run's results.
-        paths: student and exercise → the notebook's path.
+        gradings: the gradebook's.
+        paths: student and exercise → the notebook's path, for those that this job graded: only they are shown.
         environment: the process's environment variables, of which GitHub sets some.
     """
     if environment.get("GITHUB_ACTIONS") != "true":
@@ -169,9 +169,9 @@ def report_run(
     found: list[Annotation] = []
     grades = []
     for grading in gradings:
-        grades.append(grading.grade)
         path = paths.get((grading.grade.student, grading.grade.exercise))
         if path is not None:
+            grades.append(grading.grade)
             found = first_of_each_kind([*found, *annotations_for(grading, _below(path, workspace), _text(path))])
     if summary := environment.get("GITHUB_STEP_SUMMARY"):
         with Path(summary).open("a", encoding="utf-8") as file:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
+import secrets
+import stat
+from collections.abc import Iterable
 from pathlib import Path
 
 from grader.errors import CourseError
@@ -23,18 +24,22 @@ def data_dir(name: str) -> Path:
     raise CourseError(f"The folder {name}/ is missing: install the package again, or run it from a complete clone.")
 
 
-def replace_file(path: Path, data: bytes) -> None:
-    """Write a whole file or nothing, so that nobody ever reads a half of it.
+def replace_file(path: Path, data: bytes | Iterable[bytes]) -> None:
+    """Write a whole file or nothing, so that nobody ever reads a half of it. It may come in pieces.
+
+    A file that was there keeps its mode; a new one is for everybody to read that the umask lets.
 
     Raises:
         OSError: it can't be written.
     """
-    descriptor, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    mode = stat.S_IMODE(path.stat().st_mode) if path.exists() else None
+    draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-        Path(draft).chmod(path.stat().st_mode & 0o777 if path.exists() else 0o644)
-        Path(draft).replace(path)
+        with draft.open("xb") as file:  # by the umask: a new file is as any other program's
+            file.writelines([data] if isinstance(data, bytes) else data)
+        if mode is not None:
+            draft.chmod(mode)
+        draft.replace(path)
     except BaseException:
-        Path(draft).unlink(missing_ok=True)
+        draft.unlink(missing_ok=True)
         raise

@@ -13,17 +13,20 @@ _MOST_COMMON = 10
 
 
 class CohortRow(Record, frozen=True):
-    """A grade, and where its report lies: `path` relative to the page, as on disk, with `/` and nothing quoted."""
+    """A grade, and where its report lies: `path` relative to the page, as on disk, with `/` and nothing quoted.
+
+    It is None where there is no report beside this page.
+    """
 
     grade: Grade
-    path: str
+    path: str | None
 
 
 class Submission(Record, frozen=True):
     """A line of the table. `share` is the score's share of the maximum, or None where nothing was graded."""
 
     grade: Grade
-    path: str
+    path: str | None
     share: float | None
     counts: Mapping[Verdict, int]
 

@@ -2,6 +2,8 @@
 
 A grading belongs to a student, an exercise, and the key `(submission, exercise_version, grader_version)`. It is added
 once and never changed; the database refuses to. A run's results point at gradings, made in it or in an earlier run.
+
+What counts for a student and an exercise is their last result, whichever run it is of: runs add to what is there.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from grader.gradebook import schema
 from grader.gradebook.engine import open_engine
 from grader.gradebook.results import Key, Result, Run
 from grader.gradebook.schema import gradings, results, runs
-from grader.gradebook.settling import settler
+from grader.gradebook.settling import last_run, settler
 from grader.records import Check, Grade, Grading, Override
 from grader.version import grader_version
 
@@ -30,7 +32,7 @@ __all__ = ["Gradebook", "Key", "Result", "Run"]
 
 _Settle = Callable[[Grade], Grade]
 """What makes of a grade the one that counts."""
-_OWNER = (gradings.c.student, gradings.c.exercise, gradings.c.submission, results.c.submitted)
+_OWNER = (results.c.run, results.c.student, results.c.exercise, gradings.c.submission, results.c.submitted)
 
 
 class Gradebook:
@@ -91,17 +93,20 @@ class Gradebook:
         return before[-1], second
 
     def grades(self, run: int | None = None) -> Iterator[Grade]:
-        """Each grade of a run (see `run`) as it counts, by student and exercise: overrides and the run's terms applied.
+        """Each grade as it counts, by student and exercise: overrides and the terms of its run applied.
 
-        This is what an export reads: `Grade.score` is the total.
+        Those of one run; without it everybody's last, which is what pages and exports show. `Grade.score` is the total.
+
+        Raises:
+            UsageError: there is no such run.
         """
         return (result.grade for result in self.results(run))
 
-    def results(self, run: int | None = None) -> Iterator[Result]:
-        """As `grades`, each with its key."""
+    def results(self, run: int | None = None, upto: int | None = None) -> Iterator[Result]:
+        """As `grades`, each with its key; with `upto` everybody's last as it was when that run had ended."""
         columns = (gradings.c.grade, gradings.c.exercise_version, gradings.c.grader_version)
         shared: dict[bytes, Check] = {}
-        for row, settled in self._results(run, select(*_OWNER, *columns)):
+        for row, settled in self._results(select(*_OWNER, *columns), run, upto):
             grade = settled(_decoded(row.grade, shared))
             yield Result(grade=grade, key=Key(row.submission, row.exercise_version, row.grader_version))
 
@@ -111,19 +116,25 @@ class Gradebook:
         """As `grades`, with all that reports show; of one student, of one exercise, or of all."""
         query = select(*_OWNER, gradings.c.grading)
         if student is not None:
-            query = query.where(gradings.c.student == student)
+            query = query.where(results.c.student == student)
         if exercise is not None:
-            query = query.where(gradings.c.exercise == exercise)
-        for row, settled in self._results(run, query):
+            query = query.where(results.c.exercise == exercise)
+        for row, settled in self._results(query, run):
             yield _unpacked(row.grading, settled)
 
-    def _results(self, run: int | None, query: Select[tuple[object, ...]]) -> Iterator[tuple[Row, _Settle]]:  # type: ignore[type-arg]
-        chosen = run if run is not None else self.run().id
-        query = query.join_from(results, gradings, results.c.grading == gradings.c.id).where(results.c.run == chosen)
-        settle = settler(self._engine, chosen)
+    def _results(
+        self,
+        query: Select[tuple[object, ...]],  # type: ignore[type-arg]
+        run: int | None,
+        upto: int | None = None,
+    ) -> Iterator[tuple[Row, _Settle]]:  # type: ignore[type-arg]
+        self.run(run)
+        query = query.join_from(results, gradings, results.c.grading == gradings.c.id)
+        query = query.where(results.c.run == (run if run is not None else last_run(upto)))
+        settle = settler(self._engine, run, upto)
         with self._engine.connect().execution_options(yield_per=50) as connection:
-            for row in connection.execute(query.order_by(gradings.c.student, gradings.c.exercise)):
-                yield row, partial(settle, row.submission, row.submitted)
+            for row in connection.execute(query.order_by(results.c.student, results.c.exercise)):
+                yield row, partial(settle, row.run, row.submission, row.submitted)
 
     # --- writing ----------------------------------------------------------------------------------------------------
 
@@ -156,7 +167,8 @@ class Gradebook:
         with self._engine.begin() as connection:
             row = connection.execute(select(gradings).where(gradings.c.id == grading)).one()
             when = _add_result(connection, run, row.student, row.exercise, row.submission, grading, submitted)
-        return _unpacked(row.grading, partial(settler(self._engine, run, row.student), row.submission, when))
+        settle = settler(self._engine, run, student=row.student)
+        return _unpacked(row.grading, partial(settle, run, row.submission, when))
 
     def add(self, run: int, grading: Grading, submitted: datetime | None = None) -> Grading:
         """Keep a grading as this run's result; it is on the disk when this returns. The grading as it counts.
@@ -183,7 +195,7 @@ class Gradebook:
         with self._engine.begin() as connection:
             (number,) = connection.execute(insert(gradings).values(row).returning(gradings.c.id)).one()
             when = _add_result(connection, run, grade.student, grade.exercise, grading.submission, number, submitted)
-        settled = partial(settler(self._engine, run, grade.student), grading.submission, when)
+        settled = partial(settler(self._engine, run, student=grade.student), run, grading.submission, when)
         return msgspec.structs.replace(grading, grade=settled(grade))
 
     def override(self, grading: Grading, override: Override) -> None:

@@ -64,6 +64,7 @@ results = Table(
     Column("grading", Integer, ForeignKey("gradings.id"), nullable=False),
     Column("submitted", String(40)),
     UniqueConstraint("run", "student", "exercise", name="results_once"),
+    Index("results_by_student", "student", "exercise", "run"),
 )
 """What a run came to: the grading of each submission, made in that run or taken over from an earlier one.
 
