@@ -199,6 +199,8 @@ def write_file(path: Path, data: str | bytes | Iterable[str]) -> None:
     pieces = [data] if isinstance(data, str | bytes) else data
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, (piece if isinstance(piece, bytes) else piece.encode("utf-8", "replace") for piece in pieces))
+        replace_file(
+            path, (piece if isinstance(piece, bytes) else piece.encode("utf-8", "replace") for piece in pieces)
+        )
     except OSError as error:
         raise _unwritable(path, error) from error

@@ -36,6 +36,14 @@ class Submission(Record, frozen=True):
         return _right(self.counts)
 
     @property
+    def flags(self) -> dict[str, list[str]]:
+        """The messages of each kind of flag: a cell that ran out of time has one for every gradient in it."""
+        found: dict[str, list[str]] = {}
+        for flag in self.grade.flags:
+            found.setdefault(flag.code, []).append(flag.message)
+        return found
+
+    @property
     def tags(self) -> list[str]:
         """What the page can be filtered by."""
         tags: list[str] = [self.grade.status, *(verdict.value for verdict, count in self.counts.items() if count)]

@@ -47,7 +47,7 @@ def note(path, line):
         file.write(line + "\n")
 
 
-def main(folder, begun, grading_begun):
+def main(folder, url, begun, grading_begun):
     """One run, from wherever the last was killed; says when it begins, and when it begins to grade."""
     course = Course(Path(__file__).parent / "course" / "exercises")
     found = [
@@ -56,7 +56,7 @@ def main(folder, begun, grading_begun):
     ]
     graders = Graders(folder, grading_begun)
     begun()
-    with Gradebook(folder / "gradebook.sqlite") as book:
+    with Gradebook(url) as book:
         grade_cohort(
             found, course, book, folder / "out", graders.open, done=lambda grade: note(folder / "kept", grade.student)
         )

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import csv
+import hashlib
 import json
 import multiprocessing
 import os
@@ -14,7 +16,7 @@ import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import make_url, select
+from sqlalchemy import make_url
 from sqlalchemy.exc import DBAPIError
 
 from grader.cohort import grade_cohort, override_mark
@@ -154,6 +156,31 @@ def test_a_rerun_grades_only_what_changed(run, handed_in, book):
     assert [each.results for each in book.runs()] == [3, 3, 2]
 
 
+def test_a_later_run_adds_to_what_is_there(run, handed_in, book, course, tmp_path):
+    run(handed_in(ann="wrong", bob="right"))
+    run(handed_in(ann="right", late="wrong"))
+    assert [(grade.student, grade.score) for grade in run.grades] == [("ann", 2.0), ("late", 1.0)]
+    everybody = [("ann", 2.0), ("bob", 2.0), ("late", 1.0)]
+    assert [(grade.student, grade.score) for grade in book.grades()] == everybody
+    assert [(each.grade.student, each.grade.score) for each in book.gradings()] == everybody
+    assert [grade.student for grade in book.grades(1)] == ["ann", "bob"]
+    rows = list(csv.DictReader((tmp_path / "out" / "grades.csv").read_text().splitlines()))
+    assert [(row["student"], float(row["score"])) for row in rows] == everybody
+    page = (tmp_path / "out" / "index.html").read_text()
+    assert [f'href="./{name}/mini.html"' in page for name in ("ann", "bob", "late")] == [True] * 3
+    assert override_mark(book, course, tmp_path / "out", "bob", None, "b", 0.5, "Looked again.").score == 1.5
+    with pytest.raises(UsageError, match="no run 7"):
+        list(book.grades(7))
+
+
+def test_who_was_graded_into_another_folder_is_listed_without_a_link(course, book, handed_in, tmp_path):
+    for folder, found in (("one", handed_in(ann="right")), ("two", handed_in(bob="right"))):
+        grade_cohort(found, course, book, tmp_path / folder, Graders().open)
+    page = (tmp_path / "two" / "index.html").read_text()
+    assert "ann" in page
+    assert ("./ann/mini.html" in page, "./bob/mini.html" in page) == (False, True)
+
+
 def test_another_exercise_or_grader_grades_anew(run, handed_in, course, monkeypatch):
     found = handed_in(ann="right")
     assert run(found) == ["ann"]
@@ -195,14 +222,16 @@ def test_diff_says_whose_marks_changed_and_why(run, handed_in, book, course, mon
     run(handed_in(ann="right", bob="wrong", cy="right"))
     run(handed_in(ann="right", bob="better", dee="right"))
     first, second = book.pair()
-    found = {change.student: change for change in changes(book.results(first.id), book.results(second.id))}
-    assert set(found) == {"bob", "cy", "dee"}
+    old, new = book.results(upto=first.id), book.results(upto=second.id)
+    found = {change.student: change for change in changes(old, new)}
+    assert set(found) == {"bob", "dee"}  # of cy, who was not graded again, the first result counts
     assert (found["bob"].before, found["bob"].after) == (1.0, 2.0)
     assert found["bob"].why == ["another notebook was handed in"]
     (check,) = found["bob"].checks
     assert (check.name, check.before, check.after, check.points_after) == ("b", "wrong", "exact", 1.0)
-    assert found["cy"].why == ["is not there any more"]
     assert found["dee"].why == ["was not there before"]
+    (back,) = [each for each in changes(book.results(2), book.results(1)) if each.student == "dee"]
+    assert back.why == ["is not there any more"]
     with pytest.raises(UsageError, match="nothing to compare"):
         book.pair(None, first.id)
 
@@ -298,7 +327,7 @@ def test_a_sqlite_file_is_in_wal_mode(tmp_path):
 
 
 @pytest.mark.slow
-def test_killed_a_hundred_times_it_loses_and_doubles_nothing(tmp_path):
+def test_killed_a_hundred_times_it_loses_and_doubles_nothing(url, tmp_path):
     (tmp_path / "in").mkdir()
     for number in range(STUDENTS):
         (tmp_path / "in" / f"s{number:03}.ipynb").write_text(f"notebook {number}")
@@ -309,7 +338,7 @@ def test_killed_a_hundred_times_it_loses_and_doubles_nothing(tmp_path):
     kills, amid = 0, 0
     while kills < 100:
         begun, grading_begun = context.Event(), context.Event()
-        process = context.Process(target=gradebook_killed.main, args=(tmp_path, begun.set, grading_begun.set))
+        process = context.Process(target=gradebook_killed.main, args=(tmp_path, url, begun.set, grading_begun.set))
         process.start()
         assert begun.wait(60)
         if kills % 4:  # else it is killed on its way to the first submission
@@ -320,22 +349,23 @@ def test_killed_a_hundred_times_it_loses_and_doubles_nothing(tmp_path):
             process.kill()
             kills += 1
         process.join()
-        with Gradebook(tmp_path / "gradebook.sqlite") as book, book._engine.connect() as connection:
-            rows = [row.student for row in connection.execute(select(gradings.c.student))]
+        with Gradebook(url) as book, book._engine.connect() as connection:
+            kept = [(row.student, row.submission) for row in connection.execute(gradings.select())]
+        assert len(kept) == len(set(kept)), "a grading is there twice"
+        now = handed_in_now(tmp_path)
+        rows = {student for student, submission in kept if submission in now}
         told = set((tmp_path / "kept").read_text().split()) if (tmp_path / "kept").exists() else set()
-        assert told | kept_before <= set(rows), "a grading that was said to be kept is lost"
-        assert len(rows) == len(set(rows)), "a grading is there twice"
+        assert told | kept_before <= rows, "a grading that was said to be kept is lost"
         amid += len(rows) - len(kept_before) > 0 and len(rows) < STUDENTS
-        kept_before = set(rows)
-        if len(rows) == STUDENTS:  # all is graded: from here on, a cohort handed in anew
+        kept_before = rows
+        if len(rows) == STUDENTS:  # all is graded: from here on, other notebooks
             for path in (tmp_path / "in").iterdir():
                 path.write_text(path.read_text() + ".")
             (tmp_path / "kept").unlink()
-            (tmp_path / "gradebook.sqlite").rename(tmp_path / f"full-{kills}.sqlite")
             kept_before = set()
     assert amid > 20, f"only {amid}: most kills came before or after everything: the test has shown little"
-    gradebook_killed.main(tmp_path, lambda: None, lambda: None)
-    with Gradebook(tmp_path / "gradebook.sqlite") as book:
+    gradebook_killed.main(tmp_path, url, lambda: None, lambda: None)
+    with Gradebook(url) as book:
         grades = list(book.grades())
         assert [grade.student for grade in grades] == [f"s{number:03}" for number in range(STUDENTS)]
         assert [grade.score for grade in grades] == list(range(STUDENTS))
@@ -343,3 +373,8 @@ def test_killed_a_hundred_times_it_loses_and_doubles_nothing(tmp_path):
         written = json.loads((tmp_path / "out" / grade.student / "mini.json").read_text())
         assert written["score"] == grade.score
         assert (tmp_path / "out" / grade.student / "mini.html").exists()
+
+
+def handed_in_now(folder):
+    """The digests of the notebooks as they are now."""
+    return {hashlib.sha256(path.read_bytes()).hexdigest() for path in (folder / "in").iterdir()}

@@ -603,6 +603,25 @@ def test_diagnoses_count_students_not_tensors():
     assert [(each.code, each.students) for each in exercise.flags] == [("autograd-used", 2)]
 
 
+def test_a_kind_of_flag_is_shown_once_a_student_with_its_number():
+    flags = [Flag(code="unchecked", message=f"Look at {name}.") for name in ("da", "db", "db")]
+    grade = msgspec.structs.replace(perfect_grading().grade, flags=[*flags, Flag(code="other", message="<b>")])
+    page = render_index([CohortRow(grade=grade, path="x")])
+    line = page.split("<tr data-tags")[1].split("</tr>")[0]
+    assert "⚑ unchecked × 3 ⚑ other" in text_of("<b" + line)
+    assert 'title="Look at da. Look at db."' in line
+
+
+def test_who_has_no_report_beside_the_page_has_no_link_and_no_marks_make_no_picture():
+    page = render_index(
+        [CohortRow(grade=msgspec.structs.replace(ungradable_grading().grade, exercise="unknown"), path=None)]
+    )
+    assert not [value for value in Tags(page).values("href") if value.startswith("./")]
+    assert "carol" in page
+    assert "Exercise not known" in page
+    assert "<svg" not in page
+
+
 def test_an_empty_cohort_still_makes_a_page():
     assert "Cohort" in render_index([])
 

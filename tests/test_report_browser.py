@@ -11,6 +11,7 @@ import msgspec
 import pytest
 
 from grader.report import CohortRow, render_index, render_report
+from grader.report_cohort import cohort_of
 from tests.report_samples import SCRIPT, perfect_grading, sample_cohort, sample_grading, ungradable_grading
 
 pytestmark = pytest.mark.browser
@@ -217,6 +218,24 @@ def test_filtering_by_text_and_by_kind(show):
     assert all("autograd-used" in text for text in column(page, 10))
     page.get_by_label("Show").select_option("")
     assert len(names(page)) == total
+
+
+def test_a_flag_of_the_statistics_leads_to_the_students_who_have_it(show):
+    page = show(PAGES["index"]()).page
+    (students,) = {each.students for each in cohort_of(sample_cohort()).exercises[0].flags}
+    page.get_by_role("link", name="autograd-used").click()
+    assert len(names(page)) == students > 0
+    assert page.locator("#submissions").is_visible()
+
+
+def test_totals_are_sorted_without_touching_the_submissions(show):
+    grades = [msgspec.structs.replace(perfect_grading().grade, student=f"s{n}", score=float(n)) for n in range(3)]
+    grades += [msgspec.structs.replace(grade, exercise="02_more") for grade in grades]
+    page = show(render_index([CohortRow(grade=grade, path="x") for grade in grades])).page
+    before = names(page)
+    page.get_by_role("button", name="Total").click()
+    assert page.locator("#totals-table tbody th").all_inner_texts() == ["s2", "s1", "s0"]
+    assert names(page) == before
 
 
 def test_without_scripts_the_table_is_whole_and_no_dead_control_is_shown(show):

@@ -158,6 +158,18 @@ def test_a_mark_set_by_hand_on_an_earlier_attempt_counts_in_the_best(book, tmp_p
     assert (found.score, found.standing.counted) == (8.5, 1)
 
 
+def test_each_result_keeps_its_runs_terms_and_a_weight_is_the_same_for_all(book, tmp_path):
+    for student, terms in (("ann", TERMS), ("bob", Terms(due=DUE, weight=3.0)), ("eve", Terms(weight=5.0))):
+        number = book.start(tmp_path, {"mini": terms})
+        kept = msgspec.structs.replace(grading(8.0, student), grade=grade(8.0, student=student))
+        book.add(number, kept, datetime.fromisoformat("2026-12-05T12:00:00Z"))
+        book.finish(number)
+    assert {each.student: each.score for each in book.grades()} == {"ann": pytest.approx(7.2), "bob": 8.0, "eve": 8.0}
+    assert {each.standing.weight for each in book.grades()} == {5.0}
+    assert [each.grade.standing.weight for each in book.results(upto=2)] == [3.0, 3.0]
+    assert [each.standing.weight for each in book.grades(1)] == [1.0]
+
+
 def test_a_time_is_kept_for_the_same_content_and_can_be_corrected(book, tmp_path):
     def graded(submission, when):
         number = book.start(tmp_path, {"mini": TERMS})
@@ -179,6 +191,7 @@ def test_a_gradebook_from_before_there_were_due_dates_is_brought_up_to_date(tmp_
         book.add(number, grading(8.0, "a"))
         book.finish(number)
     with contextlib.closing(sqlite3.connect(path)) as connection:  # as the first version left it
+        connection.execute("DROP INDEX results_by_student")
         connection.execute("ALTER TABLE runs DROP COLUMN terms")
         connection.execute("ALTER TABLE results DROP COLUMN submitted")
         connection.execute("UPDATE alembic_version SET version_num = '0001'")

@@ -124,7 +124,7 @@ class Gradebook:
 
     def _results(
         self,
-        query: Select[tuple[object, ...]],  # type: ignore[type-arg]
+        query: Select[tuple[object, ...]],
         run: int | None,
         upto: int | None = None,
     ) -> Iterator[tuple[Row, _Settle]]:  # type: ignore[type-arg]
