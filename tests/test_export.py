@@ -50,6 +50,34 @@ def test_every_format_has_the_mark_that_was_set_by_hand(graded):
     assert "testsuites" in (graded / "junit.xml").read_text()
 
 
+def test_who_was_graded_later_is_exported_with_the_others(graded, tmp_path):
+    folder = tmp_path / "class"
+    shutil.copytree(graded, folder)
+    late = folder / "late"
+    late.mkdir()
+    shutil.copy(folder / "exercises" / f"{MINI}.ipynb", late / "cy.ipynb")
+    run(folder, "grade", "late", "--out", "graded", "--workers", "1", "--exercise", MINI)
+
+    def exported(*options):
+        rows = csv.DictReader(run(folder, "export", "csv", "graded", *options).stdout.splitlines())
+        return {row["student"]: (row["status"], float(row["score"])) for row in rows}
+
+    first = {"ann@example.org": ("graded", 12.25), "ben": ("ungradable", 0.0)}
+    assert exported() == {**first, "cy": ("graded", 0.0)}
+    assert exported("--run", "1") == first
+    assert exported("--run", "2") == {"cy": ("graded", 0.0)}
+    assert "no run 9" in run(folder, "export", "csv", "graded", "--run", "9", status=2).stderr
+    assert exported() == {
+        row["student"]: (row["status"], float(row["score"]))
+        for row in csv.DictReader((folder / "graded" / "grades.csv").read_text().splitlines())
+    }
+    said = run(folder, "diff", "graded", status=1).stdout
+    assert "cy" in said
+    assert "ann@example.org" not in said  # she was not graded again, and keeps what she has
+    run(folder, "override", "graded", "ann@example.org", "13", "--reason", "Looked again.")
+    assert exported()["ann@example.org"] == ("graded", 13.0)
+
+
 def test_who_is_not_in_the_roster_is_named_and_the_others_are_written(graded):
     (graded / "roster.csv").write_text("First name,Last name,ID number,Email address\nAnn,Ash,17,ann@example.org\n")
     done = run(graded, "export", "moodle", "graded", "--roster", "roster.csv", "--out", "import.csv", status=3)

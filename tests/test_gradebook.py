@@ -16,9 +16,10 @@ import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import make_url
+from sqlalchemy import event, make_url
 from sqlalchemy.exc import DBAPIError
 
+from grader.catalog import Terms
 from grader.cohort import grade_cohort, override_mark
 from grader.collect import Found
 from grader.errors import UsageError
@@ -27,6 +28,7 @@ from grader.gradebook import Gradebook, Key, Result
 from grader.gradebook.diff import changes
 from grader.gradebook.schema import gradings, metadata
 from grader.records import Check, Grade, Grading, Verdict
+from grader.version import grader_version
 from tests import gradebook_killed
 from tests.gradebook_killed import STUDENTS
 
@@ -179,6 +181,22 @@ def test_who_was_graded_into_another_folder_is_listed_without_a_link(course, boo
     page = (tmp_path / "two" / "index.html").read_text()
     assert "ann" in page
     assert ("./ann/mini.html" in page, "./bob/mini.html" in page) == (False, True)
+
+
+def test_what_a_submission_costs_does_not_grow_with_the_gradebook(tmp_path):
+    with Gradebook(tmp_path / "gradebook.sqlite") as book:
+        asked = []
+        event.listen(book._engine, "before_cursor_execute", lambda *call: asked.append((call[2], call[3])))
+        number = book.start(tmp_path, {"mini": Terms(counts="best")})
+        book.add(number, grading())
+        known = book.known("ann", "mini", Key("1" * 64, "v1", grader_version()))
+        book.take_over(book.start(tmp_path, {"mini": Terms(counts="best")}), known)
+        selects = [call for call in asked if call[0].startswith("SELECT")]
+        assert len(selects) > 5
+        with contextlib.closing(sqlite3.connect(tmp_path / "gradebook.sqlite")) as connection:
+            for statement, parameters in selects:
+                plan = connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters).fetchall()
+                assert not [row for row in plan if row[3].startswith("SCAN")], statement
 
 
 def test_another_exercise_or_grader_grades_anew(run, handed_in, course, monkeypatch):
