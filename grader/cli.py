@@ -311,7 +311,8 @@ def export(
     if text is not None:
         sys.stdout.write(text)
     if unknown:
-        print(f"grader: the roster has no row, or several, for {', '.join(map(repr, unknown))}.", file=sys.stderr)
+        named = ", ".join(map(repr, unknown))
+        print(f"grader: the roster has no row of their own, or several, for {named}.", file=sys.stderr)
         raise typer.Exit(EXIT_UNGRADED)
 
 

@@ -101,17 +101,20 @@ def _students(grades: Iterable[Grade]) -> list[str]:
 def _rows_of(
     grades: Iterable[Grade], people: Sequence[Mapping[str, str]], keys: Sequence[str]
 ) -> tuple[dict[str, dict[str, str]], list[str]]:
-    """Student → the roster's row, where exactly one has the name in one of the columns `keys`; and who has none."""
-    rows, unknown = {}, []
-    for student in _students(grades):
-        matches: list[Mapping[str, str]] = []
+    """Student → the roster's row, where exactly one has the name in one of the columns `keys`; and who has none.
+
+    Two who are the same person to the roster have none, either: one's mark would take the place of the other's.
+    """
+    found: dict[str, int] = {}
+    students = _students(grades)
+    for student in students:
+        matches: list[int] = []
         for key in keys:
-            matches = matches or [row for row in people if _same(row.get(key, ""), student)]
+            matches = matches or [n for n, row in enumerate(people) if _same(row.get(key, ""), student)]
         if len(matches) == 1:
-            rows[student] = dict(matches[0])
-        else:
-            unknown.append(student)
-    return rows, unknown
+            found[student] = matches[0]
+    rows = {student: dict(people[n]) for student, n in found.items() if list(found.values()).count(n) == 1}
+    return rows, [student for student in students if student not in rows]
 
 
 def _same(value: str, student: str) -> bool:

@@ -152,6 +152,12 @@ def test_two_rows_for_one_name_are_nobodys(tmp_path):
     assert (unknown, len(rows(text))) == (["ann"], 1)
 
 
+def test_two_names_for_one_row_are_both_said_and_neither_takes_the_others_place(tmp_path):
+    given = roster(tmp_path, CANVAS)
+    text, unknown = canvas_csv([grade("ann"), grade("s17", points=(0.0, 0.0, 0.0)), grade("s18")], given)
+    assert (unknown, [row["ID"] for row in rows(text)]) == (["ann", "s17"], ["", "18"])
+
+
 def test_moodle_is_keyed_by_mail_or_number(tmp_path):
     text, unknown = moodle_csv([grade("ann@example.org"), grade("1742")])
     assert [(row["Email address"], row["ID number"]) for row in rows(text)] == [("ann@example.org", ""), ("", "1742")]
