@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
 
+from grader.errors import UsageError
 from grader.explain import explain
 from grader.records import Check, Grade, Record
 from grader.renderers import inert, number
@@ -52,8 +54,18 @@ def canvas_csv(grades: Sequence[Grade], roster: Roster | None = None) -> Exporte
         grades: the grades.
         roster: what Canvas itself exported: its rows, and the column of an assignment that is named after an exercise
             (`01_backprop_ninja (1234)`), are used again. Without one, the student's name goes into `SIS Login ID`.
+
+    Raises:
+        UsageError: an exercise isn't worth the same for all: it changed, and only some were graded again.
     """
     exercises = _maxima(grades)
+    for grade in grades:
+        if grade.max_score not in (0, exercises.get(grade.exercise)):
+            worth = " and ".join(number(points) for points in sorted({grade.max_score, exercises[grade.exercise]}))
+            raise UsageError(
+                f"{grade.exercise} was worth {worth} points in different runs, and Canvas has one maximum for all: "
+                "grade all submissions again, or export one run with --run N."
+            )
     if roster is None:
         rows = {student: {"Student": student, "SIS Login ID": student} for student in _students(grades)}
         columns, unknown = CANVAS_COLUMNS, list[str]()
@@ -105,20 +117,24 @@ def _rows_of(
 
     Two who are the same person to the roster have none, either: one's mark would take the place of the other's.
     """
+    called: dict[str, dict[str, list[int]]] = {key: {} for key in keys}
+    for key, by_name in called.items():
+        for place, row in enumerate(people):
+            by_name.setdefault(_plain(row.get(key, "")), []).append(place)
     found: dict[str, int] = {}
     students = _students(grades)
     for student in students:
-        matches: list[int] = []
-        for key in keys:
-            matches = matches or [n for n, row in enumerate(people) if _same(row.get(key, ""), student)]
+        name = _plain(student)
+        matches = next((by_name[name] for by_name in called.values() if name and name in by_name), [])
         if len(matches) == 1:
             found[student] = matches[0]
-    rows = {student: dict(people[n]) for student, n in found.items() if list(found.values()).count(n) == 1}
+    taken = Counter(found.values())
+    rows = {student: dict(people[place]) for student, place in found.items() if taken[place] == 1}
     return rows, [student for student in students if student not in rows]
 
 
-def _same(value: str, student: str) -> bool:
-    return value.strip().casefold() == student.strip().casefold() != ""
+def _plain(name: str) -> str:
+    return name.strip().casefold()
 
 
 def _with_full_name(row: Mapping[str, str]) -> dict[str, str]:

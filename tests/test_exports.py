@@ -152,6 +152,12 @@ def test_two_rows_for_one_name_are_nobodys(tmp_path):
     assert (unknown, len(rows(text))) == (["ann"], 1)
 
 
+def test_an_exercise_that_is_not_worth_the_same_for_all_is_said():
+    other = msgspec.structs.replace(grade("ben"), max_score=30.0)
+    with pytest.raises(UsageError, match=r"01_mini was worth 26 and 30 points .* --run N"):
+        canvas_csv([grade("ann"), other])
+
+
 def test_two_names_for_one_row_are_both_said_and_neither_takes_the_others_place(tmp_path):
     given = roster(tmp_path, CANVAS)
     text, unknown = canvas_csv([grade("ann"), grade("s17", points=(0.0, 0.0, 0.0)), grade("s18")], given)
