@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import io
+import re
+import time
 
 import msgspec
 import pytest
 from rich.console import Console
+from rich.text import Text
 
 from grader import terminal
 from grader.explain import explain
@@ -55,3 +58,15 @@ def test_a_pointer_to_nowhere_is_no_line(shown):
     grading = sample_grading()
     evidence = [msgspec.structs.replace(item, line=9999) for item in grading.evidence]
     assert FIRST_WRONG in shown(msgspec.structs.replace(grading, evidence=evidence))
+
+
+def test_progress_shows_how_many_how_fast_and_how_long_it_will_take(monkeypatch):
+    seen = io.StringIO()
+    monkeypatch.setattr(terminal, "_errors", Console(file=seen, force_terminal=True, width=100))
+    with terminal.grading_progress(40) as done:
+        for _ in range(10):
+            time.sleep(0.03)
+            done(sample_grading().grade)
+        time.sleep(1.2)  # the time left is worked out once a second
+    shown = Text.from_ansi(seen.getvalue()).plain
+    assert re.search(r"10/40 +\d+\.\d/s +0:\d\d:\d\d", shown), shown
