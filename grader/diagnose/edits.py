@@ -59,7 +59,7 @@ def within(formula: Node, constants: list[str], rank: int) -> Iterator[Edit]:
     """
     whole = parts(formula)
     tensors = [part for part in whole if not (part.op == "name" and part.value in constants)]
-    for kind in (_signs, _terms_too_many, _numbers, _small):
+    for kind in (_collected, _signs, _terms_too_many, _numbers, _small):
         yield from applied(formula, whole, kind)
     for kind in (partial(_sums, rank=rank), _orders, partial(_layouts, rank=rank), _powers):
         yield from applied(formula, tensors, kind)
@@ -77,6 +77,17 @@ def applied(formula: Node, whole: Sequence[Node], kind: Kind) -> Iterator[Edit]:
     for part in whole:
         for new, code, message in kind(part):
             yield Edit(exchanged(formula, part, new), code, message)
+
+
+def _collected(node: Node) -> Iterator[Change]:
+    """Every round of a loop assigns, and what an earlier one has put there is lost."""
+    if node.op == "loop" and node.value.counter and node.value.how == "set":
+        message = Said(
+            "The rounds of the loop write to the same places of {}, and each = throws away what an earlier round has "
+            "put there: contributions add up, so += belongs here.",
+            (node,),
+        )
+        yield Node("loop", node.args, node.value._replace(how="add")), "index-not-accumulated", message
 
 
 def _signs(node: Node) -> Iterator[Change]:
@@ -146,9 +157,10 @@ def _sums(node: Node, rank: int) -> Iterator[Change]:
         message = Said(
             "A sum is missing around {}: what was stretched in the forward pass is summed on the way back.", (node,)
         )
-        for dim in range(rank):
+        pairs = combinations(range(rank), 2) if rank > 2 else ()
+        for dims in (*((dim,) for dim in range(rank)), *pairs):
             for keep in (True, False):
-                yield Node("sum", (node,), ((dim,), keep)), "sum-missing", message
+                yield Node("sum", (node,), (dims, keep)), "sum-missing", message
 
 
 def _orders(node: Node) -> Iterator[Change]:

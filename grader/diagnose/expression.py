@@ -8,25 +8,22 @@ have more than `MAX_ELEMENTS` elements.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import zip_longest
-from typing import Any
+from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor
 
+from grader.diagnose.operations import MAX_ELEMENTS, OPERATIONS, UNARY, Pattern, Unsupported, Value, written_to
 from grader.diagnose.words import shown
 
-MAX_ELEMENTS = 1 << 18
+__all__ = ["MAX_ELEMENTS", "UNARY", "Unsupported", "Value"]
+
 MAX_NUMBER = 1e15
+MAX_ROUNDS = 16
+"""Of a loop."""
 
-Value = Tensor | int | float
 Environment = Mapping[str, Value]
-
-
-class Unsupported(Exception):
-    """A formula that is not understood, or that can't be computed."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,6 +48,24 @@ def name(value: str) -> Node:
 def use(value: str, formula: Node) -> Node:
     """One use of a name that the student gave to a formula: every use is a node of its own, the formula is shared."""
     return Node("use", (formula,), value)
+
+
+class Loop(NamedTuple):
+    """What a `loop` node does in each round: write `args[3]` into `args[0]`, for the counter from `args[1]` to `args[2]`.
+
+    The other arguments are the numbers of the pattern.
+
+    Attributes:
+        counter: the loop's own name; empty where the statement stands in no loop.
+        target: the name that is written to.
+        how: `set`, `add` or `sub`.
+        pattern: the places; None where the whole is written to.
+    """
+
+    counter: str
+    target: str
+    how: str
+    pattern: Pattern | None
 
 
 # --- computing
@@ -83,9 +98,12 @@ def _evaluated(node: Node, names: Environment, known: Mapping[Node, Value], new:
             raise Unsupported
         result = names[node.value]
     else:
-        values = [_evaluated(argument, names, known, new) for argument in node.args]
         try:
-            result = _OPERATIONS[node.op](node.value, *values)
+            if node.op == "loop":
+                result = _looped(node, names, known, new)
+            else:
+                values = [_evaluated(argument, names, known, new) for argument in node.args]
+                result = OPERATIONS[node.op](node.value, *values)
         except (RuntimeError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise Unsupported from error
     if not isinstance(result, Tensor) and not (math.isfinite(result) and abs(result) < MAX_NUMBER):
@@ -94,114 +112,47 @@ def _evaluated(node: Node, names: Environment, known: Mapping[Node, Value], new:
     return result
 
 
-def _checked(shape: torch.Size) -> None:
-    if shape.numel() > MAX_ELEMENTS:
+def _looped(node: Node, names: Environment, known: Mapping[Node, Value], new: dict[Node, Value]) -> Tensor:
+    """All rounds of a loop. What does not depend on the counter is computed once."""
+    loop: Loop = node.value
+    result, first, last = (_evaluated(argument, names, known, new) for argument in node.args[:3])
+    if not isinstance(result, Tensor) or type(first) is not int or type(last) is not int or last - first > MAX_ROUNDS:
         raise Unsupported
+    body = node.args[3:]
+    same = _without(loop.counter, body)
+    fixed = {part: _evaluated(part, names, known, new) for part in same}
+    for counter in range(first, last):
+        found: dict[Node, Value] = {}
+        value, *numbers = (_evaluated(part, {**names, loop.counter: counter}, fixed, found) for part in body)
+        result = written_to(result, loop.how, loop.pattern, numbers, value, own=counter > first)
+    return result
 
 
-def _elementwise(function: Callable[[Any, Any], Value]) -> Callable[..., Value]:
-    def apply(_: object, left: Value, right: Value) -> Value:
-        if isinstance(left, Tensor) and isinstance(right, Tensor) and left.shape != right.shape:
-            sides = zip_longest(reversed(left.shape), reversed(right.shape), fillvalue=1)
-            _checked(torch.Size([max(one, other) for one, other in sides]))
-        return function(left, right)
+def _without(counter: str, nodes: Sequence[Node]) -> list[Node]:
+    """The largest parts of formulas in which a loop's counter does not occur."""
+    depends: dict[Node, bool] = {}
 
-    return apply
+    def reads(node: Node) -> bool:
+        if node not in depends:
+            inner = [reads(argument) for argument in node.args]
+            if node.op == "loop" and node.value.counter == counter:
+                inner[3:] = []
+            depends[node] = any(inner) or (node.op == "name" and node.value == counter)
+        return depends[node]
 
-
-def _power(base: Value, exponent: Value) -> Value:
-    if isinstance(base, Tensor) or isinstance(exponent, Tensor):
-        result: Value = base**exponent
-        return result
-    raised = float(base) ** float(exponent)
-    if isinstance(raised, complex):
-        raise Unsupported
-    return int(raised) if isinstance(base, int) and isinstance(exponent, int) and raised.is_integer() else raised
-
-
-def _matmul(_: object, left: Tensor, right: Tensor) -> Tensor:
-    """Each side has at most MAX_ELEMENTS, and so has the result."""
-    batch = torch.broadcast_shapes(left.shape[:-2], right.shape[:-2])
-    _checked(torch.Size([*batch, *left.shape[-2:-1], *(right.shape[-1:] if right.dim() > 1 else ())]))
-    return left @ right
-
-
-def _reduced(kind: str) -> Callable[..., Tensor]:
-    def apply(value: tuple[tuple[int, ...] | None, bool], tensor: Tensor) -> Tensor:
-        dims, keep = value
-        function = getattr(torch, kind)
-        result: Tensor = function(tensor) if dims is None else function(tensor, dims, keepdim=keep)
-        return result
-
-    return apply
-
-
-def _plain(function: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
-    return lambda _, tensor: function(tensor)
-
-
-def _expanded(_: object, tensor: Tensor, *sizes: int) -> Tensor:
-    _checked(torch.Size([max(1, size) for size in sizes]))
-    return tensor.expand(sizes)
-
-
-def _filled(_: object, fill: float, *sizes: int) -> Tensor:
-    _checked(torch.Size(sizes))
-    return torch.full(sizes, float(fill), dtype=torch.float64)
-
-
-def _one_hot(_: object, index: Tensor, classes: int) -> Tensor:
-    _checked(torch.Size([*index.shape, classes]))
-    return torch.nn.functional.one_hot(index.long(), classes).to(torch.float64)
-
-
-_BINARY: dict[str, Callable[..., Value]] = {
-    "add": _elementwise(lambda a, b: a + b),
-    "sub": _elementwise(lambda a, b: a - b),
-    "mul": _elementwise(lambda a, b: a * b),
-    "div": _elementwise(lambda a, b: a / b),
-    "pow": _elementwise(_power),
-    "matmul": _matmul,
-}
-UNARY: dict[str, Callable[..., Any]] = {
-    "neg": lambda _, value: -value,
-    "exp": _plain(torch.exp),
-    "log": _plain(torch.log),
-    "tanh": _plain(torch.tanh),
-    "sigmoid": _plain(torch.sigmoid),
-    "erf": _plain(torch.erf),
-    "sqrt": _plain(torch.sqrt),
-    "square": _plain(torch.square),
-    "reciprocal": _plain(torch.reciprocal),
-    "transpose": _plain(torch.t),
-    "flatten": _plain(torch.flatten),
-    "same": lambda _, value: value,
-    "ones_like": _plain(torch.ones_like),
-    "zeros_like": _plain(torch.zeros_like),
-}
-_OPERATIONS: dict[str, Callable[..., Any]] = {
-    **_BINARY,
-    **UNARY,
-    "use": lambda _, value: value,
-    "sum": _reduced("sum"),
-    "mean": _reduced("mean"),
-    "softmax": lambda value, tensor: torch.softmax(tensor, value),
-    "argmax": lambda value, tensor: torch.argmax(tensor, value),
-    "one_hot": _one_hot,
-    "reshape": lambda _, tensor, *sizes: tensor.reshape(sizes),
-    "swap": lambda value, tensor: tensor.transpose(*value),
-    "permute": lambda value, tensor: tensor.permute(value),
-    "masked_fill": lambda _, tensor, mask, fill: tensor.masked_fill(mask, float(fill)),
-    "like": lambda _, tensor, other: tensor.reshape(other.shape),
-    "expand": _expanded,
-    "filled": _filled,
-    "filled_like": lambda _, tensor, fill: torch.full_like(tensor, float(fill)),
-    "unsqueeze": lambda value, tensor: tensor.unsqueeze(value),
-    "size": lambda value, tensor: tensor.shape[value],
-    "count": lambda _, tensor: tensor.numel(),
-    "mask": lambda _, tensor, index: torch.zeros_like(tensor).scatter_(1, index.unsqueeze(1), 1.0),
-    "index_add": lambda value, base, index, source: base.index_add(value, index, source),
-}
+    found: list[Node] = []
+    seen: set[Node] = set()
+    pending = list(nodes)
+    while pending:
+        node = pending.pop()
+        if node in seen:
+            continue
+        seen.add(node)
+        if not reads(node):
+            found.append(node)
+        else:
+            pending.extend(node.args)
+    return found
 
 
 # --- writing
@@ -221,6 +172,12 @@ def write(node: Node) -> str:
         return f"-{inner[0]}"
     if node.op == "transpose":
         return f"{inner[0]}.T"
+    if node.op == "loop":
+        return shown(node.value.target)
+    if node.op == "pick":
+        return f"{inner[0]}[…]"
+    if node.op == "einsum":
+        return "einsum(…)"
     if node.op == "swap":
         return f"{inner[0]}.transpose({node.value[0]}, {node.value[1]})"
     return f"{inner[0]}.{node.op}(…)" if node.op != "same" else inner[0]

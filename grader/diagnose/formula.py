@@ -8,9 +8,10 @@ from functools import reduce
 
 from torch import Tensor
 
-from grader.diagnose.expression import Node, Unsupported, Value, use
-from grader.diagnose.reading import OPERATORS, read
+from grader.diagnose.expression import Loop, Node, Unsupported, Value, number, use
+from grader.diagnose.reading import OPERATORS, places, read
 from grader.diagnose.scene import Scene
+from grader.diagnose.statements import Binding, Written, steps, write_of
 from grader.syntax import parse
 
 MAX_NODES = 160
@@ -46,11 +47,13 @@ def versions(sources: Sequence[str], leaves: frozenset[str]) -> Iterator[tuple[s
 
 def _versions(sources: Sequence[str], leaves: frozenset[str]) -> Iterator[tuple[str, Node | None]]:
     known: dict[str, Node | None] = {}
-    for target, tree, operator, picked in _bindings(sources):
+    for target, tree, operator, picked, written in _bindings(sources):
         try:
             node = _written_out(read(tree), target, known, leaves) if tree is not None else None
             before = known.get(target)
-            if picked is not None and node is not None:
+            if written is not None and node is not None:
+                node = _looped(before, written, node, target, known, leaves)
+            elif picked is not None and node is not None:
                 node = _picked(before, read(picked), node, operator)
             elif operator is not None and node is not None:
                 node = Node(operator, (before, node)) if before is not None else None
@@ -58,6 +61,18 @@ def _versions(sources: Sequence[str], leaves: frozenset[str]) -> Iterator[tuple[
             node = None
         known[target] = node
         yield target, node
+
+
+def _looped(before: Node | None, written: Written, value: Node, target: str, known: Mapping[str, Node | None],
+            leaves: frozenset[str]) -> Node | None:  # fmt: skip
+    """`x[…] = value` and `x[…] += value`, in every round of a loop or once."""
+    if before is None:
+        return None
+    pattern, numbers = (None, []) if written.places is None else places(written.places)
+    rounds = [read(end) if end is not None else number(0) for end in (written.loop.first, written.loop.last)]
+    given = [_written_out(node, target, known, leaves) for node in (*rounds, *numbers)]
+    loop = Loop(written.loop.counter, target, written.how, pattern)
+    return Node("loop", (before, *given[:2], value, *given[2:]), loop)
 
 
 def _picked(before: Node | None, index: Node, value: Node, operator: str | None) -> Node | None:
@@ -73,26 +88,23 @@ def _picked(before: Node | None, index: Node, value: Node, operator: str | None)
     return Node(operator, (before, Node("mul", (mask, value)))) if operator in ("add", "sub") else None
 
 
-Binding = tuple[str, ast.expr | None, str | None, ast.expr | None]
-"""A name; the expression bound to it, None where that is not understood; the operator of `+=` and its like; the index,
-where one element of each row is written to."""
-
-
 def _bindings(sources: Sequence[str]) -> Iterator[Binding]:
     """Every binding of a name, in order."""
     for source in sources:
         tree = parse(source)
-        for node in _straight(tree.body if tree is not None else []):
+        for node, loop in steps(tree.body if tree is not None else []):
             if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
-                yield node.targets[0].id, node.value, None, None
+                yield Binding(node.targets[0].id, node.value)
+            elif (column := _one_a_row(node)) is not None:
+                yield column
+            elif (written := write_of(node, loop)) is not None:
+                yield Binding(written.target, written.value, written=written)
             elif isinstance(node, ast.AugAssign) and isinstance(node.target, ast.Name):
                 operator = OPERATORS.get(type(node.op))
-                yield node.target.id, node.value if operator else None, operator, None
-            elif (written := _one_a_row(node)) is not None:
-                yield written
+                yield Binding(node.target.id, node.value if operator else None, operator)
             else:
                 for name in _touched(node):
-                    yield name, None, None, None
+                    yield Binding(name, None)
 
 
 def _one_a_row(node: ast.stmt) -> Binding | None:
@@ -111,7 +123,7 @@ def _one_a_row(node: ast.stmt) -> Binding | None:
     operator = OPERATORS.get(type(node.op)) if isinstance(node, ast.AugAssign) else None
     if isinstance(node, ast.AugAssign) and operator not in ("add", "sub"):
         return None
-    return target.value.id, node.value, operator, index
+    return Binding(target.value.id, node.value, operator, index)
 
 
 def _index_of_each_row(row: ast.expr, column: ast.expr) -> ast.expr | None:
@@ -121,15 +133,6 @@ def _index_of_each_row(row: ast.expr, column: ast.expr) -> ast.expr | None:
         return column if counter in ("range", "arange") else None
     same = isinstance(column, ast.Subscript) and isinstance(row, ast.Name) and getattr(column.slice, "id", "") == row.id
     return column.value if isinstance(column, ast.Subscript) and same else None
-
-
-def _straight(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
-    """The statements as they follow each other; of a loop, one round."""
-    for node in body:
-        if isinstance(node, ast.With | ast.For):
-            yield from _straight(node.body)
-        else:
-            yield node
 
 
 def _touched(node: ast.stmt) -> set[str]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 import math
 
-from grader.diagnose.expression import UNARY, Node, Unsupported, name, number
+from grader.diagnose.expression import Node, name, number
+from grader.diagnose.operations import ALL, AT, EQUATION, NEW, UNARY, Pattern, Unsupported
 
 MAX_DEPTH = 40
 
@@ -16,7 +17,7 @@ _METHODS = {
     "add": "add", "sub": "sub", "mul": "mul", "div": "div", "pow": "pow", "matmul": "matmul", "mm": "matmul",
     "exp": "exp", "log": "log", "tanh": "tanh", "sigmoid": "sigmoid", "erf": "erf",
     "sqrt": "sqrt", "square": "square", "neg": "neg", "t": "transpose",
-    "reciprocal": "reciprocal", "flatten": "flatten", "clone": "same", "detach": "same", "contiguous": "same",
+    "reciprocal": "reciprocal", "clone": "same", "detach": "same", "contiguous": "same",
     "ones_like": "ones_like", "zeros_like": "zeros_like", "view_as": "like", "reshape_as": "like", "double": "same",
     "full_like": "filled_like", "one_hot": "one_hot", "float": "same", "numel": "count", "nelement": "count",
 }  # fmt: skip
@@ -63,12 +64,20 @@ def _call(tree: ast.Call, function: ast.Attribute, depth: int) -> Node:
     attr = function.attr
     if attr in ("zeros", "ones", "full"):
         return _new(attr, arguments, depth)
+    if attr == "einsum":
+        return _einsum(arguments, depth)
     if not arguments:
         raise Unsupported
     inner = read(arguments[0], depth + 1)
     rest = arguments[1:]
     if attr in _REDUCTIONS:
         return Node(attr, (inner,), _dims_of(rest, options))
+    if attr == "flatten" and len(rest) <= 2 and not options:
+        return Node("flatten", (inner,), tuple(_literal(dim) for dim in rest))
+    if attr == "arange" and not rest and not options:
+        return Node("arange", (inner,))
+    if attr == "pad" and len(rest) == 1 and not options and len(_sizes(rest)) == 2:
+        return Node("pad", (inner, *(read(size, depth + 1) for size in _sizes(rest))))
     if attr in ("softmax", "argmax"):
         dim = _literal(rest[0] if rest else options.pop("dim", None))
         return Node(attr, (inner,), dim)
@@ -92,6 +101,13 @@ def _call(tree: ast.Call, function: ast.Attribute, depth: int) -> Node:
     if attr in _METHODS and set(options) <= {"num_classes"}:
         return _known(_METHODS[attr], inner, [*rest, *options.values()], depth)
     raise Unsupported
+
+
+def _einsum(arguments: list[ast.expr], depth: int) -> Node:
+    equation = arguments[0].value if arguments and isinstance(arguments[0], ast.Constant) else None
+    if not isinstance(equation, str) or not EQUATION.fullmatch(equation.replace(" ", "")):
+        raise Unsupported
+    return Node("einsum", tuple(read(argument, depth + 1) for argument in arguments[1:]), equation)
 
 
 def _is_module(tree: ast.expr, *names: str) -> bool:
@@ -159,9 +175,29 @@ def _picked(tree: ast.Subscript | ast.Attribute, depth: int) -> Node:
         raise Unsupported
     if isinstance(tree.value, ast.Attribute) and tree.value.attr == "shape":
         return Node("size", (read(tree.value.value, depth + 1),), _literal(tree.slice))
-    items = tree.slice.elts if isinstance(tree.slice, ast.Tuple) else [tree.slice]
-    new = [place for place, item in enumerate(items) if isinstance(item, ast.Constant) and item.value is None]
-    full = [item for item in items if isinstance(item, ast.Slice) and item.lower is item.upper is item.step is None]
-    if len(new) != 1 or len(new) + len(full) != len(items):
-        raise Unsupported
-    return Node("unsqueeze", (read(tree.value, depth + 1),), new[0])
+    pattern, numbers = places(tree.slice, depth)
+    inner = read(tree.value, depth + 1)
+    if pattern.count(NEW) == 1 and not numbers:
+        return Node("unsqueeze", (inner,), pattern.index(NEW))
+    return Node("pick", (inner, *numbers), pattern)
+
+
+def places(tree: ast.expr, depth: int = 0) -> tuple[Pattern, list[Node]]:
+    """What stands in the brackets of `x[…]`: the pattern, and the numbers in it.
+
+    Raises:
+        Unsupported: it holds something that is not understood.
+    """
+    pattern: list[str | tuple[bool, bool, bool]] = []
+    numbers: list[Node] = []
+    for item in tree.elts if isinstance(tree, ast.Tuple) else [tree]:
+        if isinstance(item, ast.Slice):
+            ends = (item.lower, item.upper, item.step)
+            numbers += [read(end, depth + 1) for end in ends if end is not None]
+            pattern.append((ends[0] is not None, ends[1] is not None, ends[2] is not None) if any(ends) else ALL)
+        elif isinstance(item, ast.Constant) and item.value is None:
+            pattern.append(NEW)
+        else:
+            numbers.append(read(item, depth + 1))
+            pattern.append(AT)
+    return tuple(pattern), numbers
