@@ -46,8 +46,11 @@ ACCEPTED: dict[str, set[str]] = {
     # What is left of a sum may be a factor, a constant or nothing at all.
     "dropped term": PATHS | PIECES | SCALE | {"all-zero", "term-missing", "constant-missing", "eps-missing",
                                              "row-missing", "another-function"},
-    "dropped factor": PIECES | SCALE | PATHS | {"another-gradient", "all-zero", "two-names", "brackets"},
-    "dropped sum": SUMS | {"constant-factor", "index-not-accumulated"},
+    # What is left of a product may be a value of the forward pass, or the derivative of another function.
+    "dropped factor": PIECES | SCALE | PATHS | {"another-gradient", "not-a-gradient", "another-function", "all-zero",
+                                               "two-names", "brackets"},
+    # A softmax's sum over the row dropped leaves p * (1 - p).
+    "dropped sum": SUMS | {"constant-factor", "index-not-accumulated", "row-missing"},
     "wrong axis": SUMS,
     "transposed": {"transposed", "operand-transposed", "sum-wrong-dimension"},
     "identity": PIECES | NAMES | SCALE | PATHS

@@ -16,7 +16,7 @@ from benchmarks.oracle import Oracle
 from benchmarks.programs import solution_cells, variants
 from benchmarks.running import Workbench
 from grader.records import Check, Diagnosis, Verdict
-from grader.syntax import statements
+from grader.syntax import unfinished
 
 FINE = (Verdict.EXACT, Verdict.APPROXIMATE, Verdict.CARRIED)
 
@@ -132,7 +132,7 @@ def try_out(
     for error in errors:  # what a statement that was not reached, or not finished, would have written
         cell = bench.exercise.cells[error.cell]
         source = edited.get(cell.grade_id, cell.source)
-        absent |= {name for left in statements(source) if left.last >= (error.line or 0) for name in left.names}
+        absent |= {name for left in unfinished(source, error.line or 0) for name in left.names}
     return Tried(
         exercise=bench.exercise.id,
         variant=variant,

@@ -9,11 +9,11 @@ from __future__ import annotations
 import ast
 import copy
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from grader.intake import PlannedCell
-from grader.syntax import parse
+from grader.syntax import assigned_names, loaded_names, parse
 
 _SUFFIX = re.compile(r"(_[a-z]+|\d+)$")
 
@@ -23,6 +23,13 @@ class Call(NamedTuple):
 
     layer: str
     given: ast.expr
+
+
+class Names(NamedTuple):
+    """What has a name beside the layers: the tensors of the forward pass, and all the rest."""
+
+    tensors: frozenset[str]
+    constants: frozenset[str]
 
 
 class Methods:
@@ -45,10 +52,12 @@ class Methods:
         own = [cell for cell in cells if cell.role == "backward" and cell.part == part]
         self._statements = [node for cell in own for node in _straight(_body(cell))]
         self._layers: dict[str, str] = {}
+        self._made_with: dict[str, list[ast.expr]] = {}
         for target, value in self._bindings():
             function = value.func if isinstance(value, ast.Call) else None
             if isinstance(target, ast.Name) and isinstance(function, ast.Name) and function.id in self._classes:
                 self._layers[target.id] = function.id
+                self._made_with[target.id] = value.args if isinstance(value, ast.Call) else []
 
     def place(self, gradient: str) -> tuple[int, int] | None:
         """The cell (index) and line of the student's method that made a gradient which a cell of ours binds."""
@@ -77,13 +86,15 @@ class Methods:
                     pending.append(made[node.id])
         return None
 
-    def source(self, known: Collection[str]) -> str:
+    def source(self, tensors: Collection[str], constants: Collection[str]) -> str:
         """Our cells with the student's methods written out in place of their calls, in plain names.
 
         Args:
-            known: the names of the forward pass; `self.xhat` of the layer `norm_eval` is taken for `xhat_eval`, or
+            tensors: the names of the forward pass; `self.xhat` of the layer `norm_eval` is taken for `xhat_eval`, or
                 else for `xhat`, if there is such a tensor.
+            constants: what else has a name there: the same, for what the layer does not compute itself.
         """
+        known = Names(frozenset(tensors), frozenset(constants))
         lines: list[str] = []
         state: dict[tuple[str, str], ast.expr] = {}
         for node in self._statements:
@@ -131,21 +142,22 @@ class Methods:
     # --- writing a method out
 
     def _written_out(
-        self, call: Call, state: dict[tuple[str, str], ast.expr], known: Collection[str], result: str | None
+        self, call: Call, state: dict[tuple[str, str], ast.expr], known: Names, result: str | None
     ) -> list[str]:
         _, class_ = self._classes[self._layers[call.layer]]
         method = _method(class_, "backward")
         if method is None or len(method.args.args) != 2:
             return []
-        kept = {}
-        forward = _method(class_, "__call__")
-        if forward is not None and len(forward.args.args) == 2 and (call.layer, "()") in state:
-            for target, value in (pair for node in forward.body for pair in _pairs(node)):
-                if isinstance(target, ast.Attribute) and ast.unparse(value) == forward.args.args[1].arg:
-                    kept[target.attr] = state[call.layer, "()"]
+        kept = self._set_by(class_, "__init__", self._made_with.get(call.layer, []))
+        if (call.layer, "()") in state:
+            kept |= self._set_by(class_, "__call__", [state[call.layer, "()"]])
         set_by_us = {attribute: value for (layer, attribute), value in state.items() if layer == call.layer}
         body = list(_taken(method.body, self._mode(call.layer)))
-        rename = _Rename(call, method.args.args[1].arg, body, {**kept, **set_by_us}, known)
+        forward = _method(class_, "__call__")
+        computed = {node.attr for node in ast.walk(forward) if isinstance(node, ast.Attribute)
+                    and isinstance(node.ctx, ast.Store)} if forward is not None else set()  # fmt: skip
+        known = known._replace(constants=known.constants - computed)
+        rename = _Rename(call.layer, {method.args.args[1].arg: call.given}, body, {**kept, **set_by_us}, known)
         lines = []
         for node in body:
             if isinstance(node, ast.Return):
@@ -154,16 +166,45 @@ class Methods:
                 break
             if not (isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and node.value.value is None):
                 lines.append(ast.unparse(ast.fix_missing_locations(rename.visit(copy.deepcopy(node)))))
-        return lines
+        return [*self._forward(call.layer, class_, rename, state.get((call.layer, "()")), lines), *lines]
+
+    def _set_by(self, class_: ast.ClassDef, name: str, given: Sequence[ast.expr]) -> dict[str, ast.expr]:
+        """The attributes that a method sets to its own arguments → what these are."""
+        method = _method(class_, name)
+        if method is None or len(method.args.args) != len(given) + 1:
+            return {}
+        arguments = {argument.arg: value for argument, value in zip(method.args.args[1:], given, strict=True)}
+        pairs = [pair for node in method.body for pair in _pairs(node)]
+        return {target.attr: arguments[value.id] for target, value in pairs
+                if isinstance(target, ast.Attribute) and isinstance(value, ast.Name) and value.id in arguments}  # fmt: skip
+
+    def _forward(
+        self, layer: str, class_: ast.ClassDef, backward: _Rename, given: ast.expr | None, wanted: Sequence[str]
+    ) -> list[str]:
+        """The lines of `__call__` that make what the lines of `backward` read and nobody else has a name for."""
+        method = _method(class_, "__call__")
+        if method is None or given is None or len(method.args.args) != 2:
+            return []
+        body = list(_taken(method.body, self._mode(layer)))
+        rename = _Rename(layer, {method.args.args[1].arg: given}, body, backward.held, backward.known)
+        lines = [f"{ast.unparse(rename.visit(copy.deepcopy(target)))} = {ast.unparse(rename.visit(copy.deepcopy(value)))}"
+                 for node in body for target, value in _pairs(node)]  # fmt: skip
+        needed = loaded_names("\n".join(wanted)) - set(backward.bound)
+        found: list[str] = []
+        for line in reversed(lines):
+            if needed & set(assigned_names(line)):
+                needed |= loaded_names(line)
+                found.insert(0, line)
+        return found
 
 
 class _Rename(ast.NodeTransformer):
-    """A method's names in the terms of our cell: the argument, what `self` holds; locals get names of their own."""
+    """A method's names in the terms of our cell: its arguments, what `self` holds; locals get names of their own."""
 
-    def __init__(self, call: Call, argument: str, body: Sequence[ast.stmt], held: dict[str, ast.expr],
-                 known: Collection[str]) -> None:  # fmt: skip
-        self.call = call
-        self.argument = argument
+    def __init__(self, layer: str, arguments: Mapping[str, ast.expr], body: Sequence[ast.stmt],
+                 held: dict[str, ast.expr], known: Names) -> None:  # fmt: skip
+        self.layer = layer
+        self.arguments = arguments
         self.held = held
         self.known = known
         nodes = [node for statement in body for node in ast.walk(statement)]
@@ -171,10 +212,15 @@ class _Rename(ast.NodeTransformer):
         self.locals = {node.id for node in stored if isinstance(node, ast.Name)}
         self.made = {node.attr for node in stored if isinstance(node, ast.Attribute)}
 
+    @property
+    def bound(self) -> list[str]:
+        """What the method binds, as it is called in its lines."""
+        return [f"{self.layer}__{name}" for name in (*self.locals, *self.made)]
+
     def visit_Name(self, node: ast.Name) -> ast.expr:
         if node.id in self.locals:
-            return ast.Name(f"{self.call.layer}__{node.id}", node.ctx)
-        return copy.deepcopy(self.call.given) if node.id == self.argument else node
+            return ast.Name(f"{self.layer}__{node.id}", node.ctx)
+        return copy.deepcopy(self.arguments[node.id]) if node.id in self.arguments else node
 
     def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
         if not (isinstance(node.value, ast.Name) and node.value.id == "self"):
@@ -183,11 +229,11 @@ class _Rename(ast.NodeTransformer):
         if node.attr not in self.made:
             if node.attr in self.held:
                 return copy.deepcopy(self.held[node.attr])
-            suffix = _SUFFIX.search(self.call.layer)
+            suffix = _SUFFIX.search(self.layer)
             for name in (node.attr + (suffix[0] if suffix else ""), node.attr):
-                if name in self.known:
+                if name in self.known.tensors or name in self.known.constants:
                     return ast.Name(name, node.ctx)
-        return ast.Name(f"{self.call.layer}__{node.attr}", node.ctx)
+        return ast.Name(f"{self.layer}__{node.attr}", node.ctx)
 
 
 def _body(cell: PlannedCell) -> list[ast.stmt]:

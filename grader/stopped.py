@@ -7,7 +7,7 @@ import torch
 from grader.execute import CellError, CellRun
 from grader.part_case import Outcome, PartCase
 from grader.part_cases import PartCases
-from grader.syntax import Statement, statements, top_level_line
+from grader.syntax import Statement, statements, top_level_line, unfinished
 
 
 class Stops:
@@ -66,10 +66,10 @@ class Stops:
         for index, cell in enumerate(self.part.cells):
             run = self.part.execution.cells[index]
             if cell.student and cell.part == self.part.part_id and run.status == "error" and run.line is not None:
-                found = statements(cell.source)
-                if any(name in each.names for each in found if each.last >= run.line):
+                if any(name in each.names for each in unfinished(cell.source, run.line)):
                     return f"An error in line {run.line} stopped the cell before {name} was complete."
-                if self._untrained(name) and any(f"d{name}" in each.names for each in found):
+                trains = any(f"d{name}" in each.names for each in statements(cell.source))
+                if trains and self._untrained(name):
                     return f"An error in line {run.line} stopped the cell before {name} was trained."
         return None
 

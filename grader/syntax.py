@@ -135,6 +135,24 @@ def line_that_binds(source: str, name: str) -> int | None:
     return lines[-1] if lines else None
 
 
+def unfinished(source: str, line: int) -> list[Statement]:
+    """The statements that an error in a line leaves undone, or done in part.
+
+    They are those at it and after it, and, of a loop around it, those that write into something in every round.
+    """
+    tree = parse(source)
+    nodes = list(ast.walk(tree)) if tree is not None else []
+    loops = [node for node in nodes if isinstance(node, ast.For | ast.While) and node.lineno <= line <= (node.end_lineno or 0)]
+    begun = {
+        (child.lineno, child.end_lineno)
+        for loop in loops
+        for child in ast.walk(loop)
+        if isinstance(child, ast.AugAssign | ast.Expr)
+        or (isinstance(child, ast.Assign) and any(isinstance(target, ast.Subscript) for target in child.targets))
+    }
+    return [found for found in statements(source) if found.last >= line or (found.first, found.last) in begun]
+
+
 def top_level_line(source: str, line: int | None) -> int:
     """The first line of the top-level statement that `line` stands in; 0 where `line` is None or in none."""
     tree = parse(source)

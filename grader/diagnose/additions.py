@@ -10,6 +10,7 @@ from torch import Tensor
 from grader.diagnose.edits import EMPTY, Candidate, Change, Edit, Said, applied, less_one
 from grader.diagnose.expression import Node, Value, name, number
 from grader.diagnose.formula import parts
+from grader.diagnose.operations import AT
 from grader.diagnose.words import quoted
 
 ValueOf = Callable[[Node], Value | None]
@@ -44,7 +45,29 @@ def factors(formula: Node, candidates: Sequence[Candidate], constants: list[str]
     """A factor that is missing somewhere."""
     tensors = [one for one in candidates if isinstance(one.value, Tensor) and one.value.dim()]
     floating = [one for one in tensors if isinstance(one.value, Tensor) and one.value.is_floating_point()]
-    yield from applied(formula, parts(formula), lambda part: _factors(part, floating, constants))
+    made = [*floating, *_complements(floating), *_elements(formula, floating)]
+    yield from applied(formula, parts(formula), lambda part: _factors(part, made, constants))
+
+
+def _complements(candidates: Sequence[Candidate]) -> Iterator[Candidate]:
+    """`1 - s` for what may be a probability or a logistic function, `1 - t**2` for what may be a tanh."""
+    for one in candidates:
+        assert isinstance(one.value, Tensor)
+        lowest, highest = float(one.value.min()), float(one.value.max())
+        if highest <= 1 and lowest >= 0:
+            yield Candidate(f"1 - {one.label}", Node("sub", (number(1), one.node)), 1 - one.value)
+        elif highest <= 1 and lowest >= -1:
+            square = Node("pow", (one.node, number(2)))
+            yield Candidate(f"1 - {one.label}**2", Node("sub", (number(1), square)), 1 - one.value**2)
+
+
+def _elements(formula: Node, candidates: Sequence[Candidate]) -> Iterator[Candidate]:
+    """In a loop the elements of a vector that its counter goes through, `w[k]`."""
+    counters = {part.value.counter for part in parts(formula) if part.op == "loop" and part.value.counter}
+    for counter in sorted(counters):
+        for one in candidates:
+            if isinstance(one.value, Tensor) and one.value.dim() == 1:
+                yield Candidate(f"{one.label}[{counter}]", Node("pick", (one.node, name(counter)), (AT,)), one.value)
 
 
 def terms(formula: Node, candidates: Sequence[Candidate], value: ValueOf) -> Iterator[Edit]:

@@ -95,6 +95,8 @@ def _bindings(sources: Sequence[str]) -> Iterator[Binding]:
         for node, loop in steps(tree.body if tree is not None else []):
             if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
                 yield Binding(node.targets[0].id, node.value)
+            elif (pairs := _pairs(node)) is not None:
+                yield from (Binding(name.id, value) for name, value in pairs)
             elif (column := _one_a_row(node)) is not None:
                 yield column
             elif (written := write_of(node, loop)) is not None:
@@ -105,6 +107,17 @@ def _bindings(sources: Sequence[str]) -> Iterator[Binding]:
             else:
                 for name in _touched(node):
                     yield Binding(name, None)
+
+
+def _pairs(node: ast.stmt) -> list[tuple[ast.Name, ast.expr]] | None:
+    """The names and values of `a, b = c, d`."""
+    if not isinstance(node, ast.Assign) or len(node.targets) != 1:
+        return None
+    target, value = node.targets[0], node.value
+    if not isinstance(target, ast.Tuple) or not isinstance(value, ast.Tuple) or len(target.elts) != len(value.elts):
+        return None
+    names = [name for name in target.elts if isinstance(name, ast.Name)]
+    return list(zip(names, value.elts, strict=True)) if len(names) == len(value.elts) else None
 
 
 def _one_a_row(node: ast.stmt) -> Binding | None:

@@ -47,14 +47,20 @@ def _value(other: str) -> Predict:
 
 
 def value_for_gradient(subject: Subject) -> Iterator[Guess]:
-    """The right formula with a value of the forward pass where its gradient belongs: the line names the one alone.
+    """The right formula with a value of the forward pass where its gradient belongs, or with another gradient.
 
-    It comes before what the numbers alone would say: where the two differ by a factor, the factor is not the slip.
+    The line names the one alone. It comes before what the numbers alone would say: where the two differ by a factor,
+    the factor is not the slip.
     """
     read = {word for line in subject.lines for word in line.reads}
     for consumer in subject.known_consumers:
-        if consumer != "loss" and consumer in read and f"d{consumer}" not in read:
+        if consumer == "loss" or f"d{consumer}" in read:
+            continue
+        if consumer in read:
             yield _value_guess(consumer)
+        for other in _alike(subject, consumer):
+            if f"d{other}" in read and subject.name != other:
+                yield _gradient_guess(consumer, other)
 
 
 def _value_guess(consumer: str) -> Guess:
@@ -63,6 +69,15 @@ def _value_guess(consumer: str) -> Guess:
         f"The formula fits, but {quoted(consumer)} stands where {quoted(f'd{consumer}')} belongs: "
         "what flows backward is the gradient, not the value.",
         _through(consumer, consumer, gradient=False),
+    )
+
+
+def _gradient_guess(consumer: str, other: str) -> Guess:
+    return Guess(
+        "wrong-neighbour",
+        f"The formula fits, but it is applied to {quoted(f'd{other}')} where {quoted(f'd{consumer}')} belongs: "
+        f"what comes from above here is the gradient of {quoted(consumer)}.",
+        _through(consumer, other, gradient=True),
     )
 
 
@@ -78,12 +93,7 @@ def stale_upstream(subject: Subject) -> Iterator[Guess]:
         yield _value_guess(consumer)
         for other in _alike(subject, consumer):
             if f"d{other}" in read or f"d{other}" not in written:
-                yield Guess(
-                    "wrong-neighbour",
-                    f"The formula fits, but it is applied to {quoted(f'd{other}')} where {wanted} belongs: "
-                    f"what comes from above here is the gradient of {quoted(consumer)}.",
-                    _through(consumer, other, gradient=True),
-                )
+                yield _gradient_guess(consumer, other)
             yield Guess(
                 "wrong-neighbour",
                 f"The formula fits, but {quoted(other)} stands where {wanted} belongs.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import combinations
 
 import torch
 from torch import Tensor
@@ -48,12 +49,30 @@ def passed_on(subject: Subject) -> Iterator[Guess]:
                 lambda scene, consumer=consumer: scene.cotangents[consumer]  # type: ignore[misc]
                 if scene.fits_numbers(scene.expected, scene.cotangents[consumer]) else None,
             )  # fmt: skip
+        if len(target) > len(own):
+            yield Guess(
+                "sum-missing",
+                f"{gradient} holds {upstream} as it is, in the shape {shape_text(target)}. {quoted(subject.name)} "
+                f"{shape_text(own)} was stretched to it in the forward pass: what was used several times adds up.",
+                lambda scene, consumer=consumer: _if_some_sum_is_right(scene, consumer),  # type: ignore[misc]
+            )
         yield Guess(
             "local-derivative-missing",
             f"{upstream} was passed straight on to {gradient}, in its own shape: what happens between "
             f"{quoted(subject.name)} and {quoted(consumer)} has a way back, too.",
             lambda scene, consumer=consumer: scene.cotangents[consumer],  # type: ignore[misc]
         )
+
+
+def _if_some_sum_is_right(scene: Scene, consumer: str) -> Tensor | None:
+    """What arrives from a consumer, where sums over some of its dimensions make of it what it should give."""
+    arrived = scene.cotangents[consumer]
+    for kept in combinations(range(arrived.dim()), len(scene.shape)):
+        gone = tuple(set(range(arrived.dim())) - set(kept))
+        if torch.Size(arrived.shape[dim] for dim in kept) == scene.shape:
+            if scene.tolerance.holds(arrived.sum(gone), scene.paths[consumer]):
+                return arrived
+    return None
 
 
 def row_left_out(subject: Subject) -> Iterator[Guess]:

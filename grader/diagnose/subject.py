@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from grader.compare import FLOAT64, conformed
+from grader.diagnose.calls import functions, written_out
 from grader.diagnose.expression import Node
 from grader.diagnose.scene import COARSE, Scene
 from grader.diagnose.sources import read_for
@@ -170,9 +171,14 @@ class Subject:
 
     @cached_property
     def sources(self) -> list[str]:
-        """The student's cells of the part, then the methods that cells of ours call, as plain statements."""
-        own = [cell.source for cell in self.marks.student_cells]
-        called = self.marks.methods.source(self.marks.visible.reference.known) if self.scenes else ""
+        """The student's cells of the part, then the methods that cells of ours call, as plain statements.
+
+        Functions of the student's, from whatever part, are written out, too.
+        """
+        known = functions([cell.source for cell in self.marks.cells if cell.student])
+        own = [written_out(cell.source, known) for cell in self.marks.student_cells]
+        reference = self.marks.visible.reference
+        called = self.marks.methods.source(reference.tensors, reference.constants) if self.scenes else ""
         return [*own, called] if called else own
 
 

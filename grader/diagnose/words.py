@@ -88,6 +88,8 @@ _FORMULAS = (
     ("n/2", lambda n: n / 2),
     ("n**0.5", lambda n: n**0.5 if n > 0 else None),
     ("n**-0.5", lambda n: n**-0.5 if n > 0 else None),
+    ("n**1.5", lambda n: n**1.5 if n > 0 else None),
+    ("n**-1.5", lambda n: n**-1.5 if n > 0 else None),
 )
 
 
