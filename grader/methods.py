@@ -175,8 +175,11 @@ class Methods:
             return {}
         arguments = {argument.arg: value for argument, value in zip(method.args.args[1:], given, strict=True)}
         pairs = [pair for node in method.body for pair in _pairs(node)]
-        return {target.attr: arguments[value.id] for target, value in pairs
-                if isinstance(target, ast.Attribute) and isinstance(value, ast.Name) and value.id in arguments}  # fmt: skip
+        return {
+            target.attr: arguments[value.id]
+            for target, value in pairs
+            if isinstance(target, ast.Attribute) and isinstance(value, ast.Name) and value.id in arguments
+        }
 
     def _forward(
         self, layer: str, class_: ast.ClassDef, backward: _Rename, given: ast.expr | None, wanted: Sequence[str]
@@ -187,8 +190,8 @@ class Methods:
             return []
         body = list(_taken(method.body, self._mode(layer)))
         rename = _Rename(layer, {method.args.args[1].arg: given}, body, backward.held, backward.known)
-        lines = [f"{ast.unparse(rename.visit(copy.deepcopy(target)))} = {ast.unparse(rename.visit(copy.deepcopy(value)))}"
-                 for node in body for target, value in _pairs(node)]  # fmt: skip
+        sides = [map(ast.unparse, map(rename.visit, copy.deepcopy(pair))) for node in body for pair in _pairs(node)]
+        lines = [" = ".join(pair) for pair in sides]
         needed = loaded_names("\n".join(wanted)) - set(backward.bound)
         found: list[str] = []
         for line in reversed(lines):

@@ -5,9 +5,10 @@ Nothing that is there is ever changed, but for the catalogue: an entry is added 
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from grader.course import Course
@@ -98,16 +99,25 @@ def _filled(template: str, name: str) -> bytes:
     """A file of `templates/new/` with the exercise's name, its title and the package's version put in."""
     text = (data_dir("templates") / "new" / template).read_text(encoding="utf-8")
     title = name[3:].strip("_").replace("_", " ").capitalize()
-    for mark, value in (("NEW_NAME", name), ("NEW_TITLE", title), ("NEW_VERSION", _package_version())):
+    for mark, value in (("NEW_NAME", name), ("NEW_TITLE", title), ("NEW_REQUIREMENT", _requirement())):
         text = text.replace(mark, value)
     return text.encode()
 
 
-def _package_version() -> str:
+def _requirement() -> str:
+    """The line by which pip installs the package that runs now: its repository and commit, as pip has recorded them.
+
+    Where it came from a folder or a file of this machine, a comment that asks for such a line.
+    """
     try:
-        return version("backprop-grader")
+        package = distribution("backprop-grader")
     except PackageNotFoundError as error:
         raise CourseError("The package backprop-grader is not installed here: install it with pip.") from error
+    recorded = json.loads(package.read_text("direct_url.json") or "{}")  # PEP 610
+    source = recorded.get("vcs_info", {})
+    if source.get("vcs") == "git" and recorded["url"].startswith("https://"):
+        return f"backprop-grader @ git+{recorded['url']}@{source['commit_id']}"
+    return f"# backprop-grader @ git+https://ADDRESS-OF-ITS-REPOSITORY    (this was made by version {package.version})"
 
 
 def _write_new(path: Path, data: bytes) -> None:

@@ -142,7 +142,11 @@ def unfinished(source: str, line: int) -> list[Statement]:
     """
     tree = parse(source)
     nodes = list(ast.walk(tree)) if tree is not None else []
-    loops = [node for node in nodes if isinstance(node, ast.For | ast.While) and node.lineno <= line <= (node.end_lineno or 0)]
+    loops = [
+        node
+        for node in nodes
+        if isinstance(node, ast.For | ast.While) and node.lineno <= line <= (node.end_lineno or 0)
+    ]
     begun = {
         (child.lineno, child.end_lineno)
         for loop in loops

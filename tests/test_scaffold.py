@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import tomllib
+from types import SimpleNamespace
 
 import pytest
 
@@ -47,9 +48,30 @@ def test_a_new_solution_has_a_cell_of_every_role_and_its_own_title(made):
 
 def test_a_course_has_what_its_repository_needs(made):
     assert "grader verify" in (made / ".github" / "workflows" / "verify.yml").read_text()
-    assert "backprop-grader==" in (made / "requirements.txt").read_text()
     assert "graded/" in (made / ".gitignore").read_text()
     assert "NEW_" not in (made / "README.md").read_text() + (made / "requirements.txt").read_text()
+
+
+@pytest.mark.parametrize(
+    ("recorded", "line"),
+    [
+        (
+            {"url": "https://host.invalid/a/grader", "vcs_info": {"vcs": "git", "commit_id": "c0ffee"}},
+            "backprop-grader @ git+https://host.invalid/a/grader@c0ffee",
+        ),
+        ({"url": "file:///home/me/grader", "vcs_info": {"vcs": "git", "commit_id": "c0ffee"}}, "# backprop-grader @ "),
+        ({"url": "file:///home/me/grader", "dir_info": {}}, "# backprop-grader @ "),
+        (None, "# backprop-grader @ "),
+    ],
+)
+def test_the_requirements_of_a_course_name_nothing_that_pip_cannot_find(tmp_path, monkeypatch, recorded, line):
+    text = json.dumps(recorded) if recorded is not None else None
+    package = SimpleNamespace(version="1.2.3", read_text=lambda name: text if name == "direct_url.json" else None)
+    monkeypatch.setattr("grader.scaffold.distribution", lambda name: package)
+    new_course(tmp_path)
+    *comments, last = (tmp_path / "requirements.txt").read_text().splitlines()
+    assert all(text.startswith("#") for text in comments)
+    assert last.startswith(line)
 
 
 @pytest.mark.slow

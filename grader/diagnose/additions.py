@@ -33,6 +33,7 @@ def intermediates(formula: Node, candidates: Sequence[Candidate], value: ValueOf
     """Every name of the student's own taken for what it may have been meant to be; the arguments are the same."""
     known = {candidate.label for candidate in candidates}
     uses = [part for part in parts(formula) if part.op == "use" and not _is_gradient(part, known)]
+    uses = [part for part in uses if part.args[0].op != "name"]  # another name for a tensor: `exchanges` has that
     yield from applied(formula, uses, lambda part: _meant(part, candidates, value))
 
 
@@ -70,9 +71,13 @@ def _elements(formula: Node, candidates: Sequence[Candidate]) -> Iterator[Candid
                 yield Candidate(f"{one.label}[{counter}]", Node("pick", (one.node, name(counter)), (AT,)), one.value)
 
 
-def terms(formula: Node, candidates: Sequence[Candidate], value: ValueOf) -> Iterator[Edit]:
-    """A term that is missing somewhere: a one first, then anything that has a name."""
+def ones(formula: Node) -> Iterator[Edit]:
+    """A one that is missing somewhere."""
     yield from applied(formula, parts(formula), _constants)
+
+
+def terms(formula: Node, candidates: Sequence[Candidate], value: ValueOf) -> Iterator[Edit]:
+    """A term that is missing somewhere: anything that has a name."""
     yield from applied(formula, parts(formula), lambda part: _terms(part, candidates, value))
 
 
@@ -128,7 +133,7 @@ def _constants(node: Node) -> Iterator[Change]:
 
 
 def _terms(node: Node, candidates: Sequence[Candidate], value: ValueOf) -> Iterator[Change]:
-    if node.op in EMPTY:
+    if node.op in EMPTY and node.op != "number":
         return
     here = value(node)
     for one in candidates:
@@ -139,11 +144,11 @@ def _terms(node: Node, candidates: Sequence[Candidate], value: ValueOf) -> Itera
 
 
 def _as_terms(candidate: Candidate, here: Value | None, node: Node) -> Iterator[Node]:
-    """A tensor itself; for an index into the columns of what is here, a one in the place that it names in each row."""
+    """A tensor itself; for an index into the rows of what is here, a one in the place that it names in each row."""
     value = candidate.value
     if not isinstance(value, Tensor):
         return
     if value.is_floating_point():
         yield candidate.node
-    elif isinstance(here, Tensor) and here.dim() == 2 and value.shape == here.shape[:1] and value.dtype is torch.int64:
-        yield Node("one_hot", (candidate.node, Node("size", (node,), 1)))
+    elif isinstance(here, Tensor) and here.dim() > 1 and value.shape == here.shape[:-1] and value.dtype is torch.int64:
+        yield Node("one_hot", (candidate.node, Node("size", (node,), -1)))

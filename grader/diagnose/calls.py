@@ -95,6 +95,7 @@ class _Calls(ast.NodeTransformer):
                 self.before.append(made)
         last = body[-1]
         assert isinstance(last, ast.Return)
+        assert last.value is not None
         result: ast.expr = self.visit(rename.visit(last.value))
         return result
 

@@ -51,9 +51,9 @@ def use(value: str, formula: Node) -> Node:
 
 
 class Loop(NamedTuple):
-    """What a `loop` node does in each round: write `args[3]` into `args[0]`, for the counter from `args[1]` to `args[2]`.
+    """What a `loop` node does in each round: it writes `args[3]` into `args[0]`.
 
-    The other arguments are the numbers of the pattern.
+    The counter goes from `args[1]` up to `args[2]`; the other arguments are the numbers of the pattern.
 
     Attributes:
         counter: the loop's own name; empty where the statement stands in no loop.

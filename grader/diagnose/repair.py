@@ -10,14 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import takewhile
+from typing import NamedTuple
 
 from torch import Tensor
 
-from grader.diagnose.additions import exchanges, factors, intermediates, terms
+from grader.diagnose.additions import exchanges, factors, intermediates, ones, terms
 from grader.diagnose.afterwards import spoiled
 from grader.diagnose.edits import Candidate, Edit, fewer, within
 from grader.diagnose.expression import Node, name, use
 from grader.diagnose.formula import formulas, leaf_names, parts
+from grader.diagnose.scales import wrong_scale
 from grader.diagnose.scene import Scene
 from grader.diagnose.subject import Subject
 from grader.diagnose.sums_of_terms import TWO, wrong_terms
@@ -80,7 +82,7 @@ def _repaired(subject: Subject, node: Node, leaves: frozenset[str], made: Mappin
     first = trials[0]
     if first.scene.is_faint and not first.scene.descendants & set(first.scene.own):
         return None  # nothing can be put in place of what arrives, and anything that cancels would be right
-    candidates = _candidates(subject, first, leaves, made)
+    candidates = _near_first(subject, node, _candidates(subject, first, leaves, made))
     found = _searched(subject, node, trials, candidates)
     if found is None and (turned := _turned(node, first)) is not None:
         found = _searched(subject, turned, trials, candidates)
@@ -91,10 +93,8 @@ def _repaired(subject: Subject, node: Node, leaves: frozenset[str], made: Mappin
     return found
 
 
-def _searched(
-    subject: Subject, node: Node, trials: Sequence[Trial], candidates: Sequence[Candidate]
-) -> Diagnosis | None:
-    """The first change that makes a formula right; else constants for two terms; else a change and a constant."""
+def _searched(subject: Subject, node: Node, trials: Sequence[Trial], candidates: Candidates) -> Diagnosis | None:
+    """The first change that makes a formula right; else a constant; else constants for two terms; else both."""
     first, *rest = trials
     scaled = []
     for edit in takewhile(lambda _: subject.budget.spend(), _edits(node, first, candidates)):
@@ -104,18 +104,25 @@ def _searched(
                 return Diagnosis(code=edit.code, message=str(edit.message))
         elif first.scale_of(found) is not None:
             scaled.append(edit)
-    return wrong_terms(subject, node, trials) or next(filter(None, (_scaled(subject, e, trials) for e in scaled)), None)
+    terms_off = wrong_terms(subject, node, trials)
+    if terms_off is None or terms_off.message.startswith(TWO):
+        terms_off = wrong_scale(subject, node, trials) or terms_off
+    return terms_off or next(filter(None, (_scaled(subject, edit, trials) for edit in scaled)), None)
 
 
-def _edits(node: Node, first: Trial, candidates: Sequence[Candidate]) -> Iterator[Edit]:
-    """Every formula that one change makes of this one, small changes first."""
+def _edits(node: Node, first: Trial, candidates: Candidates) -> Iterator[Edit]:
+    """Every formula that one change makes of this one, small changes first, and those with what is near to it."""
     constants = _sizes(first)
+    everything = [*candidates.near, *candidates.far]
     yield from within(node, constants, _rank(node, first))
-    yield from factors(node, candidates, constants[:MAX_FACTORS])
-    yield from intermediates(node, candidates, first.value)
-    yield from exchanges(node, candidates, first.value)
+    yield from factors(node, candidates.near, constants[:MAX_FACTORS])
+    yield from intermediates(node, everything, first.value)
+    yield from exchanges(node, everything, first.value)
     yield from fewer(node)
-    yield from terms(node, [*candidates, *_probabilities(first.scene)], first.value)
+    yield from ones(node)
+    yield from terms(node, [*candidates.near, *_probabilities(first.scene)], first.value)
+    yield from factors(node, candidates.far, [])
+    yield from terms(node, candidates.far, first.value)
 
 
 def _scaled(subject: Subject, edit: Edit, trials: Sequence[Trial]) -> Diagnosis | None:
@@ -153,6 +160,24 @@ def _turned(node: Node, first: Trial) -> Node | None:
 # --- what may be put in
 
 
+class Candidates(NamedTuple):
+    """What may be put in a formula: what takes part in the step, and all the rest."""
+
+    near: list[Candidate]
+    far: list[Candidate]
+
+
+def _near_first(subject: Subject, node: Node, found: Sequence[Candidate]) -> Candidates:
+    """What the formula names, what stands beside its tensor in the forward pass, the student's own names; the rest."""
+    uses = subject.first.reference.consumers
+    beside = {name for name, consumers in uses.items() if set(consumers) & set(subject.consumers)}
+    tensors = {subject.name, *subject.consumers, *beside}
+    indices = {one.label for one in found if isinstance(one.value, Tensor) and not one.value.is_floating_point()}
+    labels = {part.value for part in parts(node) if part.op == "name"} | tensors | indices
+    labels |= {f"d{name}" for name in tensors} | {one.label for one in found if one.node.op == "use"}
+    return Candidates([one for one in found if one.label in labels], [one for one in found if one.label not in labels])
+
+
 def _candidates(subject: Subject, first: Trial, leaves: frozenset[str], made: Mapping[str, Node]) -> list[Candidate]:
     """The forward pass, the gradients, indices, and the student's own intermediate names."""
     scene = first.scene
@@ -178,8 +203,8 @@ def _of_use(label: str, scene: Scene) -> bool:
 def _probabilities(scene: Scene) -> list[Candidate]:
     """What a loss may make of the tensor that it is computed from: its softmax, for one that has a row an example."""
     last = [label for label, uses in scene.reference.consumers.items() if uses == ["loss"]]
-    return [Candidate(label, Node("softmax", (name(label),), 1), scene.forward[label])
-            for label in last if scene.forward[label].dim() == 2]  # fmt: skip
+    return [Candidate(label, Node("softmax", (name(label),), -1), scene.forward[label])
+            for label in last if scene.forward[label].dim() > 1]  # fmt: skip
 
 
 def _sizes(trial: Trial) -> list[str]:

@@ -69,9 +69,9 @@ def _if_some_sum_is_right(scene: Scene, consumer: str) -> Tensor | None:
     arrived = scene.cotangents[consumer]
     for kept in combinations(range(arrived.dim()), len(scene.shape)):
         gone = tuple(set(range(arrived.dim())) - set(kept))
-        if torch.Size(arrived.shape[dim] for dim in kept) == scene.shape:
-            if scene.tolerance.holds(arrived.sum(gone), scene.paths[consumer]):
-                return arrived
+        same = torch.Size(arrived.shape[dim] for dim in kept) == scene.shape
+        if same and scene.tolerance.holds(arrived.sum(gone), scene.paths[consumer]):
+            return arrived
     return None
 
 
