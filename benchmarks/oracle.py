@@ -3,13 +3,14 @@
 A tensor is wrong where its own lines, as they were before the change, give something else in float64 from what the
 changed program has for the gradients above it. So the right program is run statement by statement, and what the changed
 one has for a gradient takes its place as soon as it is complete. In a loop, where only the ends are checked, a tensor
-is wrong where its value is not what it was before the change.
+is wrong where its value is not what it was before the change; of those that only follow from a changed gradient on the
+way, the first.
 """
 
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -42,25 +43,59 @@ class Oracle:
         self.last = {name: place for place, node in enumerate(self.lines) for name in written(node)}
         _, self.right, _ = bench.mark(part, sources)
 
-    def wrong(self, namespaces: Mapping[str, dict[str, Any]], changed: frozenset[str]) -> frozenset[str]:
+    def wrong(self, namespaces: Mapping[str, dict[str, Any]], changed: Sequence[frozenset[str]]) -> frozenset[str]:
         """The tensors that are wrong by their own lines, from the namespaces that the cases end with.
 
-        `changed` are the names whose lines were changed: what counts where the lines as they were can't be run.
+        `changed` are the names that each of the changed lines binds: what counts where the lines as they were can't be
+        run, and in a loop.
         """
         cases = [case for case in self.bench.exercise.cases if case.id != VISIBLE and case.only_after is None]
         return frozenset(name for case in cases for name in self._wrong_in(case, namespaces[case.id], changed))
 
-    def _wrong_in(self, case: Case, namespace: dict[str, Any], changed: frozenset[str]) -> list[str]:
+    def _wrong_in(self, case: Case, namespace: dict[str, Any], changed: Sequence[frozenset[str]]) -> list[str]:
         found = []
         right: Mapping[str, Any] = self.right[case.id]
         suspects = [
             name for name in self.checked if name in namespace and not self._same(case, name, right[name], namespace)
         ]  # what is right all the same was only spoiled later in what it was computed from
-        before = self._by_their_lines(case, namespace) if suspects and self.by_steps else right
+        if not self.by_steps:
+            return [name for names in changed for name in self._charged(case, namespace, names, suspects)]
+        before = self._by_their_lines(case, namespace) if suspects else right
         for name in suspects:
             given = before.get(name)
-            if name in changed if given is None else not self._same(case, name, given, namespace):
+            named = any(name in names for names in changed)
+            if named if given is None else not self._same(case, name, given, namespace):
                 found.append(name)
+        return found
+
+    def _charged(
+        self, case: Case, namespace: dict[str, Any], names: frozenset[str], suspects: Sequence[str]
+    ) -> Sequence[str]:
+        """Which of the tensors that are no longer what they were a changed line in a loop is to be charged for.
+
+        Itself, where it makes one of them; else all that follow from it, or the first alone, where what it makes is a
+        gradient by the exercise's own name, so that the rest can be seen to follow.
+        """
+        if names & set(suspects) or not names:
+            return [name for name in suspects if name in names or not names]
+        follow = self._read_from(names)
+        below = [name for name in suspects if name in follow]
+        gradients = self.bench.references[case.id][self.part].gradients
+        for name in names:
+            value = namespace.get(name)
+            shape = gradients[name[1:]].shape if name.startswith("d") and name[1:] in gradients else None
+            if shape is None or not isinstance(value, Tensor) or conformed(value, shape) is None:
+                return below
+        return below[:1]
+
+    def _read_from(self, names: frozenset[str]) -> set[str]:
+        """The names, and all that the statements after theirs make of them, one round of a loop being all there is."""
+        found, begun = set(names), False
+        for node in (inner for line in self.lines for inner in ast.walk(line) if isinstance(inner, ast.stmt)):
+            begun = begun or bool(written(node) & names)
+            if begun and not hasattr(node, "body"):
+                read = {child.id for child in ast.walk(node) if isinstance(child, ast.Name)}
+                found |= written(node) if read & found else set()
         return found
 
     def _by_their_lines(self, case: Case, namespace: dict[str, Any]) -> dict[str, Tensor]:

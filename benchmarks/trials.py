@@ -139,7 +139,7 @@ def try_out(
         part=oracle.part,
         steps=oracle.by_steps,
         mutants=changed,
-        wrong=oracle.wrong(namespaces, frozenset(name for mutant in changed for name in mutant.names)),
+        wrong=oracle.wrong(namespaces, [mutant.names for mutant in changed]),
         absent=frozenset(absent),
         difference=oracle.difference(namespaces),
         checks=checks,

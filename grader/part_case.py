@@ -113,6 +113,7 @@ class PartCase:
                     found[name] = self._followed(name, tensor, expected)
             found.update(self._carried_shapes(found))
             found.update(self._carried_narrow(found))
+            found.update(self._carried_on_the_way(found))
             found.update(dict.fromkeys(self._below_misshapen(found), Outcome.BLANK))
         for name in self.values:
             gradient = found.get(f"d{name}", Outcome.RIGHT)
@@ -197,6 +198,28 @@ class PartCase:
             if tensor is not None and above & set(narrow):
                 followed[name] = self._followed(name, tensor, chained[name[1:]])
         return {name: outcome for name, outcome in followed.items() if outcome is not Outcome.WRONG}
+
+    def _carried_on_the_way(self, outcomes: Mapping[str, Outcome]) -> dict[str, Outcome]:
+        """The gradients that follow from wrong ones which the student has computed and no check asks for.
+
+        In a training loop that is all between the loss and the parameters. Each slip there is charged once: to the
+        first check that follows from it, in the order of the backward pass.
+        """
+        asked = {name[1:] for name in (*self.gradients, *self.upstream_names)}
+        way = {name: tensor for name in self.reference.forward if name not in asked
+               and (tensor := self.usable(f"d{name}")) is not None}  # fmt: skip
+        suspects = {name: tensor for name in self.gradients
+                    if outcomes[name] is Outcome.WRONG and (tensor := self.usable(name)) is not None}  # fmt: skip
+        if not way or len(suspects) < 2:
+            return {}
+        chained = self.reference.chained({**self.upstream, **way})
+        followed = [name for name, tensor in suspects.items() if name[1:] in chained
+                    and self._followed(name, tensor, chained[name[1:]]) is Outcome.CARRIED]  # fmt: skip
+        for slip in way:
+            if slip in chained and not self.holds(f"d{slip}", way[slip], chained[slip]):
+                below = [name for name in suspects if slip in self.reference.computed_from(name[1:])]
+                followed = [name for name in followed if name != next(iter(below), None)]
+        return dict.fromkeys(followed, Outcome.CARRIED)
 
     def _below_misshapen(self, outcomes: Mapping[str, Outcome]) -> list[str]:
         """The wrong gradients that get one of a wrong shape from directly above, while their own shape is no mistake.

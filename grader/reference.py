@@ -92,6 +92,16 @@ class PartReference:
                     uses[source].append(name)
         return uses
 
+    def computed_from(self, name: str) -> frozenset[str]:
+        """All tensors that were computed from a tensor, directly or not."""
+        found: set[str] = set()
+        pending = [name]
+        while pending:
+            new = set(self.consumers.get(pending.pop(), [])) - found
+            found |= new
+            pending += new
+        return frozenset(found)
+
     def _backward(self, replaced: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return _gradients(self.root, self.tensors, replaced)
 

@@ -94,24 +94,37 @@ def _repaired(subject: Subject, node: Node, leaves: frozenset[str], made: Mappin
 
 
 def _searched(subject: Subject, node: Node, trials: Sequence[Trial], candidates: Candidates) -> Diagnosis | None:
-    """The first change that makes a formula right; else a constant; else constants for two terms; else both."""
+    """The first change that makes a formula right, or constant; else constants for two terms; else a change and one."""
+    scaled: list[Edit] = []
+    found = _first_right(subject, _edits(node, trials[0], candidates), trials, scaled)
+    if found is not None:
+        return found
+    terms_off = wrong_terms(subject, node, trials)
+    if terms_off is not None and not terms_off.message.startswith(TWO):
+        return terms_off
+    found = wrong_scale(subject, node, trials) or _first_right(
+        subject, _far_edits(node, trials[0], candidates), trials, scaled
+    )
+    return found or terms_off or next(filter(None, (_scaled(subject, edit, trials) for edit in scaled)), None)
+
+
+def _first_right(
+    subject: Subject, edits: Iterator[Edit], trials: Sequence[Trial], scaled: list[Edit]
+) -> Diagnosis | None:
+    """The first of the changes that is right; those that are a constant times what is right are put into `scaled`."""
     first, *rest = trials
-    scaled = []
-    for edit in takewhile(lambda _: subject.budget.spend(), _edits(node, first, candidates)):
+    for edit in takewhile(lambda _: subject.budget.spend(), edits):
         found = first.stretched(edit.formula)
         if first.fits(found):
             if all(trial.right(edit.formula) for trial in rest):
                 return Diagnosis(code=edit.code, message=str(edit.message))
         elif first.scale_of(found) is not None:
             scaled.append(edit)
-    terms_off = wrong_terms(subject, node, trials)
-    if terms_off is None or terms_off.message.startswith(TWO):
-        terms_off = wrong_scale(subject, node, trials) or terms_off
-    return terms_off or next(filter(None, (_scaled(subject, edit, trials) for edit in scaled)), None)
+    return None
 
 
 def _edits(node: Node, first: Trial, candidates: Candidates) -> Iterator[Edit]:
-    """Every formula that one change makes of this one, small changes first, and those with what is near to it."""
+    """The formulas that one change makes of this one, small changes first; what is put in is near to the step."""
     constants = _sizes(first)
     everything = [*candidates.near, *candidates.far]
     yield from within(node, constants, _rank(node, first))
@@ -121,6 +134,10 @@ def _edits(node: Node, first: Trial, candidates: Candidates) -> Iterator[Edit]:
     yield from fewer(node)
     yield from ones(node)
     yield from terms(node, [*candidates.near, *_probabilities(first.scene)], first.value)
+
+
+def _far_edits(node: Node, first: Trial, candidates: Candidates) -> Iterator[Edit]:
+    """The same with all that is put in from further away."""
     yield from factors(node, candidates.far, [])
     yield from terms(node, candidates.far, first.value)
 

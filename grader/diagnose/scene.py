@@ -92,13 +92,7 @@ class Scene:
 
     def computed_from(self, name: str) -> frozenset[str]:
         """All tensors that were computed from a tensor, directly or not."""
-        found: set[str] = set()
-        pending = [name]
-        while pending:
-            new = set(self.reference.consumers.get(pending.pop(), [])) - found
-            found |= new
-            pending += new
-        return frozenset(found)
+        return self.reference.computed_from(name)
 
     @cached_property
     def paths(self) -> dict[str, Tensor]:
