@@ -70,33 +70,42 @@ class Oracle:
 
     def _charged(
         self, case: Case, namespace: dict[str, Any], names: frozenset[str], suspects: Sequence[str]
-    ) -> Sequence[str]:
+    ) -> list[str]:
         """Which of the tensors that are no longer what they were a changed line in a loop is to be charged for.
 
-        Itself, where it makes one of them; else all that follow from it, or the first alone, where what it makes is a
-        gradient by the exercise's own name, so that the rest can be seen to follow.
+        Itself, where it makes one of them. Where it makes a gradient on the way under the exercise's own name, the rest
+        can be seen to follow, and the first of them alone is charged for. What it makes under another name, or in
+        another shape, goes on into what is made from that.
         """
         if names & set(suspects) or not names:
             return [name for name in suspects if name in names or not names]
-        follow = self._read_from(names)
-        below = [name for name in suspects if name in follow]
-        gradients = self.bench.references[case.id][self.part].gradients
-        for name in names:
-            value = namespace.get(name)
-            shape = gradients[name[1:]].shape if name.startswith("d") and name[1:] in gradients else None
-            if shape is None or not isinstance(value, Tensor) or conformed(value, shape) is None:
-                return below
-        return below[:1]
+        seen = {name for name in names if self._is_on_the_way(case, namespace, name)}
+        hidden = set(names) - seen
+        charged = []
+        for node in self._after(names):
+            if _read_by(node) & hidden:
+                charged += [name for name in suspects if name in written(node)]
+                made = written(node) - set(suspects)
+                seen |= {name for name in made if self._is_on_the_way(case, namespace, name)}
+                hidden |= made - seen
+        for name in seen:
+            follow = {name}
+            for node in self._after(frozenset([name])):
+                follow |= written(node) if _read_by(node) & follow else set()
+            charged += [other for other in suspects if other in follow][:1]
+        return charged
 
-    def _read_from(self, names: frozenset[str]) -> set[str]:
-        """The names, and all that the statements after theirs make of them, one round of a loop being all there is."""
-        found, begun = set(names), False
-        for node in (inner for line in self.lines for inner in ast.walk(line) if isinstance(inner, ast.stmt)):
-            begun = begun or bool(written(node) & names)
-            if begun and not hasattr(node, "body"):
-                read = {child.id for child in ast.walk(node) if isinstance(child, ast.Name)}
-                found |= written(node) if read & found else set()
-        return found
+    def _is_on_the_way(self, case: Case, namespace: dict[str, Any], name: str) -> bool:
+        expected = self.bench.references[case.id][self.part].gradients.get(name[1:]) if name[0] == "d" else None
+        value = namespace.get(name)
+        return expected is not None and isinstance(value, Tensor) and conformed(value, expected.shape) is not None
+
+    def _after(self, names: frozenset[str]) -> list[ast.stmt]:
+        """The simple statements that follow those of some names, one round of a loop being all there is."""
+        nodes = [node for line in self.lines for node in ast.walk(line) if isinstance(node, ast.stmt)]
+        simple = [node for node in nodes if not hasattr(node, "body")]
+        places = [place for place, node in enumerate(simple) if written(node) & names]
+        return simple[places[0] + 1 :] if places else []
 
     def _by_their_lines(self, case: Case, namespace: dict[str, Any]) -> dict[str, Tensor]:
         """The values that the unchanged lines give from the changed program's other gradients."""
@@ -144,3 +153,7 @@ class Oracle:
                 return False
             before, after = first, second
         return FLOAT64.holds(after.detach(), before.detach())
+
+
+def _read_by(node: ast.stmt) -> set[str]:
+    return {child.id for child in ast.walk(node) if isinstance(child, ast.Name) and isinstance(child.ctx, ast.Load)}

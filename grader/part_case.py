@@ -217,7 +217,8 @@ class PartCase:
                     and self._followed(name, tensor, chained[name[1:]]) is Outcome.CARRIED]  # fmt: skip
         for slip in way:
             if slip in chained and not self.holds(f"d{slip}", way[slip], chained[slip]):
-                below = [name for name in suspects if slip in self.reference.computed_from(name[1:])]
+                below = [name for name in self.gradients if outcomes[name] is Outcome.WRONG
+                         and slip in self.reference.computed_from(name[1:])]  # fmt: skip
                 followed = [name for name in followed if name != next(iter(below), None)]
         return dict.fromkeys(followed, Outcome.CARRIED)
 

@@ -137,7 +137,7 @@ SCALE = """class Scale(Base):
 def test_methods_are_written_out_in_the_names_of_our_cell():
     ours = "scale = Scale(3)\nscale.gain = gain\nwith torch.no_grad():\n    scale(h)\n    dh = scale.backward(dy)\n"
     ours += "dgain = scale.dgain"
-    assert Methods(cells(SCALE, ours), "p").source({"h", "gain", "y"}).splitlines() == [
+    assert Methods(cells(SCALE, ours), "p").source({"h", "gain", "y"}, ()).splitlines() == [
         "scale__twice = 2 * dy",
         "scale__dx = scale__twice * gain",
         "scale__dgain = (h * scale__twice).sum()",
@@ -157,5 +157,5 @@ def test_the_line_is_that_of_the_branch_which_our_cell_asks_for(mode, line):
 @pytest.mark.parametrize("student", ["", "class Scale: pass", "def Scale(n): pass", "class Scale(:", "Scale = None"])
 def test_what_is_no_layer_points_nowhere_and_stops_nothing(student):
     methods = Methods(cells(student, "scale = Scale(3)\ndh = scale.backward(dy)"), "p")
-    assert methods.source({"h"}) == ""
+    assert methods.source({"h"}, ()) == ""
     assert methods.place("dh") in (None, (0, 1))

@@ -181,11 +181,28 @@ def test_in_the_loop_the_mistake_is_told_from_what_follows_it(graders):
     grading = graded(
         graders, GPT, ("training", "dscores = att * (datt - (att * datt).sum(-1, keepdim=True))", "dscores = datt / 7")
     )
-    assert set(wrong(grading)) == {f"training/d{name}" for name in ("Wq", "Wk", "gain1", "bias1", "wpe", "wte")}
-    for name in ("dWq", "dwte"):
-        text = explain(check(grading, "training", name))
-        assert "The mistake is further up. `dscores`" in text
-        assert "this very step" not in text
+    assert set(wrong(grading)) == {"training/dWq"}  # the first that follows; one slip is charged once
+    text = explain(check(grading, "training", "dWq"))
+    assert "The mistake is further up. `dscores`" in text
+    assert "this very step" not in text
+    for name in ("Wk", "gain1", "bias1", "wpe", "wte"):
+        assert check(grading, "training", f"d{name}").verdict == "carried"
+        assert check(grading, "training", name).verdict == "carried"
+
+
+def test_a_forgotten_residual_in_the_loop_costs_one_check_and_two_slips_cost_two(graders):
+    residual = ("training", "dx1 = dx2 + norm_backward", "dx1 = norm_backward")
+    assert wrong(graded(graders, GPT, residual)) == {"training/dWo": "path-missing"}
+    grading = graded(graders, GPT, residual, ("training", "dz = (0.5 * (1 + u)", "dz = (0.5 * (1 - u)"))
+    assert set(wrong(grading)) == {"training/dWo", "training/dW1"}
+
+
+def test_zeros_on_the_way_carry_nothing(graders):
+    grading = graded(
+        graders, GPT, ("training", "dx1 = dx2 + norm_backward(gain2 * dn2, xhat2, rstd2)", "dx1 = 0 * dx2")
+    )
+    below = [f"training/d{name}" for name in ("Wo", "bo", "Wq", "Wk", "Wv", "gain1", "bias1", "wpe", "wte")]
+    assert set(below) - {"training/dwte"} <= set(wrong(grading))  # wte has another way to the loss
 
 
 def test_the_loss_of_the_gpt_falls_as_autograds_does():
