@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +30,9 @@ class Stretch:
 
 
 @dataclass(frozen=True)
-class _Look:
+class Look:
+    """One moment of a run: reports there, the clock, CPU seconds so far, bytes of memory as in `Stretch`."""
+
     done: int
     clock: float
     cpu: float
@@ -39,27 +42,37 @@ class _Look:
 
 def run_marathon(ours: Ours, late: int = LATE) -> tuple[Stretch, Stretch]:
     """Grade `late` submissions and some more in one run; the stretches around the 50th and around the last."""
-    looks: list[_Look] = []
-    command, out = ours.command(in_turn(late + HALF + 1))
-    process = start(command, ours.folder)
+    looks = watch(*ours.command(in_turn(late + HALF + 1)), ours.folder)
+    return stretch(looks, EARLY), stretch(looks, late)
+
+
+def watch(command: Sequence[str], out: Path, folder: Path) -> list[Look]:
+    """Run a command in `folder` to its end, and look again and again at it and at the reports in `out`.
+
+    Raises:
+        RuntimeError: it failed; its output is in the text.
+    """
+    looks: list[Look] = []
+    process = start(command, folder)
     while process.poll() is None:
         looks.append(_look(process.pid, out))
         time.sleep(LOOK_SECONDS)
     orphans()
     if process.returncode:
-        raise RuntimeError((ours.folder / "output.log").read_text(errors="replace")[-2000:])
-    return _stretch(looks, EARLY), _stretch(looks, late)
+        raise RuntimeError((folder / "output.log").read_text(errors="replace")[-2000:])
+    return looks
 
 
-def _look(root: int, out: Path) -> _Look:
+def _look(root: int, out: Path) -> Look:
     done = len(os.listdir(out)) if out.exists() else 0
     members = family(root)
     sizes = {pid: proportional(pid) for pid in members}
-    return _Look(done, time.monotonic(), spent(root), sizes[root], sum(sizes.values()))
+    return Look(done, time.monotonic(), spent(root), sizes[root], sum(sizes.values()))
 
 
-def _stretch(looks: list[_Look], place: int) -> Stretch:
-    within = [look for look in looks if place - HALF <= look.done <= place + HALF]
+def stretch(looks: Sequence[Look], place: int, half: int = HALF) -> Stretch:
+    """What the looks around a place say: up to `half` submissions before and after it."""
+    within = [look for look in looks if place - half <= look.done <= place + half]
     first, last = within[0], within[-1]
     count = last.done - first.done
     return Stretch(
