@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -28,7 +29,7 @@ pytestmark = [
 ]
 
 HOSTS = 3
-PORT = 18786
+NET = f"10.{64 + os.getpid() % 128}"  # this run's own: another on the same machine has other hosts
 SUBMISSIONS = 48
 TOP = Path(__file__).parent.parent
 SOON = {
@@ -55,9 +56,9 @@ def hosts():
                 pytest.skip(f"no network namespaces here: {error.stderr.decode()}")
             stack.callback(ip, "netns", "delete", name)
             ip("link", "add", outside, "type", "veth", "peer", "name", inside, "netns", name)
-            ip("address", "add", f"10.77.{number}.1/30", "dev", outside)
+            ip("address", "add", f"{NET}.{number}.1/30", "dev", outside)
             ip("link", "set", outside, "up")
-            ip("-n", name, "address", "add", f"10.77.{number}.2/30", "dev", inside)
+            ip("-n", name, "address", "add", f"{NET}.{number}.2/30", "dev", inside)
             ip("-n", name, "link", "set", inside, "up")
             ip("-n", name, "link", "set", "lo", "up")
         yield names
@@ -96,15 +97,17 @@ def test_with_a_host_cut_off_and_a_worker_killed_each_is_graded_once(mini, solve
     ]
     for number in range(SUBMISSIONS):
         (mini / "handed-in" / f"s{number:02}.ipynb").write_bytes(contents[number % len(contents)])
-    start("distributed.cli.dask_scheduler", "--host", "0.0.0.0", "--port", PORT, "--no-dashboard")
+    with socket.create_server(("", 0)) as free:
+        port = free.getsockname()[1]
+    start("distributed.cli.dask_scheduler", "--host", "0.0.0.0", "--port", port, "--no-dashboard")
     workers = [
         start(
-            "distributed.cli.dask_worker", f"tcp://10.77.{number}.1:{PORT}", "--host", f"10.77.{number}.2",
+            "distributed.cli.dask_worker", f"tcp://{NET}.{number}.1:{port}", "--host", f"{NET}.{number}.2",
             "--nthreads", 1, "--no-nanny", "--no-dashboard", inside=name,
         )
         for number, name in enumerate(hosts)
     ]  # fmt: skip
-    command = ["grade", "handed-in", "--out", "out", "--exercise", "mini", "--scheduler", f"tcp://127.0.0.1:{PORT}"]
+    command = ["grade", "handed-in", "--out", "out", "--exercise", "mini", "--scheduler", f"tcp://127.0.0.1:{port}"]
     environment = {**os.environ, "PYTHONPATH": str(TOP), "COLUMNS": "200"}
     grading = subprocess.Popen(
         [sys.executable, "-m", "grader", *command],
