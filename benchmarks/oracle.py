@@ -59,7 +59,9 @@ class Oracle:
             name for name in self.checked if name in namespace and not self._same(case, name, right[name], namespace)
         ]  # what is right all the same was only spoiled later in what it was computed from
         if not self.by_steps:
-            return [name for names in changed for name in self._charged(case, namespace, names, suspects)]
+            charged = [name for names in changed for name in self._charged(case, namespace, names, suspects)]
+            # What a method's line makes, and what methods make of a name, is not written in the part's lines.
+            return charged if charged and all(changed) else suspects
         before = self._by_their_lines(case, namespace) if suspects else right
         for name in suspects:
             given = before.get(name)
@@ -77,11 +79,9 @@ class Oracle:
         can be seen to follow, and the first of them alone is charged for. What it makes under another name, or in
         another shape, goes on into what is made from that.
         """
-        if names & set(suspects) or not names:
-            return [name for name in suspects if name in names or not names]
-        seen = {name for name in names if self._is_on_the_way(case, namespace, name)}
+        charged = [name for name in suspects if name in names]
+        seen = {name for name in names - set(suspects) if self._is_on_the_way(case, namespace, name)}
         hidden = set(names) - seen
-        charged = []
         for node in self._after(names):
             if _read_by(node) & hidden:
                 charged += [name for name in suspects if name in written(node)]

@@ -159,3 +159,26 @@ def test_what_is_no_layer_points_nowhere_and_stops_nothing(student):
     methods = Methods(cells(student, "scale = Scale(3)\ndh = scale.backward(dy)"), "p")
     assert methods.source({"h"}, ()) == ""
     assert methods.place("dh") in (None, (0, 1))
+
+
+def test_what_the_forward_method_makes_is_written_out_where_backward_reads_it():
+    student = """class Window:
+    def __init__(self, size):
+        self.size = size
+
+    def __call__(self, x):
+        L, unused = x.shape[1], x.sum()
+        self.places = torch.arange(L) // self.size
+        return x[:, self.places]
+
+    def backward(self, dout):
+        return dout[:, self.places]
+"""
+    source = Methods(cells(student, "window = Window(2)\nwindow(h)\ndh = window.backward(dy)"), "p").source(
+        {"h", "y"}, ()
+    )
+    assert source.splitlines() == [
+        "window__L = h.shape[1]",
+        "window__places = torch.arange(window__L) // 2",
+        "dh = dy[:, window__places]",
+    ]

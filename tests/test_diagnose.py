@@ -18,7 +18,9 @@ from benchmarks.programs import solution_cells, variants
 from benchmarks.running import ROOT, Workbench
 from benchmarks.trials import Trials, misdiagnosed
 from grader.course import Course
+from grader.diagnose.calls import functions, written_out
 from grader.diagnose.expression import MAX_ELEMENTS, Unsupported, evaluate
+from grader.diagnose.formula import formulas
 from grader.diagnose.reading import read
 from grader.diagnose.subject import MAX_HYPOTHESES, Budget
 from grader.records import Verdict
@@ -440,3 +442,60 @@ def test_what_is_too_large_or_impossible_is_not_computed(text):
     with pytest.raises(Unsupported):
         value(text, a=torch.ones(600))
     assert MAX_ELEMENTS < 600 * 600
+
+
+LOOPED = """
+dx = torch.zeros_like(x)
+for k in range(3):
+    places = slice(k, k + 4)
+    dx[:, places] += w[k] * dy
+"""
+
+
+def test_a_loop_is_computed_round_by_round_and_no_longer_than_it_may():
+    x, w, dy = (torch.rand(shape, dtype=torch.float64) for shape in [(2, 6), (3,), (2, 4)])
+    wanted = torch.zeros_like(x)
+    for k in range(3):
+        wanted[:, k : k + 4] += w[k] * dy
+    names = {"x": x, "w": w, "dy": dy}
+    node = formulas([LOOPED], frozenset(names))["dx"]
+    assert torch.equal(evaluate(node, names, {}), wanted)
+    assigned = formulas([LOOPED.replace("+=", "=")], frozenset(names))["dx"]
+    assert not torch.allclose(evaluate(assigned, names, {}), wanted)
+    long = formulas([LOOPED.replace("range(3)", "range(10**9)")], frozenset(names))["dx"]
+    with pytest.raises(Unsupported):
+        evaluate(long, names, {})
+
+
+def test_places_windows_and_einsum_are_what_torch_makes_of_them():
+    a, b = torch.rand(2, 3, 5, dtype=torch.float64), torch.rand(4, 3, dtype=torch.float64)
+    assert torch.equal(value("torch.einsum('oi,nit->not', b, a)", a=a, b=b), torch.einsum("oi,nit->not", b, a))
+    assert torch.equal(value("F.pad(a, (2, 0))[:, :, 1:-1:2]", a=a), torch.nn.functional.pad(a, (2, 0))[:, :, 1:-1:2])
+    places = torch.arange(3)[:, None] + torch.arange(2)
+    text = "a[:, :, torch.arange(3)[:, None] + torch.arange(2)].flatten(1, 2)"
+    assert torch.equal(value(text, a=a), a[:, :, places].flatten(1, 2))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "torch.arange(10**9)", "F.pad(a, (10**9, 0))", "a[torch.arange(9000), torch.arange(9000)]", "a[a]", "a[True]",
+        "a[torch.arange(600)[:, None] * torch.arange(600)]", "torch.einsum('i,j->ij', a, a)", "torch.einsum('i,i', a, a)",
+        "torch.einsum(a, a)", "torch.einsum('ii,jj->', a, a)",
+    ],
+)  # fmt: skip
+def test_places_that_are_too_many_or_none_are_not_computed(text):
+    with pytest.raises(Unsupported):
+        value(text, a=torch.ones(600))
+
+
+def test_the_students_functions_are_written_out_and_no_more_than_forty_times():
+    cell = "def scaled(x, s):\n    y = x * s\n    return y + x\n\nda = scaled(db, s=gain) + 1"
+    lines = written_out(cell, functions([cell])).splitlines()[-4:]
+    assert lines == [
+        "scaled1__x = db", "scaled1__s = gain", "scaled1__y = scaled1__x * scaled1__s", "da = scaled1__y + scaled1__x + 1",
+    ]  # fmt: skip
+    again = "def f(x):\n    return f(x) + f(x)\n\nda = f(db)"
+    assert written_out(again, functions([again])).count("__x = ") <= 40
+    other = "def f(x, *rest):\n    return x\n\ndef g(x):\n    if x:\n        return x\n\nda = f(db) + g(db)"
+    assert written_out(other, functions([other])) == other
