@@ -174,10 +174,8 @@ def test_what_the_forward_method_makes_is_written_out_where_backward_reads_it():
     def backward(self, dout):
         return dout[:, self.places]
 """
-    source = Methods(cells(student, "window = Window(2)\nwindow(h)\ndh = window.backward(dy)"), "p").source(
-        {"h", "y"}, ()
-    )
-    assert source.splitlines() == [
+    methods = Methods(cells(student, "window = Window(2)\nwindow(h)\ndh = window.backward(dy)"), "p")
+    assert methods.source({"h", "y"}, ()).splitlines() == [
         "window__L = h.shape[1]",
         "window__places = torch.arange(window__L) // 2",
         "dh = dy[:, window__places]",
