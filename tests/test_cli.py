@@ -109,6 +109,7 @@ def test_grade_writes_what_the_design_promises(mini, solved):
     ]
 
 
+@pytest.mark.slow
 def test_a_regrade_can_be_compared_and_a_mark_set_by_hand(mini, solved):
     (mini / "handed-in" / "bob.ipynb").write_bytes(solved(("dhsum = (h", "dhsum = 3 * (h")))
     run("grade", "handed-in", "--out", "out", cwd=mini)
@@ -167,6 +168,7 @@ def test_release_writes_the_blanks(mini):
     assert "unchanged" in run("release", cwd=mini).stdout
 
 
+@pytest.mark.slow
 def test_verify_finds_what_an_author_forgot(mini):
     done = run("verify", cwd=mini, status=1)
     assert "part steps has no hint for dh; write one in the catalogue." in done.stdout

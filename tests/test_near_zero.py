@@ -253,7 +253,9 @@ def test_the_solution_is_full_marks_without_a_doubt(real):
     assert not [check for check in grade.checks if DOUBT in (check.remark or "")]
 
 
-@pytest.mark.parametrize("trick", ["import os; os._exit(1)", "while True: pass", "raise SystemExit"])
+@pytest.mark.parametrize(
+    "trick", ["import os; os._exit(1)", pytest.param("while True: pass", marks=pytest.mark.slow), "raise SystemExit"]
+)
 def test_a_replay_that_ends_the_process_costs_nothing(real, trick, monkeypatch):
     """The grader's own file tells the first run from the second: a student can, too."""
     hook = f"import sys\nif sys.modules['grader_replay']._drawing is not None:\n    {trick}\n"
