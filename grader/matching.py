@@ -14,7 +14,7 @@ from nbformat import NotebookNode
 
 from grader.copies import How, Reading, read_statements
 from grader.exercise import Exercise
-from grader.mending import error_line, mend
+from grader.mending import Allowance, error_line, mend
 from grader.notebook import grade_id_of, part_of, role_of
 from grader.parting import Seen, find_parts
 from grader.pieces import Dissected, dissect
@@ -55,11 +55,12 @@ def understand(cells: Sequence[NotebookNode], exercise: Exercise) -> list[CellRe
     ids = _ids(exercise)
     found: list[CellReading] = []
     drafts: list[tuple[int, Seen]] = []
+    allowance = Allowance()
     for position, node in enumerate(cells, start=1):
         # A solution's reference cells are the grader's, not a student's.
         if node.cell_type != "code" or not node.source.strip() or role_of(node) == "reference":
             continue
-        dissected, lost = _dissected(node.source, known)
+        dissected, lost = _dissected(node.source, known, allowance)
         match, how = _match(node, dissected, known, ids, [reading.match for reading in found])
         if dissected.pieces is None:
             found.append(_broken(position, node, dissected, match, how, known, lost))
@@ -73,13 +74,14 @@ def understand(cells: Sequence[NotebookNode], exercise: Exercise) -> list[CellRe
     return _with_parts(found, [cell for cell, _ in drafts], parts, known)
 
 
-def _dissected(source: str, known: Released) -> tuple[Dissected, tuple[int, ...]]:
+def _dissected(source: str, known: Released, allowance: Allowance) -> tuple[Dissected, tuple[int, ...]]:
     """A cell taken apart, without what is no Python where some gradient is left in it; and the lines of that."""
     dissected = dissect(source)
     if dissected.pieces is not None:
         return dissected, ()
-    mended = mend(source)
-    if mended is not None and mended.bound.intersection([*known.names, *known.definitions]):
+    asked = {*known.names, *known.definitions}
+    mended = mend(source, allowance) if any(name in source for name in asked) else None
+    if mended is not None and mended.bound & asked:
         return mended.dissected, tuple(mended.lost)
     return dissected, (error_line(source) or 1,)
 

@@ -18,8 +18,9 @@ from grader.records import Record
 
 MAX_LOST = 60
 """So many statements are left out of a cell at most."""
-MAX_CHARACTERS = 40_000
-"""A longer cell is left as it is: it is parsed anew for every statement that is left out."""
+MAX_PARSED = 1_000_000
+"""So many characters are parsed for a notebook's broken cells, which takes about a second: a cell is parsed anew for
+every statement that is left out, several times, and there is no end to what may be pasted into one."""
 
 _TARGETS = re.compile(r"^\s*([A-Za-z_]\w*(?:\s*,\s*[A-Za-z_]\w*)*)\s*,?\s*(?:\[[^=]*\])?\s*(?:[-+*/@]|\*\*|//)?=(?!=)")
 _CONFLICT = re.compile(r"^(<<<<<<<|>>>>>>>) ", re.MULTILINE)
@@ -37,23 +38,48 @@ class Mended(Record, frozen=True):
     bound: frozenset[str]
 
 
-def mend(source: str) -> Mended | None:
+class Allowance:
+    """What may still be parsed for a notebook's broken cells, in characters."""
+
+    def __init__(self, left: int = MAX_PARSED) -> None:
+        self.left = left
+
+    def error_line(self, source: str) -> int | None:
+        """As `error_line`. Raises `_SpentError` where nothing is left."""
+        self.left -= len(source)
+        if self.left < 0:
+            raise _SpentError
+        return error_line(source)
+
+
+class _SpentError(Exception):
+    """The allowance is spent."""
+
+
+def mend(source: str, allowance: Allowance) -> Mended | None:
     """Leave the broken statements out; None where that can't be done, or where the cell holds git's conflict markers.
 
     Of two versions between such markers nobody can say which one is meant.
     """
-    if len(source) > MAX_CHARACTERS or _CONFLICT.search(source):
+    if _CONFLICT.search(source):
         return None
+    try:
+        return _mended(source, allowance)
+    except _SpentError:
+        return None
+
+
+def _mended(source: str, allowance: Allowance) -> Mended | None:
     lines = source.split("\n")
     lost: dict[int, list[str]] = {}
-    while (place := error_line("\n".join(lines))) is not None:
+    while (place := allowance.error_line("\n".join(lines))) is not None:
         if len(lost) == MAX_LOST:
             return None
         first, last = _statement(lines, place)
         if _HEADER.match(lines[first - 1]):
             last = _next_line(lines, last)  # what was meant to stand in the loop, and does not
         lost[first] = [name for line in lines[first - 1 : last] for name in _bound(line)]
-        lines = _without(lines, first, last, lost[first])
+        lines = _without(lines, first, last, lost[first], allowance)
     if not lost:
         return None
     pieces = dissect("\n".join(lines)).pieces or []
@@ -112,13 +138,13 @@ def _next_line(lines: list[str], line: int) -> int:
     return next((number for number in range(line + 1, len(lines) + 1) if lines[number - 1].strip()), line)
 
 
-def _without(lines: list[str], first: int, last: int, names: list[str]) -> list[str]:
+def _without(lines: list[str], first: int, last: int, names: list[str], allowance: Allowance) -> list[str]:
     """The lines with a statement left out, in the way that leaves the next error furthest below it."""
     indent = lines[first - 1][: len(lines[first - 1]) - len(lines[first - 1].lstrip())]
     best, reached = lines, 0
     for text in dict.fromkeys((indent + _nothing(names), _nothing(names), "")):
         tried = [*lines[: first - 1], text, *[""] * (last - first), *lines[last:]]
-        at = error_line("\n".join(tried)) or len(lines) + 1
+        at = allowance.error_line("\n".join(tried)) or len(lines) + 1
         if at > reached:
             best, reached = tried, at
     return best if reached > first else [*lines[: first - 1], *[""] * (last - first + 1), *lines[last:]]

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grader.mending import mend
+from grader.mending import MAX_PARSED, Allowance, mend
 from grader.pieces import dissect
 from tests.lecture import STEPS
 
@@ -31,7 +31,7 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_only_what_is_no_python_is_left_out(name):
     source, left, lost = CASES[name]
-    found = mend(source)
+    found = mend(source, Allowance())
     kept = "\n".join(found.dissected.lines)
     assert [line.rstrip() for line in kept.split("\n")] == [line.rstrip() for line in left.split("\n")]
     assert found.lost == lost
@@ -39,15 +39,24 @@ def test_only_what_is_no_python_is_left_out(name):
 
 
 def test_what_is_all_python_needs_no_mending():
-    assert mend("dh = 1") is None
+    assert mend("dh = 1", Allowance()) is None
 
 
 def test_between_conflict_markers_nobody_knows_which_version_is_meant():
-    assert mend("<<<<<<< HEAD\ndh = 1\n=======\ndh = 2\n>>>>>>> theirs") is None
+    assert mend("<<<<<<< HEAD\ndh = 1\n=======\ndh = 2\n>>>>>>> theirs", Allowance()) is None
 
 
 def test_a_cell_of_nothing_but_errors_is_left_as_it_is():
-    assert mend("no python\n" * 200) is None
+    assert mend("no python\n" * 200, Allowance()) is None
+
+
+def test_what_is_parsed_for_a_notebook_has_an_end():
+    allowance = Allowance()
+    broken = "dh = (1\nother = 2\n" * 40
+    assert mend("dh = (1\nother = 2", allowance) is not None
+    for _ in range(MAX_PARSED // len(broken)):
+        mend(broken, allowance)
+    assert mend("dh = (1\nother = 2", allowance) is None
 
 
 TEXT = "\n".join(STEPS.values())
@@ -59,7 +68,7 @@ def test_whatever_is_typed_into_a_cell_it_is_mended_line_for_line(slips):
     source = TEXT
     for place, letter in slips:
         source = source[:place] + letter + source[place:]
-    found = mend(source)
+    found = mend(source, Allowance())
     if found is None:
         assert dissect(source).pieces is not None
         return
