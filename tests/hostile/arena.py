@@ -52,7 +52,10 @@ SCREAM = "hostile-orphan"
 """What attacks name processes that they leave behind, at most 15 characters, as the system keeps it."""
 
 _HEADER = re.compile(r"^# (\w+): ?(.*)$")
-_VERDICTS = ("unchecked", "missing", "wrong", "carried", "nothing")
+_VERDICTS = (
+    "unchecked", "missing", "wrong", "carried", "nothing", "wrong_or_unchecked", "right_or_unchecked"
+)  # fmt: skip
+"""The last two where an attack races with the grader, and may come to nothing or hide what it is about."""
 
 
 class Scenario(msgspec.Struct, frozen=True):
@@ -288,7 +291,10 @@ def place(notebook: bytes, where: str, source: str) -> bytes:
 
 def unexpected(scenario: Scenario, grading: Grading) -> dict[str, str]:
     """The checks whose verdict is not the one that should have come."""
-    wanted = {"right": ("exact", "approximate"), "nothing": ("unchecked", "missing")}
-    found = verdicts(grading)
-    expected = {name: scenario.expected.get(name, "right") for name in found}
-    return {name: found[name] for name in found if found[name] not in wanted.get(expected[name], (expected[name],))}
+    several = {"right": ("exact", "approximate"), "nothing": ("unchecked", "missing")}
+
+    def wanted(name: str) -> list[str]:
+        words = scenario.expected.get(name, "right").split("_or_")
+        return [verdict for word in words for verdict in several.get(word, (word,))]
+
+    return {name: verdict for name, verdict in verdicts(grading).items() if verdict not in wanted(name)}

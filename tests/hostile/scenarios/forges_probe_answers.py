@@ -1,6 +1,7 @@
 # promise: The probe's answer, sent by somebody else and for every message to come, gains nothing.
 # place: end
-# wrong: steps/dscaled
+# wrong_or_unchecked: steps/dscaled
+# right_or_unchecked: steps/dhsum steps/dh steps/dhpre steps/dW steps/db
 import threading
 import time
 
