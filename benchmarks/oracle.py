@@ -21,6 +21,7 @@ from benchmarks.running import Workbench, case_dtype, run
 from grader.catalog import Case
 from grader.compare import FLOAT64, conformed
 from grader.records import VISIBLE
+from grader.syntax import names_read
 
 
 class Oracle:
@@ -83,7 +84,7 @@ class Oracle:
         seen = {name for name in names - set(suspects) if self._is_on_the_way(case, namespace, name)}
         hidden = set(names) - seen
         for node in self._after(names):
-            if _read_by(node) & hidden:
+            if names_read(node) & hidden:
                 charged += [name for name in suspects if name in written(node)]
                 made = written(node) - set(suspects)
                 seen |= {name for name in made if self._is_on_the_way(case, namespace, name)}
@@ -91,7 +92,7 @@ class Oracle:
         for name in seen:
             follow = {name}
             for node in self._after(frozenset([name])):
-                follow |= written(node) if _read_by(node) & follow else set()
+                follow |= written(node) if names_read(node) & follow else set()
             charged += [other for other in suspects if other in follow][:1]
         return charged
 
@@ -153,7 +154,3 @@ class Oracle:
                 return False
             before, after = first, second
         return FLOAT64.holds(after.detach(), before.detach())
-
-
-def _read_by(node: ast.stmt) -> set[str]:
-    return {child.id for child in ast.walk(node) if isinstance(child, ast.Name) and isinstance(child.ctx, ast.Load)}

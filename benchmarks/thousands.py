@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -48,18 +47,18 @@ def main() -> None:
     wanted = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="thousands-") as folder:
         ours = Ours(read_assignment(), Path(folder))
-        place, out = Path(folder) / "handed-in", Path(folder) / "out"
+        place = Path(folder) / "handed-in"
         place.mkdir()
         hand_in(ours, place, wanted.count)
-        command = [sys.executable, "-m", "grader", "grade", str(place), "--exercise", EXERCISE]
+        command, out = ours.command_on(place, wanted.workers)
         started = time.monotonic()
-        looks = watch([*command, "--workers", str(wanted.workers), "--out", str(out)], out, Path(folder))
+        looks = watch(command, out, Path(folder))
         seconds = time.monotonic() - started
         grades = [json.loads(path.read_text()) for path in out.glob(f"*/{EXERCISE}.json")]
         graded = sum(grade["status"] == "graded" for grade in grades)
         print(f"{graded} of {wanted.count} graded in {seconds:.0f} s with {wanted.workers} workers")
         size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file()) / 1e6
-        book = (out / "gradebook.db").stat().st_size / 1e6
+        book = (out / "gradebook.sqlite").stat().st_size / 1e6
         print(f"the output folder holds {size:.0f} MB, {book:.0f} MB of them the gradebook")
         report(looks, wanted.count)
 

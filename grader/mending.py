@@ -7,14 +7,13 @@ uses it: a gradient must not be judged that is half done, nor one that is built 
 
 from __future__ import annotations
 
-import ast
 import io
 import re
 import tokenize
-import warnings
 
 from grader.pieces import Dissected, dissect
 from grader.records import Record
+from grader.syntax import syntax_error
 
 MAX_LOST = 60
 """So many statements are left out of a cell at most."""
@@ -98,7 +97,7 @@ def error_line(source: str) -> int | None:
     """The line (from 1) of a cell's first syntax error, shell lines and magics apart; None where there is none."""
     if dissect(source).pieces is not None:
         return None
-    error = _error(source)
+    error = syntax_error(source)
     if error is None:
         return 1
     count = source.count("\n") + 1
@@ -106,29 +105,18 @@ def error_line(source: str) -> int | None:
     return min(max(1, int(header[1]) if header else error.lineno or 1), count)
 
 
-def _error(source: str) -> SyntaxError | None:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            ast.parse(re.sub(r"^(\s*)[!%?].*$", r"\1pass", source, flags=re.MULTILINE))
-    except SyntaxError as error:
-        return error
-    except (ValueError, RecursionError, MemoryError):
-        pass
-    return None
-
-
 def _statement(lines: list[str], line: int) -> tuple[int, int]:
     """The first and last line of the statement that a line is in, as far as its brackets tell."""
     start = 1
     try:
         for token in tokenize.generate_tokens(io.StringIO("\n".join(lines)).readline):
-            if token.type in (tokenize.NEWLINE, tokenize.NL) and token.start[0] >= line and token.type != tokenize.NL:
-                return min(start, line), token.start[0]
+            at = token.start[0]
             if token.type == tokenize.NEWLINE:
-                start = token.start[0] + 1
-            elif token.type in (tokenize.NL, tokenize.COMMENT) and token.line.strip()[:1] in ("", "#"):
-                start = max(start, token.start[0] + 1) if start == token.start[0] else start
+                if at >= line:
+                    return min(start, line), at
+                start = at + 1
+            elif token.type in (tokenize.NL, tokenize.COMMENT) and token.line.strip()[:1] in ("", "#") and at == start:
+                start += 1
     except (tokenize.TokenError, SyntaxError):
         pass
     return line, line

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from typing import Literal
 
 from grader.records import Record
-from grader.syntax import bound_by, parse, parse_plain
+from grader.syntax import bound_by, names_read, parse, parse_plain
 
 Kind = Literal["import", "definition", "assignment", "loop", "assertion", "expression", "other"]
 
@@ -117,9 +117,7 @@ def _pieces(source: str) -> Iterator[Piece]:
             last=last - 1,
             binds=tuple(dict.fromkeys(binds)),
             inner=tuple(dict.fromkeys(inner)),
-            reads=frozenset(
-                each.id for each in ast.walk(node) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load)
-            ),
+            reads=names_read(node),
             simple=not hasattr(node, "body"),
             alone=not shared,
         )

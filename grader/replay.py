@@ -115,18 +115,8 @@ def edges(checked: Sequence[str], references: Sequence[PartReference]) -> list[E
             for upper in consumers
             if upper != "loss" and (lower in zero or upper in zero)
             # Otherwise the random numbers reach it on a second way, through the gradient of the other.
-            and not any(upper in _descendants(other, references[0]) for other in consumers if other != upper)
+            and not any(upper in references[0].computed_from(other) for other in consumers if other != upper)
         ]  # fmt: skip
-    return found
-
-
-def _descendants(name: str, reference: PartReference) -> set[str]:
-    found: set[str] = set()
-    pending = [name]
-    while pending:
-        new = set(reference.consumers.get(pending.pop(), [])) - found
-        found |= new
-        pending += new
     return found
 
 

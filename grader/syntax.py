@@ -35,19 +35,38 @@ def parse(source: str) -> ast.Module | None:
     """
     tree = parse_plain(source)
     if tree is None:
-        tree = parse_plain("\n".join(_without_magic(line) for line in source.split("\n")))
+        tree = parse_plain(_without_magics(source))
     return tree
 
 
 def parse_plain(source: str) -> ast.Module | None:
     """The syntax tree of a source that is all Python; None for any other."""
     try:
-        # One at a time: catch_warnings is the process's, and CPython 3.11 counts all threads' depths as one.
-        with _parsing, warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a student's `"\\d"` is no concern of ours
-            return ast.parse(source)
+        return _parsed(source)
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         return None
+
+
+def syntax_error(source: str) -> SyntaxError | None:
+    """The first syntax error of a cell, magics and shell lines blanked out; None where the parser names none."""
+    try:
+        _parsed(_without_magics(source))
+    except SyntaxError as error:
+        return error
+    except (ValueError, RecursionError, MemoryError):
+        pass
+    return None
+
+
+def _parsed(source: str) -> ast.Module:
+    # One at a time: catch_warnings is the process's, and CPython 3.11 counts all threads' depths as one.
+    with _parsing, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a student's `"\\d"` is no concern of ours
+        return ast.parse(source)
+
+
+def _without_magics(source: str) -> str:
+    return "\n".join(_without_magic(line) for line in source.split("\n"))
 
 
 def _without_magic(line: str) -> str:
@@ -74,12 +93,21 @@ def defined_names(source: str) -> list[str]:
 def loaded_names(source: str) -> set[str]:
     """The names that a cell reads."""
     tree = parse(source)
-    return set(_reads(tree)) if tree is not None else set()
+    return set(names_read(tree)) if tree is not None else set()
 
 
-def _reads(tree: ast.AST) -> frozenset[str]:
-    nodes = (node for node in ast.walk(tree) if isinstance(node, ast.Name))
-    return frozenset(node.id for node in nodes if isinstance(node.ctx, ast.Load))
+def names_read(tree: ast.AST) -> frozenset[str]:
+    """The names that are read in a piece of code."""
+    return frozenset(
+        node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)
+    )
+
+
+def names_bound(tree: ast.AST) -> frozenset[str]:
+    """The names that are bound in a piece of code; those that are only written into are not."""
+    return frozenset(
+        node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
+    )
 
 
 @functools.lru_cache(maxsize=256)
@@ -94,7 +122,7 @@ def statements(source: str) -> tuple[Statement, ...]:
         if names:
             last = node.end_lineno if isinstance(node, ast.stmt | ast.expr) else None
             first = node.lineno if isinstance(node, ast.stmt | ast.expr) else 1
-            found.append(Statement(names=tuple(names), reads=_reads(node), first=first, last=last or first))
+            found.append(Statement(names=tuple(names), reads=names_read(node), first=first, last=last or first))
     return tuple(sorted(found, key=lambda statement: (statement.first, statement.last)))
 
 

@@ -74,6 +74,10 @@ class Ours:
         place.mkdir()
         for number, student in enumerate(students, 1):
             (place / f"{number:04}-{student}.ipynb").write_bytes(self.notebook(student))
+        return self.command_on(place, workers)
+
+    def command_on(self, place: Path, workers: int) -> tuple[list[str], Path]:
+        """The command that grades what lies in a folder, and the folder of its reports."""
         grade = [sys.executable, "-m", "grader", "grade", str(place), "--exercise", EXERCISE]
         out = self.folder / "out" / place.name
         return [*grade, "--workers", str(workers), "--out", str(out)], out

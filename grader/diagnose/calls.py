@@ -6,7 +6,7 @@ import ast
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 
-from grader.syntax import parse
+from grader.syntax import names_bound, parse
 
 MAX_CALLS = 40
 """So many are written out in a cell, those in the functions themselves included."""
@@ -84,8 +84,7 @@ class _Calls(ast.NodeTransformer):
             return node
         self.count += 1
         body = copy.deepcopy(function.body)
-        stored = {child.id for statement in body for child in ast.walk(statement)
-                  if isinstance(child, ast.Name) and isinstance(child.ctx, ast.Store)}  # fmt: skip
+        stored = {name for statement in body for name in names_bound(statement)}
         rename = _Rename(f"{function.name}{self.count}", {*names, *stored})
         for name, value in given.items():
             self.before.append(ast.Assign([ast.Name(rename.new(name), ast.Store())], value))

@@ -6,7 +6,7 @@ import ast
 from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache
 
-from grader.syntax import parse
+from grader.syntax import names_bound, parse
 
 
 @lru_cache(maxsize=64)
@@ -26,8 +26,7 @@ def targets_of(node: ast.stmt) -> frozenset[str]:
         return frozenset()
     targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AugAssign) else []
     written = [child for target in targets for child in ast.walk(target) if isinstance(child, ast.Name)]
-    stored = [child for child in ast.walk(node) if isinstance(child, ast.Name) and isinstance(child.ctx, ast.Store)]
-    return frozenset(child.id for child in [*written, *stored])
+    return names_bound(node).union(child.id for child in written)
 
 
 def read_for(source: str, wanted: set[str]) -> Iterator[str]:

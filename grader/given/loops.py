@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import TypeGuard
 
 from grader.records import Record
-from grader.syntax import parse
+from grader.syntax import names_bound, parse
 
 
 class Edit(Record, frozen=True):
@@ -76,21 +76,12 @@ class _Words(ast.NodeTransformer):
 def find_loop(source: str, gradients: Sequence[str], settings: set[str]) -> Loop | None:
     """The outermost loop of a cell that binds one of the gradients."""
     tree = parse(source)
-    for node in ast.walk(tree) if tree is not None else []:
-        counts = isinstance(node, ast.For) and isinstance(node.target, ast.Name)
-        if tree is not None and (counts or isinstance(node, ast.While)) and stored(node) & set(gradients):
-            return Loop(node, tree, settings)  # type: ignore[arg-type]
-    return None
-
-
-def stored(node: ast.AST) -> set[str]:
-    """The names that are bound in a piece of code."""
-    return {each.id for each in ast.walk(node) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Store)}
-
-
-def loaded(node: ast.AST) -> set[str]:
-    """The names that are read in a piece of code."""
-    return {each.id for each in ast.walk(node) if isinstance(each, ast.Name) and isinstance(each.ctx, ast.Load)}
+    if tree is None:
+        return None
+    loops = (node for node in ast.walk(tree) if isinstance(node, ast.For | ast.While))
+    counting = (node for node in loops if isinstance(node, ast.While) or isinstance(node.target, ast.Name))
+    found = next((node for node in counting if names_bound(node) & set(gradients)), None)
+    return None if found is None else Loop(found, tree, settings)
 
 
 def is_number(value: object) -> TypeGuard[int | float]:
@@ -102,10 +93,10 @@ def _counted(test: ast.expr) -> ast.expr | None:
     return test.left if isinstance(test, ast.Compare) and isinstance(test.left, ast.Name) else None
 
 
-def _own_names(function: ast.FunctionDef) -> set[str]:
+def _own_names(function: ast.FunctionDef) -> frozenset[str]:
     shared = {name for each in ast.walk(function) if isinstance(each, ast.Global) for name in each.names}
     arguments = [*function.args.posonlyargs, *function.args.args, *function.args.kwonlyargs]
-    return (stored(function) | {argument.arg for argument in arguments}) - shared
+    return (names_bound(function) | {argument.arg for argument in arguments}) - shared
 
 
 def edit(node: ast.expr, new: ast.expr) -> Edit:

@@ -9,7 +9,8 @@ import ast
 import re
 from collections.abc import Iterator, Sequence
 
-from grader.given.loops import Edit, Loop, edit, is_number, loaded, stored
+from grader.given.loops import Edit, Loop, edit, is_number
+from grader.syntax import names_bound, names_read
 
 _RATE = re.compile(r"^(lr|eta|alpha)$|lr$|^lr|rate|step_?size", re.IGNORECASE)
 
@@ -40,11 +41,11 @@ def rate_edits(theirs: Loop, ours: Loop, settings: set[str], gradients: Sequence
 
 def _is_rate(node: ast.Assign, loop: Loop, settings: set[str]) -> bool:
     """Whether a line of the release's loop is computed from parameters and the step alone, and used in an update."""
-    reads = loaded(node.value)
+    reads = names_read(node.value)
     counter = {ast.unparse(loop.counter)} if loop.counter is not None else set()
     simple = not any(isinstance(each, ast.Call | ast.Subscript) for each in ast.walk(node.value))
-    names = {name for value, _ in _updates(loop) for name in loaded(value)}
-    return simple and bool(reads) and reads <= settings | counter and bool(stored(node) & names)
+    names = {name for value, _ in _updates(loop) for name in names_read(value)}
+    return simple and bool(reads) and reads <= settings | counter and bool(names_bound(node) & names)
 
 
 def _updates(loop: Loop) -> Iterator[tuple[ast.expr, ast.expr]]:
@@ -61,7 +62,7 @@ def _updates(loop: Loop) -> Iterator[tuple[ast.expr, ast.expr]]:
 def _in_updates(loop: Loop, gradients: Sequence[str]) -> Iterator[ast.expr]:
     """The factor in each update of a parameter that is no gradient."""
     turns = {name for each in ast.walk(loop.node) if isinstance(each, ast.For) and each is not loop.node
-             for name in stored(each.target)}  # fmt: skip
+             for name in names_bound(each.target)}  # fmt: skip
     trained = {name[1:] for name in gradients} | turns
     for value, target in _updates(loop):
         base = target
@@ -72,7 +73,7 @@ def _in_updates(loop: Loop, gradients: Sequence[str]) -> Iterator[ast.expr]:
             continue
         if name in gradients:
             continue
-        others = [factor for factor in _factors(value) if not loaded(factor) & {*gradients, *turns, name}]
+        others = [factor for factor in _factors(value) if not names_read(factor) & {*gradients, *turns, name}]
         if (found := _likeliest(others)) is not None and len(list(_factors(value))) > 1:
             yield found
 
@@ -89,7 +90,7 @@ def _factors(node: ast.expr) -> Iterator[ast.expr]:
 
 def _likeliest(factors: Sequence[ast.expr]) -> ast.expr | None:
     """The one that is the rate: it says so by its name, or it is the only one, but for a number beside it."""
-    named = [each for each in factors if any(_RATE.search(name) for name in loaded(each))]
+    named = [each for each in factors if any(_RATE.search(name) for name in names_read(each))]
     other = [each for each in factors if not isinstance(each, ast.Constant)]
     numbers = [each for each in factors if isinstance(each, ast.Constant) and isinstance(each.value, float)]
     for found in (named, other, numbers):
@@ -116,7 +117,7 @@ def _in_optimizers(loop: Loop) -> Iterator[ast.expr]:
              and isinstance(each.func, ast.Attribute) and each.func.attr == "step"
              and isinstance(each.func.value, ast.Name)}  # fmt: skip
     for node in ast.walk(loop.tree):
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and stored(node) & steps:
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call) and names_bound(node) & steps:
             yield from (word.value for word in node.value.keywords if word.arg == "lr")
 
 
@@ -124,7 +125,7 @@ def _is_given(place: ast.expr, rate: ast.expr, loop: Loop) -> bool:
     """Whether a name has the release's rate already: the loop gives it to it, and nothing else does."""
     if not isinstance(place, ast.Name):
         return ast.dump(place) == ast.dump(rate)
-    values = [node.value for node in loop.assignments() if stored(node) == {place.id}]
+    values = [node.value for node in loop.assignments() if names_bound(node) == {place.id}]
     return len(values) == 1 and ast.dump(values[0]) == ast.dump(rate)
 
 
@@ -132,7 +133,7 @@ def _is_negative(place: ast.expr, tree: ast.Module) -> bool:
     """Whether a student's rate is below zero, as where it is added: `lr = -0.1`, `p += lr * grad`."""
     if not isinstance(place, ast.Name):
         return _below_zero(place)
-    values = [node.value for node in ast.walk(tree) if isinstance(node, ast.Assign) and stored(node) == {place.id}]
+    values = [node.value for node in ast.walk(tree) if isinstance(node, ast.Assign) and names_bound(node) == {place.id}]
     return bool(values) and all(_below_zero(value) for value in values)
 
 
