@@ -23,6 +23,7 @@ every statement that is left out, several times, and there is no end to what may
 
 _TARGETS = re.compile(r"^\s*([A-Za-z_]\w*(?:\s*,\s*[A-Za-z_]\w*)*)\s*,?\s*(?:\[[^=]*\])?\s*(?:[-+*/@]|\*\*|//)?=(?!=)")
 _CONFLICT = re.compile(r"^(<<<<<<<|>>>>>>>) ", re.MULTILINE)
+_DECORATED = re.compile(r"^\s*(@|(async\s+)?def\b|class\b)")
 _HEADER = re.compile(r"^\s*(for|while|if|elif|else|with|def|class|try|except|finally)\b")
 
 
@@ -72,9 +73,9 @@ def _mended(source: str, allowance: Allowance) -> Mended | None:
     lines = source.split("\n")
     lost: dict[int, list[str]] = {}
     while (place := allowance.error_line("\n".join(lines))) is not None:
-        if len(lost) == MAX_LOST:
-            return None
         first, last = _statement(lines, place)
+        if len(lost) == MAX_LOST or first in lost:  # left out once, it has an error all the same
+            return None
         if _HEADER.match(lines[first - 1]):
             last = _next_line(lines, last)  # what was meant to stand in the loop, and does not
         lost[first] = [name for line in lines[first - 1 : last] for name in _bound(line)]
@@ -100,9 +101,13 @@ def error_line(source: str) -> int | None:
     error = syntax_error(source)
     if error is None:
         return 1
-    count = source.count("\n") + 1
+    lines = source.split("\n")
     header = re.search(r"expected an indented block after .* on line (\d+)", error.msg or "")
-    return min(max(1, int(header[1]) if header else error.lineno or 1), count)
+    line = min(max(1, int(header[1]) if header else error.lineno or 1), len(lines))
+    above = next((number for number in range(line - 1, 0, -1) if lines[number - 1].strip()), line)
+    if lines[above - 1].lstrip().startswith("@") and not _DECORATED.match(lines[line - 1]):
+        return above  # half of a product, `@ dlogits`: to Python it is a decorator of what stands below it
+    return line
 
 
 def _statement(lines: list[str], line: int) -> tuple[int, int]:

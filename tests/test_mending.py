@@ -76,3 +76,10 @@ def test_whatever_is_typed_into_a_cell_it_is_mended_line_for_line(slips):
     assert len(found.dissected.lines) == len(lines)
     kept = [line for line in found.dissected.lines if line.strip() and line.strip() != "pass"]
     assert all(line in lines or line.endswith("= None") for line in kept)
+
+
+def test_half_a_product_on_a_line_of_its_own_is_no_decorator():
+    found = mend("dW2 = h.T\n@ dlogits\ndb2 = dlogits.sum(0)\ndh = dlogits", Allowance())
+    assert found is not None
+    assert found.lost == [2]
+    assert {"db2", "dh"} <= found.bound
