@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 
 from grader.errors import GraderError
-from grader.grade import Submission
 from grader.items import Submissions
 from grader.pool import GraderPool
-from grader.records import Grading
+from grader.records import Grading, Submission
 
 _QUIET = [f"-pno:{name}" for name in ("terminal", "cacheprovider", "capture", "logging", "doctest", "unittest",
                                       "junitxml", "faulthandler", "tmpdir", "pastebin", "stepwise", "python",

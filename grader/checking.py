@@ -11,12 +11,11 @@ from threading import Event
 from grader.collect import Found, collect
 from grader.course import Course
 from grader.errors import SubmissionError, UsageError
-from grader.grade import Submission
 from grader.matching import understand
 from grader.notebook import read_notebook
 from grader.pool import GraderPool
 from grader.progress import remember_check
-from grader.records import Grading
+from grader.records import Grading, Submission
 from grader.released import released
 from grader.understanding import CellSense, in_words
 from grader.watching import saved_versions

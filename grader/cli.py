@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+import grader.own_process  # noqa: F401  (before what imports nbformat)
 from grader.errors import GraderError, UsageError
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from grader.cluster import Workers
 from grader.collect import Found, safe_name
 from grader.course import Course
 from grader.errors import UsageError
@@ -22,6 +22,11 @@ from grader.report import render_index, render_report
 from grader.report_cohort import CohortRow
 from grader.similarity import Group, own_lines, similar_groups
 from grader.version import grader_version
+
+if TYPE_CHECKING:
+    from grader.cluster import (
+        Workers,  # with all of torch, which a gradebook needs only while there is something to grade
+    )
 
 
 def grade_cohort(

@@ -11,10 +11,9 @@ import msgspec
 
 from grader.course import Course
 from grader.errors import SubmissionError, UsageError
-from grader.grade import Submission
 from grader.intake import guess_exercise
 from grader.notebook import MAX_BYTES
-from grader.records import Record
+from grader.records import Record, Submission
 
 UNKNOWN = "unknown"
 

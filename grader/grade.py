@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -21,27 +20,13 @@ from grader.kernels import KernelSource
 from grader.live import Live, place, remarked
 from grader.marking import PartMarks, References
 from grader.plan import probe_parts
-from grader.records import Check, Evidence, Flag, Grade, Grading, PartView, Record, Verdict
+from grader.records import Check, Evidence, Flag, Grade, Grading, PartView, Submission, Verdict
 from grader.reference import Reference
 from grader.replay import Edge, edges
 from grader.saved_cmp import with_saved
 
 KERNELS = 2
 """How many kernels a grading takes, mostly: the visible case's, and that of the hidden ones."""
-
-
-class Submission(Record, frozen=True):
-    """What one student handed in for one exercise, or why it can't be taken in (`problem`)."""
-
-    student: str
-    exercise: str
-    data: bytes = b""
-    problem: str | None = None
-
-    @property
-    def digest(self) -> str:
-        """The SHA-256 of the content, or of the words that say why there is none."""
-        return hashlib.sha256(self.data or (self.problem or "").encode("utf-8", "replace")).hexdigest()
 
 
 class Grader:

@@ -22,10 +22,10 @@ from grader.collect import Found
 from grader.course import Course
 from grader.errors import CourseError, GraderError
 from grader.exports import gradescope_json
-from grader.grade import Submission, ungradable
+from grader.grade import ungradable
 from grader.paths import data_dir
 from grader.pool import GraderPool
-from grader.records import Grading, Record
+from grader.records import Grading, Record, Submission
 
 DISTRIBUTION = "backprop-grader"
 SETTINGS = "autograder.json"

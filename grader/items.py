@@ -14,9 +14,8 @@ import pytest
 
 from grader.errors import GraderError
 from grader.explain import explain
-from grader.grade import Submission
 from grader.pool import GraderPool
-from grader.records import Check, Grading, Verdict
+from grader.records import Check, Grading, Submission, Verdict
 
 
 class CheckFailed(Exception):

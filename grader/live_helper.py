@@ -13,18 +13,18 @@ from typing import IO, Any
 
 import msgspec
 
+import grader.own_process  # noqa: F401  (before what imports nbformat)
 from grader.cell_output import as_html, as_text, narrowed
 from grader.checking import student_pool
 from grader.course import Course, find_course
 from grader.errors import GraderError, UsageError
 from grader.exercise import Exercise
-from grader.grade import Submission
 from grader.hints import next_hint
 from grader.live import Live, Ran, read_history
 from grader.matching import match_cells
 from grader.notebook import read_notebook
 from grader.progress import remember_check
-from grader.records import Grading, Record
+from grader.records import Grading, Record, Submission
 from grader.tensors import read_export
 
 

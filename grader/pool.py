@@ -12,10 +12,10 @@ from typing import Literal
 from grader.course import Course
 from grader.errors import GraderError
 from grader.exercise import Exercise
-from grader.grade import Grader, Submission, ungradable
+from grader.grade import Grader, ungradable
 from grader.kernels import KernelSource, Limits, open_source
 from grader.live import Live
-from grader.records import Grading
+from grader.records import Grading, Submission
 
 KernelKind = Literal["snapshot", "cold"]
 SandboxKind = Literal["bwrap", "none"]

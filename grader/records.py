@@ -6,6 +6,7 @@ with `SCHEMA_VERSION`. `Grading` adds what only the reports show.
 
 from __future__ import annotations
 
+import hashlib
 from enum import StrEnum
 from typing import Literal
 
@@ -39,6 +40,20 @@ class Record(msgspec.Struct, frozen=True):
 
     Each says `frozen=True` again: msgspec inherits it, type checkers don't see that.
     """
+
+
+class Submission(Record, frozen=True):
+    """What one student handed in for one exercise, or why it can't be taken in (`problem`)."""
+
+    student: str
+    exercise: str
+    data: bytes = b""
+    problem: str | None = None
+
+    @property
+    def digest(self) -> str:
+        """The SHA-256 of the content, or of the words that say why there is none."""
+        return hashlib.sha256(self.data or (self.problem or "").encode("utf-8", "replace")).hexdigest()
 
 
 class Diagnosis(Record, frozen=True):

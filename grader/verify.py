@@ -9,9 +9,8 @@ from grader.course import Course
 from grader.coverage import giveaways, unchecked_gradients, unkept_gradients
 from grader.errors import CourseError, GraderError
 from grader.exercise import read_own_notebook
-from grader.grade import Submission
 from grader.pool import GraderPool, KernelKind, SandboxKind
-from grader.records import VISIBLE, Check, Grade
+from grader.records import VISIBLE, Check, Grade, Submission
 from grader.reference import Reference
 from grader.release import released_text
 

@@ -15,10 +15,9 @@ from distributed import Worker, WorkerPlugin, get_worker
 from grader.batch import grade_batch
 from grader.course import unpacked_course
 from grader.errors import ClusterError
-from grader.grade import Submission
 from grader.kernels import runtime
 from grader.pool import GraderPool, KernelKind, SandboxKind
-from grader.records import Grading
+from grader.records import Grading, Submission
 from grader.version import grader_version
 
 

@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 
 from grader.course import Course
-from grader.grade import Submission
 from grader.pool import GraderPool
-from grader.records import Check, Grading
+from grader.records import Check, Grading, Submission
 
 pytest_plugins = ["pytester"]
 

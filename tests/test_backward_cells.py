@@ -6,11 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from grader.grade import Submission
 from grader.intake import PlannedCell, take_in
 from grader.methods import Methods
 from grader.pool import GraderPool
-from grader.records import Grading
+from grader.records import Grading, Submission
 from tests.submissions import COURSE, handed_in
 
 LAYERS = "02_layers"

@@ -13,8 +13,8 @@ import pytest
 from grader.checking import check_notebook, student_pool, watch_notebook
 from grader.course import Course
 from grader.explain import changes
-from grader.grade import Submission
 from grader.progress import read_progress
+from grader.records import Submission
 from tests.conftest import HERE, verdicts
 
 WRONG = ("dhsum = (h", "dhsum = 3 * (h")

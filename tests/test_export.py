@@ -50,6 +50,24 @@ def test_every_format_has_the_mark_that_was_set_by_hand(graded):
     assert "testsuites" in (graded / "junit.xml").read_text()
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [["export", "csv", "graded"], ["override", "graded", "ben", "1", "--reason", "Handed in on paper."]],
+    ids=["export", "override"],
+)
+def test_what_needs_no_tensors_loads_nothing_slow(graded, tmp_path, arguments):
+    """Neither torch nor the grammar of web addresses that jsonschema imports where JupyterLab is installed."""
+    shutil.copytree(graded, tmp_path / "class")
+    code = (
+        "import sys, grader.cli\ntry: grader.cli.app(sys.argv[1:])\nexcept SystemExit as end: assert not end.code\n"
+        "assert 'jsonschema' in sys.modules, 'this test is out of date'\n"
+        "assert not {'torch', 'rfc3987_syntax.syntax_helpers'} & set(sys.modules)"
+    )
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, cwd=tmp_path / "class", capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_who_was_graded_later_is_exported_with_the_others(graded, tmp_path):
     folder = tmp_path / "class"
     shutil.copytree(graded, folder)

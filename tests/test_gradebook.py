@@ -23,11 +23,11 @@ from grader.catalog import Terms
 from grader.cohort import grade_cohort, override_mark
 from grader.collect import Found
 from grader.errors import UsageError
-from grader.grade import Submission, ungradable
+from grader.grade import ungradable
 from grader.gradebook import Gradebook, Key, Result
 from grader.gradebook.diff import changes
 from grader.gradebook.schema import gradings, metadata
-from grader.records import Check, Grade, Grading, Verdict
+from grader.records import Check, Grade, Grading, Submission, Verdict
 from grader.version import grader_version
 from tests import gradebook_killed
 from tests.gradebook_killed import STUDENTS

@@ -16,9 +16,9 @@ import msgspec
 import pytest
 from sqlalchemy import select
 
-from grader.grade import Submission
 from grader.gradebook import Gradebook
 from grader.gradebook.schema import gradings
+from grader.records import Submission
 
 pytestmark = [
     pytest.mark.slow,

@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "grader"
 
 LAYERS: list[set[str]] = [
-    {"errors", "records", "paths", "version"},
+    {"errors", "records", "paths", "version", "own_process"},
     {"catalog", "syntax", "notebook", "sandbox", "pictures", "explain", "naming", "totals"},
     {
         "exercise",

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from grader.course import Course
 from grader.errors import NothingMatches
-from grader.grade import Submission
 from grader.intake import take_in
 from grader.pool import GraderPool
+from grader.records import Submission
 from grader.syntax import parse
 from tests.conftest import HERE
 from tests.lecture import STEPS, Lecture

@@ -12,12 +12,11 @@ from benchmarks.near_zero import LOGITS, MAXES, RIGHT, SLIPS
 from benchmarks.programs import solution_cells, variants
 from benchmarks.running import Workbench
 from grader.course import Course
-from grader.grade import Submission
 from grader.inkernel import grader_replay
 from grader.intake import PlannedCell
 from grader.plan import plan_steps
 from grader.pool import GraderPool
-from grader.records import Verdict
+from grader.records import Submission, Verdict
 from grader.replay import Edge, edges, plan_replays, read_replays, zero_gradients
 from tests.conftest import check_named
 

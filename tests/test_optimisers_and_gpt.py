@@ -12,9 +12,8 @@ import pytest
 from grader.course import Course
 from grader.exercise import code_cells, read_own_notebook
 from grader.explain import explain
-from grader.grade import Submission
 from grader.pool import GraderPool
-from grader.records import Check, Grading
+from grader.records import Check, Grading, Submission
 from grader.reference import Reference, _default_dtype, _quiet_place
 
 COURSE = Course(Path(__file__).parent.parent / "exercises")

@@ -10,10 +10,11 @@ from grader.cluster import InProcess
 from grader.cohort import grade_cohort
 from grader.collect import Found
 from grader.errors import UsageError
-from grader.grade import Grader, Submission
+from grader.grade import Grader
 from grader.gradebook import Gradebook
 from grader.hints import next_hint
 from grader.progress import STATE
+from grader.records import Submission
 
 
 def test_a_mistake_of_the_graders_own_is_one_ungradable_submission(pool, solved, monkeypatch):

@@ -10,9 +10,8 @@ from collections.abc import Callable, Iterator
 import pytest
 
 from grader.course import Course
-from grader.grade import Submission
 from grader.pool import GraderPool
-from grader.records import Grading
+from grader.records import Grading, Submission
 from tests.conftest import HERE
 from tests.lecture import CALLS, CELLS, STEPS, Lecture
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from grader.grade import Submission
+from grader.records import Submission
 from tests.conftest import HERE, MINI
 from tests.hostile.arena import SCREAM
 from tests.hostile.judge import left, processes_below, what_stays
@@ -63,7 +63,7 @@ import sys
 from pathlib import Path
 import msgspec
 from grader.course import Course
-from grader.grade import Submission
+from grader.records import Submission
 from grader.pool import GraderPool
 course = Course(Path(sys.argv[1]))
 exercise = course.exercise("mini")

@@ -24,6 +24,7 @@ import pytest
 from grader import doctor, sandbox
 from grader.errors import SandboxUnavailable
 from grader.kernels import Limits, as_nobody, open_source
+from grader.kernels.inside import template, watch
 from tests.kernel_runs import run, run_together
 
 LIMITS = Limits(memory_mb=512, processes=48, open_files=64, file_size_mb=4, tmp_mb=8, cpu_seconds=2, output_mb=2)
@@ -260,6 +261,34 @@ def test_memory_in_many_processes_is_counted_together(snapshot):
     assert bombed.died
     assert bombed.usage["reason"] == "memory"
     assert beside.text == "untouched\n"
+
+
+def test_a_process_that_ended_meanwhile_uses_no_memory():
+    pid = os.fork()
+    if pid == 0:
+        os._exit(0)
+    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    assert watch.excess(watch.Usage({pid: 1 << 40}, 0.0), memory=1, cpu_seconds=1.0) is None
+    os.waitpid(pid, 0)
+    assert watch.excess(watch.Usage({pid: 1 << 40}, 0.0), memory=1, cpu_seconds=1.0) is None
+
+
+def test_memory_is_exceeded_at_two_looks_running_or_not_at_all(monkeypatch):
+    """Between `vfork` and `exec` a child seems to use all that its parent does."""
+    looks = iter(["memory", None, "memory", "memory"])
+    monkeypatch.setattr(watch, "measure", lambda roots: dict.fromkeys(roots, watch.Usage({}, 0.0)))
+    monkeypatch.setattr(watch, "excess", lambda *_: next(looks))
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        one = template.Template(ours, {"limits": {"memory_mb": 1, "cpu_seconds": 1}})
+        one._kernels[1] = template.Kernel(os.getpid(), None, theirs)
+        killed: list[str | None] = []
+        monkeypatch.setattr(one, "_kill", lambda kernel, reason=None: killed.append(reason))
+        for _ in range(3):
+            one._watch()
+        assert not killed
+        one._watch()
+        assert killed == ["memory"]
 
 
 def test_there_is_no_shared_memory_but_files(snapshot):

@@ -9,8 +9,8 @@ import jsonschema
 import msgspec
 import pytest
 
-from grader.grade import Submission, ungradable
-from grader.records import SCHEMA_VERSION, Grade
+from grader.grade import ungradable
+from grader.records import SCHEMA_VERSION, Grade, Submission
 from grader.renderers import grade_json
 
 SCHEMA = Path(__file__).parent.parent / "docs" / "grade.schema.json"

@@ -8,7 +8,7 @@ import string
 import msgspec
 import pytest
 
-from grader.grade import Submission
+from grader.records import Submission
 from grader.report import render_index
 from grader.report_cohort import CohortRow
 from grader.similarity import Own, own_lines, similar_groups

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from grader.grade import Submission
 from grader.pool import GraderPool
+from grader.records import Submission
 from tests.submissions import COURSE, handed_in
 
 ATTENTION, CONVOLUTION = "04_attention", "05_convolution"

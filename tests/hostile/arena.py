@@ -35,10 +35,10 @@ import msgspec
 
 from grader.course import Course
 from grader.exercise import Exercise
-from grader.grade import Grader, Submission
+from grader.grade import Grader
 from grader.kernels import KernelSource, Limits, open_source, runtime
 from grader.pool import PROBE_FOLDER, GraderPool, SandboxKind
-from grader.records import Grading
+from grader.records import Grading, Submission
 from grader.report import render_report
 from tests.conftest import HERE, MINI, verdicts
 

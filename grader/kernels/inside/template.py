@@ -52,6 +52,8 @@ class Kernel:
     status: int | None = None
     cpu_seconds: float = 0.0
     reason: str | None = None
+    large: bool = False
+    """At the last look its processes used more memory than allowed."""
     deadline: float | None = None
 
 
@@ -235,11 +237,17 @@ class Template:
         kernel.lifeline.close()
 
     def _watch(self) -> None:
-        """Kill each kernel whose processes together exceed its memory or its CPU time."""
+        """Kill each kernel whose processes together exceed its memory or its CPU time.
+
+        Memory at two looks running: between `vfork` and `exec` a child seems to have all that its parent has once more.
+        """
         roots = {number: (one.pid, one.guardian) for number, one in self._kernels.items()}
         for number, usage in watch.measure(roots).items():
             kernel = self._kernels[number]
             reason = watch.excess(usage, self._limits["memory_mb"] << 20, self._limits["cpu_seconds"])
+            large, kernel.large = kernel.large, reason == "memory"
+            if kernel.large and not large:
+                reason = None
             if reason is not None or kernel.deadline is not None:
                 self._kill(kernel, reason)
 

@@ -87,7 +87,7 @@ def _proportional(pid: int, resident: int) -> int:
     try:
         with open(f"/proc/{pid}/smaps_rollup") as file:
             return sum(int(line.split()[1]) << 10 for line in file if line.startswith("Pss:"))
-    except FileNotFoundError:
-        return 0
+    except (FileNotFoundError, ProcessLookupError):
+        return 0  # it ended meanwhile
     except OSError:
         return resident  # a process may forbid the look, and gains nothing by it
