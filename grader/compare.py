@@ -32,6 +32,8 @@ class Tolerance(NamedTuple):
             return False
         # Beside a finite value, what isn't finite is never close.
         atol = self.atol * max(1.0, largest)
+        if torch.equal(student, expected):  # mostly so, and told in a tenth of the time
+            return True
         return torch.allclose(student.to(expected.dtype), expected, rtol=self.rtol, atol=atol)
 
 
@@ -61,8 +63,8 @@ def cmp_line(student: Tensor, expected: Tensor, tolerance: Tolerance) -> CmpLine
     try:
         difference = (student - expected).abs()
         exact = bool(torch.all(student == expected))
-        approximate = student.dtype == expected.dtype and torch.allclose(
-            student, expected, rtol=tolerance.rtol, atol=tolerance.atol
+        approximate = student.dtype == expected.dtype and (
+            exact or torch.allclose(student, expected, rtol=tolerance.rtol, atol=tolerance.atol)
         )
     except RuntimeError:
         return None

@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import warnings
+from pathlib import Path
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ipykernel.compiler import murmur2_x86
+from IPython.core.inputtransformer2 import MagicAssign, TransformerManager
 
 from grader.kernels.inside import fragments
-from grader.kernels.inside.kernelapp import OncePerCell, murmur2
+from grader.kernels.inside.kernelapp import AcceptedOnce, OncePerCell, TokensOnlyWhereNeeded, murmur2
+from grader.notebook import read_notebook
+
+ROOT = Path(__file__).parent.parent
+
+
+def shortened() -> TransformerManager:
+    manager = TransformerManager()
+    manager.do_token_transforms = TokensOnlyWhereNeeded(manager)
+    return manager
 
 
 @given(st.text(max_size=50), st.integers(0, 2**32 - 1))
@@ -43,3 +57,77 @@ def test_records_that_are_no_fragments_and_messages_that_nobody_ends_leave_nothi
         assert assembler.add(next(fragments.split(bytes(100_000)))) is None
     assert sum(len(begun) for begun in assembler._begun.values()) < 100
     assert [assembler.add(record) for record in fragments.split(b"whole")] == [b"whole"]
+
+
+def test_every_cell_of_the_course_is_transformed_as_the_shell_does_it():
+    cells = [
+        cell.source
+        for path in [*ROOT.glob("solutions/*.ipynb"), *ROOT.glob("exercises/*.ipynb")]
+        for cell in read_notebook(path.read_bytes()).cells
+    ]
+    assert len(cells) > 100
+    plain, quick = TransformerManager(), shortened()
+    for cell in cells:
+        assert quick.transform_cell(cell) == plain.transform_cell(cell)
+
+
+LINES = [
+    "x = 1", "%time x", "x = %time 1", "!ls", "y = !ls", "x?", "?x", "%%time", "(a", "% b)", "'''", "% c", "if x:",
+    "    %time y", "    y", "# x?", "'?'", "", ">>> x", "...", "In [1]: x", ", f a", "/f a", "a\\", "; f a", "await x",
+    "# a\u2028%time x", "# \u2028x?", "\x0c%time", "d = '''\r%time", "x =\\", "1if x else 2", r"'\d'",
+]  # fmt: skip
+
+
+@given(st.lists(st.sampled_from(LINES), min_size=1, max_size=5).map("\n".join))
+def test_what_only_the_shell_understands_is_found(cell):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of IPython's tokenizer
+        assert shortened().transform_cell(cell) == TransformerManager().transform_cell(cell)
+
+
+@pytest.mark.parametrize("cell", ["'\\d'\n", "x = 1if x else 2\n"])
+def test_the_parser_warns_nobody_twice(cell):
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        shortened().do_token_transforms(cell.splitlines(keepends=True))
+    assert not warned
+
+
+def test_plain_python_is_not_tokenized():
+    def tokenize(lines):
+        raise AssertionError(lines)
+
+    manager = TransformerManager()
+    manager.do_token_transforms = tokenize
+    assert TokensOnlyWhereNeeded(manager)(["x = 1\n"]) == ["x = 1\n"]
+
+
+def test_a_students_own_transformer_is_asked():
+    class Mine(MagicAssign):
+        @classmethod
+        def find(cls, tokens_by_line):
+            return cls((1, 0)) if tokens_by_line[0][0].string == "x" else None
+
+        def transform(self, lines):
+            return ["mine\n"]
+
+    manager = shortened()
+    manager.token_transformers = [*manager.token_transformers, Mine]
+    assert manager.transform_cell("x = 1\n") == "mine\n"
+
+
+def test_what_a_method_accepts_is_looked_up_once():
+    class Kernel:
+        def execute(self):
+            """A method."""
+
+        def complete(self):
+            """Another."""
+
+    looks = []
+    accepted = AcceptedOnce(lambda method, names: looks.append(method.__name__) or dict.fromkeys(names, True))
+    for kernel in (Kernel(), Kernel()):
+        assert accepted(kernel.execute, ["a"]) == {"a": True}
+        assert accepted(kernel.execute, ["b"]) == {"b": True}
+        assert accepted(kernel.complete, ["b"]) == {"b": True}
+    assert looks == ["execute", "execute", "complete"]

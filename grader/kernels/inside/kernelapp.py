@@ -9,19 +9,22 @@ client, which is there already, and nothing to find, to subscribe to or to sign.
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import contextvars
 import json
 import os
+import re
 import socket
 import struct
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from typing import Any
 
 import ipykernel.compiler
+import ipykernel.kernelbase
 from ipykernel.iostream import IOPubThread
 from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelapp import IPKernelApp
@@ -115,6 +118,57 @@ class OncePerCell:
         return transformed
 
 
+class TokensOnlyWhereNeeded:
+    """A shell's search for `%magics`, `!commands` and `help?` in a cell's tokens, which plain Python has none of.
+
+    Nothing that IPython rewrites is valid Python, and Python's parser says so sooner than its tokenizer, which is
+    written in Python.
+    """
+
+    def __init__(self, manager: Any) -> None:
+        self._manager = manager
+        self._known = list(manager.token_transformers)
+        self._transform: Callable[[list[str]], list[str]] = manager.do_token_transforms
+
+    def __call__(self, lines: list[str]) -> list[str]:
+        """The lines, rewritten where they have such syntax."""
+        text = "".join(lines)
+        known = self._manager.token_transformers == self._known
+        # IPython's lines end at other characters too, even in the middle of a comment.
+        if known and len(lines) == text.count("\n") and _is_plain_python(text):
+            return lines
+        return self._transform(lines)
+
+
+_MAY_WARN = re.compile(r"\\|[0-9a-f]\.?(?:and|else|for|if|in|is|not|or)\b", re.IGNORECASE)
+"""What Python's parser may warn of: backslashes and `1if`. Such a cell is parsed once, lest its warnings come twice."""
+
+
+def _is_plain_python(text: str) -> bool:
+    if _MAY_WARN.search(text) is not None:
+        return False
+    try:
+        compile(text, "<cell>", "exec", ast.PyCF_ONLY_AST, dont_inherit=True)
+    except Exception:  # whatever is wrong with it, the shell says so as always
+        return False
+    return True
+
+
+class AcceptedOnce:
+    """ipykernel's look at which parameters a method accepts, kept: it is the same for every message."""
+
+    def __init__(self, look: Callable[[Any, Sequence[str]], dict[str, Any]]) -> None:
+        self._look = look
+        self._kept: dict[tuple[Any, ...], dict[str, Any]] = {}
+
+    def __call__(self, method: Any, names: Sequence[str]) -> dict[str, Any]:
+        """Name → whether `method` has such a parameter."""
+        key = getattr(method, "__func__", method), *names
+        if key not in self._kept:
+            self._kept[key] = self._look(method, names)
+        return self._kept[key]
+
+
 def murmur2(text: str, seed: int) -> int:
     """The 32-bit MurmurHash2 that ipykernel names a cell's file by, in a third of its own code's time."""
     data = text.encode()
@@ -159,8 +213,12 @@ class KernelApp(IPKernelApp):
         for step in ("path", "shell", "gui_pylab", "extensions", "code"):
             getattr(self, f"init_{step}")()
         ipykernel.compiler.murmur2_x86 = murmur2
+        if hasattr(ipykernel.kernelbase, "_accepts_parameters"):
+            ipykernel.kernelbase._accepts_parameters = AcceptedOnce(ipykernel.kernelbase._accepts_parameters)
         assert self.shell is not None
         self.shell.transform_cell = OncePerCell(self.shell.transform_cell)
+        manager: Any = self.shell.input_transformer_manager
+        manager.do_token_transforms = TokensOnlyWhereNeeded(manager)
         self._session.take()
 
     def rehearse(self) -> None:
