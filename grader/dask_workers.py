@@ -44,6 +44,7 @@ _CONFIG = {
     "distributed.scheduler.allowed-failures": 0,  # see `DaskWorkers`
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
+    "distributed.admin.low-level-log-length": 16,  # of 1,000 messages it would keep all submissions' notebooks, twice
     "distributed.admin.large-graph-warning-threshold": "1GB",  # submissions are in the graph on purpose
 }
 _KILLED = "Two workers died while they graded it, so it was given up: look at what it does before you grade it again."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from benchmarks.speed.assignment import EXERCISE, PART, read_assignment
 from benchmarks.speed.floor import measure_floor
+from benchmarks.speed.kernels import cpu_of_bare_kernels
 from benchmarks.speed.tools import STUDENTS, Ours, in_turn
 from grader.course import Course
 from grader.intake import take_in
@@ -24,3 +25,5 @@ def test_our_course_has_the_part_and_each_student_hands_in_an_answer(tmp_path):
     assert str(out) in command
     floor = measure_floor(assignment, exercise)
     assert 0 < floor.own < floor.cells
+    bare = cpu_of_bare_kernels(exercise, ours.notebook("right"))
+    assert 0 < bare.empty < bare.passes

@@ -84,6 +84,7 @@ def test_check_says_what_is_right_and_exits_by_it(mini, solved):
     assert "14 / 16 points" in out
 
 
+@pytest.mark.slow
 def test_check_opens_hints_one_at_a_time(mini):
     shutil.copy(mini / "exercises" / "mini.ipynb", mini / "mini.ipynb")
     assert "Hint 1 of 1 for dscaled" in run("check", "mini.ipynb", "--hint", cwd=mini, status=1).stdout
@@ -141,6 +142,7 @@ def test_one_that_can_not_be_graded_never_stops_the_others(mini, solved):
     assert error is not None
 
 
+@pytest.mark.slow
 def test_fail_under(mini, solved):
     (mini / "handed-in" / "bob.ipynb").write_bytes(solved(("dhsum = (h", "dhsum = 3 * (h")))
     run("grade", "handed-in", "--out", "out", "--fail-under", "80", cwd=mini)

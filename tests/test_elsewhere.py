@@ -69,6 +69,7 @@ def test_everything_that_check_imports_is_there_on_any_system(platform, tmp_path
     assert run(platform, code, tmp_path) == f"{platform}\n"
 
 
+@pytest.mark.slow
 def test_without_linux_a_check_comes_to_the_same_verdicts(course, solved, grade, tmp_path):
     startup = tmp_path / "ipython" / "profile_default" / "startup"
     startup.mkdir(parents=True)

@@ -68,6 +68,7 @@ def test_what_needs_no_tensors_loads_nothing_slow(graded, tmp_path, arguments):
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.slow
 def test_who_was_graded_later_is_exported_with_the_others(graded, tmp_path):
     folder = tmp_path / "class"
     shutil.copytree(graded, folder)

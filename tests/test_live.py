@@ -113,6 +113,7 @@ def test_hints_open_one_at_a_time_and_what_is_asked_wrongly_is_a_sentence(kernel
     assert "There is no exercise" in kernel.run("%check --exercise nope")[1].stderr
 
 
+@pytest.mark.slow
 def test_the_helper_that_was_killed_is_started_again(kernel, solved):
     kernel.open(solved())
     magics = kernel.shell.magics_manager.registry["GraderMagics"]

@@ -31,6 +31,7 @@ def test_a_wrong_tensor_fails_with_the_reports_words(mini):
     assert "Traceback" not in result.stdout.str()
 
 
+@pytest.mark.slow
 def test_k_and_junitxml_and_several_paths(mini):
     result = mini.runpytest_subprocess(
         "--grade", "bob.ipynb", "--grade", "ann.ipynb", "-k", "dhsum", "--junitxml=report.xml"
@@ -41,6 +42,7 @@ def test_k_and_junitxml_and_several_paths(mini):
     assert "dhsum is wrong" in report
 
 
+@pytest.mark.slow
 def test_with_several_processes(mini):
     result = mini.runpytest_subprocess("--grade", "ann.ipynb", "--grade", "bob.ipynb", "-n", "2")
     result.assert_outcomes(passed=19, failed=1)

@@ -304,6 +304,7 @@ def test_a_file_of_times_that_is_wrong_is_said(tmp_path, text, said):
 # --- as a user has it -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_late_submission_from_the_catalogue_to_every_output(tmp_path):
     shutil.copytree(HERE / "course" / "exercises", tmp_path / "exercises")
     terms = "[exercises.terms]\ndue = 2026-12-04T23:59:00+01:00\nlate = { percent_a_day = 10 }\n"

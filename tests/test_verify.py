@@ -291,6 +291,7 @@ def test_cells_that_say_the_wrong_thing(author, grade_id, change, problem):
     assert problem in done.stderr
 
 
+@pytest.mark.slow
 def test_stray_files_and_a_blank_out_of_step(author):
     author.released()
     (author.folder / "exercises" / "old.ipynb").write_text("{}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import subprocess
@@ -23,6 +24,7 @@ from grader.dask_workers import open_dask
 from grader.errors import ClusterError
 
 PROBLEM = "It is a problem."
+MARK = b"What the test looks for."
 
 KILL_THE_WORKER = """
 import os, pathlib, signal
@@ -75,6 +77,7 @@ def test_workers_give_the_grades_of_a_single_process(cluster, pool, handed_in):
     assert list(map(same, there)) == list(map(same, here))
 
 
+@pytest.mark.slow
 def test_the_cluster_holds_a_bounded_number_of_submissions(cluster):
     with_cluster, most = 0, 0
 
@@ -83,7 +86,7 @@ def test_the_cluster_holds_a_bounded_number_of_submissions(cluster):
             nonlocal with_cluster, most
             with_cluster += 1
             most = max(most, with_cluster)
-            return super().submission()
+            return msgspec.structs.replace(super().submission(), data=MARK)
 
     def done(grading):
         nonlocal with_cluster
@@ -92,11 +95,14 @@ def test_the_cluster_holds_a_bounded_number_of_submissions(cluster):
         assert grading.grade.reason == PROBLEM
 
     students = Counter()
-    many = [Watched(student=f"s{number}", exercise="mini", path="", problem=PROBLEM) for number in range(250)]
+    many = [Watched(student=f"s{number}", exercise="mini", path="", problem=PROBLEM) for number in range(400)]
     cluster.grade(many, done)
-    assert len(students) == 250
+    assert len(students) == 400
     assert set(students.values()) == {1}
     assert most <= 17 * 8
+    gc.collect()
+    messages = {id(one): one for thing in gc.get_objects() for one in gc.get_referents(thing) if type(one) is bytes}
+    assert sum(one.count(MARK) for one in messages.values()) < 200  # dask's logs of messages keep the last ones
 
 
 def test_only_loopback_is_listened_on(cluster):

@@ -18,7 +18,7 @@ from typing import NamedTuple
 from benchmarks.speed.assignment import EXERCISE, read_assignment
 from benchmarks.speed.document import Results, write_document
 from benchmarks.speed.floor import measure_floor
-from benchmarks.speed.kernels import memory_of_further_kernel
+from benchmarks.speed.kernels import cpu_of_bare_kernels, memory_of_further_kernel
 from benchmarks.speed.marathon import LATE, run_marathon
 from benchmarks.speed.measure import Used
 from benchmarks.speed.tools import REQUIREMENTS, Nbgrader, Otter, Ours, environment, in_turn
@@ -80,10 +80,11 @@ def measure(folder: Path, programs: dict[str, Path], rounds: int, late: int) -> 
         "otter": Series(otter.grade, COUNTS["otter"]),
     }
     exercise = Course(folder / "ours" / "exercises").exercise(EXERCISE)
-    loads, floors = [], []
+    loads, floors, bare = [], [], []
     for number in range(1, rounds + 1):
         loads.append(os.getloadavg()[0])
         floors.append(measure_floor(assignment, exercise))
+        bare.append(cpu_of_bare_kernels(exercise, ours.notebook("right")))
         for name, one in series.items():
             print(f"round {number}: {name}", flush=True)
             one.go()
@@ -93,7 +94,7 @@ def measure(folder: Path, programs: dict[str, Path], rounds: int, late: int) -> 
     early_late = run_marathon(ours, late)
     results = Results(
         {name: (one.counts.few, one.counts.many, one.runs) for name, one in series.items()},
-        floors, kernel, early_late, late, loads,
+        floors, bare, kernel, early_late, late, loads,
         len(exercise.cases), REQUIREMENTS,
     )  # fmt: skip
     print(write_document(results))

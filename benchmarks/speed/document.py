@@ -12,6 +12,7 @@ from pathlib import Path
 
 from benchmarks.speed.assignment import TOP
 from benchmarks.speed.floor import Floor
+from benchmarks.speed.kernels import Bare
 from benchmarks.speed.marathon import EARLY, HALF, Stretch
 from benchmarks.speed.measure import Used, median
 
@@ -24,11 +25,12 @@ class Results:
     """All that was measured.
 
     `runs`: tool → submissions in its short run, in its long run, and both runs of each round. `two` is ours with two
-    workers. `floors` and `loads` (the system's load average before it) are one a round.
+    workers. `floors`, `bare` and `loads` (the system's load average before it) are one a round.
     """
 
     runs: dict[str, tuple[int, int, list[tuple[Used, Used]]]]
     floors: Sequence[Floor]
+    bare: Sequence[Bare]
     kernel: int
     stretches: tuple[Stretch, Stretch]
     late: int
@@ -112,6 +114,8 @@ def _tools(results: Results) -> list[str]:
 def _targets(results: Results) -> list[str]:
     ours, floor = results.cpu("ours"), results.floor()
     early, late = results.stretches
+    cells = floor.cells
+    empty, passes = (median(values) for values in zip(*results.bare, strict=True))
     rows = [
         ("CPU, nbgrader's by ours", "≥ 20, aim 40", results.cpu("nbgrader") / ours, 20, True, ".1f", ""),
         ("CPU, otter's by ours", "≥ 25, aim 40", results.cpu("otter") / ours, 25, True, ".1f", ""),
@@ -139,6 +143,10 @@ def _targets(results: Results) -> list[str]:
         "",
         f"Of the floor's {1000 * floor.cells:.1f} ms, the students' own cells take {1000 * floor.own:.1f} ms; the rest "
         f"are the locked cells that they need in each case. Ours is {ours / floor.own:.1f} times the students' own.",
+        "",
+        f"Two sandboxed kernels in which nothing is run, nbclient included, take {1000 * empty:.1f} ms: "
+        f"{empty / cells:.1f} times the floor. With as many cells `pass` in the first of them as a submission has, "
+        f"{1000 * passes:.1f} ms: {passes / cells:.1f} times.",
     ]
     return lines
 
