@@ -23,10 +23,8 @@ from grader.report_cohort import CohortRow
 from grader.similarity import Group, own_lines, similar_groups
 from grader.version import grader_version
 
-if TYPE_CHECKING:
-    from grader.cluster import (
-        Workers,  # with all of torch, which a gradebook needs only while there is something to grade
-    )
+if TYPE_CHECKING:  # it comes with all of torch, which a gradebook needs only while there is something to grade
+    from grader.cluster import Workers
 
 
 def grade_cohort(
