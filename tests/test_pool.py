@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
+import os
+import platform
 from contextlib import nullcontext
+from pathlib import Path
 
 import pytest
 
+from grader.batch import grade_batch
 from grader.cluster import InProcess
 from grader.cohort import grade_cohort
 from grader.collect import Found
@@ -56,3 +61,30 @@ def test_hints_open_one_after_the_other_and_are_remembered(pool, course, tmp_pat
     assert next_hint(spec, grade, tmp_path) == "Hint 1 of 1 for dscaled: A mean shares its gradient."
     assert (tmp_path / STATE).exists()
     assert "Hint 1 of 1" in next_hint(spec, grade, tmp_path)
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="needs glibc's own way to give memory back")
+def test_after_a_batch_freed_memory_is_given_back(pool):
+    """Small pieces, of which some stay, keep the rest of the heap from being given back on its own."""
+
+    def resident():
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    libc = ctypes.CDLL(None)
+    libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = (
+        ctypes.c_void_p,
+        [ctypes.c_size_t],
+        [ctypes.c_void_p],
+    )
+    pieces = [libc.malloc(50_000) for _ in range(2_000)]
+    for piece in pieces:
+        ctypes.memset(piece, 1, 50_000)
+    kept = pieces[::20]
+    for piece in set(pieces) - set(kept):
+        libc.free(piece)
+    before = resident()
+    grade_batch([Submission(student="ann", exercise="mini", problem="It is a problem.")], pool, lambda _: None)
+    after = resident()
+    for piece in kept:
+        libc.free(piece)
+    assert before - after > 50_000_000
