@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ast
+import contextlib
 import warnings
 from pathlib import Path
 
@@ -93,13 +95,36 @@ def test_the_parser_warns_nobody_twice(cell):
     assert not warned
 
 
-def test_plain_python_is_not_tokenized():
+NUMBERS = ["1", "1.", ".5", "1e5", "1E-5", "0x1", "0xaF", "0b1", "0o7", "1j", "1.5e3j", "1_0", "00"]
+KEYWORDS = ["and", "else", "for", "if", "in", "is", "not", "or"]
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_the_parser_warns_of_a_number_before_a_keyword_only_once(number):
+    forms = ["x = {} y", "x = {} y else z", "x = y if {} z", "x = [{} i in y]", "x = {} not y", "x = -{}(y)"]
+    cells = [form.format(number + keyword) + "\n" for form in forms for keyword in KEYWORDS]
+    plain = TokensOnlyWhereNeeded(TransformerManager())
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        for cell in cells:
+            plain([cell])
+    assert not warned
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        for cell in cells:
+            with contextlib.suppress(SyntaxError):
+                ast.parse(cell)
+    assert warned
+
+
+@pytest.mark.parametrize("cell", ["x = 1\n", "dbngain = (bnraw * dhpreact).sum(0)\n", "begin = x2if = main\n"])
+def test_plain_python_is_not_tokenized(cell):
     def tokenize(lines):
         raise AssertionError(lines)
 
     manager = TransformerManager()
     manager.do_token_transforms = tokenize
-    assert TokensOnlyWhereNeeded(manager)(["x = 1\n"]) == ["x = 1\n"]
+    assert TokensOnlyWhereNeeded(manager)([cell]) == [cell]
 
 
 def test_a_students_own_transformer_is_asked():

@@ -71,11 +71,8 @@ def test_after_a_batch_freed_memory_is_given_back(pool):
         return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
     libc = ctypes.CDLL(None)
-    libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = (
-        ctypes.c_void_p,
-        [ctypes.c_size_t],
-        [ctypes.c_void_p],
-    )
+    libc.malloc.restype, libc.malloc.argtypes = ctypes.c_void_p, [ctypes.c_size_t]
+    libc.free.argtypes = [ctypes.c_void_p]
     pieces = [libc.malloc(50_000) for _ in range(2_000)]
     for piece in pieces:
         ctypes.memset(piece, 1, 50_000)

@@ -80,11 +80,11 @@ def measure(folder: Path, programs: dict[str, Path], rounds: int, late: int) -> 
         "otter": Series(otter.grade, COUNTS["otter"]),
     }
     exercise = Course(folder / "ours" / "exercises").exercise(EXERCISE)
-    loads, floors, bare = [], [], []
+    loads, floors, bares = [], [], []
     for number in range(1, rounds + 1):
         loads.append(os.getloadavg()[0])
         floors.append(measure_floor(assignment, exercise))
-        bare.append(cpu_of_bare_kernels(exercise, ours.notebook("right")))
+        bares.append(cpu_of_bare_kernels(exercise, ours.notebook("right")))
         for name, one in series.items():
             print(f"round {number}: {name}", flush=True)
             one.go()
@@ -94,7 +94,7 @@ def measure(folder: Path, programs: dict[str, Path], rounds: int, late: int) -> 
     early_late = run_marathon(ours, late)
     results = Results(
         {name: (one.counts.few, one.counts.many, one.runs) for name, one in series.items()},
-        floors, bare, kernel, early_late, late, loads,
+        floors, bares, kernel, early_late, late, loads,
         len(exercise.cases), REQUIREMENTS,
     )  # fmt: skip
     print(write_document(results))

@@ -25,12 +25,12 @@ class Results:
     """All that was measured.
 
     `runs`: tool → submissions in its short run, in its long run, and both runs of each round. `two` is ours with two
-    workers. `floors`, `bare` and `loads` (the system's load average before it) are one a round.
+    workers. `floors`, `bares` and `loads` (the system's load average before it) are one a round.
     """
 
     runs: dict[str, tuple[int, int, list[tuple[Used, Used]]]]
     floors: Sequence[Floor]
-    bare: Sequence[Bare]
+    bares: Sequence[Bare]
     kernel: int
     stretches: tuple[Stretch, Stretch]
     late: int
@@ -59,6 +59,10 @@ class Results:
     def floor(self) -> Floor:
         """The median of the rounds."""
         return Floor(median(one.cells for one in self.floors), median(one.own for one in self.floors))
+
+    def bare(self) -> Bare:
+        """The median of the rounds."""
+        return Bare(median(one.empty for one in self.bares), median(one.passes for one in self.bares))
 
 
 def write_document(results: Results) -> str:
@@ -112,10 +116,8 @@ def _tools(results: Results) -> list[str]:
 
 
 def _targets(results: Results) -> list[str]:
-    ours, floor = results.cpu("ours"), results.floor()
+    ours, floor, bare = results.cpu("ours"), results.floor(), results.bare()
     early, late = results.stretches
-    cells = floor.cells
-    empty, passes = (median(values) for values in zip(*results.bare, strict=True))
     rows = [
         ("CPU, nbgrader's by ours", "≥ 20, aim 40", results.cpu("nbgrader") / ours, 20, True, ".1f", ""),
         ("CPU, otter's by ours", "≥ 25, aim 40", results.cpu("otter") / ours, 25, True, ".1f", ""),
@@ -144,9 +146,9 @@ def _targets(results: Results) -> list[str]:
         f"Of the floor's {1000 * floor.cells:.1f} ms, the students' own cells take {1000 * floor.own:.1f} ms; the rest "
         f"are the locked cells that they need in each case. Ours is {ours / floor.own:.1f} times the students' own.",
         "",
-        f"Two sandboxed kernels in which nothing is run, nbclient included, take {1000 * empty:.1f} ms: "
-        f"{empty / cells:.1f} times the floor. With as many cells `pass` in the first of them as a submission has, "
-        f"{1000 * passes:.1f} ms: {passes / cells:.1f} times.",
+        f"Two sandboxed kernels in which nothing is run, nbclient included, take {1000 * bare.empty:.1f} ms: "
+        f"{bare.empty / floor.cells:.1f} times the floor. With as many cells `pass` in the first of them as a "
+        f"submission has, {1000 * bare.passes:.1f} ms: {bare.passes / floor.cells:.1f} times.",
     ]
     return lines
 

@@ -140,8 +140,9 @@ class TokensOnlyWhereNeeded:
         return self._transform(lines)
 
 
-_MAY_WARN = re.compile(r"\\|[0-9a-f]\.?(?:and|else|for|if|in|is|not|or)\b", re.IGNORECASE)
-"""What Python's parser may warn of: backslashes and `1if`. Such a cell is parsed once, lest its warnings come twice."""
+_MAY_WARN = re.compile(r"\\|\b\d[\w.]*(?:and|else|for|if|in|is|not|or)\b")
+"""What Python's parser may warn of: backslashes and numbers that run into a keyword, as in `1if`. Such a cell is parsed
+once, lest its warnings come twice."""
 
 
 def _is_plain_python(text: str) -> bool:
