@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import io
-import json
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import takewhile
@@ -210,7 +209,7 @@ class Workbench:
 
         with case_dtype(case):
             found = self.probe.grader_replay.replay(namespace, msgspec.to_builtins(planned), run_cell, export)
-        return read_replays(json.dumps({part: found})).get(part, [])
+        return read_replays({part: found}).get(part, [])
 
 
 def _cell_run(index: int, errors: list[CellError]) -> CellRun:

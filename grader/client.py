@@ -14,6 +14,7 @@ from nbformat import NotebookNode
 
 from grader.kernels import KernelSource
 from grader.kernels.client import KernelNotebookClient
+from grader.tensors import MIME
 
 MAX_CELL_OUTPUT = 4 * 2**20
 """Bytes of output kept of one cell; a notebook's figures reach 4 MB in all."""
@@ -70,6 +71,7 @@ class Client(KernelNotebookClient):
         self.end: str | None = None
         self._seconds = 0.0
         self._room = 0
+        self._answer: bytes | None = None
 
     @property
     def printed(self) -> list[dict[str, Any]]:
@@ -87,24 +89,21 @@ class Client(KernelNotebookClient):
         """
         return await self._run(source, seconds, store_history=True)
 
-    async def probe(self, source: str, seconds: float) -> dict[str, Any]:
-        """Run code of the grader's own, outside the kernel's history; the data of what it displayed, by MIME type.
+    async def probe(self, source: str, seconds: float) -> bytes | None:
+        """Run code of the grader's own, outside the kernel's history; its answer, None where none came.
 
         Raises:
             DeadKernelError: the kernel died, or sent what is no message.
             CellTimeoutError: the code did not come back.
         """
-        cell = await self._run(source, seconds, store_history=False)
-        found: dict[str, Any] = {}
-        for output in cell.outputs:
-            if output.output_type == "display_data":
-                found.update(output.data)
-        return found
+        await self._run(source, seconds, store_history=False)
+        return self._answer
 
     async def _run(self, source: str, seconds: float, *, store_history: bool) -> NotebookNode:
         # As nbformat makes one, but not validated: that would take longer than the kernel takes to run it.
         cell = NotebookNode(cell_type="code", source=source, metadata=NotebookNode(), outputs=[], execution_count=None)
         self.timed_out = False
+        self._answer = None
         self._seconds = seconds
         self._room = MAX_CELL_OUTPUT if store_history else MAX_PROBE_OUTPUT
         self.nb.cells = [cell]
@@ -165,11 +164,14 @@ class Client(KernelNotebookClient):
         if msg["msg_type"] in ("stream", "display_data", "execute_result", "error", "update_display_data"):
             if self._room <= 0:
                 return None
-            self._room -= _size(msg["content"])
+            self._room -= _size(msg["content"]) + sum(map(len, msg["buffers"]))
             if self._room <= 0:
                 cut = nbformat.v4.new_output("stream", name="stderr", text="[output cut: this cell printed too much]\n")
                 cell.outputs.append(cut)
                 return cast(NotebookNode, cut)
+        if _answers(msg):
+            self._answer = bytes(msg["buffers"][0])
+            return None
         try:
             return super().process_message(msg, cell, cell_index)
         except CellExecutionComplete:
@@ -196,6 +198,14 @@ def _end(usage: Mapping[str, Any], source: KernelSource) -> str | None:
         with contextlib.suppress(ValueError):
             return f"it got the signal {signal.Signals(status - SIGNALED).name}"
     return f"it ended itself, with exit status {status}"
+
+
+def _answers(message: dict[str, Any]) -> bool:
+    """Whether a message is a probe's answer, or pretends to be."""
+    if message["msg_type"] != "display_data" or not message["buffers"]:
+        return False
+    data = message["content"].get("data")
+    return isinstance(data, dict) and MIME in data
 
 
 def _size(content: object) -> int:

@@ -23,7 +23,7 @@ from grader.kernels import KernelSource
 from grader.plan import ProbePart, Step, hidden_source, plan_steps, probe_source, setup_length, trailing_looks
 from grader.records import Record
 from grader.replay import REPLAY, Edge, Replayed, Replays, plan_replays, read_replays
-from grader.tensors import MIME, Export, read_export
+from grader.tensors import Export, read_export, unpacked
 
 MAX_RESTARTS = 3
 """How often a kernel that died is started again, each time without the cell that killed it."""
@@ -203,8 +203,8 @@ class Runner:
 
     async def _run_step(self, client: Client, step: Step) -> None:
         if step.cell is None:
-            found = await client.probe(probe_source(step, self.spec.all_cases[0]), self.spec.cell_seconds)
-            export = read_export(found.get(MIME)) if step.do == "export" else None
+            answer = await client.probe(probe_source(step, self.spec.all_cases[0]), self.spec.cell_seconds)
+            export = read_export(unpacked(answer)) if step.do == "export" else None
             if export is not None and step.part is not None:
                 self.visible[step.part.id] = export
             return
@@ -227,7 +227,7 @@ class Runner:
         seconds = min(self.spec.notebook_seconds, 2 * self.spec.cell_seconds)
         replays = self._replays(stops) if replayed else None
 
-        async def run(careful: bool) -> dict[str, Any] | None:
+        async def run(careful: bool) -> dict[str, bytes]:
             source = hidden_source(
                 steps, self.cells, cases, seconds, stops, alone=alone, careful=careful, replays=replays
             )
@@ -237,24 +237,27 @@ class Runner:
 
         # A fork takes longer than most cases, and few end their kernel or forge its messages in hidden cases.
         for careful in (True,) if alone else (False, True):
-            found = await run(careful) or {}
-            self._hidden = {case.id: self._hidden_run(found.get(MIME), case) for case in cases}
+            found = await run(careful)
+            self._hidden = {case.id: self._hidden_run(found.get(case.id)) for case in cases}
             if not any(one.failed for one in self._hidden.values()):
                 break
         if replays is not None:
-            self._replayed = _read_replays(found.get(MIME))
+            self._replayed = read_replays(unpacked(found.get(REPLAY)))
 
-    async def _hidden_found(self, source: str, setup: int, seconds: float) -> dict[str, Any] | None:
-        """What the hidden cases' kernel hands over; None where it died or its time was over."""
+    async def _hidden_found(self, source: str, setup: int, seconds: float) -> dict[str, bytes]:
+        """What the hidden cases' kernel hands over by case; nothing where it died or its time was over."""
         async with Client.start(self.source) as client:
             try:
                 for cell in self.cells[self.source.setup_cells_run : setup]:
                     await client.run_cell(cell.source, self.spec.cell_seconds)
-                found = await client.probe(source, seconds)
+                answer = await client.probe(source, seconds)
             except (DeadKernelError, CellTimeoutError):
-                found = None
+                answer = None
         self.cpu_seconds += client.cpu_seconds
-        return None if client.timed_out else found
+        try:
+            return msgspec.convert(unpacked(None if client.timed_out else answer), dict[str, bytes])
+        except msgspec.ValidationError:
+            return {}
 
     def _replays(self, stops: Mapping[int, int]) -> dict[str, Any] | None:
         """What the kernel is told of replays, which are of the first hidden case; None where there are none."""
@@ -269,23 +272,15 @@ class Runner:
         stops = {index: run.line or 0 for index, run in enumerate(self.runs) if run.status == "timeout"}
         return {**stops, **dict.fromkeys(self.fatal, 0)}
 
-    def _hidden_run(self, raw: object, case: Case) -> HiddenRun:
+    def _hidden_run(self, answer: bytes | None) -> HiddenRun:
         try:
-            text = msgspec.convert(raw, dict[str, str])[case.id]
-            result = msgspec.json.decode(text, type=_RawHidden)
-        except (msgspec.DecodeError, KeyError, RecursionError):
+            result = msgspec.convert(unpacked(answer), _RawHidden)
+        except msgspec.ValidationError:
             return HiddenRun(failed="died")
         parts = {step.part.id: result.parts.get(step.part.id) for step in self.steps if step.part is not None}
         exports = {part: export for part, sent in parts.items() if (export := read_export(sent)) is not None}
         errors = {error.cell: error for error in result.errors if 0 <= error.cell < len(self.cells)}
         return HiddenRun(parts=exports, errors=list(errors.values()), failed=result.failed)
-
-
-def _read_replays(raw: object) -> dict[str, list[Replayed]]:
-    try:
-        return read_replays(msgspec.convert(raw, dict[str, str])[REPLAY])
-    except (msgspec.ValidationError, KeyError):
-        return {}
 
 
 _DEAF = "its time was over, and it did not react to an interrupt"

@@ -236,11 +236,11 @@ class _RawReplayed(Record, frozen=True):
     export: Any
 
 
-def read_replays(text: str) -> dict[str, list[Replayed]]:
+def read_replays(raw: object) -> dict[str, list[Replayed]]:
     """Part → its replays, from the kernel's message; nothing where it is not what the probe sends."""
     try:
-        raw = msgspec.json.decode(text, type=dict[str, list[_RawReplayed]])
-    except (msgspec.DecodeError, RecursionError):
+        sent = msgspec.convert(raw, dict[str, list[_RawReplayed]])
+    except msgspec.ValidationError:
         return {}
     return {
         part: [
@@ -248,5 +248,5 @@ def read_replays(text: str) -> dict[str, list[Replayed]]:
                      export=read_export(run.export) or {})
             for run in runs[: MAX_WATCHED + 1]
         ]
-        for part, runs in raw.items()
+        for part, runs in sent.items()
     }  # fmt: skip

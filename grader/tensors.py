@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from typing import Any, Literal
 
 import msgspec
@@ -32,7 +30,7 @@ class TensorNote(Record, frozen=True):
 
 class _RawExport(Record, frozen=True):
     notes: dict[str, TensorNote]
-    tensors: str
+    tensors: bytes
 
 
 class StudentTensor(Record, frozen=True):
@@ -72,6 +70,14 @@ class StudentTensor(Record, frozen=True):
 Export = dict[str, StudentTensor]
 
 
+def unpacked(answer: bytes | None) -> Any:
+    """What a probe's answer says; None where there is none, or none that makes sense."""
+    try:
+        return None if answer is None else msgspec.msgpack.decode(answer)
+    except (msgspec.DecodeError, ValueError, TypeError, RecursionError):
+        return None
+
+
 def read_export(raw: object) -> Export | None:
     """The tensors of one part, from the probe's message; None where that is not what the probe sends.
 
@@ -81,8 +87,8 @@ def read_export(raw: object) -> Export | None:
         export = msgspec.convert(raw, _RawExport)
         if len(export.tensors) > MAX_EXPORT_BYTES or len(export.notes) > MAX_NAMES:
             return None
-        tensors = safetensors.torch.load(base64.b64decode(export.tensors, validate=True))
-    except (msgspec.ValidationError, binascii.Error, safetensors.SafetensorError, ValueError, KeyError, TypeError):
+        tensors = safetensors.torch.load(export.tensors)
+    except (msgspec.ValidationError, safetensors.SafetensorError, ValueError, KeyError, TypeError):
         return None
     return {name: _student_tensor(note, tensors.get(name)) for name, note in export.notes.items()}
 

@@ -156,3 +156,11 @@ def test_what_is_wrong_in_one_case_is_wrong_though_another_dies(solved, grade):
     source = f"if batch_size != 6:\n    import os; os._exit(0)\n{pasted}\n"
     grading = grade(solved(("dscaled = torch.ones_like(scaled) / scaled.numel()", source)))
     assert verdicts(grading)["steps/dscaled"] == "wrong"
+
+
+def test_an_error_whose_text_can_not_be_sent_costs_its_cell_only(solved, grade):
+    grading = grade(solved(("dh = hsum", "raise ValueError('\\ud800')\ndh = hsum")))
+    found = verdicts(grading)
+    assert found["steps/dhsum"] == "exact"
+    assert found["steps/dh"] == "missing"
+    assert grading.grade.flags == []

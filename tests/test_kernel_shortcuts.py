@@ -156,3 +156,13 @@ def test_what_a_method_accepts_is_looked_up_once():
         assert accepted(kernel.execute, ["b"]) == {"b": True}
         assert accepted(kernel.complete, ["b"]) == {"b": True}
     assert looks == ["execute", "execute", "complete"]
+
+
+@given(st.lists(st.binary(max_size=300), min_size=1, max_size=9))
+def test_a_message_comes_with_its_buffers(parts):
+    assert fragments.parted(fragments.joined(parts)) == parts
+
+
+@pytest.mark.parametrize("message", [b"", b"\0", b"\0\0\0\5four", b"\xff\xff\xff\xff", bytes(4_000_000)])
+def test_what_is_no_message_has_no_parts(message):
+    assert fragments.parted(message) == []

@@ -198,11 +198,9 @@ def test_where_there_is_no_such_line_nothing_is_replayed(planned, source):
     assert planned(source) is None
 
 
-@pytest.mark.parametrize(
-    "text", ["", "[]", '{"a": [{"name": 3}]}', '{"a": [{"name": null, "counts": {}}]}', "[" * 9999]
-)
-def test_what_the_kernel_says_of_replays_is_read_warily(text):
-    assert read_replays(text) == {}
+@pytest.mark.parametrize("raw", [None, "", [], {"a": [{"name": 3}]}, {"a": [{"name": None, "counts": {}}]}])
+def test_what_the_kernel_says_of_replays_is_read_warily(raw):
+    assert read_replays(raw) == {}
 
 
 def test_a_part_is_restored_before_each_replay():

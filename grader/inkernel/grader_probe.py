@@ -2,13 +2,12 @@
 
 This file and `grader_replay` are all of the grader that a kernel can see. They know no reference, no solution and no
 tolerance, and nothing that they return is believed: the student's code shares their process and may have replaced any
-of them. They import only the standard library, torch and safetensors, and are never imported by the grader itself.
+of them. They import only the standard library, torch, safetensors and msgspec, and are never imported by the grader.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
 import itertools
 import json
@@ -16,12 +15,14 @@ import linecache
 import os
 import select
 import signal
+import struct
 import sys
 import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 import grader_replay  # type: ignore[import-not-found]  # its folder is on the kernel's path
+import msgspec
 import torch
 from safetensors.numpy import save  # torch's takes four times as long for small tensors
 from torch.autograd import forward_ad
@@ -31,6 +32,11 @@ MIME = "application/vnd.backprop-grader+json"
 MAX_ELEMENTS = 1 << 20
 MAX_NUMBER = 1e300
 MAX_RESULT_BYTES = 64 << 20
+
+_LENGTH = struct.Struct("!Q")
+"""What a result in a fork's pipe begins with."""
+_packed = msgspec.msgpack.encode
+"""How what the grader shall read is written: tensors are as many bytes in it as they are in memory."""
 
 _watched: dict[str, dict[str, tuple[object, int]]] = {}
 """Part → name → what it was bound to when the part began, and how often that tensor had been written to."""
@@ -48,23 +54,23 @@ def begin(spec: str) -> None:
 
 
 def export(spec: str) -> None:
-    """End a part: publish its tensors as one display message."""
+    """End a part: publish its tensors."""
     _publish(_export(_namespace(), json.loads(spec)))
 
 
 def hidden(spec: str) -> None:
     """Run the hidden cases (JSON: `cases`, `steps`, `careful`) and publish a result for each.
 
-    A result is published as JSON text: it is large, and only the grader need read it. Those cases that must be `alone`
-    run in forks of this kernel, and when it is `careful` all do. Where the system has no safe fork (Windows; macOS with
-    its frameworks loaded), all run in this process.
+    A result is packed on its own: one that can't be read costs its case alone. Those cases that must be `alone` run in
+    forks of this kernel, and when it is `careful` all do. Where the system has no safe fork (Windows; macOS with its
+    frameworks loaded), all run in this process.
     """
     request = json.loads(spec)
     forks = sys.platform == "linux"
     in_forks = [case for case in request["cases"] if forks and (case["alone"] or request["careful"])]
     results = _in_forks(in_forks, request["steps"])  # first: what the others leave behind must not be in the forks
     in_turn = [case for case in request["cases"] if case not in in_forks]
-    results.update((case["id"], json.dumps(_in_place(case, request["steps"]))) for case in in_turn)
+    results.update((case["id"], _packed(_in_place(case, request["steps"]))) for case in in_turn)
     _publish(results)
 
 
@@ -107,7 +113,7 @@ def _export_named(namespace: dict[str, Any], wanted: Iterable[str]) -> dict[str,
             notes[name] = _describe(name, namespace, tensors, storages)
         except Exception as error:
             notes[name] = {"kind": "other", "type": f"a tensor that can't be read ({type(error).__name__})"}
-    return {"notes": notes, "tensors": base64.b64encode(save(tensors)).decode("ascii")}
+    return {"notes": notes, "tensors": save(tensors)}
 
 
 def _describe(
@@ -142,25 +148,25 @@ def _describe(
 # --- hidden cases ----------------------------------------------------------------------------------------------------
 
 
-def _in_forks(cases: list[dict[str, Any]], steps: list[dict[str, Any]]) -> dict[str, str]:
+def _in_forks(cases: list[dict[str, Any]], steps: list[dict[str, Any]]) -> dict[str, bytes]:
     """Run the cases in child processes: those marked `alone` in one each, others one after another in the same.
 
     A fork takes longer than a case. Where one fails, it may be for what another left behind: it is tried again, as the
     first of a new process, with those after it.
     """
-    results: dict[str, str] = {}
+    results: dict[str, bytes] = {}
     left = list(cases)
     while left:
         together = left[:1] if left[0]["alone"] else list(itertools.takewhile(lambda case: not case["alone"], left))
         found, failed = _forked(together, steps)
         if not found:
-            found = [json.dumps({"failed": failed})]
-        results.update((case["id"], text) for case, text in zip(together, found, strict=False))
+            found = [_packed({"failed": failed})]
+        results.update((case["id"], result) for case, result in zip(together, found, strict=False))
         left = left[len(found) :]
     return results
 
 
-def _forked(cases: list[dict[str, Any]], steps: list[dict[str, Any]]) -> tuple[list[str], str | None]:
+def _forked(cases: list[dict[str, Any]], steps: list[dict[str, Any]]) -> tuple[list[bytes], str | None]:
     """Run cases in one child process, each within its time; the results that came, and why there are no more."""
     readable, writable = os.pipe()
     child = os.fork()
@@ -171,14 +177,15 @@ def _forked(cases: list[dict[str, Any]], steps: list[dict[str, Any]]) -> tuple[l
             _hang_up()
             with os.fdopen(writable, "wb") as pipe:
                 for case in cases:
-                    pipe.write(json.dumps(_in_place(case, steps)).encode() + b"\n")
+                    result = _packed(_in_place(case, steps))
+                    pipe.write(_LENGTH.pack(len(result)) + result)
                     pipe.flush()
             status = 0
         finally:
             os._exit(status)
     os.close(writable)
     try:
-        return _read_lines(readable, [case["seconds"] for case in cases])
+        return _read_results(readable, [case["seconds"] for case in cases])
     finally:
         os.close(readable)
         with contextlib.suppress(ProcessLookupError):
@@ -193,27 +200,26 @@ def _hang_up() -> None:
         connection.close()
 
 
-def _read_lines(descriptor: int, seconds: list[float]) -> tuple[list[str], str | None]:
-    """The first lines that a pipe gives, each within its `seconds` after the one before; then why it gave fewer."""
-    lines: list[str] = []
-    chunks: list[bytes] = []
+def _read_results(descriptor: int, seconds: list[float]) -> tuple[list[bytes], str | None]:
+    """The first results that a pipe gives, each within its `seconds` after the one before; then why it gave fewer."""
+    results: list[bytes] = []
+    came = bytearray()
     size = 0
     deadline = time.monotonic() + seconds[0]
-    while len(lines) < len(seconds):
+    while len(results) < len(seconds):
         ready, _, _ = select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))
         if not ready:
-            return lines, "timeout"
+            return results, "timeout"
         chunk = os.read(descriptor, 1 << 20)
         size += len(chunk)
         if not chunk or size > MAX_RESULT_BYTES:
-            return lines, "died"
-        head, *tails = chunk.split(b"\n")
-        chunks.append(head)
-        for tail in tails:
-            lines.append(b"".join(chunks).decode("utf-8", "replace"))
-            chunks = [tail]
-            deadline = time.monotonic() + seconds[min(len(lines), len(seconds) - 1)]
-    return lines[: len(seconds)], None
+            return results, "died"
+        came += chunk
+        while len(came) >= _LENGTH.size and len(came) >= (end := _LENGTH.size + _LENGTH.unpack_from(came)[0]):
+            results.append(bytes(came[_LENGTH.size : end]))
+            del came[:end]
+            deadline = time.monotonic() + seconds[min(len(results), len(seconds) - 1)]
+    return results[: len(seconds)], None
 
 
 def _in_place(case: dict[str, Any], steps: list[dict[str, Any]]) -> dict[str, Any]:
@@ -317,7 +323,8 @@ def _run_cell(shell: Any, source: str) -> dict[str, Any] | None:
         asyncio._set_running_loop(running)
     if error is None:
         return None
-    return {"name": type(error).__name__, "line": _line_of(error, shell.user_ns), "message": str(error)[:500]}
+    message = str(error)[:500].encode("utf-8", "replace").decode()  # a lone surrogate can't be sent
+    return {"name": type(error).__name__, "line": _line_of(error, shell.user_ns), "message": message}
 
 
 def _execute(shell: Any, source: str) -> BaseException | None:
@@ -341,7 +348,7 @@ def _execute(shell: Any, source: str) -> BaseException | None:
 
 def _line_of(error: BaseException, namespace: dict[str, Any]) -> int | None:
     if isinstance(error, SyntaxError):
-        return error.lineno
+        return error.lineno if type(error.lineno) is int and 0 < error.lineno < 1 << 31 else None
     trace = error.__traceback__
     while trace is not None:
         frame = trace.tb_frame
@@ -390,6 +397,8 @@ def _namespace() -> dict[str, Any]:
 
 
 def _publish(content: dict[str, Any]) -> None:
-    from IPython.display import display
-
-    display({MIME: content}, raw=True)
+    """Send the grader what a probe found: beside a display message, as bytes that nobody on the way need read."""
+    kernel = _shell().kernel
+    message: dict[str, Any] = {"data": {MIME: {}}, "metadata": {}, "transient": {}}
+    parent = kernel.get_parent("shell")
+    kernel.session.send(kernel.iopub_socket, "display_data", message, parent=parent, buffers=[_packed(content)])

@@ -183,8 +183,9 @@ def is_sound(message: dict[str, Any]) -> bool:
 _decoder = msgspec.json.Decoder(dict[str, dict[str, Any]])
 
 
-def _message(data: bytes) -> dict[str, Any] | None:
+def _message(sent: bytes) -> dict[str, Any] | None:
     """What was sent, as jupyter_client gives a message; None when it makes no sense."""
+    data, *buffers = fragments.parted(sent) or [b""]
     try:
         try:
             told = _decoder.decode(data)
@@ -200,6 +201,6 @@ def _message(data: bytes) -> dict[str, Any] | None:
         **told,
         "msg_id": header.get("msg_id"),
         "msg_type": header.get("msg_type"),
-        "buffers": [],
+        "buffers": buffers,
     }
     return message if is_sound(message) else None

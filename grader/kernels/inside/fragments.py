@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 RECORD_BYTES = 1 << 17
 """Enough for any fragment."""
@@ -20,11 +20,30 @@ SHELL, IOPUB = b"s", b"o"
 PARTS = ("header", "parent_header", "metadata", "content")
 """What a message is sent with, either way: the rest of a message of jupyter_client follows from its header."""
 
+_LENGTH = struct.Struct("!I")
 _HEAD = struct.Struct("!IIB")  # the sender's process ID, its number of the message, and whether this is the last
 _FRAGMENT_BYTES = 1 << 16  # a socket's buffer, which a record must fit into, holds three of them
 _MANY = 64
 
 _numbers = itertools.count()
+
+
+def joined(parts: Iterable[bytes | memoryview]) -> bytes:
+    """What a kernel's message is sent as: its text, and the buffers that it comes with."""
+    return b"".join(piece for part in parts for piece in (_LENGTH.pack(memoryview(part).nbytes), part))
+
+
+def parted(message: bytes) -> list[bytes]:
+    """The parts that were `joined`; none where the message is no such thing."""
+    parts: list[bytes] = []
+    start = 0
+    while start < len(message):
+        if len(message) - start < _LENGTH.size or len(parts) == _MANY:
+            return []
+        begin = start + _LENGTH.size
+        start = begin + _LENGTH.unpack_from(message, start)[0]
+        parts.append(message[begin:start])
+    return parts if start == len(message) else []
 
 
 def split(message: bytes) -> Iterator[bytes]:

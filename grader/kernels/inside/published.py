@@ -34,7 +34,7 @@ class LateSession(Session):
         self, stream: Any, msg_or_type: Any, content: Any = None, parent: Any = None, ident: Any = None,
         buffers: Any = None, track: bool = False, header: Any = None, metadata: Any = None,
     ) -> dict[str, Any]:  # fmt: skip
-        """Send a message, or keep it. Without a `stream` it is a reply. Buffers, which only widgets have, are lost."""
+        """Send a message, or keep it. Without a `stream` it is a reply."""
         message: dict[str, Any] = (
             msg_or_type
             if isinstance(msg_or_type, dict)
@@ -43,7 +43,7 @@ class LateSession(Session):
         if self.published is None and self._connection.fileno() != -1:  # a hidden case's fork has nobody to talk to
             told = {part: message[part] for part in fragments.PARTS}
             channel = fragments.SHELL if stream is None else fragments.IOPUB
-            for record in fragments.split(channel + self.pack(told)):
+            for record in fragments.split(channel + fragments.joined([self.pack(told), *(buffers or [])])):
                 self._connection.send(record)
         elif self.published is not None and message["msg_type"] in OUTPUTS:
             kept = {name: message[name] for name in ("msg_type", "content")}

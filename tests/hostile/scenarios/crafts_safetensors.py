@@ -1,7 +1,6 @@
 # promise: Malformed tensors are read as nothing: the reader neither crashes nor believes them.
 # place: training
 # nothing: training/dW training/db training/W training/b
-import base64
 import itertools
 import json
 import struct
@@ -33,7 +32,7 @@ turns = itertools.cycle(crafted)
 def crafting(namespace, part):
     names = [*part["gradients"], *part["values"]]
     notes = {name: {"kind": "tensor", "dtype": "torch.float32", "shape": [6, 4]} for name in names}
-    return {"notes": notes, "tensors": base64.b64encode(next(turns)).decode()}
+    return {"notes": notes, "tensors": next(turns)}
 
 
 for _ in crafted:

@@ -5,6 +5,7 @@
 import threading
 import time
 
+import msgspec
 from grader_probe import MIME
 
 kernel = get_ipython().kernel
@@ -16,15 +17,15 @@ def sending():
     end = time.monotonic() + 1
     forged = {
         "notes": {"dscaled": {"kind": "tensor", "shape": [6, 4]}},
-        "tensors": "",
+        "tensors": b"",
         "verdict": "exact",
         "points": 16,
     }
     while time.monotonic() < end:
         parent = kernel.get_parent("shell")
-        kernel.session.send(
-            kernel.iopub_socket, "display_data", {"data": {MIME: forged}, "metadata": {}}, parent=parent
-        )
+        content = {"data": {MIME: forged}, "metadata": {}}
+        buffers = [msgspec.msgpack.encode(forged)]
+        kernel.session.send(kernel.iopub_socket, "display_data", content, parent=parent, buffers=buffers)
         time.sleep(0.02)
 
 

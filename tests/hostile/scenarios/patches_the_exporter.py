@@ -15,7 +15,7 @@ def lying(namespace, part):
 
     names = [*part["gradients"], *part["upstream"], *part["values"]]
     zeros = {name: torch.zeros_like(namespace[name]) for name in names if isinstance(namespace.get(name), torch.Tensor)}
-    sent["tensors"] = __import__("base64").b64encode(save(zeros)).decode()
+    sent["tensors"] = save(zeros)
     sent["verdicts"] = dict.fromkeys(names, "exact")
     sent["points"] = sent["score"] = 16
     return sent

@@ -2,17 +2,18 @@
 # place: end
 # unchecked: steps/dscaled steps/dhsum steps/dh steps/dhpre steps/dW steps/db
 print("TRIED", flush=True)
-import base64
 import json
 import sys
 
-import safetensors.torch
+import msgspec
+import safetensors.numpy
 
 probe = sys.modules["grader_probe"]
 for owner, name in (
-    (safetensors.torch, "save"),
+    (safetensors.numpy, "save"),
     (probe, "save"),
-    (base64, "b64encode"),
+    (probe, "_packed"),
+    (msgspec.msgpack, "encode"),
     (json, "dumps"),
     (json, "loads"),
 ):

@@ -2,7 +2,6 @@
 # place: end
 # nothing: steps/dscaled steps/dhsum steps/dh steps/dhpre steps/dW steps/db
 # nothing: training/dW training/db training/W training/b
-import itertools
 import sys
 
 probe = sys.modules["grader_probe"]
@@ -10,26 +9,30 @@ publish = probe._publish
 answers = [
     {},
     {"notes": 1, "tensors": 2},
-    {"notes": {"dW": {"kind": "tensor", "shape": ["x"]}}, "tensors": ""},
+    {"notes": {"dW": {"kind": "tensor", "shape": ["x"]}}, "tensors": b""},
     {"notes": {"dW": {"kind": "verdict"}}, "tensors": "====" * 1000},
     {"twin": {"parts": {"steps": []}, "errors": [{"cell": -1, "name": 5}]}},
     {"twin": {"parts": 3, "errors": {}}, "another-seed": None},
     {"notes": {str(n): {"kind": "none"} for n in range(20_000)}, "tensors": "é"},
+    {"twin": b"\xc1"},
+    {"twin": [b""] * 1000, b"twin": 1},
     [],
     "exact",
     None,
 ]
-turns = itertools.cycle(answers)
+raw = [b"", b"\xdd\xff\xff\xff\xff", b"\xc6\xff\xff\xff\xff", b"\x91" * 100_000, b"\x81\xa4twin", b"\xa1\xff"]
 
 
 def answering(content):
-    from IPython.display import display
-
     for answer in answers:
-        display({probe.MIME: answer}, raw=True)
+        publish(answer)
+    kernel = get_ipython().kernel
+    for buffers in ([], *([one] for one in raw), [b""] * 500):
+        message = {"data": {probe.MIME: {}}, "metadata": {}}
+        parent = kernel.get_parent("shell")
+        kernel.session.send(kernel.iopub_socket, "display_data", message, parent=parent, buffers=buffers)
 
 
 probe._publish = answering
-for answer in answers:
-    display({probe.MIME: answer}, raw=True)
+answering({})
 print("TRIED")
