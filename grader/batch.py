@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -35,25 +33,12 @@ def grade_batch(submissions: Sequence[Submission], pool: GraderPool, done: Calla
     Raises:
         GraderError: the session itself failed; a failing check is no such failure.
     """
-    plugin = Submissions(submissions, pool, done)
+    plugin = Submissions(submissions, pool, done, unnamed=True)
     arguments = [*_QUIET, "-c", os.devnull, "--rootdir", str(Path(__file__).parent), "--noconftest"]
     status = pytest.main(arguments, plugins=[plugin])
-    _give_memory_back()
     if plugin.error is not None:
         raise plugin.error
     if status == pytest.ExitCode.INTERRUPTED:
         raise KeyboardInterrupt
     if status in (pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.USAGE_ERROR):
         raise GraderError("The grader's own pytest session failed: run it again with `pytest --grade` to see why.")
-
-
-def _give_memory_back() -> None:
-    """Return freed memory to the system, where the C library can (glibc); it takes a millisecond or two.
-
-    What gradings allocate and free leaves gaps that the next ones don't fit into: without this, a process grows by
-    some 30 KB with each submission, none of which is in use.
-    """
-    if sys.platform == "linux":
-        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-        if trim is not None:
-            trim(0)
