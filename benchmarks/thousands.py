@@ -17,7 +17,8 @@ from pathlib import Path
 import nbformat
 
 from benchmarks.speed.assignment import EXERCISE, read_assignment
-from benchmarks.speed.marathon import Look, stretch, watch
+from benchmarks.speed.marathon import Stretch, Watched
+from benchmarks.speed.measure import LOOK_SECONDS, orphans
 from benchmarks.speed.tools import Ours, in_turn
 
 HALF = 90
@@ -52,7 +53,10 @@ def main() -> None:
         hand_in(ours, place, wanted.count)
         command, out = ours.command_on(place, wanted.workers)
         started = time.monotonic()
-        looks = watch(command, out, Path(folder))
+        run = Watched(command, out, Path(folder))
+        while run.look():
+            time.sleep(LOOK_SECONDS)
+        orphans()
         seconds = time.monotonic() - started
         grades = [json.loads(path.read_text()) for path in out.glob(f"*/{EXERCISE}.json")]
         graded = sum(grade["status"] == "graded" for grade in grades)
@@ -60,17 +64,17 @@ def main() -> None:
         size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file()) / 1e6
         book = (out / "gradebook.sqlite").stat().st_size / 1e6
         print(f"the output folder holds {size:.0f} MB, {book:.0f} MB of them the gradebook")
-        report(looks, wanted.count)
+        report(run, wanted.count)
 
 
-def report(looks: list[Look], count: int) -> None:
+def report(run: Watched, count: int) -> None:
     """A line for each place, and one for what follows the last submission."""
     print("around   submissions/s   CPU s/submission   MB in the command   MB in all processes")
     for each in (*(place for place in PLACES if place < count), count):
-        found = stretch(looks, each - HALF if each == count else each, HALF)
+        found = Stretch.of(run.around(each - HALF if each == count else each, HALF))
         print(f"{each:6}   {found.throughput:13.2f}   {found.cpu:16.3f}"
               f"   {found.grader / 1e6:17.0f}   {found.everything / 1e6:19.0f}")  # fmt: skip
-    whole = [look for look in looks if look.done >= count]
+    whole = [look for look in run.looks if look.done >= count]
     if len(whole) > 1:
         seconds, cpu = whole[-1].clock - whole[0].clock, whole[-1].cpu - whole[0].cpu
         most = max(look.grader for look in whole) / 1e6

@@ -94,7 +94,7 @@ def measure(folder: Path, programs: dict[str, Path], rounds: int, late: int) -> 
     early_late = run_marathon(ours, late)
     results = Results(
         {name: (one.counts.few, one.counts.many, one.runs) for name, one in series.items()},
-        floors, bares, kernel, early_late, late, loads,
+        floors, bares, kernel, early_late, loads,
         len(exercise.cases), REQUIREMENTS,
     )  # fmt: skip
     print(write_document(results))

@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.speed.assignment import TOP
 from benchmarks.speed.floor import Floor
 from benchmarks.speed.kernels import Bare
-from benchmarks.speed.marathon import EARLY, HALF, Stretch
+from benchmarks.speed.marathon import Stretch
 from benchmarks.speed.measure import Used, median
 
 PAGE = TOP / "docs" / "performance.md"
@@ -33,7 +33,6 @@ class Results:
     bares: Sequence[Bare]
     kernel: int
     stretches: tuple[Stretch, Stretch]
-    late: int
     loads: Sequence[float]
     cases: int
     peers: dict[str, str]
@@ -132,14 +131,15 @@ def _targets(results: Results) -> list[str]:
     for what, wanted, value, bound, at_least, form, unit in rows:
         held = value >= bound if at_least else value <= bound
         lines.append(f"| {what} | {wanted} | {value:{form}}{unit} | {_word(held)} |")
-    window = f"around submission {results.late} by around {EARLY} (± {HALF})"
+    window = f"submissions {late.first} to {late.last} by {early.first} to {early.last} of another run, meanwhile"
     for what, name in (("throughput", "throughput"), ("the grader's memory", "grader")):
         change = getattr(late, name) / getattr(early, name) - 1
         lines.append(f"| {what}, {window} | within 5 % | {change:+.1%} | {_word(abs(change) <= 0.05)} |")
     lines += [
         "",
-        f"Around submission {EARLY} and {results.late} of the long run: {early.throughput:.2f} and "
-        f"{late.throughput:.2f} submissions/s, {early.cpu:.3f} and {late.cpu:.3f} CPU s/submission, "
+        f"Submissions {early.first} to {early.last} of the one run and {late.first} to {late.last} of the other: "
+        f"{early.throughput:.2f} and {late.throughput:.2f} submissions/s, {early.cpu:.3f} and {late.cpu:.3f} CPU "
+        f"s/submission, "
         f"{early.grader / 1e6:.0f} and {late.grader / 1e6:.0f} MB in the grader's process, "
         f"{early.everything / 1e6:.0f} and {late.everything / 1e6:.0f} MB in all processes together.",
         "",
