@@ -12,6 +12,7 @@ import argparse
 import json
 import tempfile
 import time
+from collections import Counter
 from pathlib import Path
 
 import nbformat
@@ -60,11 +61,23 @@ def main() -> None:
         seconds = time.monotonic() - started
         grades = [json.loads(path.read_text()) for path in out.glob(f"*/{EXERCISE}.json")]
         graded = sum(grade["status"] == "graded" for grade in grades)
+        check_marks(out, wanted.count)
         print(f"{graded} of {wanted.count} graded in {seconds:.0f} s with {wanted.workers} workers")
         size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file()) / 1e6
         book = (out / "gradebook.sqlite").stat().st_size / 1e6
         print(f"the output folder holds {size:.0f} MB, {book:.0f} MB of them the gradebook")
         report(run, wanted.count)
+
+
+def check_marks(out: Path, count: int) -> None:
+    """Raises RuntimeError where the same answer got other marks: then nothing else that was measured matters."""
+    marks: dict[str, Counter[str]] = {}
+    for number, name in enumerate(in_turn(count), 1):
+        grade = json.loads((out / f"s{number:05}" / f"{EXERCISE}.json").read_text())
+        verdicts = " ".join(check["verdict"] for check in grade["checks"])
+        marks.setdefault(name, Counter())[verdicts] += 1
+    if any(len(found) > 1 for found in marks.values()):
+        raise RuntimeError(f"the same answers were marked differently: {marks}")
 
 
 def report(run: Watched, count: int) -> None:

@@ -6,6 +6,7 @@ Nothing of a student's is executed here. Student tensors enter only as upstream 
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import io
 import os
 import shutil
@@ -14,6 +15,7 @@ import tempfile
 from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
@@ -160,13 +162,14 @@ class Reference:
 
     def __init__(self, exercise: Exercise) -> None:
         self.exercise = exercise
+        self._random = _module_of_its_own("random")
         self._cases: dict[str, dict[str, PartReference]] = {}
 
     def case(self, case: Case) -> dict[str, PartReference]:
         """Part id → its reference under a case's parameters."""
         key = repr((sorted(case.parameters.items()), case.dtype))
         if key not in self._cases:
-            with _quiet_place(self.exercise.files), _default_dtype(case.dtype):
+            with self._place(), _default_dtype(case.dtype):
                 self._cases[key] = _Run(self.exercise, case, dict(self._setup)).parts()
         return self._cases[key]
 
@@ -176,7 +179,7 @@ class Reference:
         Measured: the same cells on the same random numbers, once in float32 and once in float64.
         """
         coarse = self.case(case)
-        with _quiet_place(self.exercise.files), _default_dtype("float64"), _float32_draws():
+        with self._place(), _default_dtype("float64"), _float32_draws():
             fine = _Run(self.exercise, case, dict(self._setup)).parts()
         return {
             part: {
@@ -191,11 +194,14 @@ class Reference:
         """The namespace after the setup cells, which no case's parameters change."""
         namespace: Namespace = {"__name__": "__main__"}
         torch.set_num_threads(1)  # as in the student's kernel, so that equal arithmetic gives equal bits
-        with _quiet_place(self.exercise.files):
+        with self._place():
             for cell in self.exercise.cells:
                 if cell.role == "setup":
                     run_own_cell(cell, namespace, self.exercise.id)
         return namespace
+
+    def _place(self) -> contextlib.AbstractContextManager[None]:
+        return _quiet_place(self.exercise.files, self._random)
 
 
 class _Run:
@@ -336,14 +342,30 @@ def _float32_draws() -> Iterator[None]:
             setattr(torch, name, draw)
 
 
+def _module_of_its_own(name: str) -> ModuleType:
+    """A module of the standard library once more, with its state."""
+    spec = importlib.util.find_spec(name)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 @contextlib.contextmanager
-def _quiet_place(files: Mapping[str, Path]) -> Iterator[None]:
-    """A folder that holds the exercise's files, as the student's kernel sees them; output goes nowhere."""
+def _quiet_place(files: Mapping[str, Path], random: ModuleType) -> Iterator[None]:
+    """A folder that holds the exercise's files, as the student's kernel sees them; output goes nowhere.
+
+    What is imported as `random` is `random`. The generator of Python's own is the whole process's: a thread that draws
+    from it while a cell shuffles its data (a dask worker's event loop does, twice a second) makes this other data than
+    the student's kernel has, and every gradient of every student wrong.
+    """
     with tempfile.TemporaryDirectory(prefix="backprop-reference-") as folder:
         for name, path in files.items():
             shutil.copy(path, Path(folder) / name)
         modules = [Path(name).stem for name in files if name.endswith(".py")]
         kept = {name: sys.modules.pop(name) for name in modules if name in sys.modules}
+        shared, sys.modules["random"] = sys.modules["random"], random
         os.environ.setdefault("MPLBACKEND", "agg")  # no window opens in a grader
         try:
             sys.path.insert(0, folder)
@@ -351,6 +373,7 @@ def _quiet_place(files: Mapping[str, Path]) -> Iterator[None]:
                 yield
         finally:
             sys.path.remove(folder)
+            sys.modules["random"] = shared
             for name in modules:
                 sys.modules.pop(name, None)
             sys.modules.update(kept)

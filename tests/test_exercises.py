@@ -5,6 +5,7 @@ That a blank earns nothing and a solution everything, in every hidden case, is w
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -66,7 +67,7 @@ class Solved:
 @pytest.fixture(scope="module", params=EXERCISES)
 def solved(request) -> Iterator[Solved]:
     exercise = COURSE.exercise(request.param)
-    with _quiet_place(exercise.files), _default_dtype("float64"):
+    with _quiet_place(exercise.files, random), _default_dtype("float64"):
         yield Solved(exercise)
 
 

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import random
+import threading
+
 import pytest
 import torch
 
 from grader.catalog import Case
 from grader.course import Course
 from grader.errors import CourseError
-from grader.exercise import Exercise
+from grader.exercise import Cell, Exercise
 from grader.reference import Reference, run_own_cell
 
 TWIN = Case(id="twin", parameters={"max_steps": 1})
@@ -110,3 +113,28 @@ def test_an_exercise_that_was_not_released_says_so(course):
 
     with pytest.raises(CourseError, match="was not made by `grader release`"):
         Exercise(course.spec("mini"), read_own_notebook(course.solution_path("mini")), {})
+
+
+def test_a_thread_that_draws_random_numbers_meanwhile_changes_nothing(course, monkeypatch):
+    """As a dask worker's event loop does while its first submission is graded."""
+    exercise = course.exercise("mini")
+    shuffled = "import random\nrandom.seed(42)\norder = list(range(100_000))\nrandom.shuffle(order)"
+    monkeypatch.setattr(
+        exercise, "cells", [Cell(grade_id="data", role="setup", part=None, source=shuffled), *exercise.cells]
+    )
+    wanted = list(range(100_000))
+    random.Random(42).shuffle(wanted)
+    ended = threading.Event()
+
+    def draw():
+        while not ended.is_set():
+            random.random()
+
+    thread = threading.Thread(target=draw)
+    thread.start()
+    try:
+        found = [Reference(exercise)._setup["order"] for _ in range(3)]
+    finally:
+        ended.set()
+        thread.join()
+    assert found == [wanted] * 3
