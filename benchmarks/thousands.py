@@ -14,6 +14,7 @@ import tempfile
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import nbformat
 
@@ -59,9 +60,9 @@ def main() -> None:
             time.sleep(LOOK_SECONDS)
         orphans()
         seconds = time.monotonic() - started
-        grades = [json.loads(path.read_text()) for path in out.glob(f"*/{EXERCISE}.json")]
-        graded = sum(grade["status"] == "graded" for grade in grades)
-        check_marks(out, wanted.count)
+        grades = {path.parent.name: json.loads(path.read_text()) for path in out.glob(f"*/{EXERCISE}.json")}
+        graded = sum(grade["status"] == "graded" for grade in grades.values())
+        check_marks(grades, wanted.count)
         print(f"{graded} of {wanted.count} graded in {seconds:.0f} s with {wanted.workers} workers")
         size = sum(path.stat().st_size for path in out.rglob("*") if path.is_file()) / 1e6
         book = (out / "gradebook.sqlite").stat().st_size / 1e6
@@ -69,12 +70,11 @@ def main() -> None:
         report(run, wanted.count)
 
 
-def check_marks(out: Path, count: int) -> None:
+def check_marks(grades: dict[str, dict[str, Any]], count: int) -> None:
     """Raises RuntimeError where the same answer got other marks: then nothing else that was measured matters."""
     marks: dict[str, Counter[str]] = {}
     for number, name in enumerate(in_turn(count), 1):
-        grade = json.loads((out / f"s{number:05}" / f"{EXERCISE}.json").read_text())
-        verdicts = " ".join(check["verdict"] for check in grade["checks"])
+        verdicts = " ".join(check["verdict"] for check in grades[f"s{number:05}"]["checks"])
         marks.setdefault(name, Counter())[verdicts] += 1
     if any(len(found) > 1 for found in marks.values()):
         raise RuntimeError(f"the same answers were marked differently: {marks}")

@@ -139,8 +139,7 @@ def _targets(results: Results) -> list[str]:
         "",
         f"Submissions {early.first} to {early.last} of the one run and {late.first} to {late.last} of the other: "
         f"{early.throughput:.2f} and {late.throughput:.2f} submissions/s, {early.cpu:.3f} and {late.cpu:.3f} CPU "
-        f"s/submission, "
-        f"{early.grader / 1e6:.0f} and {late.grader / 1e6:.0f} MB in the grader's process, "
+        f"s/submission, {early.grader / 1e6:.0f} and {late.grader / 1e6:.0f} MB in the grader's process, "
         f"{early.everything / 1e6:.0f} and {late.everything / 1e6:.0f} MB in all processes together.",
         "",
         f"Of the floor's {1000 * floor.cells:.1f} ms, the students' own cells take {1000 * floor.own:.1f} ms; the rest "

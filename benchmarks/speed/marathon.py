@@ -36,7 +36,10 @@ class Look:
 
 @dataclass(frozen=True)
 class Stretch:
-    """A stretch of a run: its first and last submission, submissions a second, CPU seconds a submission, memory."""
+    """A stretch of a run: its first and last submission, submissions a second, CPU seconds a submission.
+
+    `grader` and `everything` are bytes of memory, as in `Look`.
+    """
 
     first: int
     last: int
