@@ -86,7 +86,7 @@ def heat_map_png(heat_map: HeatMap) -> str:
     rows, columns = values.shape
     raw = np.insert(pixels.reshape(rows, columns * 4), 0, 0, axis=1).tobytes()  # each row begins with its filter: none
     header = struct.pack(">IIBBBBB", columns, rows, 8, 6, 0, 0, 0)
-    return _as_base64([(b"IHDR", header), (b"IDAT", zlib.compress(raw)), (b"IEND", b"")])
+    return _as_base64([(b"IHDR", header), (b"IDAT", zlib.compress(raw, 1)), (b"IEND", b"")])
 
 
 def _as_base64(chunks: Iterable[tuple[bytes, bytes]]) -> str:

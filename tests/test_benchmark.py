@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from benchmarks.speed.assignment import EXERCISE, PART, read_assignment
+import os
+import subprocess
+import sys
+
+from benchmarks.speed.assignment import EXERCISE, PART, TOP, read_assignment
 from benchmarks.speed.floor import measure_floor
 from benchmarks.speed.kernels import cpu_of_bare_kernels
 from benchmarks.speed.tools import STUDENTS, Ours, in_turn
@@ -27,3 +31,22 @@ def test_our_course_has_the_part_and_each_student_hands_in_an_answer(tmp_path):
     assert 0 < floor.own < floor.cells
     bare = cpu_of_bare_kernels(exercise, ours.notebook("right"))
     assert 0 < bare.empty < bare.passes
+
+
+def test_a_command_is_not_charged_with_what_was_left_to_wait_for_before_it(tmp_path):
+    measured = """
+import os, time
+from pathlib import Path
+from benchmarks.speed.measure import run
+
+if os.fork() == 0:
+    while time.process_time() < 1.0:
+        pass
+    os._exit(0)
+print(run(["true"], Path.cwd()).cpu)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", measured], cwd=tmp_path, capture_output=True, text=True, check=True,
+        env={**os.environ, "PYTHONPATH": str(TOP)},
+    )  # fmt: skip
+    assert float(done.stdout) < 0.5

@@ -35,6 +35,7 @@ def run(command: Sequence[str], cwd: Path, programs: Path | None = None) -> Used
     Raises:
         RuntimeError: it failed; its output is in the text.
     """
+    orphans()  # what an earlier measurement in this process has left is none of this command's
     started = time.monotonic()
     process = start(command, cwd, programs)
     peak, look = 0, started + LOOK_SECONDS

@@ -84,6 +84,7 @@ class Template:
                 raise RuntimeError(f"setup cell {number} raised {failed}")
             published.append(outputs)
         gc.collect()
+        pages.fill_gaps()
         gc.freeze()  # what is here stays: a collection in a fork must not touch, and so copy, its pages
         return published
 
