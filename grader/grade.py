@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
+from grader.agreement import computed_by_kernels, disagreements
 from grader.autograd_use import apply_policy, autograd_flags, scaled_cases
 from grader.catalog import Case, ExerciseSpec, in_float32
 from grader.errors import ExecutionError, SubmissionError
@@ -27,6 +28,8 @@ from grader.saved_cmp import with_saved
 
 KERNELS = 2
 """How many kernels a grading takes, mostly: the visible case's, and that of the hidden ones."""
+MAX_NAMED = 4
+"""So many tensors are named in a sentence."""
 
 
 class Grader:
@@ -47,6 +50,7 @@ class Grader:
         self._hurry = hurry
         self._sources: dict[bool, KernelSource] = {}
         self._tried: dict[str, list[Edge]] | None = None
+        self._agreed = False
         self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Grader:
@@ -71,6 +75,7 @@ class Grader:
 
     def prepare(self) -> None:
         """Compute the reference of every case, and start the kernels of the next grading where that can be done."""
+        self._agree()
         for case in self.exercise.cases:
             self.reference.case(case)
         self.source(ready=True).prepare(KERNELS)
@@ -89,6 +94,7 @@ class Grader:
 
     def _graded(self, submission: Submission, intake: Intake, wall: float, cpu: float,
                 live: Live | None) -> Grading:  # fmt: skip
+        self._agree()
         references = {case.id: self.reference.case(case) for case in self.exercise.cases}
         visible = references[self.exercise.cases[0].id]
         parts = probe_parts(self.exercise, {part: list(ref.tensors) for part, ref in visible.items()})
@@ -154,6 +160,33 @@ class Grader:
             notes=intake.notes if live is None else [],
             submission=submission.digest,
             exercise_version=self.exercise.version,
+        )
+
+    def _agree(self) -> None:
+        """See, once, that the reference's numbers are those of the kernels; compute it anew where they are not.
+
+        Kernels that have nothing run yet are not asked: a cold one takes as long as a submission.
+
+        Raises:
+            ExecutionError: they are not, for the second time.
+        """
+        source = self.source(ready=True)
+        if self._agreed or not source.setup_cells_run:
+            return
+        for attempt in range(2):
+            if attempt:
+                self.reference = Reference(self.exercise)
+            self.reference.case(self.exercise.cases[0])
+            given = self.reference.given
+            differing = disagreements(given, computed_by_kernels(self.exercise, list(given), source))
+            if not differing:
+                self._agreed = True
+                return
+        names = ", ".join(f"`{name}`" for name in differing[:MAX_NAMED])
+        more = f" and {len(differing) - MAX_NAMED} more" if len(differing) > MAX_NAMED else ""
+        raise ExecutionError(
+            f"The locked cells of {self.exercise.id} give other numbers in each run ({names}{more}), so no answer can "
+            "be checked: seed every random number that they draw, release the exercise and grade again."
         )
 
     def _steps_to_try(self, references: References) -> dict[str, list[Edge]]:

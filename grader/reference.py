@@ -24,9 +24,13 @@ from torch import Tensor
 from grader.catalog import Case
 from grader.errors import CourseError
 from grader.exercise import Cell, Exercise
+from grader.records import VISIBLE
 from grader.syntax import assigned_names
 
 Namespace = dict[str, Any]
+
+GIVEN_ELEMENTS = 1 << 16
+"""Larger tensors are not kept as given: what is computed from them shows what they were."""
 
 
 class PartReference:
@@ -156,12 +160,17 @@ class Reference:
     Args:
         exercise: the released exercise.
 
+    Attributes:
+        given: name → tensor that the first gradients cell finds in the visible case; large data sets are left out.
+            Known once that case's reference is.
+
     Raises:
         CourseError: a cell of the exercise fails, or a part has no loss on which `backward` is called.
     """
 
     def __init__(self, exercise: Exercise) -> None:
         self.exercise = exercise
+        self.given: dict[str, Tensor] = {}
         self._random = _module_of_its_own("random")
         self._cases: dict[str, dict[str, PartReference]] = {}
 
@@ -170,7 +179,10 @@ class Reference:
         key = repr((sorted(case.parameters.items()), case.dtype))
         if key not in self._cases:
             with self._place(), _default_dtype(case.dtype):
-                self._cases[key] = _Run(self.exercise, case, dict(self._setup)).parts()
+                run = _Run(self.exercise, case, dict(self._setup))
+                self._cases[key] = run.parts()
+            if case.id == VISIBLE:
+                self.given = run.given
         return self._cases[key]
 
     def rounding(self, case: Case) -> dict[str, dict[str, float]]:
@@ -211,6 +223,7 @@ class _Run:
         self.exercise = exercise
         self.case = case
         self.namespace = namespace
+        self.given: dict[str, Tensor] = {}
         self.last: PartReference | None = None
 
     def parts(self) -> dict[str, PartReference]:
@@ -220,6 +233,7 @@ class _Run:
         with self._intercepted_backward(), torch.autograd.graph.saved_tensors_hooks(_copied, _as_it_is):
             for cell in self.exercise.cells:
                 if cell.role == "gradients" and cell.part is not None and cell.part not in done:
+                    self.given = self.given or self._given()
                     done[cell.part] = self._part(cell)
                 elif cell.role in ("parameters", "forward"):
                     run_own_cell(cell, self.namespace, self.exercise.id)
@@ -244,6 +258,13 @@ class _Run:
         part.initial = initial
         part.values = {name: self.namespace[name].detach().clone() for name in checks.values}
         return part
+
+    def _given(self) -> dict[str, Tensor]:
+        return {
+            name: value.detach().clone()
+            for name, value in self.namespace.items()
+            if isinstance(value, Tensor) and value.layout is torch.strided and value.numel() <= GIVEN_ELEMENTS
+        }
 
     def _named(self, root: Tensor) -> dict[str, Tensor]:
         """The tensors that names are bound to.

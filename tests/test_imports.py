@@ -33,7 +33,7 @@ LAYERS: list[set[str]] = [
     {"saved_cmp", "remarks", "stretches", "understanding"},
     {"course", "intake", "reference", "client", "hints", "doctor", "layout"},
     {"release", "plan", "workspace", "scaffold", "reset", "watching", "todo", "spread", "methods"},
-    {"replay", "similarity", "coverage"},
+    {"replay", "similarity", "coverage", "agreement"},
     {"execute", "report", "report_page", "report_cohort", "renderers", "part_case"},
     {"exports", "github"},
     {"near_zero", "part_cases"},
