@@ -9,6 +9,7 @@ from collections.abc import Iterator
 _HUGE = 2 << 20
 _MADV_COLLAPSE = 25
 _LARGEST_GAP, _FINE, _STEP = 1 << 16, 1 << 10, 16
+_MOST = 1 << 28  # a heap that can't grow goes on wherever the system has room, before its end perhaps
 
 
 def fill_gaps() -> None:
@@ -24,11 +25,13 @@ def fill_gaps() -> None:
     libc.malloc.argtypes, libc.sbrk.argtypes = [ctypes.c_size_t], [ctypes.c_ssize_t]
     libc.malloc_trim(0)
     end = libc.sbrk(0)
-    size = _LARGEST_GAP
-    while size > 0:
-        while (libc.malloc(size) or end) < end:  # None where no memory is left
-            pass
-        size = size // 2 if size > _FINE else size - _STEP
+    size, taken = _LARGEST_GAP, 0
+    while size > 0 and taken < _MOST:
+        block = libc.malloc(size)
+        if block is not None and block < end:
+            taken += size
+        else:
+            size = size // 2 if size > _FINE else size - _STEP
 
 
 def gather() -> None:
