@@ -41,6 +41,8 @@ CONNECT_SECONDS = 10
 
 _CONFIG = {
     "distributed.worker.profile.enabled": False,  # it looks at the stack a hundred times a second
+    "distributed.admin.tick.interval": "1s",  # how late its event loops are: it asks each of them fifty times a second
+    "distributed.admin.system-monitor.interval": "5s",
     "distributed.scheduler.allowed-failures": 0,  # see `DaskWorkers`
     "distributed.scheduler.http.routes": [],
     "distributed.worker.http.routes": [],
@@ -70,9 +72,8 @@ class DaskWorkers:
     def grade(self, found: Sequence[Found], done: Callable[[Grading], None]) -> None:
         """As `Workers.grade`."""
         threads = max(sum(self.client.nthreads().values()), 1)
-        size = max(1, min(BATCH, len(found) // (4 * threads)))
         suspects: list[Found] = []
-        self._run(_batches(found, size), max(MIN_WINDOW, 2 * threads), done, suspects.extend)
+        self._run(_batches(found, threads), max(MIN_WINDOW, 2 * threads), done, suspects.extend)
         self._run(([suspect] for suspect in suspects), 1, done, lambda batch: done(self._given_up(*batch)))
 
     def _run(
@@ -123,17 +124,18 @@ class DaskWorkers:
         return ungradable(item.submission(), self.course.spec(item.exercise), _KILLED)
 
 
-def _batches(found: Sequence[Found], size: int) -> Iterator[list[Found]]:
+def _batches(found: Sequence[Found], threads: int) -> Iterator[list[Found]]:
+    """The submissions in batches, smaller towards the end: there, nobody should wait long for the last one's batch."""
     batch: list[Found] = []
     room = BATCH_BYTES
-    for item in found:
+    for left, item in zip(range(len(found), 0, -1), found, strict=True):
+        if not batch:
+            size = max(1, min(BATCH, left // (2 * threads)))
         batch.append(item)
         room -= item.size()
-        if len(batch) == size or room <= 0:
+        if len(batch) == size or room <= 0 or left == 1:
             yield batch
             batch, room = [], BATCH_BYTES
-    if batch:
-        yield batch
 
 
 @contextlib.contextmanager

@@ -46,10 +46,18 @@ class Results:
         """CPU seconds of one more submission: the median of the rounds."""
         return median(self.cpus(tool))
 
-    def wall(self, tool: str) -> float:
-        """Seconds on the clock of one more submission."""
+    def walls(self, tool: str) -> list[float]:
+        """Seconds on the clock of one more submission, round by round."""
         few, many, runs = self.runs[tool]
-        return median((long.wall - short.wall) / (many - few) for short, long in runs)
+        return [(long.wall - short.wall) / (many - few) for short, long in runs]
+
+    def by_ours(self, tool: str) -> float:
+        """A tool's CPU seconds by ours. Both were measured minutes apart in each round: the median of its quotients."""
+        return median(theirs / ours for theirs, ours in zip(self.cpus(tool), self.cpus("ours"), strict=True))
+
+    def two_by_one(self) -> float:
+        """The throughput of two workers by that of one: the median of the rounds' quotients."""
+        return median(one / two for one, two in zip(self.walls("ours"), self.walls("two"), strict=True))
 
     def start(self, tool: str) -> float:
         """CPU seconds of a run besides those of its submissions."""
@@ -84,8 +92,8 @@ def _machine(results: Results) -> list[str]:
         f"{platform.release()}, Python {platform.python_version()}, torch {version('torch')}; "
         f"{', '.join(requirement.replace('==', ' ') for requirement in results.peers.values())}.",
         "",
-        f"Rounds: {len(results.loads)}, the median is given. Load average (processes that want a core) before each "
-        f"round: {loads}.",
+        f"Rounds: {len(results.loads)}; the median is given, of ratios that of the rounds' own. Load average "
+        f"(processes that want a core) before each round: {loads}.",
     ]
 
 
@@ -112,8 +120,8 @@ def _tools(results: Results) -> list[str]:
         few, many, runs = results.runs[tool]
         cpu, cpus = results.cpu(tool), results.cpus(tool)
         rows.append(
-            f"| {name} | {len(runs)} × ({few} + {many}) | {1 / results.wall(tool):.2f} | {cpu:.3f} | "
-            f"{min(cpus):.3f} to {max(cpus):.3f} | {cpu / results.cpu('ours'):.1f} | "
+            f"| {name} | {len(runs)} × ({few} + {many}) | {1 / median(results.walls(tool)):.2f} | {cpu:.3f} | "
+            f"{min(cpus):.3f} to {max(cpus):.3f} | {results.by_ours(tool):.1f} | "
             f"{results.start(tool) if few else 0.0:.1f} | {results.memory(tool) / 1e6:.0f} |"
         )
     return rows
@@ -123,13 +131,13 @@ def _targets(results: Results) -> list[str]:
     ours, floor, bare = results.cpu("ours"), results.floor(), results.bare()
     early, late = results.stretches
     rows = [
-        ("CPU, nbgrader's by ours", "≥ 20, aim 40", results.cpu("nbgrader") / ours, 20, True, ".1f", ""),
-        ("CPU, otter's by ours", "≥ 25, aim 40", results.cpu("otter") / ours, 25, True, ".1f", ""),
+        ("CPU, nbgrader's by ours", "≥ 20, aim 40", results.by_ours("nbgrader"), 20, True, ".1f", ""),
+        ("CPU, otter's by ours", "≥ 25, aim 40", results.by_ours("otter"), 25, True, ".1f", ""),
         (
             f"CPU, ours by the floor's {1000 * floor.cells:.0f} ms ({results.cases} cases)",
             "≤ 5", ours / floor.cells, 5, False, ".1f", "",
         ),
-        ("throughput, two workers by one", "≥ 1.8", results.wall("ours") / results.wall("two"), 1.8, True, ".2f", ""),
+        ("throughput, two workers by one", "≥ 1.8", results.two_by_one(), 1.8, True, ".2f", ""),
         ("memory of each further kernel", "≤ 80 MB", results.kernel / 1e6, 80, False, ".0f", " MB"),
     ]  # fmt: skip
     lines = ["| | wanted | measured | |", "|---|---|--:|---|"]

@@ -13,7 +13,10 @@ from pathlib import Path
 
 LOOK_SECONDS, END_SECONDS = 2.0, 0.05
 """How often memory is looked at, and whether the command has ended. Adding up the pages of ten processes takes some 50
-ms, which they must share the cores with: looked at ten times a second, two workers got no more than one core."""
+ms, which they must share the cores with: looked at ten times a second, two workers got no more than one core. So a run
+is looked at the more rarely, the longer it takes."""
+LATER = 1.5
+"""A run's next look is when it has taken this many times as long."""
 _PR_SET_CHILD_SUBREAPER = 36
 
 
@@ -45,7 +48,7 @@ def run(command: Sequence[str], cwd: Path, programs: Path | None = None) -> Used
             break
         if time.monotonic() > look:
             peak = max(peak, sum(proportional(pid) for pid in family(process.pid)))
-            look = time.monotonic() + LOOK_SECONDS
+            look = started + LATER * (time.monotonic() - started)
         time.sleep(END_SECONDS)
     wall = time.monotonic() - started
     process.returncode = os.waitstatus_to_exitcode(status)
