@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from grader.records import FURTHER_UP, VISIBLE, Check, Grade, Verdict
 
 GLYPHS = {
@@ -41,6 +43,12 @@ def explain(check: Check) -> str:
     if check.remark is not None:
         text += f" {check.remark}"
     return text
+
+
+def listed(names: Sequence[object], most: int) -> str:
+    """Names in a sentence: all of them, or the first `most` and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(map(str, names[:most])) + more
 
 
 def shape(sizes: list[int] | None) -> str:

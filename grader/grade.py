@@ -16,6 +16,7 @@ from grader.errors import ExecutionError, SubmissionError
 from grader.evidence import cell_views, evidence_for, graph_of
 from grader.execute import Execution, Runner
 from grader.exercise import Exercise
+from grader.explain import listed
 from grader.intake import Intake, take_in
 from grader.kernels import KernelSource
 from grader.live import Live, place, remarked
@@ -182,10 +183,9 @@ class Grader:
             if not differing:
                 self._agreed = True
                 return
-        names = ", ".join(f"`{name}`" for name in differing[:MAX_NAMED])
-        more = f" and {len(differing) - MAX_NAMED} more" if len(differing) > MAX_NAMED else ""
+        names = listed([f"`{name}`" for name in differing], MAX_NAMED)
         raise ExecutionError(
-            f"The locked cells of {self.exercise.id} give other numbers in each run ({names}{more}), so no answer can "
+            f"The locked cells of {self.exercise.id} give other numbers in each run ({names}), so no answer can "
             "be checked: seed every random number that they draw, release the exercise and grade again."
         )
 

@@ -181,8 +181,7 @@ class Reference:
             with self._place(), _default_dtype(case.dtype):
                 run = _Run(self.exercise, case, dict(self._setup))
                 self._cases[key] = run.parts()
-            if case.id == VISIBLE:
-                self.given = run.given
+            self.given.update(run.given)
         return self._cases[key]
 
     def rounding(self, case: Case) -> dict[str, dict[str, float]]:
@@ -233,7 +232,8 @@ class _Run:
         with self._intercepted_backward(), torch.autograd.graph.saved_tensors_hooks(_copied, _as_it_is):
             for cell in self.exercise.cells:
                 if cell.role == "gradients" and cell.part is not None and cell.part not in done:
-                    self.given = self.given or self._given()
+                    if not done and self.case.id == VISIBLE:
+                        self.given = self._given()
                     done[cell.part] = self._part(cell)
                 elif cell.role in ("parameters", "forward"):
                     run_own_cell(cell, self.namespace, self.exercise.id)

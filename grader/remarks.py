@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from grader.explain import listed
 from grader.matching import CellReading
 from grader.naming import nearest
 from grader.released import Released, normal
@@ -41,8 +42,7 @@ def intake_notes(
 
 
 def _no_python(reading: CellReading) -> str:
-    where = f"line {reading.lost[0]}" if len(reading.lost) == 1 else f"lines {', '.join(map(str, reading.lost[:4]))}"
-    where += f" and {len(reading.lost) - 4} more" if len(reading.lost) > 4 else ""
+    where = f"{'line' if len(reading.lost) == 1 else 'lines'} {listed(reading.lost, 4)}"
     if not reading.broken:
         return f"Cell {reading.position} has a syntax error in {where}: the rest of it was run without that."
     if re.search(r"^<<<<<<< ", reading.source, re.MULTILINE):

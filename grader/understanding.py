@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from grader.explain import listed
 from grader.matching import CellReading
 from grader.records import Record
 from grader.released import Released
@@ -54,7 +55,7 @@ def _meaning(reading: CellReading, known: Released) -> str:
         if each.part is not None:
             bound = [*each.piece.binds, *each.piece.inner]
             names.setdefault(each.part, []).extend(name for name in bound if name in known.gradients[each.part])
-    said += [f"{part}: {_listed(list(dict.fromkeys(bound)))}" for part, bound in names.items()]
+    said += [f"{part}: {listed(list(dict.fromkeys(bound)), MAX_NAMES)}" for part, bound in names.items()]
     copied = list(
         dict.fromkeys(
             known.cells[each.cell].grade_id
@@ -63,7 +64,7 @@ def _meaning(reading: CellReading, known: Released) -> str:
         )
     )
     if copied:
-        said.append(f"the release's {_listed(copied)} is run instead")
+        said.append(f"the release's {listed(copied, MAX_NAMES)} is run instead")
     if any(each.does == "own" for each in reading.readings):
         said.append("the student's own lines" if said else "the student's own cell")
     if reading.dissected.magics:
@@ -71,8 +72,3 @@ def _meaning(reading: CellReading, known: Released) -> str:
     if reading.lost:
         said.append(f"without {len(reading.lost)} statement{'s'[: len(reading.lost) > 1]} with a syntax error")
     return "; ".join(said) or "nothing to run"
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
-    return ", ".join(names[:MAX_NAMES]) + more

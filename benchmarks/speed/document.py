@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
+from typing import Literal
 
 from benchmarks.speed.assignment import TOP
 from benchmarks.speed.floor import Floor
@@ -37,27 +38,19 @@ class Results:
     cases: int
     peers: dict[str, str]
 
-    def cpus(self, tool: str) -> list[float]:
-        """CPU seconds of one more submission, round by round."""
+    def further(self, what: Literal["cpu", "wall"], tool: str) -> list[float]:
+        """Seconds of CPU or on the clock that one more submission takes, round by round."""
         few, many, runs = self.runs[tool]
-        return [(long.cpu - short.cpu) / (many - few) for short, long in runs]
+        return [(getattr(long, what) - getattr(short, what)) / (many - few) for short, long in runs]
+
+    def ratio(self, what: Literal["cpu", "wall"], tool: str, by: str) -> float:
+        """One tool's seconds by another's: both were measured minutes apart, so the median of the rounds' quotients."""
+        rounds = zip(self.further(what, tool), self.further(what, by), strict=True)
+        return median(one / other for one, other in rounds)
 
     def cpu(self, tool: str) -> float:
         """CPU seconds of one more submission: the median of the rounds."""
-        return median(self.cpus(tool))
-
-    def walls(self, tool: str) -> list[float]:
-        """Seconds on the clock of one more submission, round by round."""
-        few, many, runs = self.runs[tool]
-        return [(long.wall - short.wall) / (many - few) for short, long in runs]
-
-    def by_ours(self, tool: str) -> float:
-        """A tool's CPU seconds by ours. Both were measured minutes apart in each round: the median of its quotients."""
-        return median(theirs / ours for theirs, ours in zip(self.cpus(tool), self.cpus("ours"), strict=True))
-
-    def two_by_one(self) -> float:
-        """The throughput of two workers by that of one: the median of the rounds' quotients."""
-        return median(one / two for one, two in zip(self.walls("ours"), self.walls("two"), strict=True))
+        return median(self.further("cpu", tool))
 
     def start(self, tool: str) -> float:
         """CPU seconds of a run besides those of its submissions."""
@@ -118,10 +111,11 @@ def _tools(results: Results) -> list[str]:
     ]
     for tool, name in names.items():
         few, many, runs = results.runs[tool]
-        cpu, cpus = results.cpu(tool), results.cpus(tool)
+        cpu, cpus = results.cpu(tool), results.further("cpu", tool)
+        wall = median(results.further("wall", tool))
         rows.append(
-            f"| {name} | {len(runs)} × ({few} + {many}) | {1 / median(results.walls(tool)):.2f} | {cpu:.3f} | "
-            f"{min(cpus):.3f} to {max(cpus):.3f} | {results.by_ours(tool):.1f} | "
+            f"| {name} | {len(runs)} × ({few} + {many}) | {1 / wall:.2f} | {cpu:.3f} | "
+            f"{min(cpus):.3f} to {max(cpus):.3f} | {results.ratio('cpu', tool, 'ours'):.1f} | "
             f"{results.start(tool) if few else 0.0:.1f} | {results.memory(tool) / 1e6:.0f} |"
         )
     return rows
@@ -131,13 +125,13 @@ def _targets(results: Results) -> list[str]:
     ours, floor, bare = results.cpu("ours"), results.floor(), results.bare()
     early, late = results.stretches
     rows = [
-        ("CPU, nbgrader's by ours", "≥ 20, aim 40", results.by_ours("nbgrader"), 20, True, ".1f", ""),
-        ("CPU, otter's by ours", "≥ 25, aim 40", results.by_ours("otter"), 25, True, ".1f", ""),
+        ("CPU, nbgrader's by ours", "≥ 20, aim 40", results.ratio("cpu", "nbgrader", "ours"), 20, True, ".1f", ""),
+        ("CPU, otter's by ours", "≥ 25, aim 40", results.ratio("cpu", "otter", "ours"), 25, True, ".1f", ""),
         (
             f"CPU, ours by the floor's {1000 * floor.cells:.0f} ms ({results.cases} cases)",
             "≤ 5", ours / floor.cells, 5, False, ".1f", "",
         ),
-        ("throughput, two workers by one", "≥ 1.8", results.two_by_one(), 1.8, True, ".2f", ""),
+        ("throughput, two workers by one", "≥ 1.8", results.ratio("wall", "ours", "two"), 1.8, True, ".2f", ""),
         ("memory of each further kernel", "≤ 80 MB", results.kernel / 1e6, 80, False, ".0f", " MB"),
     ]  # fmt: skip
     lines = ["| | wanted | measured | |", "|---|---|--:|---|"]
