@@ -31,7 +31,7 @@ from grader.pool import KernelKind, SandboxKind
 from grader.records import Grading
 from grader.worker import GraderPlugin, grade_packed
 
-BATCH = 8
+BATCH = 16
 """Submissions in a task, at most. They share a pytest session, and are graded again when their worker dies."""
 BATCH_BYTES = 4 << 20
 """A batch of large notebooks ends here."""
@@ -148,8 +148,8 @@ def open_dask(
         ClusterError: the scheduler doesn't answer, or its workers can't grade.
     """
     name = f"grader-{uuid.uuid4().hex}"
-    local = isinstance(where, int)
-    plugin = GraderPlugin(name, course.packed(exercise_ids), kernel, sandbox, local=local)
+    children = where if isinstance(where, int) else 0
+    plugin = GraderPlugin(name, course.packed(exercise_ids), kernel, sandbox, children)
     with contextlib.ExitStack() as stack:
         stack.enter_context(dask.config.set(_CONFIG))
         client = stack.enter_context(_local_client(where) if isinstance(where, int) else _client(where))

@@ -5,8 +5,10 @@ Submissions arrive and gradings leave as MessagePack of our own records. Nothing
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
+import sys
 import threading
 
 import msgspec
@@ -29,17 +31,18 @@ class GraderPlugin(WorkerPlugin):
         course: the course's files, as `Course.packed` has them.
         kernel: how kernels come to be.
         sandbox: what they are confined by.
-        local: whether the worker is a child of the command, and must leave Ctrl-C to it.
+        children: how many workers are children of the command, and must leave Ctrl-C to it; 0 where it joined a
+            cluster, whose machines are others' too.
     """
 
     def __init__(
-        self, name: str, course: dict[str, bytes], kernel: KernelKind, sandbox: SandboxKind, *, local: bool
+        self, name: str, course: dict[str, bytes], kernel: KernelKind, sandbox: SandboxKind, children: int
     ) -> None:
         self.name = name
         self.course = course
         self.kernel = kernel
         self.sandbox = sandbox
-        self.local = local
+        self.children = children
         self.version = grader_version()
 
     def setup(self, worker: Worker) -> None:
@@ -53,7 +56,9 @@ class GraderPlugin(WorkerPlugin):
                 f"The worker {worker.address} has grader {grader_version()} and this is {self.version}: "
                 "install the same versions on both."
             )
-        if self.local and threading.current_thread() is threading.main_thread():
+        if self.children:
+            _keep_to_one_core(worker, self.children)
+        if self.children and threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGINT, lambda *_: None)  # and not SIG_IGN, which kernels would inherit
         course = unpacked_course(self.course, runtime.folder("course"))
         self.pool = GraderPool(course, self.kernel, self.sandbox)
@@ -64,6 +69,18 @@ class GraderPlugin(WorkerPlugin):
         if hasattr(self, "pool"):
             self.pool.close()
             shutil.rmtree(self.pool.course.exercises, ignore_errors=True)
+
+
+def _keep_to_one_core(worker: Worker, workers: int) -> None:
+    """Where each worker of this machine can have a core of its own, it and the kernels that it starts stay there.
+
+    A worker and its kernel wait for each other by turns. Left to itself, Linux has two of such pairs on one core while
+    another is idle, for 3 to 4 % of the time.
+    """
+    if sys.platform == "linux":
+        cores = sorted(os.sched_getaffinity(0))
+        if len(cores) == workers:
+            os.sched_setaffinity(0, {cores[int(worker.name)]})
 
 
 def grade_packed(plugin: str, batch: bytes) -> bytes:

@@ -95,14 +95,31 @@ def test_the_cluster_holds_a_bounded_number_of_submissions(cluster):
         assert grading.grade.reason == PROBLEM
 
     students = Counter()
-    many = [Watched(student=f"s{number}", exercise="mini", path="", problem=PROBLEM) for number in range(400)]
+    many = [Watched(student=f"s{number}", exercise="mini", path="", problem=PROBLEM) for number in range(800)]
     cluster.grade(many, done)
-    assert len(students) == 400
+    assert len(students) == 800
     assert set(students.values()) == {1}
-    assert most <= 17 * 8
+    assert most <= 17 * dask_workers.BATCH
     gc.collect()
     messages = {id(one): one for thing in gc.get_objects() for one in gc.get_referents(thing) if type(one) is bytes}
-    assert sum(one.count(MARK) for one in messages.values()) < 200  # dask's logs of messages keep the last ones
+    assert sum(one.count(MARK) for one in messages.values()) < 400  # dask's logs of messages keep the last ones
+
+
+@pytest.mark.skipif(sys.platform != "linux" or len(os.sched_getaffinity(0)) < 2, reason="needs two cores of Linux")
+@pytest.mark.parametrize(("workers", "each"), [(2, 1), (3, 2)])
+def test_workers_have_a_core_of_their_own_where_there_is_one_for_each(course, workers, each):
+    before = os.sched_getaffinity(0)
+    mine = sorted(before)[:2]
+    try:
+        os.sched_setaffinity(0, mine)
+        with open_dask(course, ["mini"], "cold", "none", workers) as cluster:
+            client = cluster.client
+            asked = [client.submit(os.sched_getaffinity, 0, workers=[one], pure=False) for one in client.nthreads()]
+            cores = client.gather(asked)
+    finally:
+        os.sched_setaffinity(0, before)
+    assert {len(one) for one in cores} == {each}
+    assert set().union(*cores) == set(mine)
 
 
 def test_only_loopback_is_listened_on(cluster):
@@ -142,7 +159,7 @@ def test_the_course_travels_to_workers_as_its_files(course, tmp_path):
 
 
 def test_a_worker_with_another_grader_is_refused(course, monkeypatch):
-    plugin = worker.GraderPlugin("run", course.packed(["mini"]), "cold", "none", local=False)
+    plugin = worker.GraderPlugin("run", course.packed(["mini"]), "cold", "none", children=0)
     monkeypatch.setattr(worker, "grader_version", lambda: "0.0 torch 1.0")
 
     class Worker:

@@ -15,7 +15,7 @@ LOOK_SECONDS, END_SECONDS = 2.0, 0.05
 """How often memory is looked at, and whether the command has ended. Adding up the pages of ten processes takes some 50
 ms, which they must share the cores with: looked at ten times a second, two workers got no more than one core. So a run
 is looked at the more rarely, the longer it takes."""
-LATER = 1.5
+LATER = 2.0
 """A run's next look is when it has taken this many times as long."""
 _PR_SET_CHILD_SUBREAPER = 36
 
