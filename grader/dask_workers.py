@@ -194,6 +194,7 @@ def _local_client(workers: int) -> Iterator[Client]:
                 scheduler_kwargs={"dashboard": False},
                 memory_limit=0,
                 local_directory=str(folder),
+                preload=["grader.own_process"],
                 security=security,
                 silence_logs=logging.CRITICAL,
             )

@@ -122,6 +122,11 @@ def test_workers_have_a_core_of_their_own_where_there_is_one_for_each(course, wo
     assert set().union(*cores) == set(mine)
 
 
+def test_the_command_s_workers_build_no_grammar_of_web_addresses(cluster):
+    missing = cluster.client.run(lambda: sys.modules.get("rfc3987_syntax", "not told") is None)
+    assert list(missing.values()) == [True, True]
+
+
 def test_only_loopback_is_listened_on(cluster):
     processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
     addresses = set()
