@@ -71,10 +71,13 @@ def main() -> None:
 
 
 def check_marks(grades: dict[str, dict[str, Any]], count: int) -> None:
-    """Raises RuntimeError where the same answer got other marks: then nothing else that was measured matters."""
+    """Raises RuntimeError where a grade is missing or the same answer got other marks: then no figure matters."""
     marks: dict[str, Counter[str]] = {}
-    for number, name in enumerate(in_turn(count), 1):
-        verdicts = " ".join(check["verdict"] for check in grades[f"s{number:05}"]["checks"])
+    students = [f"s{number:05}" for number in range(1, count + 1)]
+    if missing := [student for student in students if student not in grades]:
+        raise RuntimeError(f"{len(missing)} of {count} submissions have no grade, {missing[0]} is the first")
+    for student, name in zip(students, in_turn(count), strict=True):
+        verdicts = " ".join(check["verdict"] for check in grades[student]["checks"])
         marks.setdefault(name, Counter())[verdicts] += 1
     if any(len(found) > 1 for found in marks.values()):
         raise RuntimeError(f"the same answers were marked differently: {marks}")
