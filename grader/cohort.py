@@ -15,7 +15,7 @@ from grader.course import Course
 from grader.errors import UsageError
 from grader.gradebook import Gradebook, Key
 from grader.gradebook.overrides import new_override
-from grader.paths import replace_file
+from grader.paths import as_text, replace_file
 from grader.records import Grade, Grading
 from grader.renderers import grade_json, grades_csv, junit_pieces, totals_csv
 from grader.report import render_index, render_report
@@ -135,6 +135,7 @@ def override_mark(
     Raises:
         UsageError: no such submission or check, or a number that can't be its points.
     """
+    student = as_text(student)  # as `collect` names whoever handed in a file of that name
     found = list(book.gradings(student=student, exercise=exercise))
     if not found:
         what = f"submission of {student!r}" + (f" for {exercise}" if exercise is not None else "")

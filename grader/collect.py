@@ -13,6 +13,7 @@ from grader.course import Course
 from grader.errors import SubmissionError, UsageError
 from grader.intake import guess_exercise
 from grader.notebook import MAX_BYTES
+from grader.paths import as_text
 from grader.records import Record, Submission
 
 UNKNOWN = "unknown"
@@ -98,11 +99,13 @@ def _notebooks(paths: Iterable[Path]) -> dict[Path, str | None]:
 def _inside(folder: Path) -> dict[Path, str | None]:
     found: dict[Path, str | None] = {}
     for path in _listed(folder):
-        if path.suffix == ".ipynb":
+        if path.suffix.lower() == ".ipynb":
             found[path] = None
         elif path.is_dir():
             try:
-                found.update(dict.fromkeys((file for file in _listed(path) if file.suffix == ".ipynb"), path.name))
+                found.update(
+                    dict.fromkeys((file for file in _listed(path) if file.suffix.lower() == ".ipynb"), path.name)
+                )
             except UsageError:
                 found[path] = path.name  # the folder itself stands for the submission that can't be reached
     return found
@@ -118,7 +121,7 @@ def _listed(folder: Path) -> list[Path]:
 
 def _identify(path: Path, owner: str | None, course: Course, exercise_id: str | None) -> Found:
     ids = course.catalog.ids
-    student = _text(owner or (path.absolute().parent.name if path.stem in ids else _student_of(path, ids)))
+    student = as_text(owner or (path.absolute().parent.name if path.stem in ids else _student_of(path, ids)))
     if path.is_dir() and path.suffix != ".ipynb":
         problem = f"The folder {path.name!r} can't be read: let the grader's user read it."
         return Found(student=student, exercise=exercise_id or _only(ids), path=str(path), problem=problem)
@@ -148,11 +151,6 @@ def _student_of(path: Path, ids: Sequence[str]) -> str:
     for id_ in ids:
         stem = re.sub(rf"[-_ ]+{re.escape(id_)}$", "", stem)
     return stem or path.name
-
-
-def _text(name: str) -> str:
-    """A file's name as text that can be written; a name in no known encoding comes with its bytes spelt out."""
-    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _only(ids: Sequence[str]) -> str:

@@ -21,6 +21,8 @@ REFERENCE_ROLES: tuple[Role, ...] = ("setup", "parameters", "forward")
 MAX_BYTES = 64 * 2**20
 """The largest notebook that is read: published attempts reach 4 MB of figures."""
 MAX_CELLS = 2_000
+_SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def read_notebook(data: bytes) -> NotebookNode:
@@ -38,7 +40,7 @@ def read_notebook(data: bytes) -> NotebookNode:
         raise UnreadableNotebook(
             f"The file has {size} MB and the limit is {MAX_BYTES // 2**20} MB: clear the outputs and save it again."
         )
-    raw = _parse_json(data)
+    raw = parse_json(data)
     major = raw.get("nbformat")
     if not isinstance(major, int) or isinstance(major, bool):
         raise UnreadableNotebook("The file is JSON but not a notebook: hand in the .ipynb file that Jupyter saved.")
@@ -59,10 +61,17 @@ def read_notebook(data: bytes) -> NotebookNode:
     return _cleaned(notebook)
 
 
-def _parse_json(data: bytes) -> dict[str, Any]:
+def parse_json(data: bytes) -> dict[str, Any]:
+    """The file's JSON, with U+FFFD for every half of a surrogate pair.
+
+    Raises:
+        UnreadableNotebook: it is none, or no object.
+    """
     try:
         text = data.decode("utf-8-sig")
         raw = json.loads(text)
+        if _SURROGATE_ESCAPE.search(text):  # half a character: no file, no message and no page can hold it
+            raw = json.loads(_LONE_SURROGATE.sub("\ufffd", json.dumps(raw, ensure_ascii=False)))
     except UnicodeDecodeError as error:
         raise UnreadableNotebook("The file is not text: hand in the .ipynb file that Jupyter saved.") from error
     except RecursionError as error:

@@ -46,11 +46,13 @@ class PartCase:
         exported: name → the student's tensor.
         reference: autograd's side.
         upstream: tensor name → the student's usable gradient for it, as the chain rule is given it.
+        changed: tensor name → what the part's own cells have made of a gradient that it starts from, which `exported`
+            has as it was before; only those that differ.
     """
 
     def __init__(self, case: Case, gradients: Sequence[str], upstream: Sequence[str], values: Sequence[str],
                  exported: Export, reference: PartReference, tolerance: Tolerance,
-                 rounding: Mapping[str, float] | None = None) -> None:  # fmt: skip
+                 rounding: Mapping[str, float] | None = None, left: Export | None = None) -> None:  # fmt: skip
         self.case = case
         self.gradients = gradients
         self.upstream_names = upstream
@@ -63,6 +65,10 @@ class PartCase:
         self.upstream = {
             name[1:]: tensor for name in (*gradients, *upstream) if (tensor := self.usable(name)) is not None
         }
+        self.changed = {
+            name[1:]: tensor for name, found in (left or {}).items()
+            if (tensor := self._conformed(name, found)) is not None and not self._as_before(name, tensor)
+        }  # fmt: skip
         self.outcomes = self._outcomes()
 
     def usable(self, name: str) -> Tensor | None:
@@ -71,15 +77,18 @@ class PartCase:
         A number in its place is what the student's next lines go on from, so the chain rule is given it, too.
         """
         if name not in self._usable:
-            found = self.exported.get(name, StudentTensor.absent())
-            tensor = found.number if found.tensor is None else found.tensor
-            wanted = self.expected(name)
-            if tensor is None or wanted is None:
-                self._usable[name] = None
-            else:
-                expanded = conformed(tensor, wanted.shape)
-                self._usable[name] = None if expanded is None else expanded.to(wanted.dtype)
+            self._usable[name] = self._conformed(name, self.exported.get(name, StudentTensor.absent()))
         return self._usable[name]
+
+    def _conformed(self, name: str, found: StudentTensor) -> Tensor | None:
+        tensor = found.number if found.tensor is None else found.tensor
+        wanted = self.expected(name)
+        expanded = None if tensor is None or wanted is None else conformed(tensor, wanted.shape)
+        return None if expanded is None or wanted is None else expanded.to(wanted.dtype)
+
+    def _as_before(self, name: str, left: Tensor) -> bool:
+        before = self.usable(name)
+        return before is not None and torch.equal(before, left)
 
     def holds(self, name: str, student: Tensor, expected: Tensor) -> bool:
         """Whether a value is the expected one: within the case's tolerance, or within the rounding measured for it."""
@@ -202,12 +211,13 @@ class PartCase:
     def _carried_on_the_way(self, outcomes: Mapping[str, Outcome]) -> dict[str, Outcome]:
         """The gradients that follow from wrong ones which the student has computed and no check asks for.
 
-        In a training loop that is all between the loss and the parameters. Each slip there is charged once: to the
-        first check that follows from it, in the order of the backward pass.
+        In a training loop that is all between the loss and the parameters; in any part, what its own cells have made
+        of a gradient that it starts from. Each slip there is charged once: to the first check that follows from it, in
+        the order of the backward pass.
         """
         asked = {name[1:] for name in (*self.gradients, *self.upstream_names)}
         way = {name: tensor for name in self.reference.forward if name not in asked
-               and (tensor := self.usable(f"d{name}")) is not None}  # fmt: skip
+               and (tensor := self.usable(f"d{name}")) is not None} | self.changed  # fmt: skip
         suspects = {name: tensor for name in self.gradients
                     if outcomes[name] is Outcome.WRONG and (tensor := self.usable(name)) is not None}  # fmt: skip
         if not way or len(suspects) < 2:

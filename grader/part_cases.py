@@ -5,6 +5,7 @@ It judges nothing: `stopped`, `short_floats` and `deciding` read from here what 
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import torch
@@ -16,7 +17,8 @@ from grader.exercise import Exercise
 from grader.intake import PlannedCell
 from grader.part_case import PartCase
 from grader.reference import PartReference
-from grader.tensors import Export
+from grader.syntax import assigned_names
+from grader.tensors import Export, StudentTensor
 
 References = Mapping[str, Mapping[str, PartReference]]
 """Case id → part id → reference."""
@@ -48,21 +50,48 @@ class PartCases:
         self.references = references
         self.checks = exercise.parts[part_id]
         spec = exercise.spec
-        self.visible = self._case(exercise.cases[0], execution.visible.get(part_id), references,
-                                  Tolerance(spec.rtol, spec.atol))  # fmt: skip
+        self.visible = self._case(exercise.cases[0], execution.visible, references, Tolerance(spec.rtol, spec.atol))
         self.hidden: dict[str, PartCase] = {}
         for case in exercise.cases[1:]:
             if not execution.hidden[case.id].failed:
-                exported = execution.hidden[case.id].parts.get(part_id)
-                self.hidden[case.id] = self._case(case, exported, references, FLOAT64)
+                self.hidden[case.id] = self._case(case, execution.hidden[case.id].parts, references, FLOAT64)
         self.visible_alone: set[str] = set()
         self.float32: dict[str, PartCase] = {}
         self.float32_runs: Mapping[str, HiddenRun] = {}
 
-    def _case(self, case: Case, exported: Export | None, references: References, tolerance: Tolerance) -> PartCase:
+    def _case(self, case: Case, parts: Mapping[str, Export], references: References, tolerance: Tolerance,
+              rounding: Mapping[str, float] | None = None) -> PartCase:  # fmt: skip
         checks = self.checks
-        return PartCase(case, checks.gradients, checks.upstream, checks.values, exported or {},
-                        references[case.id][self.part_id], tolerance)  # fmt: skip
+        exported = parts.get(self.part_id, {})
+        started = self._started_from(parts, references[case.id], tolerance)
+        left = {name: exported[name] for name in started if name in exported}
+        return PartCase(case, checks.gradients, checks.upstream, checks.values, {**exported, **started},
+                        references[case.id][self.part_id], tolerance, rounding, left)  # fmt: skip
+
+    def _started_from(self, parts: Mapping[str, Export], references: Mapping[str, PartReference],
+                      tolerance: Tolerance) -> Export:  # fmt: skip
+        """The part's upstream gradients as they were before its own cells, which may have changed them.
+
+        Whoever changes one there has made the mistake there: what follows from it is nothing carried from elsewhere.
+        """
+        found: Export = {}
+        earlier = list(itertools.takewhile(lambda part_id: part_id != self.part_id, self.exercise.parts))
+        for name in self.checks.upstream:
+            right = references[self.part_id].gradients.get(name[1:])
+            if right is None:
+                continue
+            for part_id in reversed(earlier):
+                there, sent = references[part_id].gradients.get(name[1:]), parts.get(part_id, {}).get(name)
+                same = there is not None and there.shape == right.shape and tolerance.holds(there, right)
+                if same and sent is not None and sent.tensor is not None:
+                    found[name] = sent
+                    break
+            else:  # a cell of ours gives it
+                if not any(name in self.exercise.parts[part_id].gradients for part_id in earlier) and any(
+                    name in assigned_names(cell.source) for cell in self.student_cells
+                ):
+                    found[name] = StudentTensor.of(right)
+        return found
 
     @property
     def student_cells(self) -> list[PlannedCell]:
@@ -116,8 +145,6 @@ class PartCases:
         for case in cases:
             run = runs[case.id]
             if not run.failed:
-                self.float32[case.id] = PartCase(
-                    case, self.checks.gradients, self.checks.upstream, self.checks.values,
-                    run.parts.get(self.part_id, {}), references[case.id][self.part_id], FLOAT64,
-                    rounding[case.id][self.part_id],
-                )  # fmt: skip
+                self.float32[case.id] = self._case(
+                    case, run.parts, references, FLOAT64, rounding[case.id][self.part_id]
+                )

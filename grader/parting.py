@@ -60,6 +60,8 @@ class _Parting:
             part = self._goes_on(number, seen) or sure[number] or self._guess(number, seen)
             if part is not None and part == sure[number] and self._passing_through(number, seen, part):
                 part = seen.hint or self.context
+            elif part is not None and sure[number] is None and self._on_the_way(number, seen, part):
+                part = seen.hint
             self.found[number] = part
             if part is not None:
                 self.bound[part].update(_names(seen.piece))
@@ -93,6 +95,25 @@ class _Parting:
             return False
         here = self.of_cell[self.cells[number]]
         return set(_names(seen.piece)) <= self.bound[part] and bool(here.intersection(self.known.gradients[later]))
+
+    def _on_the_way(self, number: int, seen: Seen, guessed: str) -> bool:
+        """Whether a cell uses another part's name for something of its own, and computes its own gradients from that.
+
+        The other parts have cells of their own, and one above has bound the name already.
+        """
+        hint = seen.hint
+        if hint not in self.plain or guessed == hint or guessed not in self.hinted:
+            return False
+        names, own = set(_names(seen.piece)), set(self.known.gradients[hint])
+        above = self.plain[: self.plain.index(hint)]
+        if names & own or not any(names <= self.bound[part] | set(self.known.upstream[part]) for part in above):
+            return False
+        for other, cell in zip(self.statements[number + 1 :], self.cells[number + 1 :], strict=True):
+            if cell == self.cells[number] and names & other.piece.reads:
+                if own.intersection(_names(other.piece)):
+                    return True
+                names.update(other.piece.binds)
+        return False
 
     def _goes_on(self, number: int, seen: Seen) -> str | None:
         """The training part, where a statement just below its loop changes what it has bound, or calls its function."""

@@ -1,4 +1,4 @@
-"""Where the folders that come with the package lie: inside the installed wheel, or beside it in a clone."""
+"""Where the package's own folders lie, inside the wheel or beside it in a clone; files written whole; names as text."""
 
 from __future__ import annotations
 
@@ -22,6 +22,11 @@ def data_dir(name: str) -> Path:
         if folder.is_dir():
             return folder
     raise CourseError(f"The folder {name}/ is missing: install the package again, or run it from a complete clone.")
+
+
+def as_text(given: str) -> str:
+    """A file's name or an argument as text that can be written; bytes in no known encoding are spelt out."""
+    return given.encode("utf-8", "backslashreplace").decode()
 
 
 def replace_file(path: Path, data: bytes | Iterable[bytes]) -> None:

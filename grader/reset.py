@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from grader.course import Course
-from grader.errors import UsageError
+from grader.errors import UnreadableNotebook, UsageError
 from grader.exercise import Exercise
 from grader.matching import match_cells
-from grader.notebook import read_notebook
+from grader.notebook import grader_metadata, parse_json, read_notebook
 from grader.paths import replace_file
 
 
@@ -55,6 +55,7 @@ def reset(course: Course, target: str, notebook: Path | None, folder: Path) -> t
     exercise = course.exercise(exercise_id)
     try:
         before = path.read_bytes()
+        _refuse_what_is_another(path, before, exercise_id)
         blank = course.notebook_path(exercise_id).read_bytes()
         after = blank if part is None else _with_blank_part(before, exercise, part)
         kept = _keep(path)
@@ -62,6 +63,18 @@ def reset(course: Course, target: str, notebook: Path | None, folder: Path) -> t
     except OSError as error:
         raise UsageError(f"The notebook {str(path)!r} can't be reset ({error.strerror}): name another file.") from error
     return path, kept
+
+
+def _refuse_what_is_another(path: Path, before: bytes, exercise_id: str) -> None:
+    """Raises UsageError for what is no notebook by its name, or another exercise's. A damaged one may be replaced."""
+    if path.suffix.lower() != ".ipynb":
+        raise UsageError(f"{str(path)!r} is no notebook: name a file that ends with .ipynb.")
+    try:
+        named = grader_metadata(read_notebook(before)).get("exercise")
+    except UnreadableNotebook:
+        return
+    if isinstance(named, str) and named != exercise_id:
+        raise UsageError(f"{str(path)!r} is a notebook of {named}, not of {exercise_id}: name another file.")
 
 
 def _keep(path: Path) -> Path:
@@ -85,9 +98,9 @@ def _with_blank_part(before: bytes, exercise: Exercise, part: str) -> bytes:
     """
     read = read_notebook(before)  # refuses what is no notebook
     try:
-        raw = json.loads(before.decode("utf-8-sig"))
+        raw = parse_json(before)
         cells = raw["cells"]
-    except (ValueError, KeyError):
+    except KeyError:
         raw, cells = json.loads(json.dumps(read)), None
     if not isinstance(cells, list) or len(cells) != len(read.cells):
         raw = json.loads(json.dumps(read))

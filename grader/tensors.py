@@ -50,6 +50,12 @@ class StudentTensor(Record, frozen=True):
         """What stands for a name that was not exported."""
         return cls(note=TensorNote(kind="absent"))
 
+    @classmethod
+    def of(cls, tensor: Tensor) -> StudentTensor:
+        """What stands for a tensor that a locked cell has given the student."""
+        note = TensorNote(kind="tensor", type="Tensor", dtype=str(tensor.dtype), shape=list(tensor.shape))
+        return cls(note=note, value=tensor)
+
     @property
     def tensor(self) -> Tensor | None:
         """The tensor, or None."""

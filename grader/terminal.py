@@ -170,7 +170,7 @@ def _show_checks(checks: Sequence[Check], own_lines: Mapping[str, str]) -> None:
             console.print(Text(f"    {check.name}: {check.remark}", style="dim"))
         elif not check.verdict.is_right and check.name not in (*carried, *missing):
             console.print(Text(f"  {GLYPHS[check.verdict]} {explain(check)}", style=_STYLES[check.verdict]))
-            if check.verdict is Verdict.WRONG and check.name in own_lines:
+            if check.verdict in (Verdict.WRONG, Verdict.MISSING) and check.name in own_lines:
                 console.print(Text(f"      {own_lines[check.name]}", style="bold"))
     if carried:
         text = f"  {GLYPHS[Verdict.CARRIED]} carried: {' '.join(carried)} ({MEANINGS[Verdict.CARRIED]})"

@@ -43,8 +43,8 @@ def exercise_problems(course: Course, exercise_id: str, pool: GraderPool | None)
 
 
 def _out_of_step(course: Course, exercise_id: str) -> list[str]:
-    released = course.notebook_path(exercise_id).read_text(encoding="utf-8")
-    if released != released_text(course, course.spec(exercise_id)):
+    path = course.notebook_path(exercise_id)
+    if not path.is_file() or path.read_text(encoding="utf-8") != released_text(course, course.spec(exercise_id)):
         return ["the blank is out of step with its solution; run `grader release`."]
     return []
 

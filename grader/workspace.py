@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from grader.course import Course
-from grader.errors import UsageError
+from grader.errors import CourseError, UsageError
 
 
 def make_workspace(course: Course, folder: Path) -> tuple[list[Path], list[Path]]:
@@ -21,7 +21,9 @@ def make_workspace(course: Course, folder: Path) -> tuple[list[Path], list[Path]
     """
     wanted: dict[str, Path] = {}
     for spec in course.catalog.exercises:
-        wanted[f"{spec.id}.ipynb"] = course.notebook_path(spec.id)
+        wanted[f"{spec.id}.ipynb"] = path = course.notebook_path(spec.id)
+        if not path.is_file():
+            raise CourseError(f"Exercise {spec.id} has no blank notebook: run `grader release`.")
         wanted |= course.files(spec)
     made, kept = [], []
     try:

@@ -294,6 +294,12 @@ def test_a_score_set_by_hand_counts_where_nothing_could_be_graded(run, handed_in
     assert (grade.score, [override.was for override in grade.overrides]) == (2.0, [2.0])
 
 
+def test_a_name_and_a_reason_in_no_known_encoding(run, handed_in, book, course, tmp_path):
+    run(handed_in(**{r"b\udcffb": "right"}))  # as `collect` spells it
+    grade = override_mark(book, course, tmp_path / "out", "b\udcffb", None, None, 0.5, "Wei\udcdf nicht.")
+    assert [override.reason for override in grade.overrides] == [r"Wei\udcdf nicht."]
+
+
 @pytest.mark.parametrize(
     ("student", "check", "points", "reason", "message"),
     [

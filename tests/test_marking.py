@@ -89,6 +89,25 @@ def test_a_gradient_that_an_error_left_half_done_is_missing(solved, grade):
     assert "before dh was complete" in check.remark
 
 
+@pytest.mark.parametrize(
+    ("raised", "said"),
+    [
+        ("(h @ dscaled)", "RuntimeError (mat1 and mat2 shapes cannot be multiplied (6x4 and 6x4))"),
+        ("(h * dscaled).summ(1)", "AttributeError ('Tensor' object has no attribute 'summ')"),
+        ("dscaled.view(7)", "RuntimeError (shape '[7]' is invalid for input of size 24)"),
+        ("exec('raise ValueError(\"<b>[x](y)\")')", "ValueError"),
+        ("exec('class E(Exception): pass\\nraise E(5)')", "an error (5)"),
+    ],
+)  # fmt: skip
+def test_the_error_that_stopped_a_cell_is_said_of_the_first_gradient_that_it_cost(solved, grade, raised, said):
+    grading = grade(solved(("dhsum = (h * dscaled)", f"dhsum = {raised}")))
+    check = check_named(grading, "steps", "dhsum")
+    assert (check.verdict, check.diagnosis.code, check.remark) == ("missing", "stopped-by-error", None)
+    assert f"raises {said}, so neither `dhsum` nor" in check.diagnosis.message
+    others = [check.name for check in grading.grade.checks if check.diagnosis is not None]
+    assert others == ["dhsum"]
+
+
 def test_a_name_that_only_an_older_kernel_knew_is_said(solved, grade):
     grading = grade(solved(("dhsum = (h * dscaled)", "dhsum = (h * dscaled1)")))
     check = check_named(grading, "steps", "dhsum")

@@ -277,3 +277,27 @@ def test_a_solution_is_planned_cell_for_cell_with_and_without_its_metadata(id_, 
         (cell.grade_id, cell.part, cell.role) for cell in exercise.cells
     ]
     assert intake.notes == []
+
+
+# --- a name of another part, used for something of a part's own
+
+
+@pytest.mark.parametrize(
+    ("part", "source"),
+    [
+        ("layer-norm-fast", "dgain = gain * dy\ndx = rstd * (dgain - dgain.mean(1, keepdim=True) - xhat)"),
+        ("layer-norm-fast", "dy *= gain\ndx = rstd * (dy - dy.mean(1, keepdim=True) - xhat)"),
+        ("layer-norm-fast", "dy = gain * dy; g = dy\ndx = rstd * (g - g.mean(1, keepdim=True) - xhat)"),
+        ("rms-norm-fast", "dgain = gain * dy\ndx = rrms * (dgain - xhat)"),
+    ],
+)
+def test_a_name_that_other_parts_ask_for_stays_with_the_cell_that_goes_on_from_it(part, source):
+    course = Course(HERE.parent / "exercises")
+    exercise = course.exercise("03_normalisation")
+    notebook = read_notebook(course.solution_path(exercise.id).read_bytes())
+    for cell in notebook.cells:
+        if cell.metadata.nbgrader.grade_id == f"{part}-gradient":
+            cell.source = source
+    intake = take_in(json.dumps(notebook).encode(), exercise)
+    own = "".join(cell.source for cell in intake.cells if cell.student and cell.part == part)
+    assert " ".join(own.split()) == " ".join(source.split())

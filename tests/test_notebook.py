@@ -278,3 +278,12 @@ def test_intake_of_a_mutated_notebook_is_a_plan_or_a_sentence(course, edits):
         return
     locked = [cell.label for cell in intake.cells if not cell.student]
     assert locked == [cell.grade_id for cell in course.exercise("mini").cells if cell.role != "gradients"]
+
+
+def test_half_a_character_is_replaced_and_a_whole_one_is_not():
+    cell = {**CODE, "source": ["x = '\ud83e'  # \ud83e\udd14"], "metadata": {"\udfff": "\ud800"}}
+    data = json.dumps({"nbformat": 4, "nbformat_minor": 5, "metadata": {}, "cells": [cell]}).encode()
+    assert b"\\ud83e" in data
+    (read,) = read_notebook(data).cells
+    assert read.source == "x = '\ufffd'  # \U0001f914"
+    assert read.metadata == {"\ufffd": "\ufffd"}

@@ -230,3 +230,25 @@ def _helper(cells: Any) -> str:
     """The function that the solution writes in its first part and uses in its loop."""
     source = next(cell.source for cell in cells if (cell.part, cell.role) == ("output", "gradients"))
     return source[source.index("def ") : source.index("dlogits =")] + "\n"
+
+
+@pytest.mark.parametrize(
+    ("exercise", "slip", "where", "costs"),
+    [
+        (GPT, ("attention", "dr1 = dx1", "dr1 = dx1.mul_(2)"), "attention/dr1", 1),
+        (GPT, ("embeddings", "dtok = dx0", "dx0 = dx0 / n\ndtok = dx0"), "embeddings/dtok", 2),
+        (OPTIMISERS, ("gelu", "dphi = ", "dy = dy * 2\ndphi = "), "gelu/dphi", 1),
+    ],
+)
+def test_a_part_that_changes_what_it_starts_from_has_made_the_mistake_itself_once(
+    graders, exercise, slip, where, costs
+):
+    grading = graded(graders, exercise, slip)
+    assert wrong(grading) == {where: "upstream-changed"}
+    assert grading.grade.max_score - grading.grade.score == costs
+
+
+def test_a_mistake_in_the_part_before_is_still_carried_into_the_next(graders):
+    grading = graded(graders, GPT, ("mlp", "dr2 = dx2", "dr2 = 2 * dx2"))
+    assert wrong(grading) == {"mlp/dr2": "constant-factor"}
+    assert check(grading, "attention", "dr1").verdict == "carried"

@@ -139,5 +139,28 @@ def test_reset_of_nothing_changes_nothing(course, desk):
         reset(course, "nope", None, desk)
     with pytest.raises(UsageError, match="can't be reset"):
         reset(course, "mini", desk / "missing.ipynb", desk)
+    (desk / "list.txt").write_text("milk")
+    with pytest.raises(UsageError, match="is no notebook"):
+        reset(course, "mini", desk / "list.txt", desk)
+    (desk / "mini.ipynb").write_bytes(other := before.replace(b'"exercise": "mini"', b'"exercise": "maxi"'))
+    assert other != before
+    with pytest.raises(UsageError, match="is a notebook of maxi"):
+        reset(course, "mini", None, desk)
+    assert (desk / "list.txt").read_text() == "milk"
     assert [path.name for path in desk.glob("*.ipynb")] == ["mini.ipynb"]
-    assert (desk / "mini.ipynb").read_bytes() == before
+    assert (desk / "mini.ipynb").read_bytes() == other
+
+
+def test_reset_replaces_a_damaged_notebook_and_keeps_it(course, desk):
+    (desk / "mini.ipynb").write_text("<<<<<<< HEAD")
+    path, kept = reset(course, "mini", None, desk)
+    assert path.read_bytes() == course.notebook_path("mini").read_bytes()
+    assert kept.read_text() == "<<<<<<< HEAD"
+
+
+def test_reset_of_a_part_survives_half_a_character(course, desk):
+    text = (desk / "mini.ipynb").read_text().replace('"# ', '"# \\ud83e ', 1)
+    assert "\\ud83e" in text
+    (desk / "mini.ipynb").write_text(text)
+    path, _ = reset(course, "training", None, desk)
+    assert "\ufffd" in path.read_text(encoding="utf-8")

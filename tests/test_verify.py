@@ -81,6 +81,14 @@ def test_a_course_without_a_mistake_has_no_problem(author):
     run("verify", cwd=author.folder)
 
 
+def test_a_blank_that_is_not_there(author):
+    author.blank.unlink()
+    (problem,) = author.problems()
+    assert "can't be read" in problem
+    assert "run `grader release`" in problem
+    assert "has no blank notebook" in run("init", "desk", cwd=author.folder, status=2).stderr
+
+
 # --- a leak of the answer into the blank ------------------------------------------------------------------------------
 
 

@@ -56,6 +56,8 @@ def _forward_changed(subject: Subject, node: Node) -> Diagnosis | None:
 def _changed_later(subject: Subject) -> Diagnosis | None:
     if not is_written_after(subject.sources, subject.gradient):
         return None
+    if subject.marks.checks.values and not changed_in_place(subject.sources, {subject.gradient}):
+        return None  # a training loop writes into its parameters, and one that ends too early has other numbers, too
     message = (
         f"The line that computes {quoted(subject.gradient)} is right, and its tensor was changed afterwards: look for "
         "a later line that writes into it, perhaps under another name."

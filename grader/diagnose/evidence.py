@@ -62,7 +62,8 @@ def not_finite(subject: Subject) -> Diagnosis | None:
             return Diagnosis(code="not-finite", message=message)
     message = (
         f"{quoted(subject.gradient)} holds NaN or infinity. They come from a division by zero, the logarithm or a "
-        "power of a number that allows none, or a tensor that was never filled (torch.empty)."
+        "power of a number that allows none, an infinity that was filled in, or a tensor that was never filled "
+        "(torch.empty)."
     )
     return Diagnosis(code="not-finite", message=message)
 
@@ -135,6 +136,26 @@ def fixed_numbers(subject: Subject) -> Diagnosis | None:
 
 
 # --- two names for one tensor
+
+
+def upstream_changed(subject: Subject) -> Iterator[Guess]:
+    """The formula is right, for what the part's own cells have made of a gradient that was there before them."""
+    for name in subject.first.changed:
+        upstream = quoted(f"d{name}")
+        message = (
+            f"Your lines here change {upstream}, and {quoted(subject.gradient)} follows from the changed one: go on "
+            f"from {upstream} as it was before them, and give what you make of it another name."
+        )
+        yield Guess("upstream-changed", message, _from_the_changed(name))
+
+
+def _from_the_changed(name: str) -> Predict:
+    def predict(scene: Scene) -> torch.Tensor | None:
+        if name not in scene.changed:
+            return None
+        return scene.reference.chained({**scene.own, name: scene.changed[name]})[scene.name]
+
+    return predict
 
 
 def two_names(subject: Subject) -> Iterator[Guess]:

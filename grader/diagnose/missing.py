@@ -1,19 +1,59 @@
-"""Why a tensor is missing: a name that the notebook does not have when it is run from top to bottom."""
+"""Why a tensor is missing: the error that stopped its cell, often at a name that the notebook does not have."""
 
 from __future__ import annotations
 
+import builtins
 import re
 from typing import TYPE_CHECKING
 
 from grader.diagnose.words import quoted
 from grader.execute import CellRun
+from grader.part_case import Outcome
 from grader.records import Diagnosis
-from grader.syntax import assigned_names, statements
+from grader.syntax import Statement, assigned_names, statements
 
 if TYPE_CHECKING:
     from grader.marking import PartMarks
 
+_HARMLESS = re.compile(r"(?!.*\]\()[\w ,.:;()\[\]'=+-]{1,160}", re.ASCII)
+"""What is repeated of an error's text: the student's code may have made it, and it goes into pages and comments."""
 _UNDEFINED = re.compile(r"name '(\w{1,80})' is not defined")
+
+
+def stopped(marks: PartMarks, gradient: str) -> Diagnosis | None:
+    """The error that stopped a cell, said of the first gradient that the cell would have gone on to.
+
+    Args:
+        marks: the marks of the part.
+        gradient: the student's name of a gradient that is missing.
+    """
+    for index, cell in enumerate(marks.cells):
+        run = marks.execution.cells[index]
+        if not cell.student or cell.part != marks.part_id or run.status != "error" or run.line is None:
+            continue
+        left = [found for found in statements(cell.source) if found.last >= run.line]
+        first = next((found for found in left if any(name in marks.checks.names for name in found.names)), None)
+        if first is not None and gradient in first.names and not _for_want_of_another(marks, first):
+            message = (
+                f"Line {run.line} of its cell raises {_error(run)}, so neither {quoted(gradient)} nor what comes after "
+                "it in the cell was computed."
+            )
+            return Diagnosis(code="stopped-by-error", message=message)
+    return None
+
+
+def _for_want_of_another(marks: PartMarks, statement: Statement) -> bool:
+    """Whether a statement reads a gradient that is missing itself, so that it is no wonder that it stopped."""
+    absent = {name for name, outcome in marks.visible.outcomes.items() if outcome is Outcome.ABSENT}
+    return bool(absent.intersection(statement.reads).difference(statement.names))
+
+
+def _error(run: CellRun) -> str:
+    kind = getattr(builtins, run.error or "", None)
+    name = run.error if isinstance(kind, type) and issubclass(kind, BaseException) else "an error"
+    said = next((str(output.get("evalue", "")) for output in run.outputs if output.get("ename") == run.error), "")
+    said = said.strip().removesuffix(".")
+    return f"{name} ({said})" if _HARMLESS.fullmatch(said) else str(name)
 
 
 def unknown_name(marks: PartMarks, gradient: str) -> Diagnosis | None:

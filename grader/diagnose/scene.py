@@ -51,16 +51,19 @@ class Scene:
         upstream: tensor name → the student's usable gradient for it, in the tensor's shape.
         exported: everything of the part that left the kernel.
         tolerance: how near a prediction must come.
+        changed: `PartCase.changed`.
     """
 
     def __init__(self, name: str, student: Tensor, reference: PartReference, upstream: Mapping[str, Tensor],
-                 exported: Export, tolerance: Tolerance) -> None:  # fmt: skip
+                 exported: Export, tolerance: Tolerance,
+                 changed: Mapping[str, Tensor] | None = None) -> None:  # fmt: skip
         self.name = name
         self.student = student
         self.reference = reference
         self.own = {key: tensor for key, tensor in upstream.items() if key != name}
         self.exported = exported
         self.tolerance = tolerance
+        self.changed = changed or {}
         self.forward = reference.forward
         self.shape = reference.forward[name].shape
 

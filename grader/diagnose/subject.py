@@ -190,7 +190,7 @@ def _scene(part_case: PartCase, gradient: str, changed: Export) -> Scene | None:
     upstream = {key: tensor for key, tensor in _all_gradients(part_case).items() if key != name}
     tolerance = COARSE if found.note.dtype == "torch.float32" else FLOAT64
     return Scene(name, found.tensor.to(torch.float64), part_case.reference, upstream,
-                 {**changed, **part_case.exported}, tolerance)  # fmt: skip
+                 {**changed, **part_case.exported}, tolerance, part_case.changed)  # fmt: skip
 
 
 def _all_gradients(part_case: PartCase) -> dict[str, Tensor]:
