@@ -120,6 +120,12 @@ def test_what_cells_show_is_what_an_ordinary_kernel_shows(source, ordinary):
         assert (cell, plain(outputs)) == (cell, expected)
 
 
+def test_half_a_character_in_what_a_cell_prints_or_raises_stops_nothing(snapshot):
+    result = run_on(snapshot, "print('half: \\ud83e')", "raise ValueError('\\ud83e')", "print('goes on')")
+    assert result.text == "half: ?\nValueError: ?\ngoes on\n"
+    assert not result.hung
+
+
 def test_setup_outputs_are_what_an_ordinary_kernel_shows(snapshot, ordinary):
     assert snapshot.setup_cells_run == len(SETUP)
     assert [plain(outputs) for outputs in snapshot.setup_outputs] == ordinary[: len(SETUP)]

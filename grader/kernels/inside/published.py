@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import select
 import socket
@@ -13,6 +14,7 @@ from io import TextIOBase
 from typing import Any
 
 from ipykernel.iostream import OutStream
+from jupyter_client.jsonutil import json_default
 from jupyter_client.session import Session
 
 from . import fragments
@@ -43,12 +45,18 @@ class LateSession(Session):
         if self.published is None and self._connection.fileno() != -1:  # a hidden case's fork has nobody to talk to
             told = {part: message[part] for part in fragments.PARTS}
             channel = fragments.SHELL if stream is None else fragments.IOPUB
-            for record in fragments.split(channel + fragments.joined([self.pack(told), *(buffers or [])])):
+            for record in fragments.split(channel + fragments.joined([self._packed(told), *(buffers or [])])):
                 self._connection.send(record)
         elif self.published is not None and message["msg_type"] in OUTPUTS:
             kept = {name: message[name] for name in ("msg_type", "content")}
             self.published.append({**kept, "header": {"msg_type": kept["msg_type"]}})
         return message
+
+    def _packed(self, told: dict[str, Any]) -> bytes:
+        try:
+            return bytes(self.pack(told))
+        except UnicodeEncodeError:  # half a character: an ordinary kernel loses the message, and may fall silent
+            return json.dumps(told, default=json_default, ensure_ascii=False).encode("utf-8", "replace")
 
     def feed_identities(self, msg_list: Any, copy: bool = True) -> tuple[list[bytes], Any]:
         """None: there is one client."""
