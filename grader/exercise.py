@@ -14,7 +14,7 @@ import msgspec
 from nbformat import NotebookNode
 
 from grader.catalog import Case, ExerciseSpec, Terms
-from grader.errors import CourseError
+from grader.errors import CourseError, UnreadableNotebook
 from grader.notebook import Role, grade_id_of, grader_metadata, part_of, read_notebook, role_of
 from grader.records import Record
 
@@ -144,3 +144,5 @@ def read_own_notebook(path: Path) -> NotebookNode:
         return read_notebook(path.read_bytes())
     except OSError as error:
         raise CourseError(f"The notebook {path} can't be read ({error.strerror}): run `grader release`.") from error
+    except UnreadableNotebook as error:
+        raise CourseError(f"The notebook {path} is damaged, or none at all: open it in Jupyter and save it.") from error

@@ -33,14 +33,18 @@ def released_text(course: Course, spec: ExerciseSpec) -> str:
     Raises:
         CourseError: the solution is missing, fails, or breaks a rule of `docs/authoring.md`.
     """
-    notebook = release(spec, read_own_notebook(course.solution_path(spec.id)), course)
+    solution = read_own_notebook(course.solution_path(spec.id))
+    try:
+        notebook = release(spec, solution, course)
+    except CourseError as error:
+        raise CourseError(f"{spec.id}: {str(error).removeprefix(f'{spec.id}: ')}") from error
     return str(nbformat.writes(notebook)) + "\n"
 
 
 def release(spec: ExerciseSpec, solution: NotebookNode, course: Course) -> NotebookNode:
     """The blank notebook for `solution`, which is left as it was."""
     for problem in layout_problems(spec, solution):
-        raise CourseError(f"{spec.id}: {problem}")
+        raise CourseError(problem)
     draft = copy.deepcopy(solution)
     references = {part_of(cell): cell.source for cell in draft.cells if role_of(cell) == "reference"}
     draft.cells = [cell for cell in draft.cells if role_of(cell) != "reference"]

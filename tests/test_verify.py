@@ -89,6 +89,16 @@ def test_a_blank_that_is_not_there(author):
     assert "has no blank notebook" in run("init", "desk", cwd=author.folder, status=2).stderr
 
 
+def test_a_mistake_in_a_solution_names_the_exercise_and_a_damaged_one_the_file(author):
+    author.edit("gradients-bottom", "### BEGIN SOLUTION", "# here")
+    assert "mini: Cell gradients-bottom needs its answer" in " ".join(
+        run("release", cwd=author.folder, status=2).stderr.split()
+    )
+    author.solution.write_text("{")
+    said = "".join(run("release", cwd=author.folder, status=2).stderr.split())
+    assert "solutions/mini.ipynbisdamaged" in said
+
+
 # --- a leak of the answer into the blank ------------------------------------------------------------------------------
 
 
