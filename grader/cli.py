@@ -193,6 +193,7 @@ def grade(
     from grader.cluster import Workers, open_workers
     from grader.cohort import grade_cohort
     from grader.collect import Found, collect
+    from grader.explain import listed
     from grader.github import report_run
     from grader.roster import Times
     from grader.terminal import grading_progress, show_cohort
@@ -200,8 +201,12 @@ def grade(
     if workers is not None and scheduler is not None:
         raise UsageError("--workers starts processes here and --scheduler uses others: give one of the two.")
     course = _course()
-    submitted = Times(times).of if times is not None else lambda *_: None
+    handed_in_at = Times(times) if times is not None else None
     found = collect(paths, course, exercise)
+    nobody = handed_in_at.of_nobody({(item.student, item.exercise) for item in found}) if handed_in_at else []
+    if nobody:
+        print(f"grader: {times}: no submission here is of {listed(nobody, 5)}; check the spelling.", file=sys.stderr)
+    submitted = handed_in_at.of if handed_in_at is not None else lambda *_: None
 
     def graders(left: Sequence[Found]) -> AbstractContextManager[Workers]:
         return open_workers(course, left, kernel, sandbox, workers, scheduler)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Collection
 from datetime import datetime
 from pathlib import Path
 
@@ -42,6 +43,15 @@ class Times:
     def of(self, student: str, exercise: str) -> datetime | None:
         """When a student handed an exercise in; a row without an exercise is for all of them."""
         return self._times.get((student, exercise), self._times.get((student, "")))
+
+    def of_nobody(self, handed_in: Collection[tuple[str, str]]) -> list[str]:
+        """The rows that are about none of these students and exercises: the student, or the student and exercise."""
+        students = {student for student, _ in handed_in}
+        return [
+            f"{student!r} ({exercise})" if exercise else repr(student)
+            for student, exercise in self._times
+            if ((student, exercise) not in handed_in if exercise else student not in students)
+        ]
 
 
 def _time(text: str, where: str) -> datetime:

@@ -280,6 +280,9 @@ def test_a_file_of_times_is_by_student_and_exercise(tmp_path):
     assert times.of("ann", "01") == datetime(2026, 12, 4, 23, tzinfo=UTC)
     assert times.of("ann", "02") == datetime.fromisoformat("2026-12-05T00:00:00+01:00")
     assert times.of("ben", "01") is None
+    assert times.of_nobody({("ann", "01")}) == []
+    assert times.of_nobody({("ann", "02"), ("ben", "01")}) == ["'ann' (01)"]
+    assert times.of_nobody({("anne", "01")}) == ["'ann' (01)", "'ann'"]
 
 
 @pytest.mark.parametrize(
