@@ -13,7 +13,7 @@ from torch import Tensor
 
 from grader.compare import cmp_line, conformed, finite_or_none
 from grader.deciding import Decision
-from grader.diagnose import diagnose, diagnose_step, stopped, unknown_name
+from grader.diagnose import diagnose, diagnose_step, why_missing
 from grader.execute import Execution
 from grader.exercise import Exercise
 from grader.intake import PlannedCell
@@ -183,9 +183,9 @@ class PartMarks(PartCases):
         meant = self._named_otherwise(name) if found.note.kind == "absent" else None
         if meant is not None:
             remark += f" {meant} is no name of this exercise: is it meant?"
-        if (unknown := unknown_name(self, name)) is None and (error := stopped(self, name)) is not None:
-            return self._check(name, Verdict.MISSING, 0.0, VISIBLE, None, error)
-        return self._check(name, Verdict.MISSING, 0.0, VISIBLE, remark, unknown)
+        diagnosis = why_missing(self, name)
+        needed = diagnosis is None or diagnosis.code == "unknown-name"
+        return self._check(name, Verdict.MISSING, 0.0, VISIBLE, remark if needed else None, diagnosis)
 
     def _named_otherwise(self, name: str) -> str | None:
         """The student's name to which this one, which is missing, is the nearest of those expected."""

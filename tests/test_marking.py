@@ -108,6 +108,13 @@ def test_the_error_that_stopped_a_cell_is_said_of_the_first_gradient_that_it_cos
     assert others == ["dhsum"]
 
 
+def test_a_line_that_is_no_python_is_said_to_be_left_out(solved, grade):
+    grading = grade(solved(("dhsum = (h * dscaled)", "dhsum = (h * dscaled))")))
+    check = check_named(grading, "steps", "dhsum")
+    assert (check.verdict, check.diagnosis.code, check.remark) == ("missing", "syntax-error", None)
+    assert "is no Python, so it was left out" in check.diagnosis.message
+
+
 def test_a_name_that_only_an_older_kernel_knew_is_said(solved, grade):
     grading = grade(solved(("dhsum = (h * dscaled)", "dhsum = (h * dscaled1)")))
     check = check_named(grading, "steps", "dhsum")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from grader.diagnose import evidence, factors, functions, names, paths, rows, steps, values
 from grader.diagnose.afterwards import changed_through
-from grader.diagnose.missing import stopped, unknown_name
+from grader.diagnose.missing import why_missing
 from grader.diagnose.repair import repair
 from grader.diagnose.stand_ins import in_a_stand_in
 from grader.diagnose.subject import Family, Subject
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from grader.marking import PartMarks
     from grader.part_case import PartCase
 
-__all__ = ["diagnose", "stopped", "unknown_name"]
+__all__ = ["diagnose", "why_missing"]
 
 OBSERVATIONS: tuple[evidence.Observation, ...] = (
     evidence.dtype,

@@ -20,13 +20,18 @@ _HARMLESS = re.compile(r"(?!.*\]\()[\w ,.:;()\[\]'=+-]{1,160}", re.ASCII)
 _UNDEFINED = re.compile(r"name '(\w{1,80})' is not defined")
 
 
-def stopped(marks: PartMarks, gradient: str) -> Diagnosis | None:
-    """The error that stopped a cell, said of the first gradient that the cell would have gone on to.
+def why_missing(marks: PartMarks, gradient: str) -> Diagnosis | None:
+    """Why there is no tensor, where the student's cells show it.
 
     Args:
         marks: the marks of the part.
         gradient: the student's name of a gradient that is missing.
     """
+    return _unknown_name(marks, gradient) or _left_out(marks, gradient) or _stopped(marks, gradient)
+
+
+def _stopped(marks: PartMarks, gradient: str) -> Diagnosis | None:
+    """The error that stopped a cell, said of the first gradient that the cell would have gone on to."""
     for index, cell in enumerate(marks.cells):
         run = marks.execution.cells[index]
         if not cell.student or cell.part != marks.part_id or run.status != "error" or run.line is None:
@@ -39,6 +44,21 @@ def stopped(marks: PartMarks, gradient: str) -> Diagnosis | None:
                 "it in the cell was computed."
             )
             return Diagnosis(code="stopped-by-error", message=message)
+    return None
+
+
+def _left_out(marks: PartMarks, gradient: str) -> Diagnosis | None:
+    """The syntax error for which a gradient's line was left out: what is run has `dX = None` in its place."""
+    for cell in marks.student_cells:
+        shown, run = (cell.shown or cell.source).split("\n"), cell.source.split("\n")
+        for statement in statements(cell.source):
+            place = statement.first - 1
+            instead = run[place].strip().endswith("= None") and run[place] != shown[place]
+            if gradient in statement.names and instead:
+                message = (
+                    f"Line {statement.first} of its cell is no Python, so it was left out: {quoted(gradient)} is None."
+                )
+                return Diagnosis(code="syntax-error", message=message)
     return None
 
 
@@ -56,13 +76,8 @@ def _error(run: CellRun) -> str:
     return f"{name} ({said})" if _HARMLESS.fullmatch(said) else str(name)
 
 
-def unknown_name(marks: PartMarks, gradient: str) -> Diagnosis | None:
-    """The name that stopped the statement for a gradient, where nothing before that statement binds it.
-
-    Args:
-        marks: the marks of the part.
-        gradient: the student's name of a gradient that is missing.
-    """
+def _unknown_name(marks: PartMarks, gradient: str) -> Diagnosis | None:
+    """The name that stopped the statement for a gradient, where nothing before that statement binds it."""
     for index, cell in enumerate(marks.cells):
         run = marks.execution.cells[index]
         if not cell.student or cell.part != marks.part_id or run.error != "NameError" or run.line is None:
