@@ -112,7 +112,7 @@ def test_a_line_that_is_no_python_is_said_to_be_left_out(solved, grade):
     grading = grade(solved(("dhsum = (h * dscaled)", "dhsum = (h * dscaled))")))
     check = check_named(grading, "steps", "dhsum")
     assert (check.verdict, check.diagnosis.code, check.remark) == ("missing", "syntax-error", None)
-    assert "is no Python, so it was left out" in check.diagnosis.message
+    assert "is no Python and was left out" in check.diagnosis.message
 
 
 def test_a_name_that_only_an_older_kernel_knew_is_said(solved, grade):

@@ -50,14 +50,12 @@ def _stopped(marks: PartMarks, gradient: str) -> Diagnosis | None:
 def _left_out(marks: PartMarks, gradient: str) -> Diagnosis | None:
     """The syntax error for which a gradient's line was left out: what is run has `dX = None` in its place."""
     for cell in marks.student_cells:
-        shown, run = (cell.shown or cell.source).split("\n"), cell.source.split("\n")
+        lines = zip(cell.source.split("\n"), (cell.shown or cell.source).split("\n"), strict=False)
+        instead = {number for number, (run, shown) in enumerate(lines, 1) if run != shown and run.endswith("= None")}
         for statement in statements(cell.source):
-            place = statement.first - 1
-            instead = run[place].strip().endswith("= None") and run[place] != shown[place]
-            if gradient in statement.names and instead:
-                message = (
-                    f"Line {statement.first} of its cell is no Python, so it was left out: {quoted(gradient)} is None."
-                )
+            if gradient in statement.names and statement.first in instead:
+                where = f"Line {statement.first} of its cell"
+                message = f"{where} is no Python and was left out, so {quoted(gradient)} is None."
                 return Diagnosis(code="syntax-error", message=message)
     return None
 
