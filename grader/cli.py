@@ -203,8 +203,8 @@ def grade(
     course = _course()
     handed_in_at = Times(times) if times is not None else None
     found = collect(paths, course, exercise)
-    nobody = handed_in_at.of_nobody({(item.student, item.exercise) for item in found}) if handed_in_at else []
-    if nobody:
+    handed_in = {(item.student, item.exercise) for item in found}
+    if handed_in_at is not None and (nobody := handed_in_at.of_nobody(handed_in)):
         print(f"grader: {times}: no submission here is of {listed(nobody, 5)}; check the spelling.", file=sys.stderr)
     submitted = handed_in_at.of if handed_in_at is not None else lambda *_: None
 

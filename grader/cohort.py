@@ -135,7 +135,7 @@ def override_mark(
     Raises:
         UsageError: no such submission or check, or a number that can't be its points.
     """
-    student = as_text(student)  # as `collect` names whoever handed in a file of that name
+    student, reason = as_text(student), as_text(reason)  # a student as `collect` names whose file is called that
     found = list(book.gradings(student=student, exercise=exercise))
     if not found:
         what = f"submission of {student!r}" + (f" for {exercise}" if exercise is not None else "")

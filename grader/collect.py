@@ -13,7 +13,7 @@ from grader.course import Course
 from grader.errors import SubmissionError, UsageError
 from grader.intake import guess_exercise
 from grader.notebook import MAX_BYTES
-from grader.paths import as_text
+from grader.paths import as_text, is_notebook
 from grader.records import Record, Submission
 
 UNKNOWN = "unknown"
@@ -99,13 +99,11 @@ def _notebooks(paths: Iterable[Path]) -> dict[Path, str | None]:
 def _inside(folder: Path) -> dict[Path, str | None]:
     found: dict[Path, str | None] = {}
     for path in _listed(folder):
-        if path.suffix.lower() == ".ipynb":
+        if is_notebook(path):
             found[path] = None
         elif path.is_dir():
             try:
-                found.update(
-                    dict.fromkeys((file for file in _listed(path) if file.suffix.lower() == ".ipynb"), path.name)
-                )
+                found.update(dict.fromkeys(filter(is_notebook, _listed(path)), path.name))
             except UsageError:
                 found[path] = path.name  # the folder itself stands for the submission that can't be reached
     return found
@@ -122,7 +120,7 @@ def _listed(folder: Path) -> list[Path]:
 def _identify(path: Path, owner: str | None, course: Course, exercise_id: str | None) -> Found:
     ids = course.catalog.ids
     student = as_text(owner or (path.absolute().parent.name if path.stem in ids else _student_of(path, ids)))
-    if path.is_dir() and path.suffix != ".ipynb":
+    if path.is_dir() and not is_notebook(path):
         problem = f"The folder {path.name!r} can't be read: let the grader's user read it."
         return Found(student=student, exercise=exercise_id or _only(ids), path=str(path), problem=problem)
     if path.is_symlink() or not path.is_file():

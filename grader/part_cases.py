@@ -12,7 +12,7 @@ import torch
 
 from grader.catalog import Case
 from grader.compare import FLOAT64, Tolerance
-from grader.execute import CellError, Execution, HiddenRun
+from grader.execute import CellError, CellRun, Execution, HiddenRun
 from grader.exercise import Exercise
 from grader.intake import PlannedCell
 from grader.part_case import PartCase
@@ -78,25 +78,43 @@ class PartCases:
         earlier = list(itertools.takewhile(lambda part_id: part_id != self.part_id, self.exercise.parts))
         for name in self.checks.upstream:
             right = references[self.part_id].gradients.get(name[1:])
-            if right is None:
-                continue
-            for part_id in reversed(earlier):
-                there, sent = references[part_id].gradients.get(name[1:]), parts.get(part_id, {}).get(name)
-                same = there is not None and there.shape == right.shape and tolerance.holds(there, right)
-                if same and sent is not None and sent.tensor is not None:
-                    found[name] = sent
-                    break
-            else:  # a cell of ours gives it
-                if not any(name in self.exercise.parts[part_id].gradients for part_id in earlier) and any(
-                    name in assigned_names(cell.source) for cell in self.student_cells
-                ):
-                    found[name] = StudentTensor.of(right)
+            sent = self._left_by(earlier, name, parts, references, tolerance) if right is not None else None
+            if sent is not None:
+                found[name] = sent
+            elif right is not None and self._changes_what_is_given(name, earlier):
+                found[name] = StudentTensor.of(right)
         return found
+
+    def _left_by(self, earlier: Sequence[str], name: str, parts: Mapping[str, Export],
+                 references: Mapping[str, PartReference], tolerance: Tolerance) -> StudentTensor | None:  # fmt: skip
+        """The gradient as the last of the earlier parts has left it that means the same by its name."""
+        right = references[self.part_id].gradients[name[1:]]
+        for part_id in reversed(earlier):
+            there, sent = references[part_id].gradients.get(name[1:]), parts.get(part_id, {}).get(name)
+            if there is None or sent is None or sent.tensor is None:
+                continue
+            if there.shape == right.shape and tolerance.holds(there, right):
+                return sent
+        return None
+
+    def _changes_what_is_given(self, name: str, earlier: Sequence[str]) -> bool:
+        """Whether the part's own cells write a gradient that a locked cell gives, and no earlier part asks for."""
+        asked = any(name in self.exercise.parts[part_id].gradients for part_id in earlier)
+        return not asked and any(name in assigned_names(cell.source) for cell in self.student_cells)
 
     @property
     def student_cells(self) -> list[PlannedCell]:
         """The student's cells of the part, in order."""
         return [cell for cell in self.cells if cell.student and cell.part == self.part_id]
+
+    @property
+    def cell_errors(self) -> list[tuple[PlannedCell, CellRun, int]]:
+        """The student's cells of the part that an error stopped in the visible case, each with its run and the line."""
+        return [
+            (cell, run, run.line)
+            for cell, run in zip(self.cells, self.execution.cells, strict=True)
+            if cell.student and cell.part == self.part_id and run.status == "error" and run.line is not None
+        ]
 
     def changed_before(self, part_case: PartCase) -> Export:
         """The tensors of the forward pass that cells of an earlier part changed, and that this part starts with."""

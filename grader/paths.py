@@ -29,6 +29,11 @@ def as_text(given: str) -> str:
     return given.encode("utf-8", "backslashreplace").decode()
 
 
+def is_notebook(path: Path) -> bool:
+    """Whether a file is a notebook by its name."""
+    return path.suffix.lower() == ".ipynb"
+
+
 def replace_file(path: Path, data: bytes | Iterable[bytes]) -> None:
     """Write a whole file or nothing, so that nobody ever reads a half of it. It may come in pieces.
 

@@ -13,7 +13,7 @@ from grader.errors import UnreadableNotebook, UsageError
 from grader.exercise import Exercise
 from grader.matching import match_cells
 from grader.notebook import grader_metadata, parse_json, read_notebook
-from grader.paths import replace_file
+from grader.paths import is_notebook, replace_file
 
 
 def find_target(course: Course, target: str) -> tuple[str, str | None]:
@@ -67,7 +67,7 @@ def reset(course: Course, target: str, notebook: Path | None, folder: Path) -> t
 
 def _refuse_what_is_another(path: Path, before: bytes, exercise_id: str) -> None:
     """Raises UsageError for what is no notebook by its name, or another exercise's. A damaged one may be replaced."""
-    if path.suffix.lower() != ".ipynb":
+    if not is_notebook(path):
         raise UsageError(f"{str(path)!r} is no notebook: name a file that ends with .ipynb.")
     try:
         named = grader_metadata(read_notebook(before)).get("exercise")

@@ -63,14 +63,12 @@ class Stops:
 
     def stopped_short(self, name: str) -> str | None:
         """Why a tensor is only half done: an error stopped its cell before, or in, the last statement for it."""
-        for index, cell in enumerate(self.part.cells):
-            run = self.part.execution.cells[index]
-            if cell.student and cell.part == self.part.part_id and run.status == "error" and run.line is not None:
-                if any(name in each.names for each in unfinished(cell.source, run.line)):
-                    return f"An error in line {run.line} stopped the cell before {name} was complete."
-                trains = any(f"d{name}" in each.names for each in statements(cell.source))
-                if trains and self._untrained(name):
-                    return f"An error in line {run.line} stopped the cell before {name} was trained."
+        for cell, _, line in self.part.cell_errors:
+            if any(name in each.names for each in unfinished(cell.source, line)):
+                return f"An error in line {line} stopped the cell before {name} was complete."
+            trains = any(f"d{name}" in each.names for each in statements(cell.source))
+            if trains and self._untrained(name):
+                return f"An error in line {line} stopped the cell before {name} was trained."
         return None
 
     def _untrained(self, name: str) -> bool:

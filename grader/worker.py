@@ -58,8 +58,8 @@ class GraderPlugin(WorkerPlugin):
             )
         if self.children:
             _keep_to_one_core(worker, self.children)
-        if self.children and threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, lambda *_: None)  # and not SIG_IGN, which kernels would inherit
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGINT, lambda *_: None)  # and not SIG_IGN, which kernels would inherit
         course = unpacked_course(self.course, runtime.folder("course"))
         self.pool = GraderPool(course, self.kernel, self.sandbox)
         self.one_at_a_time = threading.Lock()  # a worker may have been started with several threads

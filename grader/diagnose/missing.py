@@ -32,15 +32,12 @@ def why_missing(marks: PartMarks, gradient: str) -> Diagnosis | None:
 
 def _stopped(marks: PartMarks, gradient: str) -> Diagnosis | None:
     """The error that stopped a cell, said of the first gradient that the cell would have gone on to."""
-    for index, cell in enumerate(marks.cells):
-        run = marks.execution.cells[index]
-        if not cell.student or cell.part != marks.part_id or run.status != "error" or run.line is None:
-            continue
-        left = [found for found in statements(cell.source) if found.last >= run.line]
+    for cell, run, line in marks.cell_errors:
+        left = [found for found in statements(cell.source) if found.last >= line]
         first = next((found for found in left if any(name in marks.checks.names for name in found.names)), None)
         if first is not None and gradient in first.names and not _for_want_of_another(marks, first):
             message = (
-                f"Line {run.line} of its cell raises {_error(run)}, so neither {quoted(gradient)} nor what comes after "
+                f"Line {line} of its cell raises {_error(run)}, so neither {quoted(gradient)} nor what comes after "
                 "it in the cell was computed."
             )
             return Diagnosis(code="stopped-by-error", message=message)
@@ -76,11 +73,10 @@ def _error(run: CellRun) -> str:
 
 def _unknown_name(marks: PartMarks, gradient: str) -> Diagnosis | None:
     """The name that stopped the statement for a gradient, where nothing before that statement binds it."""
-    for index, cell in enumerate(marks.cells):
-        run = marks.execution.cells[index]
-        if not cell.student or cell.part != marks.part_id or run.error != "NameError" or run.line is None:
+    for cell, run, line in marks.cell_errors:
+        if run.error != "NameError":
             continue
-        stopped = [found for found in statements(cell.source) if found.first <= run.line <= found.last]
+        stopped = [found for found in statements(cell.source) if found.first <= line <= found.last]
         name = _undefined(run)
         if name is None or not any(gradient in found.names and name in found.reads for found in stopped):
             continue

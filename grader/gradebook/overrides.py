@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 import msgspec
 
 from grader.errors import UsageError
-from grader.paths import as_text
 from grader.records import Check, Grade, Override
 
 
@@ -46,7 +45,7 @@ def new_override(grade: Grade, check: str | None, points: float, reason: str) ->
     Raises:
         UsageError: there is no such check, or it can't be worth that.
     """
-    reason = " ".join(as_text(reason).split())
+    reason = " ".join(reason.split())
     if not reason:
         raise UsageError("An override needs a reason: the student reads it in the report.")
     found = _check_named(grade, check) if check is not None else None
