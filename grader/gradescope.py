@@ -23,7 +23,7 @@ from grader.course import Course
 from grader.errors import CourseError, GraderError
 from grader.exports import gradescope_json
 from grader.grade import ungradable
-from grader.paths import data_dir
+from grader.paths import data_dir, is_notebook
 from grader.pool import GraderPool
 from grader.records import Grading, Record, Submission
 
@@ -127,7 +127,7 @@ def write_results(grading: Grading, autograder: Path) -> None:
 
 def _submission(autograder: Path, exercise: str) -> Submission:
     folder = autograder / "submission"
-    found = sorted(path for path in folder.rglob("*.ipynb") if path.is_file() and not path.is_symlink())
+    found = sorted(path for path in folder.rglob("*") if is_notebook(path) and path.is_file() and not path.is_symlink())
     named = [path for path in found if path.stem == exercise]
     found = named if len(named) == 1 else found
     student = _student(autograder)
