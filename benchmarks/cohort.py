@@ -18,11 +18,11 @@ from pathlib import Path
 
 import msgspec
 
-from grader.cohort import similar, write_cohort
-from grader.collect import collect
-from grader.course import Course
+from grader.cohort.run import similar, write_cohort
+from grader.course.course import Course
 from grader.gradebook import Gradebook
-from grader.pool import GraderPool
+from grader.grading.pool import GraderPool
+from grader.intake.collect import collect
 from grader.records import Grading
 
 TOP = Path(__file__).parents[1]

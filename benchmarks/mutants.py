@@ -22,7 +22,7 @@ from collections.abc import Sequence
 from benchmarks.programs import solution_cells
 from benchmarks.running import ROOT, Workbench
 from benchmarks.trials import Trials, Tried, misdiagnosed, slips
-from grader.course import Course
+from grader.course.course import Course
 
 
 def report(results: Sequence[Tried], verbose: bool) -> bool:

@@ -25,9 +25,9 @@ from benchmarks.operators import Mutant, written
 from benchmarks.programs import blocks, solution_cells, variants
 from benchmarks.running import Workbench, case_dtype, run
 from benchmarks.trials import singles
+from grader.execution.replay import Edge, edges
+from grader.notebook.syntax import Statement, statements
 from grader.records import Check
-from grader.replay import Edge, edges
-from grader.syntax import Statement, statements
 
 FIRST = "every-gradient"
 TRAINING = "training"

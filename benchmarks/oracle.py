@@ -18,10 +18,10 @@ from torch import Tensor
 from benchmarks.operators import written
 from benchmarks.programs import straight
 from benchmarks.running import Workbench, case_dtype, run
-from grader.catalog import Case
-from grader.compare import FLOAT64, conformed
+from grader.course.catalog import Case
+from grader.marking.tolerance import FLOAT64, conformed
+from grader.notebook.syntax import names_read
 from grader.records import VISIBLE
-from grader.syntax import names_read
 
 
 class Oracle:

@@ -15,16 +15,16 @@ from typing import Any
 import msgspec
 import torch
 
-from grader.catalog import Case, in_float32
-from grader.course import Course
-from grader.execute import CellError, CellRun, Execution, HiddenRun
-from grader.exercise import Cell
-from grader.intake import PlannedCell
-from grader.marking import PartMarks
-from grader.plan import plan_steps, probe_parts
-from grader.reference import Reference
-from grader.replay import Edge, Replayed, Replays, plan_replays, read_replays
-from grader.tensors import Export, read_export
+from grader.course.catalog import Case, in_float32
+from grader.course.course import Course
+from grader.course.exercise import Cell
+from grader.course.reference import Reference
+from grader.execution.execute import CellError, CellRun, Execution, HiddenRun
+from grader.execution.plan import plan_steps, probe_parts
+from grader.execution.replay import Edge, Replayed, Replays, plan_replays, read_replays
+from grader.execution.tensors import Export, read_export
+from grader.intake.take_in import PlannedCell
+from grader.marking.verdicts import PartMarks
 
 ROOT = Path(__file__).parent.parent
 EXERCISE = "01_backprop_ninja"
@@ -32,8 +32,12 @@ EXERCISE = "01_backprop_ninja"
 
 def _load_probe() -> ModuleType:
     """The probe as the kernel loads it: the functions used here need a namespace and no shell."""
-    sys.path.append(str(ROOT / "grader" / "inkernel"))  # where it finds grader_replay; last, for `grader` is there, too
-    spec = importlib.util.spec_from_file_location("grader_probe", ROOT / "grader" / "inkernel" / "grader_probe.py")
+    sys.path.append(
+        str(ROOT / "grader" / "kernels" / "probe")
+    )  # where it finds grader_replay; last, for `grader` is there, too
+    spec = importlib.util.spec_from_file_location(
+        "grader_probe", ROOT / "grader" / "kernels" / "probe" / "grader_probe.py"
+    )
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)

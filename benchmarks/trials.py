@@ -15,8 +15,8 @@ from benchmarks.operators import ACCEPTED, Mutant, applied, mutants
 from benchmarks.oracle import Oracle
 from benchmarks.programs import solution_cells, variants
 from benchmarks.running import Workbench
+from grader.notebook.syntax import unfinished
 from grader.records import Check, Diagnosis, Verdict
-from grader.syntax import unfinished
 
 FINE = (Verdict.EXACT, Verdict.APPROXIMATE, Verdict.CARRIED)
 

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.speed.measure import median
-from grader.checking import watch_notebook
-from grader.course import Course
-from grader.execute import Runner
+from grader.course.course import Course
+from grader.execution.execute import Runner
+from grader.student.check import watch_notebook
 
 TOP = Path(__file__).parent.parent
 EXERCISE = "01_backprop_ninja"

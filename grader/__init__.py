@@ -7,13 +7,13 @@ from typing import Any
 
 def load_ipython_extension(shell: Any) -> None:
     """`%load_ext grader` in a notebook: gives `%check` and `%hint`."""
-    from grader.magics import load
+    from grader.student.magics import load
 
     load(shell)
 
 
 def unload_ipython_extension(shell: Any) -> None:
     """`%unload_ext grader`."""
-    from grader.magics import unload
+    from grader.student.magics import unload
 
     unload(shell)

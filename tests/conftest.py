@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from grader.course import Course
-from grader.pool import GraderPool
+from grader.course.course import Course
+from grader.grading.pool import GraderPool
 from grader.records import Check, Grading, Submission
 
 pytest_plugins = ["pytester"]

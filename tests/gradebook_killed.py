@@ -9,10 +9,10 @@ import contextlib
 import time
 from pathlib import Path
 
-from grader.cohort import grade_cohort
-from grader.collect import Found
-from grader.course import Course
+from grader.cohort.run import grade_cohort
+from grader.course.course import Course
 from grader.gradebook import Gradebook
+from grader.intake.collect import Found
 from grader.records import Grade, Grading
 
 STUDENTS = 150

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from grader.course import Course
+from grader.course.course import Course
 
 COURSE = Course(Path(__file__).parent.parent / "exercises")
 

@@ -7,12 +7,12 @@ import math
 import pytest
 import torch
 
-from grader.agreement import computed_by_kernels, disagreements
-from grader.course import Course
-from grader.pool import GraderPool
+from grader.course.course import Course
+from grader.course.reference import Reference
+from grader.execution.reference_agreement import computed_by_kernels, disagreements
+from grader.execution.tensors import StudentTensor, TensorNote
+from grader.grading.pool import GraderPool
 from grader.records import Submission
-from grader.reference import Reference
-from grader.tensors import StudentTensor, TensorNote
 
 
 @pytest.fixture

@@ -10,14 +10,20 @@ import msgspec
 import pytest
 import torch
 
-from grader.autograd_use import apply_policy, autograd_flags, moved_by_scaling, read_sources, scaled_cases
-from grader.catalog import ExerciseSpec
-from grader.dataflow import may_use_autograd
-from grader.execute import Execution, HiddenRun
-from grader.exercise import PartChecks
-from grader.intake import PlannedCell, take_in
+from grader.course.catalog import ExerciseSpec
+from grader.course.exercise import PartChecks
+from grader.diagnosis.autograd_use.autograd_names import may_use_autograd
+from grader.diagnosis.autograd_use.flags import (
+    apply_policy,
+    autograd_flags,
+    moved_by_scaling,
+    read_sources,
+    scaled_cases,
+)
+from grader.execution.execute import Execution, HiddenRun
+from grader.execution.tensors import StudentTensor, TensorNote
+from grader.intake.take_in import PlannedCell, take_in
 from grader.records import Check, Flag, Verdict
-from grader.tensors import StudentTensor, TensorNote
 from tests.autograd_snippets import DISHONEST, DISHONEST_TRAINING, HONEST, HONEST_TRAINING
 
 ROOT = Path(__file__).parent.parent
@@ -225,7 +231,9 @@ def test_every_way_that_was_tried(grade, filled, part, name, caught, code):
 
 def run_shows(course, grade, filled, monkeypatch, part, code):
     """Whether the scaled run alone raises the flag."""
-    monkeypatch.setattr("grader.autograd_use.read_sources", lambda cells, parts: ({p: {} for p in parts},) * 2)
+    monkeypatch.setattr(
+        "grader.diagnosis.autograd_use.flags.read_sources", lambda cells, parts: ({p: {} for p in parts},) * 2
+    )
     return ("autograd-used", part) in codes(grade(filled(part, code)))
 
 
@@ -286,7 +294,7 @@ def test_unreadable_code_is_the_softer_flag():
 
 
 def test_without_a_word_of_autograd_nothing_is_read_or_run(course, monkeypatch):
-    monkeypatch.setattr("grader.autograd_use.read_sources", lambda *_: pytest.fail("read"))
+    monkeypatch.setattr("grader.diagnosis.autograd_use.flags.read_sources", lambda *_: pytest.fail("read"))
     assert flags_of("dX = 2 * dY  # autograd says so too, backward") == []
     assert scaled_cases([planned("dX = 2 * dY")], course.exercise("mini").spec) == []
 

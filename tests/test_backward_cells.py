@@ -6,9 +6,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from grader.intake import PlannedCell, take_in
-from grader.methods import Methods
-from grader.pool import GraderPool
+from grader.diagnosis.formula.inline_methods import Methods
+from grader.grading.pool import GraderPool
+from grader.intake.take_in import PlannedCell, take_in
 from grader.records import Grading, Submission
 from tests.submissions import COURSE, handed_in
 

@@ -10,8 +10,8 @@ from benchmarks.speed.assignment import EXERCISE, PART, TOP, read_assignment
 from benchmarks.speed.floor import measure_floor
 from benchmarks.speed.kernels import cpu_of_bare_kernels
 from benchmarks.speed.tools import STUDENTS, Ours, in_turn
-from grader.course import Course
-from grader.intake import take_in
+from grader.course.course import Course
+from grader.intake.take_in import take_in
 
 
 def test_our_course_has_the_part_and_each_student_hands_in_an_answer(tmp_path):

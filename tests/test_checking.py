@@ -10,11 +10,11 @@ import threading
 
 import pytest
 
-from grader.checking import check_notebook, student_pool, watch_notebook
-from grader.course import Course
-from grader.explain import changes
-from grader.progress import read_progress
+from grader.course.course import Course
 from grader.records import Submission
+from grader.reports.verdict_text import changes
+from grader.student.check import check_notebook, student_pool, watch_notebook
+from grader.student.progress import read_progress
 from tests.conftest import HERE, verdicts
 
 WRONG = ("dhsum = (h", "dhsum = 3 * (h")
@@ -30,7 +30,7 @@ SCENARIOS = {
 @pytest.fixture
 def no_fork(monkeypatch):
     """As where there is no safe fork: what decides is the system's name."""
-    monkeypatch.setattr("grader.checking.sys.platform", "darwin")
+    monkeypatch.setattr("grader.student.check.sys.platform", "darwin")
 
 
 def told(grading):
@@ -64,7 +64,7 @@ def test_without_fork_the_examples_get_the_marks_of_a_fork(no_fork, monkeypatch)
     texts = [(HERE.parent / "examples" / f"{name}.ipynb").read_bytes() for name in ("dmitri", "nils", "wanjiru")]
     with student_pool(course) as cold:
         assert cold.kernel == "cold"
-        monkeypatch.setattr("grader.checking.sys.platform", "linux")
+        monkeypatch.setattr("grader.student.check.sys.platform", "linux")
         with student_pool(course) as forked:
             for text in texts:
                 mine = Submission("you", "01_backprop_ninja", text)
@@ -88,7 +88,7 @@ def test_a_check_is_remembered_and_the_notebook_only_read(course, solved, tmp_pa
 
 
 def test_watch_grades_every_save_and_outlives_a_broken_one(course, solved, tmp_path, monkeypatch):
-    monkeypatch.setattr("grader.watching.PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr("grader.student.watch.PATIENCE_SECONDS", 0.2)
     notebook = tmp_path / "mini.ipynb"
     notebook.write_bytes(solved(WRONG))
     stop = threading.Event()

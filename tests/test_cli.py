@@ -43,7 +43,7 @@ def run(*arguments, cwd, status=0, **environment):
 
 def test_help_answers_without_torch(tmp_path):
     code = (
-        "import sys, grader.cli\ntry: grader.cli.app(['--help'])\n"
+        "import sys, grader.cli.commands\ntry: grader.cli.commands.app(['--help'])\n"
         "except SystemExit: pass\nassert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True)

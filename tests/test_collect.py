@@ -12,10 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import grader.collect
-import grader.notebook
-from grader.collect import collect, safe_name
+import grader.intake.collect
+import grader.notebook.file
 from grader.errors import UsageError
+from grader.files import safe_name
+from grader.intake.collect import collect
 
 
 @pytest.fixture

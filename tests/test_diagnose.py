@@ -17,14 +17,14 @@ import torch
 from benchmarks.programs import solution_cells, variants
 from benchmarks.running import ROOT, Workbench
 from benchmarks.trials import Trials, misdiagnosed
-from grader.course import Course
-from grader.diagnose.calls import functions, written_out
-from grader.diagnose.expression import MAX_ELEMENTS, Unsupported, evaluate
-from grader.diagnose.formula import formulas
-from grader.diagnose.reading import read
-from grader.diagnose.subject import MAX_HYPOTHESES, Budget
+from grader.course.course import Course
+from grader.diagnosis.formula.expression import MAX_ELEMENTS, Unsupported, evaluate
+from grader.diagnosis.formula.formula import formulas
+from grader.diagnosis.formula.inline_functions import functions, written_out
+from grader.diagnosis.formula.reader import read
+from grader.diagnosis.subject import MAX_HYPOTHESES, Budget
+from grader.execution.tensors import StudentTensor, TensorNote
 from grader.records import Verdict
-from grader.tensors import StudentTensor, TensorNote
 
 DOCS = Path(__file__).parent.parent / "docs" / "diagnoses.md"
 FIRST = "every-gradient"
@@ -383,8 +383,8 @@ def test_a_sample_of_mutants_is_marked_exactly_and_none_has_a_wrong_diagnosis(ex
 
 
 def test_every_code_has_its_section():
-    folder = Path(__file__).parent.parent / "grader" / "diagnose"
-    tree = [node for path in folder.glob("*.py") for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
+    folder = Path(__file__).parent.parent / "grader" / "diagnosis"
+    tree = [node for path in folder.rglob("*.py") for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
     texts = {node.value for node in tree if isinstance(node, ast.Constant) and isinstance(node.value, str)}
     headings = re.findall(r"^## (.*)$", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
     sections = {code for heading in headings for code in re.findall(r"`([a-z0-9-]+)`", heading)}

@@ -7,9 +7,9 @@ import json
 import pytest
 
 from benchmarks.running import Workbench
-from grader.course import Course
+from grader.authoring.release import released_text
+from grader.course.course import Course
 from grader.records import Verdict
-from grader.release import released_text
 
 PART = "steps"
 FORWARD = [

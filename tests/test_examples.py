@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from grader.collect import Found, collect
-from grader.course import Course
-from grader.pool import GraderPool
+from grader.course.course import Course
+from grader.grading.pool import GraderPool
+from grader.intake.collect import Found, collect
 from grader.records import Grade, Grading, Verdict
 
 ROOT = Path(__file__).parent.parent

@@ -14,10 +14,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from grader.collect import UNKNOWN, collect
-from grader.exercise import Cell, Exercise, code_cells, read_own_notebook
-from grader.intake import guess_exercise
-from grader.reference import Reference, _default_dtype, _quiet_place
+from grader.course.exercise import Cell, Exercise, code_cells, read_own_notebook
+from grader.course.isolation import _default_dtype, _quiet_place
+from grader.course.reference import Reference
+from grader.intake.collect import UNKNOWN, collect
+from grader.intake.take_in import guess_exercise
 from tests.finite_differences import directional_derivative
 from tests.submissions import COURSE, handed_in
 

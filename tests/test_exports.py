@@ -12,13 +12,13 @@ from fractions import Fraction
 import msgspec
 import pytest
 
-from grader.catalog import Late, Terms
+from grader.cohort.export import read_roster
+from grader.course.catalog import Late, Terms
 from grader.errors import UsageError
-from grader.exports import Roster, canvas_csv, grades_json, gradescope_json, moodle_csv
-from grader.gradebook.standing import Attempt, with_standing
+from grader.gradebook.late_policy import Attempt, with_standing
 from grader.records import Check, Flag, Grade, Verdict
-from grader.renderers import grades_csv, junit_xml, totals_csv
-from grader.roster import read_roster
+from grader.reports.json_csv_junit import grades_csv, junit_xml, totals_csv
+from grader.reports.lms_csv import Roster, canvas_csv, grades_json, gradescope_json, moodle_csv
 
 THIRD = 26 / 3
 """Points whose decimals have no end."""

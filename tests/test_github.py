@@ -7,8 +7,8 @@ import json
 import msgspec
 import pytest
 
-from grader.github import MAX_SUMMARY, annotations_for, first_of_each_kind, job_summary, line_in
 from grader.records import CellView, Check, Diagnosis, Evidence, Grading, Verdict
+from grader.reports.github_actions import MAX_SUMMARY, annotations_for, first_of_each_kind, job_summary, line_in
 from tests.test_exports import grade, ungradable
 
 SOURCE = 'a = 1\nda = -b  # "wrong"\n\ndb = 2'

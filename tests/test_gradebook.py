@@ -19,14 +19,14 @@ from alembic.migration import MigrationContext
 from sqlalchemy import event, make_url
 from sqlalchemy.exc import DBAPIError
 
-from grader.catalog import Terms
-from grader.cohort import grade_cohort, override_mark
-from grader.collect import Found
+from grader.cohort.run import grade_cohort, override_mark
+from grader.course.catalog import Terms
 from grader.errors import UsageError
-from grader.grade import ungradable
 from grader.gradebook import Gradebook, Key, Result
 from grader.gradebook.diff import changes
 from grader.gradebook.schema import gradings, metadata
+from grader.grading.grade import ungradable
+from grader.intake.collect import Found
 from grader.records import Check, Grade, Grading, Submission, Verdict
 from grader.version import grader_version
 from tests import gradebook_killed
@@ -205,7 +205,7 @@ def test_another_exercise_or_grader_grades_anew(run, handed_in, course, monkeypa
     monkeypatch.setattr(course.exercise("mini"), "version", "another")
     assert run(found) == ["ann"]
     assert run(found) == []
-    for module in ("cohort", "gradebook"):
+    for module in ("cohort.run", "gradebook"):
         monkeypatch.setattr(f"grader.{module}.grader_version", lambda: "another")
     assert run(found) == ["ann"]
 

@@ -13,10 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from grader.course import Course
+from grader.cohort.gradescope import Settings, autograder_zip
+from grader.course.course import Course
 from grader.errors import UsageError
-from grader.gradescope import Settings, autograder_zip
-from grader.sandbox import find_bwrap
+from grader.kernels.sandbox import find_bwrap
 from tests.conftest import HERE, MINI
 
 FULL_MARKS = 16

@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from grader.evidence import MAP_SIDE, heat_map
+from grader.grading.evidence import MAP_SIDE, heat_map
 
 
 @pytest.mark.parametrize("spike", [9.0, -9.0])

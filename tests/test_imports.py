@@ -1,106 +1,93 @@
-"""Imports point one way: errors, records ← catalogue, sandbox ← stages ← grade ← cohort ← command line."""
+"""Imports point one way, from package to package and without a circle from module to module."""
 
 from __future__ import annotations
 
 import ast
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
 
-PACKAGE = Path(__file__).parent.parent / "grader"
+ROOT = Path(__file__).parent.parent
+PACKAGE = ROOT / "grader"
 
-LAYERS: list[set[str]] = [
-    {"errors", "records", "paths", "version", "own_process"},
-    {"catalog", "syntax", "notebook", "sandbox", "pictures", "explain", "naming", "totals"},
-    {
-        "exercise",
-        "progress",
-        "gradebook",
-        "tensors",
-        "compare",
-        "kernels",
-        "graph_svg",
-        "dataflow",
-        "pieces",
-        "given",
-        "sharing",
-        "giveaway",
-    },
-    {"released", "mending"},
-    {"parting", "ordering", "copies"},
-    {"matching"},
-    {"shows"},
-    {"saved_cmp", "remarks", "stretches", "understanding"},
-    {"course", "intake", "reference", "client", "hints", "doctor", "layout"},
-    {"release", "plan", "workspace", "scaffold", "reset", "watching", "todo", "spread", "methods"},
-    {"replay", "similarity", "coverage", "agreement"},
-    {"execute", "report", "report_page", "report_cohort", "renderers", "part_case"},
-    {"exports", "github"},
-    {"near_zero", "part_cases"},
-    {"stopped", "short_floats"},
-    {"deciding"},
-    {"marking", "diagnose", "autograd_use", "live"},
-    {"evidence", "grade"},
-    {"pool", "collect"},
-    {"items", "checking", "verify"},
-    {"batch", "terminal", "plugin"},
-    {"worker", "cell_output"},
-    {"live_helper", "magics"},
-    {"dask_workers"},
-    {"cluster"},
-    {"cohort", "roster"},
-    {"export", "gradescope"},
-    {"cli"},
-    {"__main__", "__init__"},
-]
-"""A module imports only from layers above its own, or from its own layer where the table below says so."""
+ROOMS = (
+    "",  # the modules at the root
+    "notebook",
+    "course",
+    "kernels",
+    "intake",
+    "execution",
+    "marking",
+    "diagnosis",
+    "reports",
+    "grading",
+    "gradebook",
+    "cohort",
+    "student",
+    "authoring",
+    "cli",
+)
+"""A package imports only from those above it and from itself. The order is that of the data."""
 
-WITHIN: set[tuple[str, str]] = {
-    ("report", "report_page"), ("report", "report_cohort"), ("records", "errors"), ("paths", "errors"),
-    ("marking", "diagnose"), ("diagnose", "marking"), ("grade", "evidence"),
-}  # fmt: skip
-"""Imports inside a layer: a façade on its helpers."""
+DOORS = {"__init__", "__main__"}
+"""The package's own two front doors, which lead to everything."""
 
-STAGES = {"intake", "execute", "marking", "evidence", "report"}
-"""The stages of grading one submission hand each other records; only `grade` knows them all."""
+INSIDE = ("kernels/inside", "kernels/probe")
+"""What is run inside of a kernel or a sandbox, where the package isn't there."""
+
+
+def room_of(module: str) -> str:
+    parts = module.split(".")
+    return parts[1] if len(parts) > 1 and (PACKAGE / parts[1]).is_dir() else ""
 
 
 def module_of(path: Path) -> str:
-    return path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+FILES = {
+    module_of(path): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+    if not any(path.is_relative_to(PACKAGE / folder) for folder in INSIDE)
+}
 
 
 def imports_of(path: Path) -> set[str]:
+    """The modules of the package that a module imports anywhere in it, for its types alone too."""
     found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("grader"):
-            parts = (node.module or "").split(".")
-            found |= {parts[1]} if len(parts) > 1 else {alias.name for alias in node.names}
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "grader":
+            module = node.module or ""
+            inner = {f"{module}.{alias.name}" for alias in node.names}
+            found |= {name if name in FILES else module for name in inner}
         elif isinstance(node, ast.Import):
-            found |= {alias.name.split(".")[1] for alias in node.names if alias.name.startswith("grader.")}
+            found |= {alias.name for alias in node.names if alias.name.split(".")[0] == "grader"}
     return found
 
 
-FILES = sorted(path for path in PACKAGE.rglob("*.py") if "inkernel" not in path.parts and "inside" not in path.parts)
+def test_every_room_is_a_package_and_every_package_a_room():
+    found = {path.name for path in PACKAGE.iterdir() if path.is_dir() and path.name[0] not in "_."}
+    assert found == {*ROOMS} - {""}
 
 
-def test_every_module_has_its_layer():
-    known = set().union(*LAYERS)
-    assert {module_of(path) for path in FILES} <= known
-
-
-@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(PACKAGE)))
-def test_imports_point_one_way(path):
-    level = {name: number for number, layer in enumerate(LAYERS) for name in layer}
-    module = module_of(path)
-    wrong = {
-        name
-        for name in imports_of(path) - {module}
-        if level[name] > level[module] or (level[name] == level[module] and (module, name) not in WITHIN)
-    }
+@pytest.mark.parametrize("module", [module for module in FILES if FILES[module].parent != PACKAGE or
+                                    FILES[module].stem not in DOORS])  # fmt: skip
+def test_imports_point_one_way(module):
+    room = ROOMS.index(room_of(module))
+    wrong = {name for name in imports_of(FILES[module]) if ROOMS.index(room_of(name)) > room}
     assert not wrong, f"{module} must not import {sorted(wrong)}"
 
 
+def test_no_modules_import_each_other_in_a_circle():
+    graph = {module: imports_of(path) - {module} for module, path in FILES.items()}
+    try:
+        TopologicalSorter(graph).prepare()
+    except CycleError as error:
+        pytest.fail(" imports ".join(reversed(error.args[1])))
+
+
 def test_the_kernels_side_imports_nothing_of_ours():
-    for folder in ("inkernel", "kernels/inside"):
+    for folder in INSIDE:
         for path in (PACKAGE / folder).glob("*.py"):
-            assert not imports_of(path) - {"kernels"}, path
+            assert {room_of(name) for name in imports_of(path)} <= {"kernels"}, path

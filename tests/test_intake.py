@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grader.course import Course
+from grader.course.course import Course
 from grader.errors import NothingMatches
-from grader.intake import guess_exercise, take_in
-from grader.matching import understand
-from grader.notebook import read_notebook
+from grader.intake.matching import understand
+from grader.intake.take_in import guess_exercise, take_in
+from grader.notebook.file import read_notebook
 from tests.conftest import HERE
 
 NOTEBOOKS = Path(__file__).parent / "notebooks"
@@ -216,7 +216,7 @@ def test_of_two_equal_locked_cells_none_is_said_to_be_missing(course, tmp_path):
 
 
 def test_equal_text_needs_no_likeness(take, monkeypatch):
-    monkeypatch.setattr("grader.matching.SIMILAR", 2.0)
+    monkeypatch.setattr("grader.intake.matching.SIMILAR", 2.0)
     assert plan(take(edit=strip)) == plan(take())
 
 

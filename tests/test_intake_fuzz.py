@@ -9,8 +9,8 @@ import random
 import pytest
 
 from grader.errors import SubmissionError
-from grader.intake import take_in
-from grader.notebook import read_notebook
+from grader.intake.take_in import take_in
+from grader.notebook.file import read_notebook
 from tests.conftest import verdicts
 from tests.lecture import cmp_line, stream
 

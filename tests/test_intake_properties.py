@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grader.course import Course
+from grader.course.course import Course
 from grader.errors import NothingMatches
-from grader.intake import take_in
-from grader.pool import GraderPool
+from grader.grading.pool import GraderPool
+from grader.intake.take_in import take_in
+from grader.notebook.syntax import parse
 from grader.records import Submission
-from grader.syntax import parse
 from tests.conftest import HERE
 from tests.lecture import STEPS, Lecture
 

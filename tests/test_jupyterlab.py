@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from grader.course import Course
-from grader.workspace import make_workspace
+from grader.course.course import Course
+from grader.student.init import make_workspace
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

@@ -15,7 +15,7 @@ from IPython.core.inputtransformer2 import MagicAssign, TransformerManager
 
 from grader.kernels.inside import fragments
 from grader.kernels.inside.kernelapp import AcceptedOnce, OncePerCell, TokensOnlyWhereNeeded, murmur2
-from grader.notebook import read_notebook
+from grader.notebook.file import read_notebook
 
 ROOT = Path(__file__).parent.parent
 

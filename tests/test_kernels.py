@@ -17,7 +17,7 @@ import pytest
 from nbclient import NotebookClient
 
 from grader.errors import ExecutionError
-from grader.kernels import Limits, open_source, runtime
+from grader.kernels import Limits, open_source, scratch_folders
 from grader.kernels.inside import wire
 from tests.kernel_runs import Run, run, run_async, run_together
 
@@ -271,7 +271,7 @@ def holdings() -> dict[str, int]:
         "descriptors": len(list(Path("/proc/self/fd").iterdir())),
         "threads": threading.active_count(),
         "children": len(children.read_text().split()) if children.exists() else 0,
-        "folders": len(list(runtime._process_folder().iterdir())),
+        "folders": len(list(scratch_folders._process_folder().iterdir())),
         "processes": sum(descends(int(path.name)) for path in Path("/proc").iterdir() if path.name.isdigit()),
     }
 
@@ -335,20 +335,20 @@ print(sum(int(line.split()[1]) for line in lines if line.startswith(('Private_Di
 def test_folders_are_short_enough_for_sockets(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / ("deep" * 20)))
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    assert len(str(runtime._parent())) < 40
+    assert len(str(scratch_folders._parent())) < 40
 
 
 def test_a_folder_in_use_or_new_or_of_another_kind_is_not_swept(tmp_path):
     used, left = tmp_path / "grader-process-used", tmp_path / "grader-process-left"
     for folder in (used, left):
         folder.mkdir()
-    with runtime._claim(used):
+    with scratch_folders._claim(used):
         (left / "lock").touch()
         (tmp_path / "grader-process-new").mkdir()
         (tmp_path / "grader-reference-x").mkdir()
         for folder in (used, left, tmp_path / "grader-reference-x"):
             os.utime(folder, (0, 0))
-        runtime._sweep(tmp_path)
+        scratch_folders._sweep(tmp_path)
         kept = ["grader-process-new", "grader-process-used", "grader-reference-x"]
         assert sorted(path.name for path in tmp_path.iterdir()) == kept
 

@@ -14,9 +14,9 @@ from IPython.core.interactiveshell import InteractiveShell
 from IPython.utils.capture import capture_output
 
 import grader
-from grader.cell_output import as_html, as_text, narrowed
 from grader.errors import UsageError
-from grader.live import Ran, read_history
+from grader.grading.live_kernel import Ran, read_history
+from grader.reports.cell_output import as_html, as_text, narrowed
 from tests.conftest import HERE
 from tests.report_samples import sample_grading
 

@@ -202,7 +202,7 @@ def test_a_size_that_raises_elsewhere_costs_only_its_own_tensor(solved, grade):
 
 
 def test_pasted_numbers_are_wrong_and_earn_nothing(solved, grade, course):
-    from grader.reference import Reference
+    from grader.course.reference import Reference
 
     numbers = Reference(course.exercise("mini")).case(course.exercise("mini").cases[0])["steps"].gradients["hsum"]
     grading = grade(solved(("(h * dscaled).sum(1, keepdim=True)", f"torch.tensor({numbers.tolist()})")))

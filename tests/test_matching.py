@@ -6,15 +6,15 @@ import json
 
 import pytest
 
-from grader.course import Course
+from grader.course.course import Course
 from grader.errors import NothingMatches
-from grader.intake import take_in
-from grader.matching import understand
-from grader.naming import nearest
-from grader.notebook import read_notebook
-from grader.pieces import dissect
-from grader.released import released
-from grader.understanding import in_words
+from grader.intake.explain_cells import in_words
+from grader.intake.matching import understand
+from grader.intake.release_index import released
+from grader.intake.take_in import take_in
+from grader.notebook.file import read_notebook
+from grader.notebook.near_names import nearest
+from grader.notebook.statements import dissect
 from tests.conftest import HERE
 from tests.lecture import CALLS, STEPS, Lecture
 

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grader.mending import MAX_PARSED, Allowance, mend
-from grader.pieces import dissect
+from grader.intake.syntax_repair import MAX_PARSED, Allowance, mend
+from grader.notebook.statements import dissect
 from tests.lecture import STEPS
 
 CASES = {

@@ -11,13 +11,13 @@ import torch
 from benchmarks.near_zero import LOGITS, MAXES, RIGHT, SLIPS
 from benchmarks.programs import solution_cells, variants
 from benchmarks.running import Workbench
-from grader.course import Course
-from grader.inkernel import grader_replay
-from grader.intake import PlannedCell
-from grader.plan import plan_steps
-from grader.pool import GraderPool
+from grader.course.course import Course
+from grader.execution.plan import plan_steps
+from grader.execution.replay import Edge, edges, plan_replays, read_replays, zero_gradients
+from grader.grading.pool import GraderPool
+from grader.intake.take_in import PlannedCell
+from grader.kernels.probe import grader_replay
 from grader.records import Submission, Verdict
-from grader.replay import Edge, edges, plan_replays, read_replays, zero_gradients
 from tests.conftest import check_named
 
 ROOT = Path(__file__).parent.parent

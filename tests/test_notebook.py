@@ -12,9 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import grader.notebook
+import grader.notebook.file
 from grader.errors import SubmissionError, UnreadableNotebook
-from grader.notebook import grade_id_of, grader_metadata, part_of, read_notebook, role_of
+from grader.notebook.file import grade_id_of, grader_metadata, part_of, read_notebook, role_of
 
 NOTEBOOKS = Path(__file__).parent / "notebooks"
 MINI = json.loads((Path(__file__).parent / "course" / "solutions" / "mini.ipynb").read_text())
@@ -270,7 +270,7 @@ def test_any_bytes_are_a_notebook_or_unreadable(data):
 @fuzz
 @given(st.lists(st.tuples(st.sampled_from(PLACES["4"][1][1:]), st.just(...) | values), min_size=1, max_size=4))
 def test_intake_of_a_mutated_notebook_is_a_plan_or_a_sentence(course, edits):
-    from grader.intake import take_in
+    from grader.intake.take_in import take_in
 
     try:
         intake = take_in(json.dumps(mutated(MINI, edits)).encode(), course.exercise("mini"))

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from grader.course import Course
-from grader.exercise import code_cells, read_own_notebook
-from grader.explain import explain
-from grader.pool import GraderPool
+from grader.course.course import Course
+from grader.course.exercise import code_cells, read_own_notebook
+from grader.course.isolation import _default_dtype, _quiet_place
+from grader.course.reference import Reference
+from grader.grading.pool import GraderPool
 from grader.records import Check, Grading, Submission
-from grader.reference import Reference, _default_dtype, _quiet_place
+from grader.reports.verdict_text import explain
 
 COURSE = Course(Path(__file__).parent.parent / "exercises")
 OPTIMISERS, GPT = "06_optimisers", "07_gpt_block"

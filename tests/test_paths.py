@@ -8,9 +8,8 @@ import sys
 
 import pytest
 
-from grader.cohort import write_file
 from grader.errors import UsageError
-from grader.paths import replace_file
+from grader.files import replace_file, write_file
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="modes, as POSIX has them")
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grader.catalog import Case, in_float32
-from grader.intake import PlannedCell
-from grader.plan import ProbePart, Step, hidden_source, plan_steps, probe_parts, probe_source, setup_length
+from grader.course.catalog import Case, in_float32
+from grader.execution.plan import ProbePart, Step, hidden_source, plan_steps, probe_parts, probe_source, setup_length
+from grader.intake.take_in import PlannedCell
 
 STEPS = ProbePart(id="steps", gradients=["dh", "dW"], upstream=[], values=[], also=[], forward=["h", "W"])
 TRAINING = ProbePart(id="training", gradients=["dW"], upstream=[], values=["W"], also=["dh"], forward=[])

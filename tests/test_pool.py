@@ -7,17 +7,16 @@ from contextlib import nullcontext
 
 import pytest
 
-from grader.batch import grade_batch
-from grader.cluster import InProcess
-from grader.cohort import grade_cohort
-from grader.collect import Found
+from grader.cohort.run import grade_cohort
 from grader.errors import UsageError
-from grader.grade import Grader
 from grader.gradebook import Gradebook
-from grader.hints import next_hint
-from grader.pool import GraderPool
-from grader.progress import STATE
+from grader.grading.grade import Grader
+from grader.grading.pool import GraderPool
+from grader.grading.pytest_items import grade_batch
+from grader.grading.workers import InProcess
+from grader.intake.collect import Found
 from grader.records import Submission
+from grader.student.progress import STATE, next_hint
 
 
 def test_a_mistake_of_the_graders_own_is_one_ungradable_submission(pool, solved, monkeypatch):

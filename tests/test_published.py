@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from grader.course import Course
-from grader.pool import GraderPool
+from grader.course.course import Course
+from grader.grading.pool import GraderPool
 from grader.records import Grading, Submission
 from tests.conftest import HERE
 from tests.lecture import CALLS, CELLS, STEPS, Lecture

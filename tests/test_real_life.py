@@ -10,7 +10,7 @@ import json
 
 import pytest
 
-from grader.collect import collect
+from grader.intake.collect import collect
 from tests.conftest import verdicts
 from tests.test_intake import cell, code, index, strip
 

@@ -71,7 +71,7 @@ exercise.spec = msgspec.structs.replace(exercise.spec, cell_seconds=300.0, noteb
 with GraderPool(course, sys.argv[3], "bwrap") as pool:
     pool.grade(Submission(student="student", exercise="mini", data=Path(sys.argv[2]).read_bytes()))
 """
-NEXT = "from grader.kernels import runtime; runtime.folder('n')"
+NEXT = "from grader.kernels import scratch_folders; scratch_folders.folder('n')"
 
 
 @pytest.mark.parametrize("kind", ["snapshot", "cold"])

@@ -8,11 +8,12 @@ import threading
 import pytest
 import torch
 
-from grader.catalog import Case
-from grader.course import Course
+from grader.course.catalog import Case
+from grader.course.course import Course
+from grader.course.exercise import Cell, Exercise
+from grader.course.isolation import run_own_cell
+from grader.course.reference import Reference
 from grader.errors import CourseError
-from grader.exercise import Cell, Exercise
-from grader.reference import Reference, run_own_cell
 
 TWIN = Case(id="twin", parameters={"max_steps": 1})
 
@@ -109,7 +110,7 @@ def test_a_cell_that_fails_is_the_courses_mistake_and_named(course):
 
 
 def test_an_exercise_that_was_not_released_says_so(course):
-    from grader.exercise import read_own_notebook
+    from grader.course.exercise import read_own_notebook
 
     with pytest.raises(CourseError, match="was not made by `grader release`"):
         Exercise(course.spec("mini"), read_own_notebook(course.solution_path("mini")), {})

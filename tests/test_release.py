@@ -7,11 +7,11 @@ import json
 import nbformat
 import pytest
 
-from grader.catalog import Part
+from grader.authoring.release import derive_checks, release, released_text
+from grader.course.catalog import Part
+from grader.course.exercise import read_own_notebook
 from grader.errors import CourseError
-from grader.exercise import read_own_notebook
-from grader.notebook import role_of
-from grader.release import derive_checks, release, released_text
+from grader.notebook.file import role_of
 
 
 def solution(course):

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from grader.records import Check, Flag, Grade, Verdict
-from grader.renderers import grade_json, grades_csv, junit_xml
+from grader.reports.json_csv_junit import grade_json, grades_csv, junit_xml
 
 CHECKS = [
     Check(part="p", name="da", verdict=Verdict.EXACT, points=1.0, max_points=1.0, maxdiff=0.0),

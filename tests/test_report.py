@@ -18,14 +18,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grader import paths
+from grader import files
 from grader.errors import CourseError
-from grader.graph_svg import lay_out
-from grader.pictures import checked_png, heat_map_png, pictures_of
 from grader.records import CellOutput, CellView, Check, Diagnosis, Evidence, Flag, Grading, GraphNode, HeatMap, Verdict
-from grader.report import CohortRow, render_index, render_report
-from grader.report_cohort import cohort_of
-from grader.report_page import page_of
+from grader.reports.cohort_page import cohort_of
+from grader.reports.graph_layout import lay_out
+from grader.reports.heat_map_png import checked_png, heat_map_png, pictures_of
+from grader.reports.html import CohortRow, render_index, render_report
+from grader.reports.student_page import page_of
 from tests.report_samples import (
     FIRST_WRONG,
     HIDDEN_NUMBER,
@@ -639,9 +639,9 @@ def test_the_wheels_own_folder_comes_first(tmp_path, monkeypatch):
     package = tmp_path / "grader"
     (tmp_path / "templates").mkdir()
     package.mkdir()
-    monkeypatch.setattr(paths, "_PACKAGE", package)
-    assert paths.data_dir("templates") == tmp_path / "templates"
+    monkeypatch.setattr(files, "_PACKAGE", package)
+    assert files.data_dir("templates") == tmp_path / "templates"
     (package / "_data" / "templates").mkdir(parents=True)
-    assert paths.data_dir("templates") == package / "_data" / "templates"
+    assert files.data_dir("templates") == package / "_data" / "templates"
     with pytest.raises(CourseError, match="exercises/ is missing"):
-        paths.data_dir("exercises")
+        files.data_dir("exercises")

@@ -10,8 +10,8 @@ from typing import Any
 import msgspec
 import pytest
 
-from grader.report import CohortRow, render_index, render_report
-from grader.report_cohort import cohort_of
+from grader.reports.cohort_page import cohort_of
+from grader.reports.html import CohortRow, render_index, render_report
 from tests.report_samples import SCRIPT, perfect_grading, sample_cohort, sample_grading, ungradable_grading
 
 pytestmark = pytest.mark.browser

@@ -21,9 +21,8 @@ from pathlib import Path
 
 import pytest
 
-from grader import doctor, sandbox
 from grader.errors import SandboxUnavailable
-from grader.kernels import Limits, as_nobody, open_source
+from grader.kernels import Limits, doctor, drop_privileges, open_source, sandbox
 from grader.kernels.inside import template, watch
 from tests.kernel_runs import run, run_together
 
@@ -432,7 +431,7 @@ def test_everything_ends_when_the_grader_is_killed(tmp_path):
     for folder in left.iterdir():
         os.utime(folder, (0, 0))
     assert len(list(left.iterdir())) == 1
-    program = "from grader.kernels import runtime; print(runtime.folder('x'))"
+    program = "from grader.kernels import scratch_folders; print(scratch_folders.folder('x'))"
     subprocess.run([sys.executable, "-c", program], env=environment, check=True, stdout=subprocess.DEVNULL)
     assert list(left.iterdir()) == []
     shutil.rmtree(left)
@@ -512,11 +511,11 @@ def test_the_outermost_closed_folder_is_found(tmp_path):
     for parent in path.parents:
         if parent.is_relative_to(tmp_path):
             parent.chmod(0o755)
-    assert as_nobody.closed_ancestor(str(path)) in (None, first_closed(path))
+    assert drop_privileges.closed_ancestor(str(path)) in (None, first_closed(path))
     path.parent.chmod(0o700)
     expected = first_closed(path)
     assert expected is not None
-    assert as_nobody.closed_ancestor(str(path)) == expected
+    assert drop_privileges.closed_ancestor(str(path)) == expected
 
 
 def first_closed(path: Path) -> str | None:
@@ -539,7 +538,7 @@ def test_an_ordinary_user_gets_the_same_sandbox(tmp_path):
     """
     path = [str(Path(sandbox.__file__).parents[1]), str(torch_folder().parent)]
     # The tests' own environment may lie in a folder that is closed to others (tox makes it so).
-    ordinary = [sys.executable, "-I", "-S", as_nobody.__file__, "65533", *path, str(system_python), "--"]
+    ordinary = [sys.executable, "-I", "-S", drop_privileges.__file__, "65533", *path, str(system_python), "--"]
     environment = {"PATH": "/usr/bin:/bin", "HOME": str(folder), "XDG_RUNTIME_DIR": str(folder)}
     environment |= {"PYTHONPATH": os.pathsep.join(path), "PYTHONDONTWRITEBYTECODE": "1"}
     done = subprocess.run(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from grader.course import Course
-from grader.intake import take_in
+from grader.course.course import Course
+from grader.intake.saved_cmp import SavedCmp, with_saved
+from grader.intake.take_in import take_in
 from grader.records import Check, CmpLine, Verdict
-from grader.saved_cmp import SavedCmp, with_saved
 from tests.conftest import HERE, check_named
 from tests.lecture import STEPS, Lecture, cmp_line, stream
 

@@ -9,11 +9,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from grader.catalog import read_catalog
-from grader.course import Course
+from grader.authoring.scaffold import new_course, new_exercise
+from grader.course.catalog import read_catalog
+from grader.course.course import Course
 from grader.errors import CourseError, UsageError
-from grader.notebook import ROLES
-from grader.scaffold import new_course, new_exercise
+from grader.notebook.file import ROLES
 from tests.test_cli import run
 
 
@@ -67,7 +67,7 @@ def test_a_course_has_what_its_repository_needs(made):
 def test_the_requirements_of_a_course_name_nothing_that_pip_cannot_find(tmp_path, monkeypatch, recorded, line):
     text = json.dumps(recorded) if recorded is not None else None
     package = SimpleNamespace(version="1.2.3", read_text=lambda name: text if name == "direct_url.json" else None)
-    monkeypatch.setattr("grader.scaffold.distribution", lambda name: package)
+    monkeypatch.setattr("grader.authoring.scaffold.distribution", lambda name: package)
     new_course(tmp_path)
     *comments, last = (tmp_path / "requirements.txt").read_text().splitlines()
     assert all(text.startswith("#") for text in comments)

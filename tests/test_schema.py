@@ -9,9 +9,9 @@ import jsonschema
 import msgspec
 import pytest
 
-from grader.grade import ungradable
+from grader.grading.grade import ungradable
 from grader.records import SCHEMA_VERSION, Grade, Submission
-from grader.renderers import grade_json
+from grader.reports.json_csv_junit import grade_json
 
 SCHEMA = Path(__file__).parent.parent / "docs" / "grade.schema.json"
 

@@ -8,10 +8,10 @@ import string
 import msgspec
 import pytest
 
+from grader.cohort.similarity import Own, own_lines, similar_groups
 from grader.records import Submission
-from grader.report import render_index
-from grader.report_cohort import CohortRow
-from grader.similarity import Own, own_lines, similar_groups
+from grader.reports.cohort_page import CohortRow
+from grader.reports.html import render_index
 
 USUAL = [f"dx{number}=dy{number}*x{number}.sum(0,keepdim=True)" for number in range(12)]
 ODD = [

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from grader.pool import GraderPool
+from grader.grading.pool import GraderPool
 from grader.records import Submission
 from tests.submissions import COURSE, handed_in
 

@@ -12,16 +12,16 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from grader.catalog import Late, Terms, read_catalog
-from grader.course import Course
+from grader.cohort.export import Times
+from grader.course.catalog import Late, Terms, read_catalog
+from grader.course.course import Course
 from grader.errors import CourseError, UsageError
 from grader.gradebook import Gradebook
+from grader.gradebook.late_policy import Attempt, with_standing
 from grader.gradebook.overrides import new_override
-from grader.gradebook.standing import Attempt, with_standing
 from grader.records import Check, Grade, Grading, Override, Verdict
-from grader.renderers import grades_csv, totals_csv
-from grader.roster import Times
-from grader.totals import totals
+from grader.reports.json_csv_junit import grades_csv, totals_csv
+from grader.reports.totals import totals
 from tests.conftest import HERE, MINI
 from tests.test_cli import run
 

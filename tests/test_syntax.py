@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grader.syntax import assigned_names, line_that_binds, loaded_names, parse, statements, up_to_line
+from grader.notebook.syntax import assigned_names, line_that_binds, loaded_names, parse, statements, up_to_line
 
 
 @pytest.mark.parametrize(

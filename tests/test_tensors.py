@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save
 
-from grader.tensors import read_export, unpacked
+from grader.execution.tensors import read_export, unpacked
 
 SENT = msgspec.msgpack.encode({
     "notes": {"dW": {"kind": "tensor", "dtype": "torch.float64", "shape": [2, 3]}, "db": {"kind": "absent"}},

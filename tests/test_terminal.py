@@ -11,9 +11,10 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from grader import terminal
-from grader.explain import explain
+from grader.cli import show
 from grader.records import Verdict
+from grader.reports import terminal
+from grader.reports.verdict_text import explain
 from tests.report_samples import FIRST_WRONG, sample_grading
 
 
@@ -62,8 +63,8 @@ def test_a_pointer_to_nowhere_is_no_line(shown):
 
 def test_progress_shows_how_many_how_fast_and_how_long_it_will_take(monkeypatch):
     seen = io.StringIO()
-    monkeypatch.setattr(terminal, "_errors", Console(file=seen, force_terminal=True, width=100))
-    with terminal.grading_progress(40) as done:
+    monkeypatch.setattr(show, "error_console", Console(file=seen, force_terminal=True, width=100))
+    with show.grading_progress(40) as done:
         for _ in range(10):
             time.sleep(0.03)
             done(sample_grading().grade)

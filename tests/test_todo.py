@@ -9,12 +9,11 @@ import msgspec
 import pytest
 
 from grader.errors import UsageError
-from grader.hints import next_hint
-from grader.notebook import read_notebook
-from grader.progress import STATE, read_progress, remember_check
+from grader.notebook.file import read_notebook
 from grader.records import Check, Grade, Verdict
-from grader.reset import reset
-from grader.todo import next_step, standings
+from grader.student.next_step import next_step, standings
+from grader.student.progress import STATE, next_hint, read_progress, remember_check
+from grader.student.reset import reset
 from tests.conftest import HERE
 
 

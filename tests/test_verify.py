@@ -6,11 +6,11 @@ import json
 
 import pytest
 
-from grader.course import Course
-from grader.giveaway import answers, given_away
-from grader.pool import GraderPool
-from grader.release import released_text
-from grader.verify import exercise_problems
+from grader.authoring.answer_leaks import answers, given_away
+from grader.authoring.release import released_text
+from grader.authoring.verify import exercise_problems
+from grader.course.course import Course
+from grader.grading.pool import GraderPool
 from tests.conftest import MINI
 from tests.test_cli import run
 

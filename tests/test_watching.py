@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from grader.watching import saved_versions
+from grader.student.watch import saved_versions
 
 
 def notebook(code, output=""):
@@ -90,7 +90,7 @@ def test_an_autosave_that_changes_no_code_is_not_seen(watcher):
 
 
 def test_what_stays_broken_is_seen_as_it_is(watcher, monkeypatch):
-    monkeypatch.setattr("grader.watching.PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr("grader.student.watch.PATIENCE_SECONDS", 0.2)
     watcher.path.write_bytes(b'{"cells": [')
     assert watcher.next() == b'{"cells": ['
 

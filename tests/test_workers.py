@@ -16,12 +16,12 @@ import msgspec
 import psutil
 import pytest
 
-from grader import dask_workers, worker
-from grader.cluster import InProcess, open_workers
-from grader.collect import Found
-from grader.course import unpacked_course
-from grader.dask_workers import open_dask
+from grader.course.course import unpacked_course
 from grader.errors import ClusterError
+from grader.grading import dask_cluster, dask_worker
+from grader.grading.dask_cluster import open_dask
+from grader.grading.workers import InProcess, open_workers
+from grader.intake.collect import Found
 
 PROBLEM = "It is a problem."
 MARK = b"What the test looks for."
@@ -99,7 +99,7 @@ def test_the_cluster_holds_a_bounded_number_of_submissions(cluster):
     cluster.grade(many, done)
     assert len(students) == 800
     assert set(students.values()) == {1}
-    assert most <= 17 * dask_workers.BATCH
+    assert most <= 17 * dask_cluster.BATCH
     gc.collect()
     messages = {id(one): one for thing in gc.get_objects() for one in gc.get_referents(thing) if type(one) is bytes}
     assert sum(one.count(MARK) for one in messages.values()) < 400  # dask's logs of messages keep the last ones
@@ -164,8 +164,8 @@ def test_the_course_travels_to_workers_as_its_files(course, tmp_path):
 
 
 def test_a_worker_with_another_grader_is_refused(course, monkeypatch):
-    plugin = worker.GraderPlugin("run", course.packed(["mini"]), "cold", "none", children=0)
-    monkeypatch.setattr(worker, "grader_version", lambda: "0.0 torch 1.0")
+    plugin = dask_worker.GraderPlugin("run", course.packed(["mini"]), "cold", "none", children=0)
+    monkeypatch.setattr(dask_worker, "grader_version", lambda: "0.0 torch 1.0")
 
     class Worker:
         address = "tcp://10.0.0.1:1"
@@ -200,7 +200,7 @@ def grader(*arguments, cwd, **options):
     ("address", "message"), [("tcp://127.0.0.1:9", "doesn't answer"), ("nonsense://x", "no scheduler's address")]
 )
 def test_a_scheduler_that_can_not_be_used_is_said(course, address, message, monkeypatch):
-    monkeypatch.setattr(dask_workers, "CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr(dask_cluster, "CONNECT_SECONDS", 0.2)
     with pytest.raises(ClusterError, match=message), open_dask(course, ["mini"], "cold", "none", address):
         pass
 

@@ -22,7 +22,7 @@ from benchmarks.speed.kernels import cpu_of_bare_kernels, memory_of_further_kern
 from benchmarks.speed.marathon import LATE, run_marathon
 from benchmarks.speed.measure import Used
 from benchmarks.speed.tools import REQUIREMENTS, Nbgrader, Otter, Ours, environment, in_turn
-from grader.course import Course
+from grader.course.course import Course
 
 
 class Counts(NamedTuple):

@@ -16,9 +16,9 @@ from typing import Any
 import nbformat
 from nbformat import NotebookNode
 
-from grader.catalog import ExerciseSpec
-from grader.course import Course
-from grader.notebook import grade_id_of, part_of, role_of
+from grader.course.catalog import ExerciseSpec
+from grader.course.course import Course
+from grader.notebook.file import grade_id_of, part_of, role_of
 
 TOP = Path(__file__).parents[2]
 EXERCISE, PART = "01_backprop_ninja", "every-gradient"

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 import torch
 
 from benchmarks.speed.assignment import Answers, Assignment
-from grader.catalog import Case
-from grader.exercise import Exercise
-from grader.notebook import grade_id_of, role_of
+from grader.course.catalog import Case
+from grader.course.exercise import Exercise
+from grader.notebook.file import grade_id_of, role_of
 
 WARM, TIMED = 3, 20
 

@@ -10,12 +10,12 @@ from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 from benchmarks.speed.measure import family, median, proportional
-from grader.client import Client
-from grader.exercise import Exercise
-from grader.grade import KERNELS
-from grader.intake import take_in
+from grader.course.exercise import Exercise
+from grader.execution.cell_client import Client
+from grader.grading.grade import KERNELS
+from grader.grading.pool import PROBE_FOLDER
+from grader.intake.take_in import take_in
 from grader.kernels import KernelSource, Limits, open_source
-from grader.pool import PROBE_FOLDER
 
 FURTHER = 8
 WARM, TIMED = 20, 20

@@ -23,7 +23,7 @@ from benchmarks.speed.assignment import (
     make_course,
 )
 from benchmarks.speed.measure import Used, run
-from grader.notebook import grade_id_of, role_of
+from grader.notebook.file import grade_id_of, role_of
 
 REQUIREMENTS = {"nbgrader": "nbgrader==0.9.6", "otter": "otter-grader==7.0.0"}
 """The peers, in the versions that are compared with."""

@@ -18,13 +18,13 @@ from types import TracebackType
 import msgspec
 from sqlalchemy import Connection, Row, Select, func, insert, select, update
 
-from grader.catalog import Terms
+from grader.course.catalog import Terms
 from grader.errors import UsageError
 from grader.gradebook import schema
 from grader.gradebook.engine import open_engine
 from grader.gradebook.results import Key, Result, Run
 from grader.gradebook.schema import gradings, results, runs
-from grader.gradebook.settling import last_run, settler
+from grader.gradebook.what_counts import last_run, settler
 from grader.records import Check, Grade, Grading, Override
 from grader.version import grader_version
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
-from grader.sandbox import Limits
+from grader.kernels.sandbox import Limits
 
 if TYPE_CHECKING:
     from jupyter_client.manager import AsyncKernelManager
@@ -66,7 +66,7 @@ def open_source(
     wanted = Wanted(kind, sandbox == "bwrap", setup_cells, files, modules_path, limits)
     source = PlainSource(wanted) if kind == "cold" and sandbox == "none" else TemplateSource(wanted)
     if ahead:
-        from grader.kernels.ahead import AheadSource
+        from grader.kernels.prestarted import AheadSource
 
         return AheadSource(source, setup_cells)
     return source

@@ -24,9 +24,9 @@ from jupyter_client.provisioning.provisioner_base import KernelProvisionerBase
 from traitlets import Unicode
 
 from grader.errors import ExecutionError
-from grader.kernels import runtime
+from grader.kernels import scratch_folders
+from grader.kernels.sandbox import unconfined_environment
 from grader.kernels.templates import Lifeline, Template
-from grader.sandbox import unconfined_environment
 
 PLAIN = "grader-plain"
 NAMES = {"snapshot": "grader-snapshot", "cold": "grader-cold"}
@@ -108,7 +108,7 @@ class TemplateProvisioner(Provisioner):
     def _own_folder(self) -> Path:
         """The grader's folder for this kernel, made when it is first needed."""
         if self._folder is None:
-            self._folder = runtime.folder("k")
+            self._folder = scratch_folders.folder("k")
         return self._folder
 
     def _private_folder(self, template: Template) -> Path | None:

@@ -16,11 +16,11 @@ from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.provisioning.factory import KernelProvisionerFactory
 from nbclient import NotebookClient
 
-from grader.kernels import runtime
+from grader.kernels import scratch_folders
 from grader.kernels.manager import KernelManager, OneKernelSpec, shared_context
 from grader.kernels.provisioner import NAMES, PLAIN, entry_points, open_templates
+from grader.kernels.sandbox import Limits
 from grader.kernels.templates import Template, Wanted
-from grader.sandbox import Limits
 
 
 class Source:
@@ -76,7 +76,7 @@ class PlainSource(Source):
     def __init__(self, wanted: Wanted) -> None:
         super().__init__(wanted.limits)
         self._wanted = wanted
-        self._folder = runtime.folder("p")
+        self._folder = scratch_folders.folder("p")
         self._numbers = itertools.count(1)
 
     def manager(self) -> KernelManager:

@@ -19,11 +19,10 @@ from typing import Any, Literal
 
 import msgspec
 
-from grader import sandbox
 from grader.errors import ExecutionError, SandboxUnavailable
-from grader.kernels import runtime
+from grader.kernels import sandbox, scratch_folders
 from grader.kernels.inside import wire
-from grader.sandbox import LIBRARY, ROOM, Limits
+from grader.kernels.sandbox import LIBRARY, ROOM, Limits
 
 HERE = Path(__file__).parent
 SETUP_SECONDS = 300
@@ -53,7 +52,7 @@ class Template:
         self._wanted = wanted
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
-        self.folder = runtime.folder("s")
+        self.folder = scratch_folders.folder("s")
         try:
             self._start()
         except BaseException:

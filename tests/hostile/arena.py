@@ -33,13 +33,13 @@ from typing import Any
 
 import msgspec
 
-from grader.course import Course
-from grader.exercise import Exercise
-from grader.grade import Grader
-from grader.kernels import KernelSource, Limits, open_source, runtime
-from grader.pool import PROBE_FOLDER, GraderPool, SandboxKind
+from grader.course.course import Course
+from grader.course.exercise import Exercise
+from grader.grading.grade import Grader
+from grader.grading.pool import PROBE_FOLDER, GraderPool, SandboxKind
+from grader.kernels import KernelSource, Limits, open_source, scratch_folders
 from grader.records import Grading, Submission
-from grader.report import render_report
+from grader.reports.html import render_report
 from tests.conftest import HERE, MINI, verdicts
 
 SCENARIOS = Path(__file__).parent / "scenarios"
@@ -143,7 +143,7 @@ class Traps:
             "SOLUTION": str(HERE / "course" / "solutions" / "mini.ipynb"),
             "COURSE": str(HERE / "course"),
             "GRADER": str(HERE.parent / "grader"),
-            "RUNTIME": str(runtime._process_folder()),
+            "RUNTIME": str(scratch_folders._process_folder()),
             "PID": str(os.getpid()),
             "TCP": str(self.tcp.getsockname()[1]),
             "UDP": str(self.udp.getsockname()[1]),

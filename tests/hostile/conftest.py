@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from grader import client
-from grader.pool import SandboxKind
+from grader.execution import cell_client
+from grader.grading.pool import SandboxKind
 from tests.hostile.arena import CANARY, Arena, Traps
 
 
@@ -32,6 +32,6 @@ def opened(folder: Path, sandbox: SandboxKind) -> Iterator[Arena]:
     """An arena in a process that holds a secret."""
     with pytest.MonkeyPatch.context() as patch, contextlib.closing(Traps(folder)) as traps:
         patch.setenv("GRADER_TEST_TOKEN", CANARY)
-        patch.setattr(client, "INTERRUPT_SECONDS", 2)
+        patch.setattr(cell_client, "INTERRUPT_SECONDS", 2)
         with contextlib.closing(Arena(traps, sandbox)) as arena:
             yield arena

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import msgspec
 
-from grader.kernels import runtime
-from grader.report import render_report
+from grader.kernels import scratch_folders
+from grader.reports.html import render_report
 from tests.hostile.arena import CANARY, FULL_MARKS, SCREAM, Outcome, Scenario, Traps, unexpected
 
 PATIENCE_SECONDS = 3.0
@@ -36,7 +36,7 @@ class Left(msgspec.Struct, frozen=True):
 
 def left() -> Left:
     """What there is at this moment."""
-    folder = runtime._process_folder()
+    folder = scratch_folders._process_folder()
     return Left(
         descriptors=sum(1 for _ in Path("/proc/self/fd").iterdir()),
         processes=frozenset(processes_below(os.getpid())),

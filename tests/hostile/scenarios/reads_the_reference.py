@@ -3,7 +3,7 @@
 import gc
 import sys
 
-for name in ("grader", "grader.reference", "grader.marking", "grader.tensors"):
+for name in ("grader", "grader.course.reference", "grader.marking.verdicts", "grader.execution.tensors"):
     try:
         __import__(name)
     except ImportError:

@@ -1,0 +1,1 @@
+"""An author at work: new exercises, releasing them, and finding a course's mistakes."""

@@ -1,0 +1,71 @@
+"""The order and the metadata of a solution notebook's cells, checked before anything is run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from nbformat import NotebookNode
+
+from grader.course.catalog import ExerciseSpec
+from grader.course.exercise import Cell, code_cells
+from grader.notebook.syntax import assigned_names
+
+
+def layout_problems(spec: ExerciseSpec, notebook: NotebookNode) -> Iterator[str]:
+    """What about the cells would keep the exercise from being graded as its author meant it, each in a sentence.
+
+    Raises:
+        CourseError: a code cell has no role or no grade_id.
+    """
+    cells = code_cells(notebook)
+    yield from _twice(notebook)
+    yield from _parts(spec, cells)
+    yield from _order(cells)
+    yield from _locks(notebook)
+    yield from _parameters(spec, cells)
+
+
+def _twice(notebook: NotebookNode) -> Iterator[str]:
+    ids = [cell.metadata.get("nbgrader", {}).get("grade_id") for cell in notebook.cells]
+    for id_ in dict.fromkeys(id_ for id_ in ids if id_ and ids.count(id_) > 1):
+        yield f"{ids.count(id_)} cells have the grade_id {id_}; give each its own."
+
+
+def _parts(spec: ExerciseSpec, cells: list[Cell]) -> Iterator[str]:
+    known = [part.id for part in spec.parts]
+    for cell in cells:
+        if cell.part is not None and cell.part not in known:
+            yield f"cell {cell.grade_id} belongs to part {cell.part}, which the catalogue has not; add or correct it."
+        if cell.part is None and cell.role in ("gradients", "backward", "reference"):
+            yield f"cell {cell.grade_id} has the role {cell.role} and no part; give it one of {', '.join(known)}."
+    with_answers = {cell.part for cell in cells if cell.role == "gradients"}
+    for part in known:
+        if part not in with_answers:
+            yield f"part {part} has no gradients cell; give a cell that role and part, or take it out of the catalogue."
+
+
+def _order(cells: list[Cell]) -> Iterator[str]:
+    started: set[str | None] = set()
+    for before, cell in zip([None, *cells], cells, strict=False):
+        if cell.role == "setup" and before is not None and before.role != "setup":
+            yield f"the setup cell {cell.grade_id} comes after {before.grade_id}; move it up, setup cells come first."
+        if cell.role == "forward" and cell.part in started:
+            yield f"the forward cell {cell.grade_id} comes after a gradients cell of its part; move it before that."
+        if cell.role == "gradients":
+            started.add(cell.part)
+
+
+def _locks(notebook: NotebookNode) -> Iterator[str]:
+    for cell in notebook.cells:
+        marks = cell.metadata.get("nbgrader", {})
+        students = cell.metadata.get("grader", {}).get("role") == "gradients"
+        if marks.get("locked") is students or marks.get("solution") is not students:
+            kind = "the student's: locked false, solution true" if students else "locked: locked true, solution false"
+            yield f"cell {marks.get('grade_id')} must be {kind} in its nbgrader metadata."
+
+
+def _parameters(spec: ExerciseSpec, cells: list[Cell]) -> Iterator[str]:
+    settable = {name for cell in cells if cell.role == "parameters" for name in assigned_names(cell.source)}
+    for case in spec.all_cases:
+        for name in sorted(case.parameters.keys() - settable):
+            yield f"the case {case.id} sets {name}, which no parameters cell assigns; correct it, or assign it there."

@@ -1,0 +1,449 @@
+"""The command `grader`. Nothing here imports torch before a command touches a tensor."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+import grader.startup  # noqa: F401  (before what imports nbformat)
+from grader.errors import GraderError, UsageError
+
+if TYPE_CHECKING:
+    from grader.course.course import Course
+    from grader.gradebook import Gradebook
+
+app = typer.Typer(
+    name="grader",
+    help="Grades notebooks in which students write backpropagation by hand, and says which line is wrong and why.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+
+_FOLDER = typer.Argument(metavar="DIR", help="The folder that `grader grade --out` wrote.")
+_GRADEBOOK = typer.Option(
+    metavar="URL", help="The gradebook's file, or postgresql://…; by default DIR/gradebook.sqlite."
+)
+
+Kernel = Literal["snapshot", "cold"]
+ExportFormat = Literal["csv", "totals", "canvas", "moodle", "gradescope", "junit", "json", "gradescope-autograder"]
+Sandbox = Literal["bwrap", "none"]
+
+EXIT_NOT_RIGHT = 1
+EXIT_USAGE = 2
+EXIT_UNGRADED = 3
+EXIT_STOPPED = 130
+
+
+@app.command("list", epilog="Example:  grader list")
+def list_() -> None:
+    """Show the exercises and their parts, what passes in this folder's notebooks, and the next thing to do.
+
+    What passes is what the last `grader check` of each notebook found.
+    """
+    from grader.cli.show import show_standings
+    from grader.student.next_step import next_step, standings
+
+    course = _course()
+    found = standings(course, Path.cwd())
+    show_standings(found, next_step(found, course.catalog))
+
+
+@app.command(epilog="Example:  grader init my-backprop")
+def init(folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to make or to complete.")]) -> None:
+    """Make a student's workspace: the blank notebooks and the files they read.
+
+    A file that is there already is left as it is.
+    """
+    from grader.reports.terminal import console
+    from grader.student.init import make_workspace
+
+    made, kept = make_workspace(_course(), folder)
+    for path in made:
+        console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
+    for path in kept:
+        console.print(f"kept {path}: it was there already", markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command(epilog="Example:  grader reset training")
+def reset(
+    target: Annotated[str, typer.Argument(metavar="PART_OR_EXERCISE", help="As `grader list` and the reports say.")],
+    notebook: Annotated[
+        Path | None, typer.Argument(metavar="[NOTEBOOK]", help="By default the exercise's own, in this folder.")
+    ] = None,
+) -> None:
+    """Make the cells of a part blank again, or a whole notebook. What was there is kept in a copy beside it."""
+    from grader.reports.terminal import console
+    from grader.student.reset import reset
+
+    path, kept = reset(_course(notebook), target, notebook, Path.cwd())
+    console.print(f"kept your notebook as {kept}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"reset {target} in {path}", markup=False, highlight=False, soft_wrap=True)
+    console.print("If it is open in an editor, load it anew from the disk there.")
+
+
+@app.command(epilog="Example:  grader check 01_backprop_ninja.ipynb --hint")
+def check(
+    notebook: Annotated[Path, typer.Argument(metavar="NOTEBOOK", help="Your notebook.")],
+    hint: Annotated[
+        bool, typer.Option("--hint", help="Also open the next hint for the first gradient to mend.")
+    ] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Also say how each cell was understood, and by what.")
+    ] = False,
+    exercise: Annotated[
+        str | None, typer.Option(metavar="ID", help="The exercise, where the file doesn't say.")
+    ] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Check again after every save, until Ctrl-C.")] = False,
+) -> None:
+    """Check your own notebook: every gradient, what is wrong with it, and where.
+
+    Exit status: 0 everything is right, 1 something is not there or not right, 3 the notebook can't be graded.
+    With --watch: 0 when it was stopped.
+    """
+    from grader.cli.show import show_way_to_hints, working
+    from grader.reports.terminal import show_grading
+    from grader.student.check import check_notebook
+
+    course = _course(notebook)
+    if watch:
+        if hint:
+            raise UsageError("--hint and --watch don't go together: ask for a hint in another terminal.")
+        return _watch(course, notebook, exercise)
+    with working("checking"):
+        grading = check_notebook(course, notebook, exercise)
+    if explain:
+        from grader.cli.show import show_understanding
+        from grader.student.check import explain_notebook
+
+        if cells := explain_notebook(course, notebook, exercise):
+            show_understanding(cells)
+    show_grading(grading)
+    if grading.grade.status == "ungradable":
+        raise typer.Exit(EXIT_UNGRADED)
+    if hint:
+        from grader.cli.show import show_hint
+        from grader.student.progress import next_hint
+
+        show_hint(next_hint(course.spec(grading.grade.exercise), grading.grade, notebook.absolute().parent))
+    if not all(check.verdict.is_right for check in grading.grade.checks):
+        if not hint:
+            show_way_to_hints(notebook)
+        raise typer.Exit(EXIT_NOT_RIGHT)
+
+
+def _watch(course: Course, notebook: Path, exercise: str | None) -> None:
+    from grader.cli.show import show_recheck
+    from grader.reports.terminal import console
+    from grader.student.check import watch_notebook
+
+    def once(*_: object) -> None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one would break off the cleaning up
+        raise KeyboardInterrupt
+
+    before = None
+    with contextlib.suppress(KeyboardInterrupt):
+        signal.signal(signal.SIGINT, once)
+        console.print(
+            f"Watching {notebook}: save it to have it checked, Ctrl-C ends this.", markup=False, highlight=False
+        )
+        with contextlib.closing(watch_notebook(course, notebook, exercise)) as seen:
+            for grading, seconds in seen:
+                show_recheck(before, grading, seconds)
+                before = grading
+    console.print("Stopped watching.")
+
+
+@app.command(epilog="Example:  grader grade submissions/ --out graded --fail-under 50")
+def grade(
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Notebooks, or folders of them.")],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Where the reports, JSON, CSV and JUnit files go.")],
+    exercise: Annotated[str | None, typer.Option(metavar="ID", help="The exercise that all of them are for.")] = None,
+    kernel: Annotated[Kernel, typer.Option(help="Fork kernels from a warm template, or start each anew.")] = "snapshot",
+    sandbox: Annotated[Sandbox, typer.Option(help="What confines the submissions' code.")] = "bwrap",
+    workers: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Processes that grade; by default one a core.")
+    ] = None,
+    scheduler: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Grade on the dask cluster of this scheduler: tcp://….")
+    ] = None,
+    gradebook: Annotated[str | None, _GRADEBOOK] = None,
+    times: Annotated[
+        Path | None, typer.Option(metavar="CSV", help="When each was handed in: columns student, submitted, exercise.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume/--no-resume", help="Grade only what changed since it was graded last, or all.")
+    ] = True,
+    fail_under: Annotated[
+        float | None, typer.Option(metavar="PERCENT", min=0, max=100, help="Exit with 1 if a score is below this.")
+    ] = None,
+) -> None:
+    """Grade submissions: <student>.ipynb, or <student>/<exercise>.ipynb in a folder.
+
+    Exit status: 0 all graded, whatever the marks; 1 --fail-under not met; 2 the command line is wrong; 3 some
+    submission could not be graded (the others are, and are written).
+    """
+    from grader.cli.show import grading_progress, show_cohort
+    from grader.cohort.export import Times
+    from grader.cohort.run import grade_cohort
+    from grader.grading.workers import Workers, open_workers
+    from grader.intake.collect import Found, collect
+    from grader.reports.github_actions import report_run
+    from grader.wording import listed
+
+    if workers is not None and scheduler is not None:
+        raise UsageError("--workers starts processes here and --scheduler uses others: give one of the two.")
+    course = _course()
+    handed_in_at = Times(times) if times is not None else None
+    found = collect(paths, course, exercise)
+    handed_in = {(item.student, item.exercise) for item in found}
+    if handed_in_at is not None and (nobody := handed_in_at.of_nobody(handed_in)):
+        print(f"grader: {times}: no submission here is of {listed(nobody, 5)}; check the spelling.", file=sys.stderr)
+    submitted = handed_in_at.of if handed_in_at is not None else lambda *_: None
+
+    def graders(left: Sequence[Found]) -> AbstractContextManager[Workers]:
+        return open_workers(course, left, kernel, sandbox, workers, scheduler)
+
+    try:
+        with _gradebook(out, gradebook, make=True) as book, grading_progress(len(found)) as done:
+            grades = grade_cohort(found, course, book, out, graders, resume=resume, submitted=submitted, done=done)
+            paths_by_key = {(item.student, item.exercise): item.path for item in found}
+            for command in report_run(book.gradings(), paths_by_key, os.environ):
+                print(command)
+    except KeyboardInterrupt:
+        print("grader: stopped; what was graded so far is written.", file=sys.stderr)
+        raise typer.Exit(EXIT_STOPPED) from None
+    show_cohort(grades, out)
+    if any(grade.status == "ungradable" for grade in grades):
+        raise typer.Exit(EXIT_UNGRADED)
+    if fail_under is not None and any(100 * grade.score < fail_under * grade.max_score for grade in grades):
+        raise typer.Exit(EXIT_NOT_RIGHT)
+
+
+@app.command(epilog="Example:  grader runs graded")
+def runs(folder: Annotated[Path, _FOLDER], gradebook: Annotated[str | None, _GRADEBOOK] = None) -> None:
+    """List what was graded when: the runs that the gradebook has."""
+    from grader.cli.show import show_runs
+
+    with _gradebook(folder, gradebook) as book:
+        show_runs(book.runs())
+
+
+@app.command(epilog="Example:  grader diff graded")
+def diff(
+    folder: Annotated[Path, _FOLDER],
+    old: Annotated[int | None, typer.Argument(metavar="OLD", help="A run's number, as `grader runs` lists it.")] = None,
+    new: Annotated[
+        int | None, typer.Argument(metavar="NEW", help="Another; by default the last two are taken.")
+    ] = None,
+    gradebook: Annotated[str | None, _GRADEBOOK] = None,
+) -> None:
+    """Say whose marks changed between the ends of two runs, and why.
+
+    Exit status: 0 nobody's, 1 somebody's.
+    """
+    from grader.cli.show import show_changes
+    from grader.gradebook.diff import changes
+
+    with _gradebook(folder, gradebook) as book:
+        first, second = book.pair(old, new)
+        found = changes(book.results(upto=first.id), book.results(upto=second.id))
+    show_changes(first, second, found)
+    if found:
+        raise typer.Exit(EXIT_NOT_RIGHT)
+
+
+@app.command(epilog='Example:  grader override graded alice 1 --check dlogits --reason "Right idea, one slip."')
+def override(
+    folder: Annotated[Path, _FOLDER],
+    student: Annotated[str, typer.Argument(metavar="STUDENT", help="Whose mark.")],
+    points: Annotated[float, typer.Argument(metavar="POINTS", help="The points to give in place of the grader's.")],
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; the student reads it in the report.")],
+    check: Annotated[
+        str | None, typer.Option(metavar="NAME", help="For this check only: dlogits, or PART/dlogits.")
+    ] = None,
+    exercise: Annotated[str | None, typer.Option(metavar="ID", help="The exercise, where there are several.")] = None,
+    gradebook: Annotated[str | None, _GRADEBOOK] = None,
+) -> None:
+    """Set a mark by hand: for one check, or for the whole submission. The reports are written anew.
+
+    It holds for what the student has handed in now: a new notebook is graded on its own.
+    """
+    from grader.cli.show import show_override
+    from grader.cohort.run import override_mark
+
+    with _gradebook(folder, gradebook) as book:
+        show_override(override_mark(book, _course(), folder, student, exercise, check, points, reason))
+
+
+@app.command(epilog="Example:  grader export canvas graded --roster canvas-gradebook.csv --out import.csv")
+def export(
+    format_: Annotated[ExportFormat, typer.Argument(metavar="FORMAT", help="Where the grades go.")],
+    folder: Annotated[Path | None, _FOLDER] = None,
+    out: Annotated[Path | None, typer.Option(metavar="PATH", help="The file to write, or Gradescope's folder.")] = None,
+    roster: Annotated[
+        Path | None, typer.Option(metavar="CSV", help="Canvas's or Moodle's own export: whose row is whose.")
+    ] = None,
+    exercise: Annotated[str | None, typer.Option(metavar="ID", help="For gradescope-autograder: the exercise.")] = None,
+    sandbox: Annotated[Sandbox, typer.Option(help="For gradescope-autograder: what confines the code.")] = "bwrap",
+    gradebook: Annotated[str | None, _GRADEBOOK] = None,
+    run: Annotated[
+        int | None, typer.Option(metavar="N", help="Only what this run had, as `grader runs` lists it.")
+    ] = None,
+) -> None:
+    """Write the gradebook's grades, everybody's last, for another place; print them where there is no --out.
+
+    FORMAT is csv, totals, json, junit, canvas, moodle, gradescope (a results.json for each submission), or
+    gradescope-autograder (the zip that grades on Gradescope; it needs no DIR).
+
+    Exit status: 0 all written; 3 the roster has no row for some student (the others are written).
+    """
+    if format_ == "gradescope-autograder":
+        _export_autograder(exercise, sandbox, out)
+        return
+    from grader.cohort.export import export_grades
+
+    if folder is None:
+        raise UsageError("Give the folder that `grader grade --out` wrote: grader export FORMAT DIR.")
+    with _gradebook(folder, gradebook) as book:
+        text, unknown = export_grades(format_, list(book.grades(run)), roster, out)
+    if text is not None:
+        sys.stdout.write(text)
+    if unknown:
+        named = ", ".join(map(repr, unknown))
+        print(f"grader: the roster has no row of their own, or several, for {named}.", file=sys.stderr)
+        raise typer.Exit(EXIT_UNGRADED)
+
+
+def _export_autograder(exercise: str | None, sandbox: Sandbox, out: Path | None) -> None:
+    from grader.cohort.gradescope import Settings, autograder_zip
+    from grader.files import write_file
+
+    if exercise is None or out is None:
+        raise UsageError("Say which exercise the autograder is for and where it goes: --exercise ID --out FILE.zip.")
+    write_file(out, autograder_zip(_course(), Settings(exercise=exercise, sandbox=sandbox)))
+
+
+@app.command(epilog="Example:  grader new 08_my_layer")
+def new(
+    name: Annotated[str | None, typer.Argument(metavar="[NN_NAME]", help="The exercise's name: 08_my_layer.")] = None,
+    course: Annotated[
+        Path | None, typer.Option("--course", metavar="DIR", help="Make a course of your own, with one exercise.")
+    ] = None,
+) -> None:
+    """Add an exercise that already grades to the course you are in: a solution notebook and its catalogue entry.
+
+    With --course: make a course in a folder of its own. A file that is there already is left as it is.
+    """
+    from grader.authoring.scaffold import FIRST, new_course, new_exercise
+    from grader.course.course import find_own_course
+    from grader.reports.terminal import console
+
+    kept: list[Path] = []
+    if course is not None:
+        made, kept = new_course(course, name if name is not None else FIRST)
+    elif name is not None:
+        made = new_exercise(find_own_course(Path.cwd()), name)
+    else:
+        raise UsageError("Say what to make: `grader new NN_name`, or `grader new --course DIR`.")
+    for path in made:
+        console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
+    for path in kept:
+        console.print(f"kept {path}: it was there already", markup=False, highlight=False, soft_wrap=True)
+    console.print("Next: `grader release` makes the blank, and `grader verify` checks the course.")
+
+
+@app.command(epilog="Example:  grader release")
+def release() -> None:
+    """Make the blank exercises from the solutions, after a change to a solution or the catalogue."""
+    from grader.authoring.release import released_text
+    from grader.cli.show import working
+    from grader.files import write_file
+    from grader.reports.terminal import console
+
+    course = _course()
+    for spec in course.catalog.exercises:
+        with working(f"releasing {spec.id}"):
+            text = released_text(course, spec)
+        path = course.notebook_path(spec.id)
+        changed = not path.exists() or path.read_text(encoding="utf-8") != text
+        if changed:
+            write_file(path, text)
+        console.print(f"{'wrote' if changed else 'unchanged'} {path}", markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command(epilog="Example:  grader verify")
+def verify(
+    kernel: Annotated[Kernel, typer.Option(help="Fork kernels from a warm template, or start each anew.")] = "snapshot",
+    sandbox: Annotated[Sandbox, typer.Option(help="What confines the course's code.")] = "bwrap",
+) -> None:
+    """Let the course check itself: blanks score 0, solutions full marks, everything in step.
+
+    Exit status: 0 all is well, 1 something is not.
+    """
+    from grader.authoring.verify import verify_course
+    from grader.cli.show import working
+    from grader.reports.terminal import console
+
+    with working("verifying"):
+        problems, facts = verify_course(_course(), kernel, sandbox)
+    for line in (*facts, *problems):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    if problems:
+        raise typer.Exit(EXIT_NOT_RIGHT)
+
+
+@app.command(epilog="Example:  grader doctor")
+def doctor() -> None:
+    """Say what sandbox this machine offers: each guarantee is tried, and held or not.
+
+    Exit status: 0 all hold, 1 some don't.
+    """
+    from grader.cli.show import show_guarantees, working
+    from grader.kernels.doctor import examine
+
+    with working("trying each guarantee"):
+        guarantees = examine()
+    show_guarantees(guarantees)
+    if not all(guarantee.held for guarantee in guarantees):
+        raise typer.Exit(EXIT_NOT_RIGHT)
+
+
+def _gradebook(folder: Path, url: str | None, *, make: bool = False) -> Gradebook:
+    from grader.gradebook import Gradebook
+
+    place = url if url is not None else folder / "gradebook.sqlite"
+    if make:
+        from grader.files import make_folder
+
+        make_folder(folder)
+    if isinstance(place, Path) and not make and not place.is_file():
+        raise UsageError(f"There is no gradebook {str(place)!r}: give the folder that `grader grade --out` wrote.")
+    return Gradebook(place)
+
+
+def _course(beside: Path | None = None):  # type: ignore[no-untyped-def]  # noqa: ANN202  (Course is imported late)
+    from grader.course.course import find_course
+
+    return find_course(beside.absolute().parent if beside is not None else Path.cwd())
+
+
+def main() -> None:
+    """Run the command; an error of ours is one sentence and an exit status, never a traceback."""
+    try:
+        app()
+    except GraderError as error:
+        print(f"grader: {error}", file=sys.stderr)
+        sys.exit(EXIT_USAGE)
+
+
+__all__ = ["UsageError", "app", "main"]

@@ -1,0 +1,201 @@
+"""Renderers for the terminal: pure functions of records that print. Student text is never read as markup."""
+
+from __future__ import annotations
+
+import shlex
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from grader.intake.explain_cells import CellSense
+from grader.kernels.doctor import Guarantee
+from grader.records import Grade, Grading, Verdict
+from grader.reports.terminal import VERDICT_STYLES, error_console, console, printable, show_grading
+from grader.reports.verdict_text import GLYPHS, changes
+from grader.student.next_step import Standing
+
+if TYPE_CHECKING:  # the gradebook imports SQLAlchemy
+    from grader.gradebook.diff import Change
+    from grader.gradebook.results import Run
+
+
+@contextmanager
+def working(what: str) -> Iterator[None]:
+    """A spinner on stderr while something takes longer than a moment."""
+    with error_console.status(what):
+        yield
+
+
+@contextmanager
+def grading_progress(total: int) -> Iterator[Callable[[Grade], None]]:
+    """A progress bar on stderr with rate and time left; call what it yields with each finished grade."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("grading"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=error_console, transient=True) as progress:
+        task = progress.add_task("grading", total=total, rate="")
+
+        def done(grade: Grade) -> None:
+            progress.advance(task)
+            speed = progress.tasks[0].finished_speed or progress.tasks[0].speed
+            progress.update(task, rate=f"{speed:.1f}/s" if speed else "")
+
+        yield done
+
+
+def show_standings(found: Sequence[Standing], step: str) -> None:
+    """The exercises with their parts, what passes of each in this workspace, and the next thing to do."""
+    for standing in found:
+        spec, checked = standing.spec, standing.checked
+        console.print(f"[bold]{spec.id}[/bold]  {spec.title}, about {spec.minutes} minutes")
+        table = Table(box=None, pad_edge=True, padding=(0, 2), show_header=False)
+        for part in spec.parts:
+            total = standing.counts[part.id]
+            right = checked.right(part.id) if checked is not None else 0
+            sign = GLYPHS[Verdict.EXACT] if right == total else GLYPHS[Verdict.MISSING]
+            passes = f"{sign} {right} of {total} right" if checked is not None else ""
+            table.add_row(f"  {part.title}", f"{part.points:g} points", Text(passes, "green" if right == total else ""))
+        console.print(table)
+        if standing.notebook is not None:
+            console.print(Text(f"    {_last_check(standing)}", style="dim"), soft_wrap=True)
+    console.print(Text(step), soft_wrap=True)
+
+
+def _last_check(standing: Standing) -> str:
+    assert standing.notebook is not None
+    name = printable(standing.notebook.name)
+    if standing.checked is None:
+        return f"{name}: not checked yet"
+    when = time.strftime("%d %B, %H:%M", time.localtime(standing.checked.time)).lstrip("0")
+    stale = "; it has changed since, so this may be out of date" if standing.stale else ""
+    return f"{name}: checked on {when}{stale}"
+
+
+def show_recheck(before: Grading | None, after: Grading, seconds: float) -> None:
+    """What a save changed since the grading before, then the new one; one line where nothing did."""
+    line = Text(f"{time.strftime('%H:%M:%S')}  checked in {seconds:.2f} s", style="dim")
+    if before is not None and before.grade.checks == after.grade.checks and before.grade.reason == after.grade.reason:
+        console.print(line.append(f"  no verdict changed: {after.grade.score:g} / {after.grade.max_score:g} points"))
+        return
+    console.print()
+    console.print(line)
+    show_grading(after)
+    if before is None or "ungradable" in (before.grade.status, after.grade.status):
+        return
+    right, wrong = changes(before.grade, after.grade)
+    if right:
+        console.print(Text(f"now right: {' '.join(right)}", style=VERDICT_STYLES[Verdict.EXACT]))
+    if wrong:
+        console.print(Text(f"no longer right: {' '.join(wrong)}", style=VERDICT_STYLES[Verdict.WRONG]))
+
+
+def show_understanding(cells: Sequence[CellSense]) -> None:
+    """How each code cell of a notebook was understood, one row a cell."""
+    table = Table(box=None, padding=(0, 2, 0, 0), title_justify="left")
+    for title in ("cell", "begins", "understood as", "known by"):
+        table.add_column(title, justify="right" if title == "cell" else "left")
+    for cell in cells:
+        table.add_row(
+            str(cell.position), Text(printable(cell.beginning)), Text(printable(cell.meaning)), Text(cell.evidence)
+        )
+    console.print(table)
+
+
+def show_hint(hint: str | None) -> None:
+    """A hint, or that there is none left."""
+    console.print(Text(hint or "There is no further hint for what is left.", style="cyan"))
+
+
+def show_way_to_hints(notebook: Path) -> None:
+    """That there are hints, for who is stuck."""
+    command = f"grader check {shlex.quote(str(notebook))} --hint"
+    console.print(Text(f"Stuck? {printable(command)} opens the next hint.", style="dim"), soft_wrap=True)
+
+
+def show_cohort(grades: Sequence[Grade], folder: Path) -> None:
+    """One line a submission for a small cohort, the sum, and where the report is."""
+    if len(grades) <= 40:
+        table = Table(box=None, padding=(0, 2))
+        for title, justify in (("student", "left"), ("score", "right"), ("", "left")):
+            table.add_column(title, justify=justify)  # type: ignore[arg-type]
+        for grade in grades:
+            table.add_row(
+                Text(printable(grade.student)), f"{grade.score:g} / {grade.max_score:g}", Text(_summary(grade))
+            )
+        console.print(table)
+    graded = sum(grade.status == "graded" for grade in grades)
+    console.print(Text(f"{graded} graded, {len(grades) - graded} could not be graded."))
+    console.print(f"Report: {folder / 'index.html'}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _summary(grade: Grade) -> str:
+    if grade.status == "ungradable":
+        return f"could not be graded: {grade.reason}"
+    counts = {verdict: sum(check.verdict is verdict for check in grade.checks) for verdict in Verdict}
+    right = counts[Verdict.EXACT] + counts[Verdict.APPROXIMATE]
+    words = [f"{right} right"]
+    words += [
+        f"{counts[verdict]} {verdict}"
+        for verdict in (Verdict.CARRIED, Verdict.WRONG, Verdict.MISSING, Verdict.UNCHECKED)
+        if counts[verdict]
+    ]
+    first = next((check for check in grade.checks if check.verdict is Verdict.WRONG), None)
+    reasons = grade.standing.reasons if grade.standing is not None else []
+    said = ", ".join(words) + (f"; start at {first.name}" if first is not None else "")
+    return " ".join([f"{said}.", *reasons]) if reasons else said
+
+
+def show_runs(runs: Sequence[Run]) -> None:
+    """A line for each run."""
+    for run in runs:
+        started = run.started[:16].replace("T", " ")
+        state = f"{run.results} results" + ("" if run.finished is not None else ", interrupted")
+        line = f"{run.id}  {started} UTC  {state}  into {run.folder}  grader {run.grader_version}"
+        console.print(Text(printable(line)), soft_wrap=True)
+
+
+def show_changes(old: Run, new: Run, changes: Sequence[Change]) -> None:
+    """Whose marks changed between two runs, why, and in which checks."""
+    for change in changes:
+        marks = f"{_mark(change.before)} → {_mark(change.after)}"
+        who = f"{change.student} {change.exercise}: {marks}; {'; '.join(change.why)}"
+        console.print(Text(printable(who), style="bold"), soft_wrap=True)
+        for check in change.checks:
+            points = f"{_mark(check.points_before)} → {_mark(check.points_after)}"
+            words = (
+                f"  {check.name} ({check.part}): {points}, {check.before or 'not there'} → {check.after or 'not there'}"
+            )
+            console.print(Text(words), soft_wrap=True)
+    console.print(Text(f"Run {old.id} and run {new.id}: the marks of {len(changes)} submissions changed."))
+
+
+def _mark(points: float | None) -> str:
+    return "–" if points is None else f"{points:g}"
+
+
+def show_override(grade: Grade) -> None:
+    """What a submission is worth now, and what was set by hand."""
+    console.print(Text(printable(f"{grade.student}: {grade.score:g} / {grade.max_score:g} points")))
+    for override in grade.overrides:
+        what = f"{override.name} ({override.part})" if override.name is not None else "the score"
+        console.print(Text(printable(f"  {what}: {override.was:g} → {override.points:g}, {override.reason}")))
+
+
+def show_guarantees(guarantees: Sequence[Guarantee]) -> None:
+    """What the sandbox holds and what it doesn't, with what to do about it."""
+    for guarantee in guarantees:
+        sign, style = ("✓", "green") if guarantee.held else ("✗", "bold red")
+        console.print(Text(f"{sign} {guarantee.name}: {guarantee.detail}", style=style), soft_wrap=True)
+        if guarantee.advice is not None:
+            console.print(Text(f"  {guarantee.advice}"), soft_wrap=True)

@@ -1,0 +1,1 @@
+"""A class: grading it, exporting it, and comparing its students."""

@@ -1,0 +1,151 @@
+"""Gradescope: the autograder's zip, and what runs in its container for each submission.
+
+    python -m grader.gradescope /autograder
+
+The layout of `/autograder` (`source`, `submission`, `submission_metadata.json`, `results`) is Gradescope's.
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import io
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from grader.course.course import Course
+from grader.errors import CourseError, GraderError
+from grader.files import data_dir, is_notebook, write_file
+from grader.grading.grade import ungradable
+from grader.grading.pool import GraderPool
+from grader.intake.collect import Found
+from grader.records import Grading, Record, Submission
+from grader.reports.lms_csv import gradescope_json
+
+DISTRIBUTION = "backprop-grader"
+SETTINGS = "autograder.json"
+_EXECUTABLE = 0o755 << 16
+_PLAIN = 0o644 << 16
+
+
+class Settings(Record, frozen=True):
+    """What the zip's maker decided: the exercise, and what confines the submissions."""
+
+    exercise: str
+    sandbox: Literal["bwrap", "none"]
+
+
+class _User(Record, frozen=True):
+    name: str = ""
+    email: str = ""
+
+
+class _Metadata(Record, frozen=True):
+    users: list[_User] = []
+
+
+# --- the zip --------------------------------------------------------------------------------------------------------
+
+
+def autograder_zip(course: Course, settings: Settings) -> bytes:
+    """The zip to upload: this package, the course's exercise, and Gradescope's two scripts.
+
+    It holds no solution. The same input gives the same bytes.
+
+    Raises:
+        UsageError: the course has no such exercise.
+        CourseError: a file of the course or of the package is missing.
+    """
+    course.exercise(settings.exercise)
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as file:
+        for name, data in _contents(course, settings):
+            info = zipfile.ZipInfo(name)
+            info.external_attr = _EXECUTABLE if name in ("setup.sh", "run_autograder") else _PLAIN
+            info.compress_type = zipfile.ZIP_DEFLATED
+            file.writestr(info, data)
+    return archive.getvalue()
+
+
+def _contents(course: Course, settings: Settings) -> Iterator[tuple[str, bytes]]:
+    for name in ("setup.sh", "run_autograder"):
+        yield name, (data_dir("templates") / "gradescope" / name).read_bytes()
+    yield SETTINGS, msgspec.json.encode(settings)
+    yield "requirements.txt", "".join(f"{line}\n" for line in _requirements()).encode()
+    spec = course.spec(settings.exercise)
+    yield "exercises/catalog.toml", (course.exercises / "catalog.toml").read_bytes()
+    yield f"exercises/{spec.id}.ipynb", course.notebook_path(spec.id).read_bytes()
+    for name, path in course.files(spec).items():
+        yield f"exercises/{name}", path.read_bytes()
+    package = Path(__file__).resolve().parent.parent
+    folders = {"package/grader": package, "package/grader/_data/templates": data_dir("templates")}
+    for target, folder in folders.items():
+        for path in sorted(folder.rglob("*")):
+            inside = path.relative_to(folder)
+            if path.is_file() and not {"__pycache__", "_data"} & set(inside.parts):
+                yield f"{target}/{inside.as_posix()}", path.read_bytes()
+
+
+def _requirements() -> list[str]:
+    """What the package needs, with the PyTorch of this very machine: both sides of a comparison should be alike."""
+    try:
+        listed = importlib.metadata.requires(DISTRIBUTION) or []
+        torch = importlib.metadata.version("torch").split("+")[0]
+    except importlib.metadata.PackageNotFoundError as error:
+        raise CourseError(
+            f"The package {error.name} is not installed here: install backprop-grader with pip."
+        ) from error
+    rest = [line for line in listed if "extra ==" not in line and not line.startswith("torch")]
+    return [f"torch=={torch}", *rest]
+
+
+# --- in the container -----------------------------------------------------------------------------------------------
+
+
+def run_submission(autograder: Path) -> None:
+    """Grade what lies in `submission/` and write `results/results.json`, whatever comes of it."""
+    settings = msgspec.json.decode((autograder / "source" / SETTINGS).read_bytes(), type=Settings)
+    course = Course(autograder / "source" / "exercises")
+    submission = _submission(autograder, settings.exercise)
+    try:
+        with GraderPool(course, "snapshot", settings.sandbox) as pool:
+            grading = pool.grade(submission)
+    except GraderError as error:
+        grading = ungradable(submission, course.spec(settings.exercise), str(error))
+    write_results(grading, autograder)
+
+
+def write_results(grading: Grading, autograder: Path) -> None:
+    """Write Gradescope's `results.json`, whole or not at all."""
+    write_file(autograder / "results" / "results.json", gradescope_json(grading.grade))
+
+
+def _submission(autograder: Path, exercise: str) -> Submission:
+    folder = autograder / "submission"
+    found = sorted(path for path in folder.rglob("*") if is_notebook(path) and path.is_file() and not path.is_symlink())
+    named = [path for path in found if path.stem == exercise]
+    found = named if len(named) == 1 else found
+    student = _student(autograder)
+    if len(found) == 1:
+        return Found(student=student, exercise=exercise, path=str(found[0])).submission()
+    problem = f"There are {len(found)} notebooks in this submission: hand in the one that counts, as {exercise}.ipynb."
+    if not found:
+        problem = f"There is no notebook in this submission: hand in {exercise}.ipynb."
+    return Submission(student=student, exercise=exercise, problem=problem)
+
+
+def _student(autograder: Path) -> str:
+    """The names in Gradescope's metadata; a group has several."""
+    try:
+        metadata = msgspec.json.decode((autograder / "submission_metadata.json").read_bytes(), type=_Metadata)
+    except (OSError, msgspec.MsgspecError):
+        metadata = _Metadata()
+    return ", ".join(user.name or user.email for user in metadata.users) or "student"
+
+
+if __name__ == "__main__":
+    run_submission(Path(sys.argv[1]))

@@ -1,0 +1,1 @@
+"""The course: its catalogue, its exercises, and autograd's reference for each."""

@@ -1,0 +1,1 @@
+"""Why a gradient is wrong or missing, in words for its student."""

@@ -1,0 +1,215 @@
+"""What one case shows of one wrong tensor: the student's value, what it should be, and how the chain rule gets there.
+
+Everything here is tensor algebra on data and on the instructor's own graph; nothing of a student's is executed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from grader.course.graph import PartReference
+from grader.execution.tensors import Export
+from grader.marking.tolerance import FLOAT64, Tolerance, conformed
+
+COARSE = Tolerance(1e-4, 1e-6)
+"""For a tensor that the student's code keeps in float32 even where everything else is float64."""
+NOTHING = 1e-10
+"""Values smaller than this are what rounding leaves of zero."""
+CLEARLY = 1e-9
+"""A difference smaller than this, relative to the tensor, is nothing to build a diagnosis on."""
+
+
+class Elementwise(NamedTuple):
+    """A step of the chain rule in which each element of the result meets one factor, and sums undo broadcasting.
+
+    Attributes:
+        cotangent: the gradient that arrives from the consumer, stretched to the shape that both tensors share.
+        local: the local derivative, in that same shape.
+    """
+
+    cotangent: Tensor
+    local: Tensor
+
+    @property
+    def product(self) -> Tensor:
+        """The contributions before any sum over broadcast dimensions."""
+        return self.cotangent * self.local
+
+
+class Scene:
+    """One wrong tensor in one case.
+
+    Args:
+        name: the tensor of the forward pass whose gradient is wrong (`X`, not `dX`).
+        student: the student's value for it, in float64 and in any shape.
+        reference: autograd's side of the case.
+        upstream: tensor name → the student's usable gradient for it, in the tensor's shape.
+        exported: everything of the part that left the kernel.
+        tolerance: how near a prediction must come.
+        changed: `PartCase.changed`.
+    """
+
+    def __init__(self, name: str, student: Tensor, reference: PartReference, upstream: Mapping[str, Tensor],
+                 exported: Export, tolerance: Tolerance,
+                 changed: Mapping[str, Tensor] | None = None) -> None:  # fmt: skip
+        self.name = name
+        self.student = student
+        self.reference = reference
+        self.own = {key: tensor for key, tensor in upstream.items() if key != name}
+        self.exported = exported
+        self.tolerance = tolerance
+        self.changed = changed or {}
+        self.forward = reference.forward
+        self.shape = reference.forward[name].shape
+
+    @cached_property
+    def chained(self) -> dict[str, Tensor]:
+        """Tensor name → what the chain rule gives from the student's own gradients further up."""
+        return self.reference.chained(self.own)
+
+    @cached_property
+    def expected(self) -> Tensor:
+        """What the tensor should be, given the student's own upstream."""
+        return self.chained[self.name]
+
+    @cached_property
+    def cotangents(self) -> dict[str, Tensor]:
+        """Consumer → the gradient that arrives from it: the student's own where there is one; `loss` itself is 1."""
+        found = {name: self.own.get(name, self.chained[name]) for name in self.consumers if name != "loss"}
+        return {**found, "loss": torch.ones_like(self.reference.root)} if "loss" in self.consumers else found
+
+    @cached_property
+    def consumers(self) -> list[str]:
+        """The tensors computed directly from this one, in the order of the forward pass."""
+        return self.reference.consumers[self.name]
+
+    @cached_property
+    def descendants(self) -> frozenset[str]:
+        """All tensors that were computed from this one, directly or not."""
+        return self.computed_from(self.name)
+
+    def computed_from(self, name: str) -> frozenset[str]:
+        """All tensors that were computed from a tensor, directly or not."""
+        return self.reference.computed_from(name)
+
+    @cached_property
+    def paths(self) -> dict[str, Tensor]:
+        """Consumer → its contribution to the expected value."""
+        return {consumer: self.through(consumer, self.cotangents[consumer]) for consumer in self.consumers}
+
+    def through(self, consumer: str, cotangent: Tensor) -> Tensor:
+        """The contribution of one consumer alone, were `cotangent` its gradient. Linear in `cotangent`."""
+        if consumer == "loss":
+            return self._from_loss
+        zeros = {name: torch.zeros_like(tensor) for name, tensor in self.forward.items()}
+        found = self.reference.chained({**zeros, consumer: cotangent})[self.name]
+        return found - self._from_loss
+
+    @cached_property
+    def _from_loss(self) -> Tensor:
+        zeros = {name: torch.zeros_like(tensor) for name, tensor in self.forward.items()}
+        return self.reference.chained(zeros)[self.name]
+
+    # --- the step from one consumer, where it works element by element
+
+    @cached_property
+    def elementwise(self) -> dict[str, Elementwise]:
+        """Consumer → its step, for those that work element by element (matrix products and look-ups don't)."""
+        found = {consumer: self._elementwise(consumer) for consumer in self.consumers if consumer != "loss"}
+        return {consumer: step for consumer, step in found.items() if step is not None}
+
+    def _elementwise(self, consumer: str) -> Elementwise | None:
+        target = self.forward[consumer]
+        try:
+            shape = torch.broadcast_shapes(self.shape, target.shape)
+        except RuntimeError:
+            return None
+        if shape not in (self.shape, target.shape):
+            return None
+        wide = target.numel() >= self.shape.numel()
+        ones = torch.ones_like(self.forward[self.name] if wide else target)
+        local = self.pushed(consumer, ones) if wide else self.through(consumer, ones)
+        step = Elementwise(self.cotangents[consumer].expand(shape), local.expand(shape))
+        same = self.tolerance.holds(summed(step.product, self.shape), self.paths[consumer])
+        return step if same and self._stays_elementwise(consumer, shape, local) else None
+
+    def _stays_elementwise(self, consumer: str, shape: torch.Size, local: Tensor) -> bool:
+        """Whether another cotangent meets the same factors: equal sums for one could be a coincidence."""
+        other = torch.linspace(0.5, 1.5, self.forward[consumer].numel(), dtype=local.dtype)
+        other = other.view(self.forward[consumer].shape)
+        wanted = self.through(consumer, other)
+        return self.tolerance.holds(summed(other.expand(shape) * local.expand(shape), self.shape), wanted)
+
+    def pushed(self, consumer: str, direction: Tensor) -> Tensor:
+        """How `consumer` moves when this tensor moves along `direction` (a Jacobian-vector product).
+
+        Reverse mode twice: the gradient of the gradient, which is linear in the cotangent, with respect to it.
+        """
+        tensors = self.reference.tensors
+        cotangent = torch.ones_like(self.forward[consumer]).requires_grad_()
+        others = [tensor for name, tensor in tensors.items() if name not in (self.name, consumer)]
+        handles = [tensor.register_hook(torch.zeros_like) for tensor in others]
+        try:
+            (gradient,) = torch.autograd.grad(
+                tensors[consumer], tensors[self.name], cotangent, create_graph=True, allow_unused=True
+            )
+            (moved,) = torch.autograd.grad(gradient, cotangent, direction, allow_unused=True)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return torch.zeros_like(cotangent).detach() if moved is None else moved.detach()
+
+    # --- comparing
+
+    def fits(self, predicted: Tensor | None) -> bool:
+        """Whether a slip that gives `predicted` explains the student's value, its shape included."""
+        if predicted is None:
+            return False
+        student = self.student
+        if student.shape != predicted.shape:
+            if student.numel() == predicted.numel() and _core(student) == _core(predicted):
+                student = student.reshape(predicted.shape)
+            elif (stretched := conformed(student, predicted.shape)) is not None:
+                student = stretched
+            else:
+                return False
+        told = bool(predicted.any()) and conformed(self.student, self.shape) is not None
+        if told and float(predicted.abs().max()) < NOTHING:
+            return False  # zeros but for rounding: any formula that cancels would fit
+        return self.tolerance.holds(student, predicted)
+
+    @property
+    def is_faint(self) -> bool:
+        """Whether the expected value is zero but for rounding, so that a wrong formula may give it, too."""
+        return float(self.expected.abs().max()) < NOTHING
+
+    def fits_numbers(self, one: Tensor, other: Tensor) -> bool:
+        """Whether two tensors hold the same numbers in the same order, whatever their shapes."""
+        return one.numel() == other.numel() and self.tolerance.holds(one.flatten(), other.flatten())
+
+    @cached_property
+    def clear(self) -> bool:
+        """Whether the student's value is off by more than rounding could make of it."""
+        student = conformed(self.student, self.shape)
+        if student is None:
+            return True
+        scale = max(float(self.expected.abs().max()), float(student.abs().max()))
+        return float((student - self.expected).abs().max()) > max(CLEARLY * scale, 100 * FLOAT64.atol)
+
+
+def summed(tensor: Tensor, shape: torch.Size) -> Tensor:
+    """A broadcast undone: the sum over the dimensions that `shape` does not have, or has with size 1."""
+    return tensor.sum_to_size(shape) if tensor.shape != shape else tensor
+
+
+def _core(tensor: Tensor) -> list[int]:
+    """The shape without leading dimensions of size 1: (64,) and (1, 64) hold the same row."""
+    shape = list(tensor.shape)
+    while shape and shape[0] == 1:
+        shape.pop(0)
+    return shape

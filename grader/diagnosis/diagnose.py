@@ -1,0 +1,136 @@
+"""Why a gradient is wrong: hypotheses, simplest first, each tried on every case that speaks.
+
+A diagnosis is reported only where it gives the student's very numbers, to float64 tolerance, in all of those cases.
+To add one, write a function in the module of its family, put it into `FAMILIES` where its simplicity belongs, and
+describe its code in `docs/diagnoses.md`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from grader.diagnosis.guesses import (
+    contributions,
+    elementwise,
+    factors,
+    observed,
+    one_step,
+    row_lookups,
+    wrong_names,
+)
+from grader.diagnosis.missing import why_missing
+from grader.diagnosis.repair.changed_afterwards import changed_through
+from grader.diagnosis.repair.own_gradient_names import in_a_stand_in
+from grader.diagnosis.repair.repair import repair
+from grader.diagnosis.subject import Family, Subject
+from grader.diagnosis.words import quoted
+from grader.records import FURTHER_UP, Diagnosis
+
+if TYPE_CHECKING:
+    from grader.marking.case_outcomes import PartCase
+    from grader.marking.verdicts import PartMarks
+
+__all__ = ["diagnose", "why_missing"]
+
+OBSERVATIONS: tuple[observed.Observation, ...] = (
+    observed.dtype,
+    observed.not_finite,
+    observed.hard_coded,
+    observed.fixed_numbers,
+)
+"""What is seen rather than computed."""
+
+FAMILIES: tuple[Family, ...] = (
+    observed.upstream_changed,
+    observed.two_names,
+    elementwise.zeros,
+    elementwise.sign,
+    elementwise.transposed,
+    contributions.doubled,
+    wrong_names.value_for_gradient,
+    elementwise.factor,
+    contributions.missing,
+    contributions.missing_further_up,
+    wrong_names.too_early,
+    one_step.left_out,
+    one_step.another_function,
+    wrong_names.another_value,
+    contributions.scaled,
+    one_step.sums,
+    one_step.passed_on,
+    one_step.row_left_out,
+    factors.factors,
+    row_lookups.rows,
+    row_lookups.copies,
+    wrong_names.stale_upstream,
+)
+"""What is computed, simplest first: the first that explains the numbers is reported."""
+
+
+def diagnose(marks: PartMarks, name: str) -> Diagnosis | None:
+    """The simplest slip that explains a wrong gradient in every hidden float64 case that speaks of it.
+
+    Args:
+        marks: the marks of the part.
+        name: the student's name of a gradient whose verdict is `wrong` (`dlogits`).
+
+    Returns:
+        The diagnosis, or None: none is better than a wrong one.
+    """
+    cases = marks.speaking(name)
+    subject = Subject(marks, name, cases)
+    if subject.scenes and subject.follows:
+        return _earlier(marks, subject, cases)
+    return _why(subject)
+
+
+def diagnose_step(marks: PartMarks, name: str, message: str, replayed: PartCase) -> Diagnosis:
+    """What is wrong with a line whose value is right only because the true gradient is zero.
+
+    Args:
+        marks: the marks of the part.
+        name: the student's name of the gradient.
+        message: how it came out.
+        replayed: the part with other numbers further up, of which the line makes something wrong.
+    """
+    subject = Subject(marks, name, [replayed])
+    found = _computed(subject) if subject.scenes else None
+    return Diagnosis(code="right-by-symmetry", message=f"{message} {found.message}" if found is not None else message)
+
+
+def _earlier(marks: PartMarks, subject: Subject, cases: list[PartCase]) -> Diagnosis | None:
+    """Where the mistake is: in a gradient on the way, which the student computes though no check asks for it."""
+    above = subject.first.descendants
+    for other in subject.first.own:
+        if other in above and f"d{other}" not in marks.checks.gradients:
+            earlier = Subject(marks, f"d{other}", cases)
+            if earlier.scenes and not earlier.follows:
+                found = _why(earlier)
+                if found is not None:
+                    return Diagnosis(code=found.code, message=f"{FURTHER_UP} {found.message}")
+                why = f"{quoted(f'd{other}')} is not what follows from your gradients above it."
+                return Diagnosis(code="further-up", message=f"{FURTHER_UP} {why}")
+    return None
+
+
+def _why(subject: Subject) -> Diagnosis | None:
+    """The first hypothesis that explains a tensor which does not follow from what is above it."""
+    for observe in OBSERVATIONS:
+        found = observe(subject)
+        if found is not None:
+            return found
+    if not subject.scenes or not any(scene.clear for scene in subject.scenes):
+        return None
+    return _computed(subject) or observed.whole_numbers(subject) or observed.hidden_by_float32(subject)
+
+
+def _computed(subject: Subject) -> Diagnosis | None:
+    if (found := changed_through(subject)) is not None:
+        return found
+    for family in FAMILIES:
+        for guess in family(subject):
+            if not subject.budget.spend():
+                return None
+            if subject.explains(guess):
+                return guess.diagnosis
+    return in_a_stand_in(subject, _computed) or repair(subject)

@@ -1,0 +1,301 @@
+"""What our backward cells call: the methods of the student's own classes, followed from our cells into theirs.
+
+Read from the syntax tree and never run. What can't be followed is left out: it is only for pointing at a line and for
+diagnoses, which are checked against the numbers anyhow.
+"""
+
+from __future__ import annotations
+
+import ast
+import copy
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from grader.intake.take_in import PlannedCell
+from grader.notebook.syntax import assigned_names, loaded_names, parse
+
+_SUFFIX = re.compile(r"(_[a-z]+|\d+)$")
+
+
+class Call(NamedTuple):
+    """`layer.backward(given)`, or `back(layer, given)` by a helper of ours."""
+
+    layer: str
+    given: ast.expr
+
+
+class Names(NamedTuple):
+    """What has a name beside the layers: the tensors of the forward pass, and all the rest."""
+
+    tensors: frozenset[str]
+    constants: frozenset[str]
+
+
+class Methods:
+    """The backward methods behind the gradients of a part.
+
+    Args:
+        cells: the submission's cells as they were run.
+        part: a part, with backward cells or without.
+    """
+
+    def __init__(self, cells: Sequence[PlannedCell], part: str) -> None:
+        self._classes: dict[str, tuple[int, ast.ClassDef]] = {}
+        self._functions: dict[str, tuple[int, int]] = {}
+        for index, cell in enumerate(cells):
+            if cell.student:
+                classes = [node for node in _body(cell) if isinstance(node, ast.ClassDef)]
+                self._classes.update((node.name, (index, node)) for node in classes)
+                functions = [node for node in _body(cell) if isinstance(node, ast.FunctionDef)]
+                self._functions.update((node.name, (index, node.lineno)) for node in functions)
+        own = [cell for cell in cells if cell.role == "backward" and cell.part == part]
+        self._statements = [node for cell in own for node in _straight(_body(cell))]
+        self._layers: dict[str, str] = {}
+        self._made_with: dict[str, list[ast.expr]] = {}
+        for target, value in self._bindings():
+            function = value.func if isinstance(value, ast.Call) else None
+            if isinstance(target, ast.Name) and isinstance(function, ast.Name) and function.id in self._classes:
+                self._layers[target.id] = function.id
+                self._made_with[target.id] = value.args if isinstance(value, ast.Call) else []
+
+    def place(self, gradient: str) -> tuple[int, int] | None:
+        """The cell (index) and line of the student's method that made a gradient which a cell of ours binds."""
+        for target, value in reversed(list(self._bindings())):
+            if isinstance(target, ast.Name) and target.id == gradient:
+                attribute = self._attribute(value)
+                called = self._call(value)
+                layer = attribute[0] if attribute else called.layer if called else None
+                if layer is None:
+                    return self._function_behind(value)
+                index, class_ = self._classes[self._layers[layer]]
+                return index, _line(class_, f"self.{attribute[1]}" if attribute else None, self._mode(layer))
+        return None
+
+    def _function_behind(self, value: ast.expr) -> tuple[int, int] | None:
+        """The cell and line of the student's function that a cell of ours handed on or called to make a value."""
+        made: dict[str, ast.expr] = {ast.unparse(target): value for target, value in self._bindings()}
+        seen: set[str] = set()
+        pending = [value]
+        while pending:
+            for node in ast.walk(pending.pop()):
+                if isinstance(node, ast.Name) and node.id in self._functions:
+                    return self._functions[node.id]
+                if isinstance(node, ast.Name) and node.id in made and node.id not in seen:
+                    seen.add(node.id)
+                    pending.append(made[node.id])
+        return None
+
+    def source(self, tensors: Collection[str], constants: Collection[str]) -> str:
+        """Our cells with the student's methods written out in place of their calls, in plain names.
+
+        Args:
+            tensors: the names of the forward pass; `self.xhat` of the layer `norm_eval` is taken for `xhat_eval`, or
+                else for `xhat`, if there is such a tensor.
+            constants: what else has a name there: the same, for what the layer does not compute itself.
+        """
+        known = Names(frozenset(tensors), frozenset(constants))
+        lines: list[str] = []
+        state: dict[tuple[str, str], ast.expr] = {}
+        for node in self._statements:
+            for call in [child for child in ast.walk(node) if isinstance(child, ast.Call)]:
+                if isinstance(call.func, ast.Name) and call.func.id in self._layers and len(call.args) == 1:
+                    state[call.func.id, "()"] = call.args[0]
+            if isinstance(node, ast.Expr) and (called := self._call(node.value)) is not None:
+                lines += self._written_out(called, state, known, None)
+            for target, value in _pairs(node):
+                if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name):
+                    state[target.value.id, target.attr] = value
+                elif isinstance(target, ast.Name) and (called := self._call(value)) is not None:
+                    lines += self._written_out(called, state, known, target.id)
+                elif isinstance(target, ast.Name) and (attribute := self._attribute(value)) is not None:
+                    lines.append(f"{target.id} = {'__'.join(attribute)}")
+        return "\n".join(lines)
+
+    # --- reading our cells
+
+    def _mode(self, layer: str) -> ast.expr | None:
+        """What our cell sets a layer's `training` to, if it does."""
+        found = [value for target, value in self._bindings() if ast.unparse(target) == f"{layer}.training"]
+        return found[-1] if found else None
+
+    def _bindings(self) -> Iterator[tuple[ast.expr, ast.expr]]:
+        for node in self._statements:
+            yield from _pairs(node)
+
+    def _attribute(self, value: ast.expr) -> tuple[str, str] | None:
+        if isinstance(value, ast.Attribute) and isinstance(value.value, ast.Name) and value.value.id in self._layers:
+            return value.value.id, value.attr
+        return None
+
+    def _call(self, value: ast.expr) -> Call | None:
+        if not isinstance(value, ast.Call) or not value.args:
+            return None
+        function = value.func
+        if isinstance(function, ast.Attribute) and function.attr == "backward" and isinstance(function.value, ast.Name):
+            return Call(function.value.id, value.args[0]) if function.value.id in self._layers else None
+        first = value.args[0]
+        if isinstance(first, ast.Name) and first.id in self._layers and len(value.args) == 2:
+            return Call(first.id, value.args[1])
+        return None
+
+    # --- writing a method out
+
+    def _written_out(
+        self, call: Call, state: dict[tuple[str, str], ast.expr], known: Names, result: str | None
+    ) -> list[str]:
+        _, class_ = self._classes[self._layers[call.layer]]
+        method = _method(class_, "backward")
+        if method is None or len(method.args.args) != 2:
+            return []
+        kept = self._set_by(class_, "__init__", self._made_with.get(call.layer, []))
+        if (call.layer, "()") in state:
+            kept |= self._set_by(class_, "__call__", [state[call.layer, "()"]])
+        set_by_us = {attribute: value for (layer, attribute), value in state.items() if layer == call.layer}
+        body = list(_taken(method.body, self._mode(call.layer)))
+        forward = _method(class_, "__call__")
+        computed = {node.attr for node in ast.walk(forward) if isinstance(node, ast.Attribute)
+                    and isinstance(node.ctx, ast.Store)} if forward is not None else set()  # fmt: skip
+        known = known._replace(constants=known.constants - computed)
+        rename = _Rename(call.layer, {method.args.args[1].arg: call.given}, body, {**kept, **set_by_us}, known)
+        lines = []
+        for node in body:
+            if isinstance(node, ast.Return):
+                if node.value is not None and result is not None:
+                    lines.append(f"{result} = {ast.unparse(rename.visit(copy.deepcopy(node.value)))}")
+                break
+            if not (isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and node.value.value is None):
+                lines.append(ast.unparse(ast.fix_missing_locations(rename.visit(copy.deepcopy(node)))))
+        return [*self._forward(call.layer, class_, rename, state.get((call.layer, "()")), lines), *lines]
+
+    def _set_by(self, class_: ast.ClassDef, name: str, given: Sequence[ast.expr]) -> dict[str, ast.expr]:
+        """The attributes that a method sets to its own arguments → what these are."""
+        method = _method(class_, name)
+        if method is None or len(method.args.args) != len(given) + 1:
+            return {}
+        arguments = {argument.arg: value for argument, value in zip(method.args.args[1:], given, strict=True)}
+        pairs = [pair for node in method.body for pair in _pairs(node)]
+        return {
+            target.attr: arguments[value.id]
+            for target, value in pairs
+            if isinstance(target, ast.Attribute) and isinstance(value, ast.Name) and value.id in arguments
+        }
+
+    def _forward(
+        self, layer: str, class_: ast.ClassDef, backward: _Rename, given: ast.expr | None, wanted: Sequence[str]
+    ) -> list[str]:
+        """The lines of `__call__` that make what the lines of `backward` read and nobody else has a name for."""
+        method = _method(class_, "__call__")
+        if method is None or given is None or len(method.args.args) != 2:
+            return []
+        body = list(_taken(method.body, self._mode(layer)))
+        rename = _Rename(layer, {method.args.args[1].arg: given}, body, backward.held, backward.known)
+        sides = [map(ast.unparse, map(rename.visit, copy.deepcopy(pair))) for node in body for pair in _pairs(node)]
+        lines = [" = ".join(pair) for pair in sides]
+        needed = loaded_names("\n".join(wanted)) - set(backward.bound)
+        found: list[str] = []
+        for line in reversed(lines):
+            if needed & set(assigned_names(line)):
+                needed |= loaded_names(line)
+                found.insert(0, line)
+        return found
+
+
+class _Rename(ast.NodeTransformer):
+    """A method's names in the terms of our cell: its arguments, what `self` holds; locals get names of their own."""
+
+    def __init__(self, layer: str, arguments: Mapping[str, ast.expr], body: Sequence[ast.stmt],
+                 held: dict[str, ast.expr], known: Names) -> None:  # fmt: skip
+        self.layer = layer
+        self.arguments = arguments
+        self.held = held
+        self.known = known
+        nodes = [node for statement in body for node in ast.walk(statement)]
+        stored = [node for node in nodes if isinstance(getattr(node, "ctx", None), ast.Store)]
+        self.locals = {node.id for node in stored if isinstance(node, ast.Name)}
+        self.made = {node.attr for node in stored if isinstance(node, ast.Attribute)}
+
+    @property
+    def bound(self) -> list[str]:
+        """What the method binds, as it is called in its lines."""
+        return [f"{self.layer}__{name}" for name in (*self.locals, *self.made)]
+
+    def visit_Name(self, node: ast.Name) -> ast.expr:
+        if node.id in self.locals:
+            return ast.Name(f"{self.layer}__{node.id}", node.ctx)
+        return copy.deepcopy(self.arguments[node.id]) if node.id in self.arguments else node
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.expr:
+        if not (isinstance(node.value, ast.Name) and node.value.id == "self"):
+            self.generic_visit(node)
+            return node
+        if node.attr not in self.made:
+            if node.attr in self.held:
+                return copy.deepcopy(self.held[node.attr])
+            suffix = _SUFFIX.search(self.layer)
+            for name in (node.attr + (suffix[0] if suffix else ""), node.attr):
+                if name in self.known.tensors or name in self.known.constants:
+                    return ast.Name(name, node.ctx)
+        return ast.Name(f"{self.layer}__{node.attr}", node.ctx)
+
+
+def _body(cell: PlannedCell) -> list[ast.stmt]:
+    tree = parse(cell.source)
+    return tree.body if tree is not None else []
+
+
+def _straight(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:
+    for node in body:
+        if isinstance(node, ast.With):
+            yield from _straight(node.body)
+        else:
+            yield node
+
+
+def _taken(body: Sequence[ast.stmt], training: ast.expr | None) -> Iterator[ast.stmt]:
+    """The statements of a method as they follow each other, with the branch that `self.training` takes."""
+    mode = training.value if isinstance(training, ast.Constant) else True
+    for node in body:
+        test = ast.unparse(node.test) if isinstance(node, ast.If) else ""
+        if isinstance(node, ast.If) and test in ("self.training", "not self.training"):
+            yield from _taken(node.body if (test == "self.training") == bool(mode) else node.orelse, training)
+        else:
+            yield node
+
+
+def _pairs(node: ast.stmt) -> Iterator[tuple[ast.expr, ast.expr]]:
+    """Target and value of every assignment in a statement, `a, b = c, d` taken apart."""
+    if not isinstance(node, ast.Assign):
+        return
+    for target in node.targets:
+        if isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
+            yield from zip(target.elts, node.value.elts, strict=False)
+        else:
+            yield target, node.value
+
+
+def _method(class_: ast.ClassDef, name: str) -> ast.FunctionDef | None:
+    found = [node for node in class_.body if isinstance(node, ast.FunctionDef) and node.name == name]
+    return found[-1] if found else None
+
+
+def _line(class_: ast.ClassDef, attribute: str | None, training: ast.expr | None) -> int:
+    """The line that makes an attribute (`self.dweight`), or what `backward` returns; else the method's first."""
+    method = _method(class_, "backward")
+    if method is None:
+        return class_.lineno
+    wanted = attribute
+    if wanted is None:
+        returns = [node for node in ast.walk(method) if isinstance(node, ast.Return) and node.value is not None]
+        if len(returns) != 1 or not isinstance(returns[0].value, ast.Name):
+            return returns[0].lineno if len(returns) == 1 else method.lineno
+        wanted = returns[0].value.id
+    made = [node for node in ast.walk(method) if isinstance(node, ast.stmt) and _makes(node, wanted)]
+    in_a_row = [node for node in _taken(method.body, training) if node in made]
+    return in_a_row[-1].lineno if in_a_row else method.lineno
+
+
+def _makes(node: ast.stmt, name: str) -> bool:
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AugAssign) else []
+    nothing = isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and node.value.value is None
+    return not nothing and any(ast.unparse(target).split("[")[0] == name for target in targets)

@@ -1,0 +1,218 @@
+"""Slips that are seen from what was exported, and from the syntax tree, rather than from the numbers alone."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable, Iterator
+
+import torch
+
+from grader.diagnosis.case_view import Scene
+from grader.diagnosis.formula.bindings import assignments, changed_in_place, targets_of
+from grader.diagnosis.subject import Guess, Predict, Subject
+from grader.diagnosis.words import quoted
+from grader.marking.tolerance import conformed
+from grader.records import Diagnosis
+
+Observation = Callable[[Subject], Diagnosis | None]
+
+
+def dtype(subject: Subject) -> Diagnosis | None:
+    """Whole numbers, complex ones, or so few digits that the value is lost."""
+    found = subject.seen.note.dtype.removeprefix("torch.")
+    kind = getattr(torch, found, None)
+    if not isinstance(kind, torch.dtype) or kind in (torch.float32, torch.float64):
+        return None
+    message = f"{quoted(subject.gradient)} has the dtype {found}"
+    if not kind.is_floating_point:
+        cut = [scene.fits(scene.expected.trunc()) for scene in subject.scenes]
+        return whole_numbers(subject) if all(cut) else None
+    eps = torch.finfo(kind).eps
+    for scene in subject.scenes:
+        student = conformed(scene.student, scene.shape)
+        limit = 8 * eps * float(scene.expected.abs().max())
+        if student is None or float((student - scene.expected).abs().max()) > limit:
+            return None
+    return Diagnosis(code="wrong-dtype", message=f"{message}, which keeps too few digits of what is right otherwise.")
+
+
+def whole_numbers(subject: Subject) -> Diagnosis | None:
+    """A dtype that holds no fractions, or complex numbers."""
+    found = subject.seen.note.dtype.removeprefix("torch.")
+    kind = getattr(torch, found, None)
+    if not isinstance(kind, torch.dtype) or kind.is_floating_point:
+        return None
+    message = f"{quoted(subject.gradient)} has the dtype {found}: a gradient needs real numbers, so a floating dtype."
+    return Diagnosis(code="wrong-dtype", message=message)
+
+
+def not_finite(subject: Subject) -> Diagnosis | None:
+    """NaN or infinity, made here or handed on."""
+    found = [scene.student for scene in subject.scenes]
+    if not found and subject.seen.tensor is not None:
+        found = [subject.seen.tensor]
+    if all(bool(torch.isfinite(tensor).all()) for tensor in found):
+        return None
+    for consumer in subject.consumers if subject.scenes else []:
+        own = subject.first.own.get(consumer)
+        if own is not None and not bool(torch.isfinite(own).all()):
+            message = (
+                f"The NaN or infinity in {quoted(subject.gradient)} comes from {quoted(f'd{consumer}')}: begin there."
+            )
+            return Diagnosis(code="not-finite", message=message)
+    message = (
+        f"{quoted(subject.gradient)} holds NaN or infinity. They come from a division by zero, the logarithm or a "
+        "power of a number that allows none, an infinity that was filled in, or a tensor that was never filled "
+        "(torch.empty)."
+    )
+    return Diagnosis(code="not-finite", message=message)
+
+
+# --- sizes and numbers written out
+
+
+def hard_coded(subject: Subject) -> Diagnosis | None:
+    """Right at the visible size only: a number in the student's line that is a size there."""
+    if not subject.checked or not subject.marks.visible_only(subject.gradient):
+        return None
+    sizes = _changing_sizes(subject)
+    for number in _numbers(subject):
+        for size, name in sizes.items():
+            for written, meant in ((size, name), (size - 1, f"{name} - 1"), (1 / size, f"1/{name}")):
+                if number == written:
+                    message = (
+                        f"The number {number} in this line is {quoted(meant)} written out: it is right for the size "
+                        "that you see, and wrong for another."
+                    )
+                    return Diagnosis(code="hard-coded-size", message=message)
+    message = (
+        f"{quoted(subject.gradient)} is right for the size that you see, and wrong for another: "
+        "something in it depends on that size."
+    )
+    return Diagnosis(code="hard-coded-size", message=message)
+
+
+def _changing_sizes(subject: Subject) -> dict[int, str]:
+    """Sizes of the visible case that are others in some hidden case → the shortest name for each."""
+    visible = subject.marks.visible.reference
+    changing: dict[int, str] = {}
+    for part_case in subject.marks.hidden.values():
+        other = part_case.reference.constants
+        for name, value in visible.constants.items():
+            if isinstance(value, int) and value > 1 and other.get(name) != value:
+                known = changing.get(value)
+                changing[value] = name if known is None or len(name) < len(known) else known
+    shown = {size for tensor in visible.forward.values() for size in tensor.shape}
+    return {size: name for size, name in changing.items() if size in shown}
+
+
+def _numbers(subject: Subject) -> Iterator[float]:
+    """The numbers in the lines that make the gradient, and in those of the names that these read."""
+    wanted = subject.ancestry
+    for source in subject.sources:
+        for node in assignments(source):
+            if targets_of(node) & wanted:
+                for child in ast.walk(node):
+                    if isinstance(child, ast.Constant) and isinstance(child.value, int | float):
+                        yield child.value
+
+
+def fixed_numbers(subject: Subject) -> Diagnosis | None:
+    """Numbers that were pasted in: right on the visible case, and the same ones on every other."""
+    visible = subject.marks.visible
+    pasted, expected = subject.seen.tensor, visible.expected(subject.gradient)
+    if pasted is None or expected is None or pasted.numel() < 2 or bool((pasted == pasted.flatten()[0]).all()):
+        return None
+    others = [scene.student for scene in subject.scenes]
+    same = [tensor.shape == pasted.shape and torch.allclose(tensor.to(pasted.dtype), pasted) for tensor in others]
+    stretched = conformed(pasted, expected.shape)
+    if len(others) < 2 or not all(same) or stretched is None or not torch.allclose(stretched, expected, rtol=1e-3):
+        return None
+    message = (
+        f"{quoted(subject.gradient)} has the same numbers whatever the network is: right for the case that you see and "
+        "for no other. Compute it from the tensors of the forward pass."
+    )
+    return Diagnosis(code="fixed-numbers", message=message)
+
+
+# --- two names for one tensor
+
+
+def upstream_changed(subject: Subject) -> Iterator[Guess]:
+    """The formula is right, for what the part's own cells have made of a gradient that was there before them."""
+    for name in subject.first.changed:
+        upstream = quoted(f"d{name}")
+        message = (
+            f"Your lines here change {upstream}, and {quoted(subject.gradient)} follows from the changed one: go on "
+            f"from {upstream} as it was before them, and give what you make of it another name."
+        )
+        yield Guess("upstream-changed", message, _from_the_changed(name))
+
+
+def _from_the_changed(name: str) -> Predict:
+    def predict(scene: Scene) -> torch.Tensor | None:
+        if name not in scene.changed:
+            return None
+        return scene.reference.chained({**scene.own, name: scene.changed[name]})[scene.name]
+
+    return predict
+
+
+def two_names(subject: Subject) -> Iterator[Guess]:
+    """`dhprebn = dbndiff`, then `dhprebn += …`: both names mean one tensor, and the change shows under both."""
+    for other in sharing(subject):
+        if not changed_in_place(subject.sources, {subject.gradient, f"d{other}"}):
+            continue
+        message = two_names_message(subject.gradient, f"d{other}")
+        yield Guess("two-names", message, _as_the_other(other))
+        yield Guess("two-names", message, _without_the_other(other))
+
+
+def two_names_message(one: str, other: str) -> str:
+    """What to say of two names for one tensor."""
+    return (
+        f"{quoted(one)} and {quoted(other)} are two names for one tensor, so a change made in place to one of them is "
+        "a change to both. A cmp that ran before the change may have said True: the sum of two tensors is a new one, "
+        "+= makes none."
+    )
+
+
+def sharing(subject: Subject) -> list[str]:
+    """The tensors whose gradients used the same memory as this one."""
+    exported = subject.first.exported if subject.scenes else {}
+    if subject.gradient not in exported:
+        return []
+    own = exported[subject.gradient].note.shares or subject.gradient
+    names = [name for name, found in exported.items() if (found.note.shares or name) == own]
+    return [name[1:] for name in names if name != subject.gradient and name[1:] in subject.first.forward]
+
+
+def _as_the_other(other: str) -> Predict:
+    def predict(scene: Scene) -> torch.Tensor:
+        return scene.chained[other]
+
+    return predict
+
+
+def _without_the_other(other: str) -> Predict:
+    """What this tensor is when the other one, spoiled by the change, is left to the chain rule."""
+
+    def predict(scene: Scene) -> torch.Tensor:
+        own = {name: tensor for name, tensor in scene.own.items() if name != other}
+        return scene.reference.chained(own)[scene.name]
+
+    return predict
+
+
+# --- too small a difference for float32
+
+
+def hidden_by_float32(subject: Subject) -> Diagnosis | None:
+    """Right as far as float32 shows, and wrong beyond: the student's own `cmp` said True."""
+    if not subject.checked or not subject.marks.right_in_float32(subject.gradient):
+        return None
+    message = (
+        f"On the case that you see, {quoted(subject.gradient)} is right up to float32's rounding, so cmp says True. "
+        "With float64's precision a small difference is left: look for a small constant, or a nearly equal number."
+    )
+    return Diagnosis(code="right-in-float32-only", message=message)

@@ -1,0 +1,154 @@
+"""Changes that put something into a student's formula: another name, a factor, a term."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from grader.diagnosis.formula.expression import Node, Value, name, number
+from grader.diagnosis.formula.formula import parts
+from grader.diagnosis.formula.operations import AT
+from grader.diagnosis.repair.edits import EMPTY, Candidate, Change, Edit, Said, applied, less_one
+from grader.diagnosis.words import quoted
+
+ValueOf = Callable[[Node], Value | None]
+
+
+def exchanges(formula: Node, candidates: Sequence[Candidate], value: ValueOf) -> Iterator[Edit]:
+    """Every name of the notebook in the formula exchanged for another one of the same shape.
+
+    Args:
+        formula: the student's.
+        candidates: what may stand in it.
+        value: the value of a part of the formula in the case that the candidates' values are of.
+    """
+    known = {candidate.label for candidate in candidates}
+    names = [part for part in parts(formula) if part.op == "name" or _is_gradient(part, known)]
+    yield from applied(formula, names, lambda part: _other_names(part, candidates, known, value))
+
+
+def intermediates(formula: Node, candidates: Sequence[Candidate], value: ValueOf) -> Iterator[Edit]:
+    """Every name of the student's own taken for what it may have been meant to be; the arguments are the same."""
+    known = {candidate.label for candidate in candidates}
+    uses = [part for part in parts(formula) if part.op == "use" and not _is_gradient(part, known)]
+    uses = [part for part in uses if part.args[0].op != "name"]  # another name for a tensor: `exchanges` has that
+    yield from applied(formula, uses, lambda part: _meant(part, candidates, value))
+
+
+def _is_gradient(part: Node, known: set[str]) -> bool:
+    """Whether a use is one of a gradient that the exercise has a name for."""
+    return part.op == "use" and part.value.startswith("d") and part.value[1:] in known
+
+
+def factors(formula: Node, candidates: Sequence[Candidate], constants: list[str]) -> Iterator[Edit]:
+    """A factor that is missing somewhere."""
+    tensors = [one for one in candidates if isinstance(one.value, Tensor) and one.value.dim()]
+    floating = [one for one in tensors if isinstance(one.value, Tensor) and one.value.is_floating_point()]
+    made = [*floating, *_complements(floating), *_elements(formula, floating)]
+    yield from applied(formula, parts(formula), lambda part: _factors(part, made, constants))
+
+
+def _complements(candidates: Sequence[Candidate]) -> Iterator[Candidate]:
+    """`1 - s` for what may be a probability or a logistic function, `1 - t**2` for what may be a tanh."""
+    for one in candidates:
+        assert isinstance(one.value, Tensor)
+        lowest, highest = float(one.value.min()), float(one.value.max())
+        if highest <= 1 and lowest >= 0:
+            yield Candidate(f"1 - {one.label}", Node("sub", (number(1), one.node)), 1 - one.value)
+        elif highest <= 1 and lowest >= -1:
+            square = Node("pow", (one.node, number(2)))
+            yield Candidate(f"1 - {one.label}**2", Node("sub", (number(1), square)), 1 - one.value**2)
+
+
+def _elements(formula: Node, candidates: Sequence[Candidate]) -> Iterator[Candidate]:
+    """In a loop the elements of a vector that its counter goes through, `w[k]`."""
+    counters = {part.value.counter for part in parts(formula) if part.op == "loop" and part.value.counter}
+    for counter in sorted(counters):
+        for one in candidates:
+            if isinstance(one.value, Tensor) and one.value.dim() == 1:
+                yield Candidate(f"{one.label}[{counter}]", Node("pick", (one.node, name(counter)), (AT,)), one.value)
+
+
+def ones(formula: Node) -> Iterator[Edit]:
+    """A one that is missing somewhere."""
+    yield from applied(formula, parts(formula), _constants)
+
+
+def terms(formula: Node, candidates: Sequence[Candidate], value: ValueOf) -> Iterator[Edit]:
+    """A term that is missing somewhere: anything that has a name."""
+    yield from applied(formula, parts(formula), lambda part: _terms(part, candidates, value))
+
+
+def _other_names(node: Node, candidates: Sequence[Candidate], known: set[str], value: ValueOf) -> Iterator[Change]:
+    nearest = (node.value[1:], f"d{node.value}")
+    alike = _alike(node, candidates, value)
+    for other in sorted(alike, key=lambda candidate: candidate.label not in nearest):
+        gradient = other.label.startswith("d") and (other.label[1:] in known or other.node.op == "use")
+        kind = "gradient" if gradient else "tensor" if other.node.op == "use" else "value of the forward pass"
+        message = f"Everything fits but {quoted(node.value)}: a {kind} that has the same shape belongs in its place."
+        yield other.node, "wrong-neighbour", Said(message)
+
+
+def _meant(node: Node, candidates: Sequence[Candidate], value: ValueOf) -> Iterator[Change]:
+    message = Said("Everything fits but {}: look at the line that computes it.", (node,))
+    for other in _alike(node, candidates, value):
+        if other.node.op == "name":
+            yield other.node, "wrong-intermediate", message
+
+
+def _alike(node: Node, candidates: Sequence[Candidate], value: ValueOf) -> list[Candidate]:
+    """The other candidates of the same shape."""
+    here = value(node)
+    shape = here.shape if isinstance(here, Tensor) else None
+    return [one for one in candidates
+            if one.label != node.value and isinstance(one.value, Tensor) and one.value.shape == shape]  # fmt: skip
+
+
+def _factors(node: Node, candidates: Sequence[Candidate], constants: list[str]) -> Iterator[Change]:
+    if node.op in EMPTY:
+        return
+    for other in constants:
+        less = f"{other} - 1"
+        for factor, missing in ((name(other), other), (less_one(other), less)):
+            message = Said(f"{quoted(missing)} is missing as a factor or divisor at {{}}.", (node,))
+            yield Node("mul", (node, factor)), "factor-missing", message
+            yield Node("div", (node, factor)), "factor-missing", message
+        ratio = Node("div", (name(other), less_one(other)))
+        message = Said(f"At {{}} one of {quoted(other)} and {quoted(less)} stands where the other belongs.", (node,))
+        yield Node("mul", (node, ratio)), "factor-missing", message
+        yield Node("div", (node, ratio)), "factor-missing", message
+    for one in candidates:
+        message = Said(
+            f"{quoted(one.label)} is missing as a factor at {{}}: the derivative of this step holds it.", (node,)
+        )
+        yield Node("mul", (node, one.node)), "factor-missing", message
+
+
+def _constants(node: Node) -> Iterator[Change]:
+    message = Said("A constant is missing beside {}: differentiate this step once more on paper.", (node,))
+    for constant in (1, -1) if node.op not in EMPTY else ():
+        yield Node("add", (number(constant), node)), "constant-missing", message
+
+
+def _terms(node: Node, candidates: Sequence[Candidate], value: ValueOf) -> Iterator[Change]:
+    if node.op in EMPTY and node.op != "number":
+        return
+    here = value(node)
+    for one in candidates:
+        message = Said(f"A term is missing beside {{}}: {quoted(one.label)} takes part there, too.", (node,))
+        for term in _as_terms(one, here, node):
+            yield Node("add", (node, term)), "term-missing", message
+            yield Node("sub", (node, term)), "term-missing", message
+
+
+def _as_terms(candidate: Candidate, here: Value | None, node: Node) -> Iterator[Node]:
+    """A tensor itself; for an index into the rows of what is here, a one in the place that it names in each row."""
+    value = candidate.value
+    if not isinstance(value, Tensor):
+        return
+    if value.is_floating_point():
+        yield candidate.node
+    elif isinstance(here, Tensor) and here.dim() > 1 and value.shape == here.shape[:-1] and value.dtype is torch.int64:
+        yield Node("one_hot", (candidate.node, Node("size", (node,), -1)))

@@ -1,0 +1,81 @@
+"""A mistake in a gradient that the student computes on the way under a name of their own (`grad_hpreact`).
+
+Which gradient it stands for is found from what follows: given it as the gradient of that tensor, the chain rule makes
+of it just what the student has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from grader.diagnosis.case_view import Scene
+from grader.diagnosis.formula.formula import leaf_names, meanings, versions
+from grader.diagnosis.repair.trial import Trial
+from grader.diagnosis.subject import Subject
+from grader.diagnosis.words import quoted, shown
+from grader.marking.tolerance import conformed
+from grader.records import Diagnosis
+
+MAX_TRIED = 60
+"""Pairs of a name and a tensor that are tried at most."""
+
+Why = Callable[[Subject], Diagnosis | None]
+
+
+def in_a_stand_in(subject: Subject, why: Why) -> Diagnosis | None:
+    """What is wrong with a gradient of a name of the student's own, where that explains this one.
+
+    Args:
+        subject: the tensor.
+        why: finds what is wrong with one tensor.
+    """
+    leaves = leaf_names(subject.scenes, subject.gradient)
+    asked = {f"d{name}" for name in subject.first.forward}
+    tried = 0
+    for label, node in versions(subject.sources, leaves):
+        if label in leaves or label in asked or label == subject.gradient:
+            continue
+        values = [Trial(scene, meanings(scene), scene.expected).value(node) for scene in subject.scenes]
+        given = [value for value in values if value is not None and value.dim()]
+        same = all(scene.fits(value) for scene, value in zip(subject.scenes, given, strict=False))
+        if len(given) < len(values) or same:  # another name for the tensor itself is none on the way
+            continue
+        for other in _unasked(subject, given):
+            tried += 1
+            if tried > MAX_TRIED:
+                return None
+            inner = [_scene(scene, other, value) for scene, value in zip(subject.scenes, given, strict=True)]
+            if not all(_explains(scene, one) for scene, one in zip(subject.scenes, inner, strict=True)):
+                continue
+            found = why(subject.instead(label, other, inner, node))
+            if found is not None:
+                text = f"The mistake is further up, in {quoted(shown(label))}. {found.message}"
+                return Diagnosis(code=found.code, message=text)
+            break  # of the tensors that it may stand for the nearest: for others it is a coincidence
+    return None
+
+
+def _unasked(subject: Subject, given: list[Tensor]) -> list[str]:
+    """The tensors further up, of the values' shape, whose gradient the student has under no name of the exercise."""
+    return [
+        name
+        for name in subject.first.forward
+        if name in subject.first.descendants
+        and name not in subject.first.own
+        and all(conformed(value, scene.forward[name].shape) is not None
+                for scene, value in zip(subject.scenes, given, strict=True))
+    ]  # fmt: skip
+
+
+def _scene(scene: Scene, name: str, value: Tensor) -> Scene:
+    return Scene(name, value, scene.reference, scene.own, scene.exported, scene.tolerance)
+
+
+def _explains(scene: Scene, inner: Scene) -> bool:
+    """Whether a tensor is what the chain rule makes of the student's value for the gradient of another."""
+    value = conformed(inner.student, inner.shape)
+    if value is None or inner.fits(inner.expected):
+        return False
+    return scene.fits(scene.reference.chained({**scene.own, inner.name: value})[scene.name])

@@ -1,0 +1,205 @@
+"""One wrong tensor in all the cases that speak of it, and the student's lines that made it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from copy import copy
+from functools import cached_property
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor
+
+from grader.diagnosis.case_view import COARSE, Scene
+from grader.diagnosis.formula.bindings import read_for
+from grader.diagnosis.formula.expression import Node
+from grader.diagnosis.formula.inline_functions import functions, written_out
+from grader.execution.tensors import Export, StudentTensor
+from grader.marking.tolerance import FLOAT64, conformed
+from grader.notebook.syntax import Statement, statements
+from grader.records import Diagnosis
+
+if TYPE_CHECKING:
+    from grader.marking.case_outcomes import PartCase
+    from grader.marking.verdicts import PartMarks
+
+
+Predict = Callable[[Scene], Tensor | None]
+
+
+class Guess(NamedTuple):
+    """A slip that may explain a wrong tensor.
+
+    `predict` gives what the student's tensor would be after it, or None where the slip makes no sense.
+    """
+
+    code: str
+    message: str
+    predict: Predict
+
+    @property
+    def diagnosis(self) -> Diagnosis:
+        """The guess as it is reported."""
+        return Diagnosis(code=self.code, message=self.message)
+
+
+Family = Callable[["Subject"], Iterator[Guess]]
+"""Slips of one kind, simplest first."""
+
+MAX_HYPOTHESES = 3000
+"""What is tried for one wrong tensor at most, guesses and changed formulas together.
+
+Counted and not timed, so that the same notebook gets the same answer on every machine. The simple ones come first.
+"""
+
+
+class Budget:
+    """How many hypotheses may still be tried."""
+
+    def __init__(self, hypotheses: int = MAX_HYPOTHESES) -> None:
+        self.left = hypotheses
+
+    def spend(self) -> bool:
+        """Take one; whether there was one left."""
+        self.left -= 1
+        return self.left >= 0
+
+
+class Subject:
+    """A wrong tensor.
+
+    Args:
+        marks: the part's marks.
+        gradient: the student's name for it, `dX`.
+        cases: the cases that speak of it.
+
+    Attributes:
+        name: the tensor's own name, `X`.
+        scenes: one for every hidden case that speaks of it; empty where none can be diagnosed from.
+        budget: what may still be tried, for this tensor and for those on the way to it.
+        formula: what a gradient is computed by that stands between two asked ones; None for all others.
+    """
+
+    def __init__(self, marks: PartMarks, gradient: str, cases: Sequence[PartCase]) -> None:
+        self.marks = marks
+        self.gradient = gradient
+        self.name = gradient[1:]
+        self.budget = Budget()
+        self.formula: Node | None = None
+        scenes = [_scene(part_case, gradient, marks.changed_before(part_case)) for part_case in cases]
+        self.scenes = [scene for scene in scenes if scene is not None]
+        if len(self.scenes) < len(scenes):
+            self.scenes = []
+
+    def instead(self, gradient: str, name: str, scenes: list[Scene], formula: Node) -> Subject:
+        """Another gradient of the same part, which the student computes on the way to this one.
+
+        Args:
+            gradient: the student's name for it.
+            name: the tensor whose gradient it is.
+            scenes: that tensor, in the same cases.
+            formula: what it is computed by; the name may be bound again later.
+        """
+        other = copy(self)
+        for kept in ("lines", "ancestry"):
+            other.__dict__.pop(kept, None)
+        other.gradient, other.name, other.scenes, other.formula = gradient, name, scenes, formula
+        return other
+
+    @property
+    def checked(self) -> bool:
+        """Whether the exercise asks for it; if not, it is a gradient that the student computes on the way."""
+        return self.gradient in self.marks.checks.gradients
+
+    @property
+    def seen(self) -> StudentTensor:
+        """What left the kernel of the visible case."""
+        return self.marks.visible.exported.get(self.gradient, StudentTensor.absent())
+
+    @property
+    def first(self) -> Scene:
+        """The first of the cases, to read shapes and names from: they are the same in all."""
+        return self.scenes[0]
+
+    @property
+    def consumers(self) -> list[str]:
+        """The tensors of the forward pass that were computed directly from this one."""
+        return self.first.consumers
+
+    @property
+    def known_consumers(self) -> list[str]:
+        """The consumers whose gradient the student has, too: only their contributions can have been forgotten.
+
+        What stands between two gradients that are asked for has none of them beside it: there all may be.
+        """
+        if self.formula is not None:
+            return self.consumers
+        return [name for name in self.consumers if name == "loss" or all(name in scene.own for scene in self.scenes)]
+
+    @property
+    def follows(self) -> bool:
+        """Whether it is just what follows from the student's gradients further up, the unasked ones included."""
+        return all(scene.fits(scene.expected) for scene in self.scenes)
+
+    def explains(self, guess: Guess) -> bool:
+        """Whether a guess gives the student's value, to tolerance, in every case that speaks."""
+        return all(scene.fits(guess.predict(scene)) for scene in self.scenes)
+
+    @cached_property
+    def lines(self) -> list[Statement]:
+        """The student's statements of the part that bind or write the gradient, in order."""
+        return [
+            statement for source in self.sources for statement in statements(source) if self.gradient in statement.names
+        ]
+
+    @cached_property
+    def ancestry(self) -> frozenset[str]:
+        """The gradient, and the names that its lines read, and those that these are made from."""
+        wanted = {self.gradient}
+        for _ in range(3):
+            wanted |= {name for source in self.sources for name in read_for(source, wanted)}
+        return frozenset(wanted)
+
+    def bound_later(self, name: str) -> bool:
+        """Whether a name is bound, or written into, again after the last statement for this gradient."""
+        own, other = -1, -1
+        everything = [statement for source in self.sources for statement in statements(source)]
+        for place, statement in enumerate(everything):
+            own = place if self.gradient in statement.names else own
+            other = place if name in statement.names else other
+        return other > own >= 0
+
+    @cached_property
+    def sources(self) -> list[str]:
+        """The student's cells of the part, then the methods that cells of ours call, as plain statements.
+
+        Functions of the student's, from whatever part, are written out, too.
+        """
+        known = functions([cell.source for cell in self.marks.cells if cell.student])
+        own = [written_out(cell.source, known) for cell in self.marks.student_cells]
+        reference = self.marks.visible.reference
+        called = self.marks.methods.source(reference.tensors, reference.constants) if self.scenes else ""
+        return [*own, called] if called else own
+
+
+def _scene(part_case: PartCase, gradient: str, changed: Export) -> Scene | None:
+    name = gradient[1:]
+    found = part_case.exported.get(gradient)
+    if found is None or found.tensor is None or name not in part_case.reference.forward:
+        return None
+    upstream = {key: tensor for key, tensor in _all_gradients(part_case).items() if key != name}
+    tolerance = COARSE if found.note.dtype == "torch.float32" else FLOAT64
+    return Scene(name, found.tensor.to(torch.float64), part_case.reference, upstream,
+                 {**changed, **part_case.exported}, tolerance, part_case.changed)  # fmt: skip
+
+
+def _all_gradients(part_case: PartCase) -> dict[str, Tensor]:
+    """Tensor name → the student's gradient, also of those that the part computes on the way and nobody asked for."""
+    found = dict(part_case.upstream)
+    for name, tensor in part_case.reference.forward.items():
+        exported = part_case.exported.get(f"d{name}")
+        if name not in found and exported is not None and exported.tensor is not None:
+            stretched = conformed(exported.tensor, tensor.shape)
+            if stretched is not None:
+                found[name] = stretched.to(tensor.dtype)
+    return found

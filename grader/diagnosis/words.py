@@ -1,0 +1,133 @@
+"""Numbers and names as a diagnosis says them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+from grader.diagnosis.case_view import Scene
+
+PLAIN = {
+    1.0: "1", 2.0: "2", 0.5: "1/2", 3.0: "3", 1 / 3: "1/3", 4.0: "4", 0.25: "1/4", 1.5: "1.5",
+    2 / 3: "2/3", 10.0: "10", 0.1: "1/10",
+}  # fmt: skip
+"""Factors that stand for themselves, when no size of the case explains them."""
+SAME = 1e-8
+"""How nearly two factors must agree, relative to their size, to be one."""
+
+
+def named_factor(scenes: Sequence[Scene], ratios: Sequence[float], *, numbers: bool = True) -> str | None:
+    """What a factor is called that has the given value in each case: `n`, `1/(n - 1)`, `1/2`.
+
+    None where no name fits all cases. The sign is left to the caller: `ratios` are positive. `numbers`: any number that
+    is the same in all cases has its digits for a name.
+    """
+    sizes = list(_sizes(scenes))
+    changing = [(name, values) for name, values in sizes if len(set(values)) > 1]
+    fixed = [(name, values) for name, values in sizes if len(set(values)) == 1]
+    constant = all(_same(ratio, ratios[0]) for ratio in ratios)
+    plain = next((text for value, text in PLAIN.items() if constant and _same(ratios[0], value)), None)
+    return (
+        _formula_of(changing, ratios)
+        or plain
+        or _formula_of(fixed, ratios)
+        or (_share(scenes, ratios[0]) or (_number(ratios[0]) if numbers else None) if constant else None)
+    )
+
+
+def _share(scenes: Sequence[Scene], ratio: float) -> str | None:
+    """A factor that the notebook's own fractions explain, such as a probability `p`: `1 - p`, `1/(1 - p)`."""
+    fractions = {name: value for name, value in scenes[0].reference.constants.items() if type(value) is float}
+    for name, value in fractions.items():
+        if all(scene.reference.constants.get(name) == value for scene in scenes):
+            for text, formula in _FRACTIONS:
+                if _same(ratio, formula(value)):
+                    return text.replace("p", name)
+    return None
+
+
+_FRACTIONS: tuple[tuple[str, Callable[[float], float | None]], ...] = (
+    ("p", lambda p: p),
+    ("1/p", lambda p: _over(1, p)),
+    ("1 - p", lambda p: 1 - p),
+    ("1/(1 - p)", lambda p: _over(1, 1 - p)),
+)
+
+
+def _number(ratio: float) -> str | None:
+    """A factor as a number, where a few digits tell it from 1."""
+    text = f"{ratio:.7g}"
+    return text if text != "1" or _same(ratio, 1.0) else None
+
+
+def _formula_of(sizes: Sequence[tuple[str, list[int]]], ratios: Sequence[float]) -> str | None:
+    for name, values in sizes:
+        for text, formula in _FORMULAS:
+            if all(_same(ratio, formula(value)) for ratio, value in zip(ratios, values, strict=True)):
+                return text.replace("n", name)
+    return None
+
+
+def _same(a: float, b: float | None) -> bool:
+    return b is not None and abs(a - b) <= SAME * abs(b)
+
+
+def _over(top: float, bottom: float) -> float | None:
+    return top / bottom if bottom else None
+
+
+_FORMULAS = (
+    ("n", lambda n: n),
+    ("1/n", lambda n: _over(1, n)),
+    ("n - 1", lambda n: n - 1),
+    ("1/(n - 1)", lambda n: _over(1, n - 1)),
+    ("n/(n - 1)", lambda n: _over(n, n - 1)),
+    ("(n - 1)/n", lambda n: _over(n - 1, n)),
+    ("n**2", lambda n: n * n),
+    ("1/n**2", lambda n: _over(1, n * n)),
+    ("2/n", lambda n: _over(2, n)),
+    ("n/2", lambda n: n / 2),
+    ("n**0.5", lambda n: n**0.5 if n > 0 else None),
+    ("n**-0.5", lambda n: n**-0.5 if n > 0 else None),
+    ("n**1.5", lambda n: n**1.5 if n > 0 else None),
+    ("n**-1.5", lambda n: n**-1.5 if n > 0 else None),
+)
+
+
+def _sizes(scenes: Sequence[Scene]) -> Iterator[tuple[str, list[int]]]:
+    """The sizes that have a name in the notebook, `n` and other short names first, with their values in each case."""
+    first = scenes[0].reference.constants
+    dims = {size for tensor in scenes[0].forward.values() for size in tensor.shape if size > 2}
+    names = [name for name, value in first.items() if isinstance(value, int) and value in dims]
+    for name in sorted(names, key=len):
+        values = [scene.reference.constants.get(name) for scene in scenes]
+        if all(isinstance(value, int) for value in values):
+            yield name, [value for value in values if isinstance(value, int)]
+    yield f"{scenes[0].name}.numel()", [scene.shape.numel() for scene in scenes]
+
+
+def size_names(scene: Scene, size: int) -> list[str]:
+    """What a size is called in the notebook, shortest name first."""
+    found = [name for name, value in scene.reference.constants.items() if isinstance(value, int) and value == size]
+    return sorted(found, key=len)
+
+
+def shown(name: str) -> str:
+    """A name as the student wrote it: of what a method's names were written out as (`Methods`), the method's own."""
+    return name.rpartition("__")[2] or name
+
+
+def quoted(name: str) -> str:
+    """A name of the notebook, as the report sets it."""
+    return f"`{name}`"
+
+
+def shape_text(shape: Sequence[int]) -> str:
+    """A shape as torch prints it."""
+    return str(tuple(shape))
+
+
+def dimension(index: int, rank: int) -> str:
+    """A dimension in words."""
+    if rank == 2:
+        return ("over the rows (dimension 0)", "over the columns (dimension 1)")[index]
+    return f"over dimension {index}"

@@ -1,0 +1,302 @@
+"""Execution: a submission's cells, run by nbclient in a kernel that nothing is believed of.
+
+The visible case runs cell by cell, as the student saw it. The hidden cases run in a kernel of their own, so that no
+code of the visible case can read their parameters.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
+
+import msgspec
+import nbformat
+from nbclient.exceptions import CellTimeoutError, DeadKernelError
+
+from grader.course.catalog import Case, ExerciseSpec
+from grader.execution.cell_client import Client
+from grader.execution.plan import ProbePart, Step, hidden_source, plan_steps, probe_source, setup_length, trailing_looks
+from grader.execution.replay import REPLAY, Edge, Replayed, Replays, plan_replays, read_replays
+from grader.execution.tensors import Export, read_export, unpacked
+from grader.intake.take_in import PlannedCell
+from grader.kernels import KernelSource
+from grader.records import Record
+
+MAX_RESTARTS = 3
+"""How often a kernel that died is started again, each time without the cell that killed it."""
+
+
+class Kernels(Protocol):
+    """Where a submission's kernels come from."""
+
+    def source(self, *, ready: bool) -> KernelSource:
+        """Kernels that come with the exercise's setup run (`ready`), or with nothing run."""
+
+
+class CellRun(Record, frozen=True):
+    """What came of running one cell in the visible case.
+
+    `status`: `ok`; `error` (it raised); `timeout`; `died` (the kernel did); `skipped` (the notebook's time was over).
+    `line` is the 1-based line of the cell that raised or was running when the time was over. `end` is how the kernel
+    died, in a few words, where that is known.
+    """
+
+    status: str = "skipped"
+    outputs: list[dict[str, Any]] = []
+    error: str | None = None
+    line: int | None = None
+    seconds: float = 0.0
+    end: str | None = None
+
+
+class CellError(Record, frozen=True):
+    """A cell that raised in a hidden case."""
+
+    cell: int
+    name: str
+    line: int | None = None
+    message: str = ""
+
+
+class HiddenRun(Record, frozen=True):
+    """What came of one hidden case; `failed` is `timeout` or `died` where nothing came."""
+
+    parts: dict[str, Export] = {}
+    errors: list[CellError] = []
+    failed: str | None = None
+
+
+class _RawHidden(Record, frozen=True):
+    parts: dict[str, Any] = {}
+    errors: list[CellError] = []
+    failed: str | None = None
+
+
+class Execution(Record, frozen=True):
+    """All that left the kernels: one `CellRun` a planned cell, and the exported tensors of every part and case.
+
+    A part that is missing in `visible` was never handed over: its kernel had died, or had lost its ways.
+    """
+
+    cells: list[CellRun]
+    visible: dict[str, Export]
+    hidden: dict[str, HiddenRun]
+    replays: dict[str, Replays] = {}
+
+
+class Runner:
+    """Runs one submission.
+
+    Args:
+        cells: the submission's cells, as intake planned them.
+        parts: what the probe is told of each part.
+        spec: time limits and cases.
+        kernels: where the kernels come from.
+        further: hidden cases to run beside the exercise's own.
+        tried: part → the steps of the chain rule to try in replays.
+        hurry: somebody waits for the verdicts alone. The hidden cases are run beside the visible one, and the locked
+            cells after the student's last one, which only show something, are not run.
+
+    Attributes:
+        cpu_seconds: what all kernels of this submission used so far.
+    """
+
+    def __init__(
+        self,
+        cells: Sequence[PlannedCell],
+        parts: Mapping[str, ProbePart],
+        spec: ExerciseSpec,
+        kernels: Kernels,
+        further: Sequence[Case] = (),
+        tried: Mapping[str, Sequence[Edge]] | None = None,
+        *,
+        hurry: bool = False,
+    ) -> None:
+        self.cells = cells
+        self.parts = parts
+        self.tried = tried or {}
+        self.further = further
+        self.spec = spec
+        self.steps = plan_steps(cells, parts)
+        ready = kernels.source(ready=True)
+        # A student's own cell before the setup's end must be run there: then nothing may have been run before it.
+        self.source = ready if setup_length(cells) >= ready.setup_cells_run else kernels.source(ready=False)
+        self._left_out = trailing_looks(cells) if hurry else set()
+        self._hurry = hurry
+        self.cpu_seconds = 0.0
+        self.runs = [CellRun() for _ in cells]
+        self.visible: dict[str, Export] = {}
+        self.fatal: set[int] = set()  # cells that killed a kernel
+        self.deadline = 0.0
+        self._hidden: dict[str, HiddenRun] = {}
+        self._replayed: dict[str, list[Replayed]] = {}
+
+    def execute(self) -> Execution:
+        """Run the visible case, then the hidden ones.
+
+        Raises:
+            ExecutionError: no kernel could be started at all.
+        """
+        asyncio.run(self._execute())
+        replays = {
+            part: Replays(tried=list(tried), runs=self._replayed.get(part, [])) for part, tried in self.tried.items()
+        }
+        return Execution(cells=self.runs, visible=self.visible, hidden=self._hidden, replays=replays)
+
+    def execute_hidden(self, cases: Sequence[Case], *, alone: bool = False) -> dict[str, HiddenRun]:
+        """Run hidden cases, after `execute`; case id → what came of it. `alone`: each in a process of its own."""
+        asyncio.run(self._run_hidden(cases, alone=alone))
+        return self._hidden
+
+    # The coroutines keep their results here and return None: at its end asyncio.run compares signal handlers, which
+    # prints the task, which would print every tensor of its result, for 0.4 s of CPU.
+
+    async def _execute(self) -> None:
+        self.deadline = time.monotonic() + self.spec.notebook_seconds
+        cases = [*self.spec.all_cases[1:], *self.further]
+        beside = asyncio.create_task(self._run_hidden(cases, replayed=True)) if self._hurry else None
+        for _ in range(MAX_RESTARTS):
+            died_in = await self._run_visible()
+            if died_in is None:
+                break
+            self.fatal.add(died_in)
+        if beside is not None and not self._stops():
+            return await beside
+        if beside is not None:  # it was begun without knowing which cells never end
+            beside.cancel()
+            await asyncio.wait([beside])
+        await self._run_hidden(cases, replayed=True)
+
+    # --- the visible case
+
+    async def _run_visible(self) -> int | None:
+        """Run the visible case once; the cell in which the kernel died, if it did."""
+        self.visible = {}
+        died_in = None
+        done = self.source.setup_cells_run
+        for index in range(done):
+            self.runs[index] = CellRun(status="ok", outputs=self.source.setup_outputs[index])
+        async with Client.start(self.source) as client:
+            running = 0
+            for step in self.steps:
+                if step.cell is not None:
+                    running = step.cell
+                    if step.cell < done or step.cell in self.fatal or step.cell in self._left_out:
+                        continue
+                try:
+                    await self._run_step(client, step)
+                except (DeadKernelError, CellTimeoutError) as error:
+                    # What it printed before is often what tells a student why.
+                    printed = client.printed if step.cell is not None else self.runs[running].outputs
+                    end = _DEAF if isinstance(error, CellTimeoutError) else None
+                    died = CellRun(status="died", outputs=printed, error=type(error).__name__, end=end)
+                    self.runs[running] = msgspec.structs.replace(died, seconds=self.runs[running].seconds)
+                    died_in = running
+                    break
+        self.cpu_seconds += client.cpu_seconds
+        if died_in is not None and client.end is not None:
+            self.runs[died_in] = msgspec.structs.replace(self.runs[died_in], end=client.end)
+        return died_in
+
+    async def _run_step(self, client: Client, step: Step) -> None:
+        if step.cell is None:
+            answer = await client.probe(probe_source(step, self.spec.all_cases[0]), self.spec.cell_seconds)
+            export = read_export(unpacked(answer)) if step.do == "export" else None
+            if export is not None and step.part is not None:
+                self.visible[step.part.id] = export
+            return
+        seconds = min(self.spec.cell_seconds, self.deadline - time.monotonic())
+        if seconds <= 0:
+            return
+        started = time.monotonic()
+        cell = await client.run_cell(self.cells[step.cell].source, seconds)
+        self.runs[step.cell] = _cell_run(cell, client.timed_out, time.monotonic() - started)
+
+    # --- the hidden cases
+
+    async def _run_hidden(self, cases: Sequence[Case], *, alone: bool = False, replayed: bool = False) -> None:
+        self._hidden = {}
+        if not cases:
+            return
+        stops = self._stops()
+        setup = setup_length(self.cells)
+        steps = [step for step in self.steps if step.cell is None or step.cell >= setup]
+        seconds = min(self.spec.notebook_seconds, 2 * self.spec.cell_seconds)
+        replays = self._replays(stops) if replayed else None
+
+        async def run(careful: bool) -> dict[str, bytes]:
+            source = hidden_source(
+                steps, self.cells, cases, seconds, stops, alone=alone, careful=careful, replays=replays
+            )
+            # In a process of its own a case has its own time, and may be tried twice.
+            forks = len(cases) if careful else sum(case.autograd_factor != 1.0 for case in cases)
+            return await self._hidden_found(source, setup, (1 + 2 * forks) * seconds + self.spec.cell_seconds)
+
+        # A fork takes longer than most cases, and few end their kernel or forge its messages in hidden cases.
+        for careful in (True,) if alone else (False, True):
+            found = await run(careful)
+            self._hidden = {case.id: self._hidden_run(found.get(case.id)) for case in cases}
+            if not any(one.failed for one in self._hidden.values()):
+                break
+        if replays is not None:
+            self._replayed = read_replays(unpacked(found.get(REPLAY)))
+
+    async def _hidden_found(self, source: str, setup: int, seconds: float) -> dict[str, bytes]:
+        """What the hidden cases' kernel hands over by case; nothing where it died or its time was over."""
+        async with Client.start(self.source) as client:
+            try:
+                for cell in self.cells[self.source.setup_cells_run : setup]:
+                    await client.run_cell(cell.source, self.spec.cell_seconds)
+                answer = await client.probe(source, seconds)
+            except (DeadKernelError, CellTimeoutError):
+                answer = None
+        self.cpu_seconds += client.cpu_seconds
+        try:
+            return msgspec.convert(unpacked(None if client.timed_out else answer), dict[str, bytes])
+        except msgspec.ValidationError:
+            return {}
+
+    def _replays(self, stops: Mapping[int, int]) -> dict[str, Any] | None:
+        """What the kernel is told of replays, which are of the first hidden case; None where there are none."""
+        planned = [
+            plan_replays(self.parts[part], tried, self.cells, self.steps, stops) for part, tried in self.tried.items()
+        ]
+        parts = [msgspec.to_builtins(replays) for replays in planned if replays is not None]
+        return {"id": REPLAY, "of": self.spec.all_cases[1].id, "parts": parts} if parts else None
+
+    def _stops(self) -> dict[int, int]:
+        """The cells that never came to an end in the visible case → the line at which they were stopped, or 0."""
+        stops = {index: run.line or 0 for index, run in enumerate(self.runs) if run.status == "timeout"}
+        return {**stops, **dict.fromkeys(self.fatal, 0)}
+
+    def _hidden_run(self, answer: bytes | None) -> HiddenRun:
+        try:
+            result = msgspec.convert(unpacked(answer), _RawHidden)
+        except msgspec.ValidationError:
+            return HiddenRun(failed="died")
+        parts = {step.part.id: result.parts.get(step.part.id) for step in self.steps if step.part is not None}
+        exports = {part: export for part, sent in parts.items() if (export := read_export(sent)) is not None}
+        errors = {error.cell: error for error in result.errors if 0 <= error.cell < len(self.cells)}
+        return HiddenRun(parts=exports, errors=list(errors.values()), failed=result.failed)
+
+
+_DEAF = "its time was over, and it did not react to an interrupt"
+_LINE = re.compile(r"Cell In\[\d+\], line (\d{1,6})")
+_ANSI = re.compile(r"\x1b\[[0-9;]*m")
+
+
+def _cell_run(cell: nbformat.NotebookNode, timed_out: bool, seconds: float) -> CellRun:
+    outputs = [dict(output) for output in cell.outputs]
+    raised = next((output for output in outputs if output.get("output_type") == "error"), None)
+    line = None
+    if raised is not None:
+        rows = raised.get("traceback")
+        text = _ANSI.sub("", "\n".join(map(str, rows if isinstance(rows, list) else [])))
+        match = _LINE.search(text)
+        line = int(match[1]) if match else None
+    status = "timeout" if timed_out else "error" if raised is not None else "ok"
+    error = str(raised.get("ename", "")) if raised is not None else None
+    return CellRun(status=status, outputs=outputs, error=error, line=line, seconds=seconds)

@@ -1,0 +1,174 @@
+"""From the cells of a submission to the steps that the kernels run: the student's cells between the grader's probes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import msgspec
+
+from grader.course.catalog import Case
+from grader.course.exercise import Exercise
+from grader.intake.take_in import PlannedCell
+from grader.notebook.syntax import up_to_line
+from grader.records import Record
+
+REPLAY_SECONDS = 6.0
+"""Time for all replays of a submission. They end by themselves before, unless the student's code hangs in them."""
+
+
+class ProbePart(Record, frozen=True):
+    """What the probe is told of a part: names only, no values.
+
+    `gradients` are checked, `upstream` are the gradients they start from, `values` are compared by value; `also` are
+    the other gradients, and `forward` the forward pass's tensors: reported only where the part's cells change them.
+    """
+
+    id: str
+    gradients: list[str]
+    upstream: list[str]
+    values: list[str]
+    also: list[str]
+    forward: list[str]
+
+
+class Step(Record, frozen=True):
+    """One thing that the kernel does. `cell` is the index into the planned cells of the cell to run."""
+
+    do: Literal["cell", "inject", "begin", "export"]
+    cell: int | None = None
+    part: ProbePart | None = None
+
+
+def probe_parts(exercise: Exercise, tensors: Mapping[str, Sequence[str]]) -> dict[str, ProbePart]:
+    """Part id → what the probe is told. `tensors`: part id → names of the tensors of its forward pass."""
+    parts = {}
+    for part_id, checks in exercise.parts.items():
+        gradients = [f"d{name}" for name in tensors[part_id]]
+        parts[part_id] = ProbePart(
+            id=part_id,
+            gradients=checks.gradients,
+            upstream=checks.upstream,
+            values=checks.values,
+            also=[name for name in gradients if name not in (*checks.gradients, *checks.upstream)],
+            forward=list(tensors[part_id]),
+        )
+    return parts
+
+
+def plan_steps(cells: Sequence[PlannedCell], parts: Mapping[str, ProbePart]) -> list[Step]:
+    """The steps of one run: a part begins before its first student cell and is exported after its last cell."""
+    firsts: dict[str, int] = {}
+    lasts: dict[str, int] = {}
+    for index, cell in enumerate(cells):
+        if cell.part is not None and cell.part in parts:
+            lasts[cell.part] = index
+            if cell.role == "gradients":
+                firsts.setdefault(cell.part, index)
+    steps: list[Step] = []
+    for index, cell in enumerate(cells):
+        steps += [Step(do="begin", part=parts[part]) for part, first in firsts.items() if first == index]
+        steps.append(Step(do="cell", cell=index))
+        if cell.role == "parameters":
+            steps.append(Step(do="inject"))
+        steps += [
+            Step(do="export", part=parts[part]) for part, last in lasts.items() if last == index and part in firsts
+        ]
+    return steps
+
+
+def setup_length(cells: Sequence[PlannedCell]) -> int:
+    """How many leading cells are the release's setup, with no student's cell among them: what a snapshot may run."""
+    for index, cell in enumerate(cells):
+        if cell.student or cell.role != "setup":
+            return index
+    return len(cells)
+
+
+def trailing_looks(cells: Sequence[PlannedCell]) -> set[int]:
+    """The compare cells after the student's last cell: figures and samples, on which no verdict depends."""
+    last = max((index for index, cell in enumerate(cells) if cell.student), default=-1)
+    return {index for index, cell in enumerate(cells) if index > last and cell.role == "compare"}
+
+
+def probe_source(step: Step, case: Case) -> str:
+    """The code that carries out one of the grader's own steps in the kernel of the visible case."""
+    if step.do == "inject":
+        arguments = f"{json.dumps(case.parameters)!r}, {case.dtype!r}"
+    else:
+        arguments = repr(msgspec.json.encode(step.part).decode())
+    return f"__import__('grader_probe').{step.do}({arguments})"
+
+
+def hidden_source(
+    steps: Sequence[Step],
+    cells: Sequence[PlannedCell],
+    cases: Sequence[Case],
+    seconds: float,
+    stops: Mapping[int, int],
+    *,
+    alone: bool = False,
+    careful: bool = False,
+    replays: Mapping[str, Any] | None = None,
+) -> str:
+    """The code that runs the hidden cases in their kernel.
+
+    Args:
+        steps: the visible case's steps, less the setup that the kernel has run already.
+        seconds: time limit of a case.
+        stops: cell index → the line at which that cell never came to an end; only what stands before it is run.
+            Line 0 leaves the whole cell out.
+        alone: every case in a process of its own. Otherwise only those with autograd scaled are: code that kept its
+            results from another case would belie them.
+        careful: no case is run in the kernel's own process, which may not survive it.
+        replays: `of`, the id of the case to be replayed, `id`, under which the replays are published like a case, and
+            what they are.
+    """
+    last = last_gradients(cells)
+    told = [
+        {
+            "id": case.id,
+            "parameters": case.parameters,
+            "dtype": case.dtype,
+            "seconds": seconds,
+            "autograd_factor": case.autograd_factor,
+            "alone": alone or case.autograd_factor != 1.0,
+        }
+        for case in cases
+    ]
+    if replays is not None:
+        kept = next(case for case in told if case["id"] == replays["of"])
+        kept["kept"] = True
+        together = sum(not case["alone"] for case in told)
+        told.insert(together, {**kept, "id": replays["id"], "seconds": REPLAY_SECONDS, "replays": replays["parts"]})
+    request: dict[str, Any] = {
+        "cases": told,
+        "steps": [_hidden_step(step, cells, stops) for step in steps if runs_hidden(step, cells, last)],
+        "careful": careful,
+    }
+    return f"__import__('grader_probe').hidden({json.dumps(request)!r})"
+
+
+def last_gradients(cells: Sequence[PlannedCell]) -> int:
+    """The index of the last cell that is for gradients, -1 where there is none."""
+    return max((index for index, cell in enumerate(cells) if cell.role == "gradients"), default=-1)
+
+
+def runs_hidden(step: Step, cells: Sequence[PlannedCell], last: int) -> bool:
+    """Whether a tensor can come of a step: not of what only shows something, nor below the last gradients."""
+    if step.cell is None:
+        return True
+    cell = cells[step.cell]
+    return not cell.only_shows and (
+        step.cell <= last if cell.student and cell.role is None else cell.student or cell.role != "compare"
+    )
+
+
+def _hidden_step(step: Step, cells: Sequence[PlannedCell], stops: Mapping[int, int]) -> dict[str, Any]:
+    if step.cell is None:
+        return {"do": step.do, "part": msgspec.to_builtins(step.part)}
+    source = cells[step.cell].source
+    if step.cell in stops:
+        source = up_to_line(source, stops[step.cell])
+    return {"do": "cell", "cell": step.cell, "source": source}

@@ -1,0 +1,120 @@
+"""Reading what grades come to: the marks that were set by hand, then the terms of the run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+from sqlalchemy import Engine, ScalarSelect, func, select
+
+from grader.course.catalog import Terms
+from grader.gradebook.late_policy import Attempt, with_standing
+from grader.gradebook.overrides import with_overrides
+from grader.gradebook.schema import gradings, overrides, results, runs
+from grader.records import Grade, Override
+
+_ByHand = Mapping[tuple[str, str, str], list[Override]]
+"""Student, exercise and submission → its overrides, in the order in which they were made."""
+_TermsOfRuns = Mapping[int, Mapping[str, Terms]]
+"""Run and exercise → its terms, where it has any."""
+
+
+def last_run(upto: int | None = None) -> ScalarSelect[int | None]:
+    """The last run, up to `upto`, with a result for the same student and exercise as the query's row of `results`."""
+    other = results.alias()
+    query = select(func.max(other.c.run)).where(other.c.student == results.c.student)
+    query = query.where(other.c.exercise == results.c.exercise)
+    return (query if upto is None else query.where(other.c.run <= upto)).correlate(results).scalar_subquery()
+
+
+def settler(
+    engine: Engine, run: int | None, upto: int | None = None, student: str | None = None
+) -> Callable[[int, str, str | None, Grade], Grade]:
+    """What makes of a submission's grade the one that counts; of one student, or of all.
+
+    It takes the run of the result, the submission's digest, when it was handed in, and the grade as the grader gave it.
+    The result's run says the terms. An exercise's weight is that of the last run that has the exercise, so that it is
+    the same for all.
+
+    Args:
+        engine: the database.
+        run: the only run whose results are asked for; None where they are of many.
+        upto: the last run to look at; by default `run`, or all.
+        student: whose results are asked for; None for everybody's.
+    """
+    upto = run if upto is None else upto
+    set_by_hand, terms = _overrides(engine, student), _terms(engine, run, upto)
+    weights = _weights(engine, terms, upto) if run is None else {}
+    several = {
+        exercise
+        for said in terms.values()
+        for exercise, each in said.items()
+        if each.attempts is not None or each.counts == "best"
+    }
+    earlier = _attempts(engine, upto, sorted(several), student, set_by_hand) if several else {}
+
+    def settle(run: int, submission: str, submitted: str | None, grade: Grade) -> Grade:
+        grade = with_overrides(grade, set_by_hand.get((grade.student, grade.exercise, submission), []))
+        attempts = earlier.get((grade.student, grade.exercise), [])
+        alike = [each for each in attempts if each.grade.max_score == grade.max_score]
+        if all(each.submission != submission for each in alike):
+            alike.append(Attempt(submission=submission, grade=grade, submitted=submitted))
+        its = terms.get(run, {}).get(grade.exercise, Terms())
+        its = msgspec.structs.replace(its, weight=weights.get(grade.exercise, its.weight))
+        return with_standing(alike, submission, its)
+
+    return settle
+
+
+def _terms(engine: Engine, run: int | None, upto: int | None) -> _TermsOfRuns:
+    query = select(runs.c.id, runs.c.terms).where(runs.c.terms.is_not(None))
+    if run is not None:
+        query = query.where(runs.c.id == run)
+    elif upto is not None:
+        query = query.where(runs.c.id <= upto)
+    with engine.connect() as connection:
+        return {row.id: msgspec.json.decode(row.terms, type=dict[str, Terms]) for row in connection.execute(query)}
+
+
+def _weights(engine: Engine, terms: _TermsOfRuns, upto: int | None) -> dict[str, float]:
+    """Exercise → its weight in the last run that has it."""
+    query = select(results.c.exercise, func.max(results.c.run).label("run")).group_by(results.c.exercise)
+    if upto is not None:
+        query = query.where(results.c.run <= upto)
+    with engine.connect() as connection:
+        last = {row.exercise: row.run for row in connection.execute(query)}
+    return {exercise: terms.get(run, {}).get(exercise, Terms()).weight for exercise, run in last.items()}
+
+
+def _attempts(
+    engine: Engine, upto: int | None, exercises: Sequence[str], student: str | None, set_by_hand: _ByHand
+) -> dict[tuple[str, str], list[Attempt]]:
+    """Student and exercise → what was graded up to a run, each content once, in the order of the runs."""
+    columns = (gradings.c.student, gradings.c.exercise, gradings.c.submission, gradings.c.grade, results.c.submitted)
+    query = select(*columns).join_from(results, gradings, results.c.grading == gradings.c.id)
+    query = query.where(results.c.exercise.in_(exercises), gradings.c.status == "graded")
+    if upto is not None:
+        query = query.where(results.c.run <= upto)
+    if student is not None:
+        query = query.where(results.c.student == student)
+    found: dict[tuple[str, str], dict[str, Attempt]] = {}
+    with engine.connect() as connection:
+        for row in connection.execute(query.order_by(results.c.run)):
+            made = set_by_hand.get((row.student, row.exercise, row.submission), [])
+            grade = with_overrides(msgspec.json.decode(row.grade, type=Grade), made)
+            attempt = Attempt(submission=row.submission, grade=grade, submitted=row.submitted)
+            found.setdefault((row.student, row.exercise), {})[row.submission] = attempt  # the newest, in its place
+    return {key: list(attempts.values()) for key, attempts in found.items()}
+
+
+def _overrides(engine: Engine, student: str | None) -> _ByHand:
+    """The overrides of one student, or all."""
+    found: dict[tuple[str, str, str], list[Override]] = {}
+    query = select(overrides).order_by(overrides.c.id)
+    if student is not None:
+        query = query.where(overrides.c.student == student)
+    with engine.connect() as connection:
+        for row in connection.execute(query):
+            made = Override(points=row.points, was=0.0, reason=row.reason, at=row.made, part=row.part, name=row.name)
+            found.setdefault((row.student, row.exercise, row.submission), []).append(made)
+    return found

@@ -1,0 +1,1 @@
+"""One submission put together, and many: warm graders, pytest items, workers."""

@@ -1,0 +1,190 @@
+"""What a report shows beside the verdicts: heat maps, the graph, the cells with their outputs."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from grader.course.graph import PartReference
+from grader.execution.execute import CellRun
+from grader.intake.take_in import PlannedCell
+from grader.marking.tolerance import conformed
+from grader.marking.verdicts import PartMarks
+from grader.records import CellOutput, CellView, Check, Evidence, GraphNode, HeatMap, Verdict
+
+MAP_SIDE = 32
+MAX_TEXT = 20_000
+"""Characters of one output that a report shows."""
+
+_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_])")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
+
+
+def evidence_for(marks: PartMarks, check: Check, cells: Mapping[int, int]) -> Evidence:
+    """What stands beside one check: never a number of a hidden case.
+
+    Args:
+        marks: the part's marks.
+        check: the verdict.
+        cells: index of the planned cell → index of the cell as the report shows it.
+    """
+    found, expected = marks.visible.exported.get(check.name), marks.visible.expected(check.name)
+    statement = marks.statement(check.name)
+    maps: dict[str, Any] = {}
+    differs = not check.verdict.is_right and not marks.right_as_seen(check.name)
+    if found is not None and found.tensor is not None and expected is not None and differs:
+        maps = _maps(found.tensor, _wanted(marks, check, expected))
+    return Evidence(
+        part=check.part,
+        name=check.name,
+        cmp=marks.cmp(check.name),
+        cell=cells.get(statement[0]) if statement else None,
+        line=statement[1] if statement else None,
+        **maps,
+    )
+
+
+def _wanted(marks: PartMarks, check: Check, expected: Tensor) -> Tensor:
+    """For a wrong gradient, what its own upstream calls for: the difference then shows this mistake and no other."""
+    if check.verdict is Verdict.WRONG and check.name not in marks.checks.values:
+        return marks.visible.chained().get(check.name[1:], expected)
+    return expected
+
+
+def _maps(student: Tensor, expected: Tensor) -> dict[str, Any]:
+    expanded = conformed(student, expected.shape)
+    maps: dict[str, Any] = {"expected": heat_map(expected), "student": heat_map(student)}
+    if expanded is not None:
+        difference = expanded - expected
+        maps["difference"] = heat_map(difference)
+        if difference.numel():
+            flat = int(torch.nan_to_num(difference.abs(), nan=float("inf")).argmax())
+            maps["worst_index"] = [int(i) for i in torch.unravel_index(torch.tensor(flat), difference.shape)]
+    return maps
+
+
+def heat_map(tensor: Tensor) -> HeatMap | None:
+    """A tensor as a matrix of at most 32 × 32 values; None for an empty one.
+
+    Leading dimensions are flattened into rows; each cell is the value of largest magnitude that falls into it. Values
+    that are not finite are drawn as zero.
+    """
+    if not tensor.numel():
+        return None
+    matrix = torch.nan_to_num(tensor.detach().to(torch.float64), nan=0.0, posinf=0.0, neginf=0.0)
+    pooled = _pooled(_pooled(matrix.reshape(-1, matrix.shape[-1] if matrix.dim() else 1).numpy(), 0), 1)
+    return HeatMap(values=pooled.tolist(), scale=float(np.abs(pooled).max()))
+
+
+def _pooled(matrix: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
+    size = matrix.shape[axis]
+    if size <= MAP_SIDE:
+        return matrix
+    starts = np.arange(MAP_SIDE) * size // MAP_SIDE
+    highest, lowest = np.maximum.reduceat(matrix, starts, axis), np.minimum.reduceat(matrix, starts, axis)
+    return np.where(highest >= -lowest, highest, lowest)
+
+
+def graph_of(reference: PartReference) -> list[GraphNode]:
+    """The computation graph of a part's forward pass, read from autograd's own: the named tensors, inputs first."""
+    inputs: dict[str, list[str]] = {name: [] for name in reference.tensors}
+    for source, consumers in reference.consumers.items():
+        for consumer in consumers:
+            if consumer in inputs:
+                inputs[consumer].append(source)
+    ranks: dict[str, int] = {}
+
+    def rank(name: str) -> int:
+        if name not in ranks:
+            ranks[name] = 1 + max((rank(source) for source in inputs[name]), default=-1)
+        return ranks[name]
+
+    nodes = [
+        GraphNode(name=name, shape=list(tensor.shape), inputs=inputs[name], rank=rank(name))
+        for name, tensor in reference.tensors.items()
+    ]
+    nodes.sort(key=lambda node: node.rank)
+    last = 1 + max((node.rank for node in nodes), default=-1)
+    ends = [name for name, consumers in reference.consumers.items() if "loss" in consumers]
+    return [*nodes, GraphNode(name="loss", shape=list(reference.root.shape), inputs=ends, rank=last)]
+
+
+def cell_views(cells: Sequence[PlannedCell], runs: Sequence[CellRun]) -> tuple[list[CellView], dict[int, int]]:
+    """The student's cells as the report shows them, each followed by what the locked cells of its part printed.
+
+    Returns:
+        The views, and for each planned cell that is shown, the index of its view.
+    """
+    views: list[CellView] = []
+    places: dict[int, int] = {}
+    for index, (cell, run) in enumerate(zip(cells, runs, strict=True)):
+        if not cell.student and not run.outputs:
+            continue
+        places[index] = len(views)
+        outputs = [shown for output in run.outputs for shown in _shown(output)]
+        if cell.role == "compare" and not cell.student:
+            outputs = [_no_comparison(output) if output.kind == "error" else output for output in outputs]
+        if run.status in ("timeout", "died", "skipped"):
+            end = f"{_ENDED[run.status]}: {run.end}." if run.end else f"{_ENDED[run.status]}."
+            outputs.append(CellOutput(kind="error", content=end))
+        source = (cell.shown or cell.source) if cell.student else ""
+        views.append(CellView(source=source, part=cell.part, outputs=outputs, seconds=run.seconds))
+    return views, places
+
+
+def _no_comparison(error: CellOutput) -> CellOutput:
+    """An error in a comparison of the exercise's own, as where a student's loop has other names: it costs nothing."""
+    last = error.content.strip().split("\n")[-1]
+    text = f"The exercise's own comparison could not be made here ({last}). No mark depends on it."
+    return CellOutput(kind="text", content=text)
+
+
+_ENDED = {
+    "timeout": "This cell was stopped: its time was over",
+    "died": "The kernel died while it ran this cell",
+    "skipped": "This cell was not run: the notebook's time was over, or the kernel had died too often",
+}
+
+
+def _shown(output: Mapping[str, Any]) -> list[CellOutput]:
+    """One nbformat output as plain text or a picture; every other kind of display is left out."""
+    kind = output.get("output_type")
+    if kind == "stream":
+        return [CellOutput(kind="text", content=plain_text(output.get("text")))]
+    if kind == "error":
+        trace = output.get("traceback")
+        rows = trace if isinstance(trace, list) else []
+        text = plain_text("\n".join(str(row) for row in rows))
+        return [CellOutput(kind="error", content=text or plain_text(output.get("ename")))]
+    data = output.get("data")
+    if not isinstance(data, dict):
+        return []
+    picture = data.get("image/png")
+    if isinstance(picture, str) and _is_png(picture):
+        return [CellOutput(kind="image", content="".join(picture.split()))]
+    shown = data.get("text/plain")
+    return [CellOutput(kind="text", content=plain_text(shown))] if shown is not None else []
+
+
+def _is_png(data: str) -> bool:
+    try:
+        return base64.b64decode("".join(data.split()), validate=True).startswith(b"\x89PNG\r\n\x1a\n")
+    except ValueError:
+        return False
+
+
+def plain_text(text: object) -> str:
+    """Text that a page or a terminal can show: no escape sequences, no control characters, and not too long."""
+    if isinstance(text, list):
+        text = "".join(part for part in text if isinstance(part, str))
+    if not isinstance(text, str):
+        return ""
+    clean = _CONTROL.sub("", _ANSI.sub("", text))
+    return clean if len(clean) <= MAX_TEXT else clean[:MAX_TEXT] + "\n[cut]"

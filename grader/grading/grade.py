@@ -1,0 +1,256 @@
+"""Grading one submission, from bytes to `Grading`."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from grader.course.catalog import Case, ExerciseSpec, in_float32
+from grader.course.exercise import Exercise
+from grader.course.reference import Reference
+from grader.diagnosis.autograd_use.flags import apply_policy, autograd_flags, scaled_cases
+from grader.errors import ExecutionError, SubmissionError
+from grader.execution.execute import Execution, Runner
+from grader.execution.plan import probe_parts
+from grader.execution.reference_agreement import computed_by_kernels, disagreements
+from grader.execution.replay import Edge, edges
+from grader.grading.evidence import cell_views, evidence_for, graph_of
+from grader.grading.live_kernel import Live, place, remarked
+from grader.intake.saved_cmp import with_saved
+from grader.intake.take_in import Intake, take_in
+from grader.kernels import KernelSource
+from grader.marking.verdicts import PartMarks, References
+from grader.records import Check, Evidence, Flag, Grade, Grading, PartView, Submission, Verdict
+from grader.wording import listed
+
+KERNELS = 2
+"""How many kernels a grading takes, mostly: the visible case's, and that of the hidden ones."""
+MAX_NAMED = 4
+"""So many tensors are named in a sentence."""
+
+
+class Grader:
+    """Grades submissions of one exercise; a context manager that keeps its kernels and its reference warm.
+
+    Args:
+        exercise: the exercise.
+        open_kernels: opens a source of kernels that come with the given setup cells run.
+        hurry: somebody waits for the verdicts, and nobody will look at what the cells show.
+    """
+
+    def __init__(
+        self, exercise: Exercise, open_kernels: Callable[[Sequence[str]], KernelSource], *, hurry: bool = False
+    ) -> None:
+        self.exercise = exercise
+        self.reference = Reference(exercise)
+        self._open_kernels = open_kernels
+        self._hurry = hurry
+        self._sources: dict[bool, KernelSource] = {}
+        self._tried: dict[str, list[Edge]] | None = None
+        self._agreed = False
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> Grader:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._sources.clear()
+        self._stack.close()
+
+    def source(self, *, ready: bool) -> KernelSource:
+        """The kernels, opened when they are first asked for: with the setup run, or with nothing run."""
+        if ready not in self._sources:
+            setup = self.exercise.setup_sources if ready else []
+            self._sources[ready] = self._stack.enter_context(self._open_kernels(setup))
+        return self._sources[ready]
+
+    def names(self) -> list[str]:
+        """Every checked name, and the tensors of every part's forward pass."""
+        names = {name for checks in self.exercise.parts.values() for name in checks.names}
+        visible = self.reference.case(self.exercise.cases[0])
+        return sorted(names.union(*(part.forward for part in visible.values())))
+
+    def prepare(self) -> None:
+        """Compute the reference of every case, and start the kernels of the next grading where that can be done."""
+        self._agree()
+        for case in self.exercise.cases:
+            self.reference.case(case)
+        self.source(ready=True).prepare(KERNELS)
+
+    def grade(self, submission: Submission, live: Live | None = None) -> Grading:
+        """Grade a submission. What is wrong with it is in the result, never an exception.
+
+        With `live`, the submission is what a running kernel has executed, and its tensors are judged.
+        """
+        wall, cpu = time.monotonic(), time.process_time()
+        try:
+            intake = take_in(submission.data, self.exercise)
+            return self._graded(submission, intake, wall, cpu, live)
+        except (SubmissionError, ExecutionError) as error:
+            return ungradable(submission, self.exercise.spec, str(error))
+
+    def _graded(self, submission: Submission, intake: Intake, wall: float, cpu: float,
+                live: Live | None) -> Grading:  # fmt: skip
+        self._agree()
+        references = {case.id: self.reference.case(case) for case in self.exercise.cases}
+        visible = references[self.exercise.cases[0].id]
+        parts = probe_parts(self.exercise, {part: list(ref.tensors) for part, ref in visible.items()})
+        scaled = scaled_cases(intake.cells, self.exercise.spec)
+        runner = Runner(
+            intake.cells, parts, self.exercise.spec, self,
+            further=scaled, tried=self._steps_to_try(references), hurry=self._hurry,
+        )  # fmt: skip
+        execution = runner.execute()
+        marked = self._marked(intake, execution, references)
+        if doubtful := _doubtful_cases(self.exercise.cases[1:], marked):
+            again = runner.execute_hidden(doubtful, alone=True)
+            execution = msgspec.structs.replace(execution, hidden={**execution.hidden, **again})
+            marked = self._marked(intake, execution, references)
+        remarks: Mapping[tuple[str, str], str] = {}
+        if live is not None:
+            placed = place(live, execution, self.exercise, visible)
+            execution, remarks = placed.execution, placed.remarks
+            marked = self._marked(intake, execution, references)
+            for part_id, names in placed.alone.items():
+                marked[part_id].visible_alone.update(names)
+        self._judge_in_float32(marked, runner)
+        views, places = cell_views(intake.cells, execution.cells)
+        checks: list[Check] = []
+        evidence: list[Evidence] = []
+        flags: list[Flag] = []
+        for part_id, part_checks in self.exercise.parts.items():
+            marks = marked[part_id]
+            for name in part_checks.names:
+                check = with_saved(marks.check(name), intake.saved if live is None else (), marks.cmp(name))
+                check = remarked(check, remarks)
+                checks.append(check)
+                evidence.append(evidence_for(marks, check, places))
+        flags += [
+            Flag(code="unchecked", message=f"{check.name}: {check.remark}", part=check.part)
+            for check in checks
+            if check.verdict is Verdict.UNCHECKED
+        ]
+        flags += autograd_flags(intake.cells, self.exercise.parts, self.exercise.spec, execution, scaled)
+        checks = apply_policy(checks, flags, self.exercise.spec)
+        grade = Grade(
+            student=submission.student,
+            exercise=self.exercise.id,
+            status="graded",
+            score=math.fsum(check.points for check in checks),
+            max_score=self.exercise.max_score,
+            checks=checks,
+            flags=flags,
+            cpu_seconds=time.process_time() - cpu + runner.cpu_seconds,
+            wall_seconds=time.monotonic() - wall,
+        )
+        part_views = [
+            # where only values are checked, no gradient is there to be seen flowing
+            PartView(id=part.id, title=part.title, graph=graph_of(visible[part.id]) if checked.gradients else [])
+            for part, checked in ((part, self.exercise.parts[part.id]) for part in self.exercise.spec.parts)
+        ]
+        return Grading(
+            grade=grade,
+            title=self.exercise.spec.title,
+            parts=part_views,
+            cells=views,
+            evidence=evidence,
+            notes=intake.notes if live is None else [],
+            submission=submission.digest,
+            exercise_version=self.exercise.version,
+        )
+
+    def _agree(self) -> None:
+        """See, once, that the reference's numbers are those of the kernels; compute it anew where they are not.
+
+        Kernels that have nothing run yet are not asked: a cold one takes as long as a submission.
+
+        Raises:
+            ExecutionError: they are not, for the second time.
+        """
+        source = self.source(ready=True)
+        if self._agreed or not source.setup_cells_run:
+            return
+        for attempt in range(2):
+            if attempt:
+                self.reference = Reference(self.exercise)
+            self.reference.case(self.exercise.cases[0])
+            given = self.reference.given
+            differing = disagreements(given, computed_by_kernels(self.exercise, list(given), source))
+            if not differing:
+                self._agreed = True
+                return
+        names = listed([f"`{name}`" for name in differing], MAX_NAMED)
+        raise ExecutionError(
+            f"The locked cells of {self.exercise.id} give other numbers in each run ({names}), so no answer can "
+            "be checked: seed every random number that they draw, release the exercise and grade again."
+        )
+
+    def _steps_to_try(self, references: References) -> dict[str, list[Edge]]:
+        """Part → the steps of the chain rule of which right values prove little."""
+        if self._tried is None:
+            hidden = [references[case.id] for case in self.exercise.cases[1:]]
+            found = {
+                part_id: edges(checks.gradients, [reference[part_id] for reference in hidden])
+                for part_id, checks in self.exercise.parts.items()
+            }
+            self._tried = {part_id: tried for part_id, tried in found.items() if tried}
+        return self._tried
+
+    def _marked(self, intake: Intake, execution: Execution, references: References) -> dict[str, PartMarks]:
+        return {
+            part_id: PartMarks(part_id, self.exercise, intake.cells, execution, references)
+            for part_id in self.exercise.parts
+        }
+
+    def _judge_in_float32(self, marked: Mapping[str, PartMarks], runner: Runner) -> None:
+        """Run the hidden cases once more, in float32, where some part's code knows nothing else."""
+        wanting = [marks for marks in marked.values() if marks.wants_float32]
+        if not wanting:
+            return
+        cases = [in_float32(case) for case in self.exercise.cases[1:]]
+        runs = runner.execute_hidden(cases)
+        references = {case.id: self.reference.case(case) for case in cases}
+        rounding = {case.id: self.reference.rounding(case) for case in cases}
+        for marks in wanting:
+            marks.judge_in_float32(cases, runs, references, rounding)
+
+
+def _doubtful_cases(cases: Sequence[Case], marked: Mapping[str, PartMarks]) -> list[Case]:
+    """The hidden cases in which something came out worse than in the first.
+
+    The first had a process to itself until it was done. What the others found there it may have left behind: a patched
+    function, a changed data set. A student's case is judged by what its code does on its own.
+    """
+    found = []
+    for case in cases[1:]:
+        for marks in marked.values():
+            first, other = marks.hidden.get(cases[0].id), marks.hidden.get(case.id)
+            if first and other and any(other.outcomes[name] > outcome for name, outcome in first.outcomes.items()):
+                found.append(case)
+                break
+    return found
+
+
+def ungradable(submission: Submission, spec: ExerciseSpec | None, reason: str) -> Grading:
+    """The result for a submission that could not be graded: no verdicts, and the reason.
+
+    `spec` is None where not even the exercise is known.
+    """
+    grade = Grade(
+        student=submission.student,
+        exercise=submission.exercise,
+        status="ungradable",
+        reason=reason,
+        score=0.0,
+        max_score=sum(part.points for part in spec.parts) if spec else 0.0,
+        checks=[],
+        flags=[],
+        cpu_seconds=0.0,
+        wall_seconds=0.0,
+    )
+    title = spec.title if spec else "Unknown exercise"
+    return Grading(grade=grade, title=title, parts=[], cells=[], evidence=[], submission=submission.digest)

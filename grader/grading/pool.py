@@ -1,0 +1,119 @@
+"""The graders of a course, each started when its first submission comes and kept warm until the end."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import gc
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from grader.course.course import Course
+from grader.course.exercise import Exercise
+from grader.errors import GraderError
+from grader.grading.grade import Grader, ungradable
+from grader.grading.live_kernel import Live
+from grader.kernels import KernelSource, Limits, open_source
+from grader.records import Grading, Submission
+
+KernelKind = Literal["snapshot", "cold"]
+SandboxKind = Literal["bwrap", "none"]
+
+PROBE_FOLDER = Path(__file__).parent.parent / "kernels" / "probe"
+
+
+class GraderPool:
+    """Grades submissions of any exercise of a course; a context manager.
+
+    Args:
+        course: the course.
+        kernel: how kernels come to be.
+        sandbox: what they are confined by.
+        hurry: for a student at work: nobody looks at outputs, and kernels can be started before they are needed.
+
+    Raises:
+        SandboxUnavailable: this machine has no sandbox, and `sandbox` asks for one.
+    """
+
+    def __init__(self, course: Course, kernel: KernelKind, sandbox: SandboxKind, *, hurry: bool = False) -> None:
+        self.course = course
+        self.kernel = kernel
+        self.sandbox = sandbox
+        self.hurry = hurry
+        self._graders: dict[str, Grader] = {}
+        self._open = contextlib.ExitStack()
+        _keep_libraries()
+
+    def __enter__(self) -> GraderPool:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop all kernels; a pool that is used again starts them again."""
+        self._graders.clear()
+        self._open.close()
+
+    def check_names(self, exercise_id: str) -> list[tuple[str, str]]:
+        """Part and name of every check of an exercise, in order."""
+        parts = self.course.exercise(exercise_id).parts
+        return [(part, name) for part, checks in parts.items() for name in checks.names]
+
+    def grade(self, submission: Submission, live: Live | None = None) -> Grading:
+        """Grade one submission; what is wrong with it is in the result. `live`: see `Grader.grade`."""
+        if submission.problem is not None:
+            spec = next((spec for spec in self.course.catalog.exercises if spec.id == submission.exercise), None)
+            return ungradable(submission, spec, submission.problem)
+        try:
+            return self._grader(submission.exercise).grade(submission, live)
+        except GraderError:
+            raise
+        except Exception as error:  # noqa: BLE001 - one submission must never cost another its marks, whatever we overlooked
+            reason = f"The grader itself failed ({type(error).__name__}: {error}): please report this."
+            return ungradable(submission, self.course.spec(submission.exercise), reason)
+
+    def names(self, exercise_id: str) -> list[str]:
+        """The names that a kernel is asked for: every check, and the tensors of every forward pass.
+
+        Raises:
+            CourseError: a cell of the exercise fails.
+        """
+        return self._grader(exercise_id).names()
+
+    def prepare(self, exercise_id: str) -> None:
+        """Get all that the next grading of an exercise needs ready: its reference, and kernels ahead.
+
+        Raises:
+            ExecutionError: no kernel can be started.
+        """
+        self._grader(exercise_id).prepare()
+
+    def _grader(self, exercise_id: str) -> Grader:
+        if exercise_id not in self._graders:
+            exercise = self.course.exercise(exercise_id)
+            grader = Grader(exercise, functools.partial(self._kernels, exercise), hurry=self.hurry)
+            self._graders[exercise_id] = self._open.enter_context(grader)
+        return self._graders[exercise_id]
+
+    def _kernels(self, exercise: Exercise, setup: Sequence[str]) -> KernelSource:
+        return open_source(
+            kind=self.kernel,
+            sandbox=self.sandbox,
+            setup_cells=setup,
+            files=exercise.files,
+            modules_path=[PROBE_FOLDER],
+            limits=Limits(),
+            ahead=self.hurry,
+        )
+
+
+@functools.cache
+def _keep_libraries() -> None:
+    """Take what is loaded by now out of garbage collection: it stays, and each collection would look at all of it.
+
+    Python collects once what is new has come to a quarter of what is there. Beside torch alone that is the garbage of
+    three hundred gradings.
+    """
+    gc.freeze()

@@ -1,0 +1,1 @@
+"""From a notebook's bytes to the cells that are run."""

@@ -1,0 +1,201 @@
+"""Whose cell is whose: each statement is a copy of a locked one, a gradient of some part, or the student's own.
+
+Evidence, best first: the cell's `grade_id`, its cell id, its role, its text up to white space, its likeness to a locked
+cell, and the names that it binds. Nothing but the last is there in a notebook that never saw our metadata.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import msgspec
+from nbformat import NotebookNode
+
+from grader.course.exercise import Exercise
+from grader.intake.locked_copies import How, Reading, read_statements
+from grader.intake.part_assignment import Seen, find_parts
+from grader.intake.release_index import Released, normal, ratio, released
+from grader.intake.syntax_repair import Allowance, error_line, mend
+from grader.notebook.file import grade_id_of, part_of, role_of
+from grader.notebook.statements import Dissected, dissect
+from grader.records import Record
+
+SIMILAR = 0.75
+"""How alike two cells must be (difflib's ratio) for the one to count as an edited copy of the other."""
+
+
+class CellReading(Record, frozen=True):
+    """A submitted code cell as it was understood.
+
+    `position` counts all cells of the notebook from 1. `match` is the released cell that it is as a whole, `how` the
+    evidence for that. `broken` says that it is no Python; `part` is then the one it seems to be meant for. `lost` are
+    the lines (from 1) of statements that are no Python, where the others of the cell could be kept, or the first one.
+    """
+
+    position: int
+    source: str
+    dissected: Dissected
+    match: int | None
+    how: How | None
+    readings: list[Reading] = []
+    broken: bool = False
+    part: str | None = None
+    lost: tuple[int, ...] = ()
+
+    @property
+    def has_gradients(self) -> bool:
+        """Whether some statement of it binds a gradient."""
+        return any(reading.does == "gradient" for reading in self.readings)
+
+
+def understand(cells: Sequence[NotebookNode], exercise: Exercise) -> list[CellReading]:
+    """Read every code cell of a notebook that has anything in it."""
+    known = released(exercise)
+    ids = _ids(exercise)
+    found: list[CellReading] = []
+    drafts: list[tuple[int, Seen]] = []
+    allowance = Allowance()
+    for position, node in enumerate(cells, start=1):
+        # A solution's reference cells are the grader's, not a student's.
+        if node.cell_type != "code" or not node.source.strip() or role_of(node) == "reference":
+            continue
+        dissected, lost = _dissected(node.source, known, allowance)
+        match, how = _match(node, dissected, known, ids, [reading.match for reading in found])
+        if dissected.pieces is None:
+            found.append(_broken(position, node, dissected, match, how, known, lost))
+            continue
+        readings = read_statements(dissected.pieces, match, how, known)
+        hint = _hint(node, match, known)
+        drafts += [(len(found), Seen(reading.piece, reading.cell, hint, reading.does)) for reading in readings]
+        found.append(CellReading(position, node.source, dissected, match, how, readings, lost=lost))
+    parts = find_parts([seen for _, seen in drafts], [cell for cell, _ in drafts], known)
+    parts = [_defined(seen, part, known) for (_, seen), part in zip(drafts, parts, strict=True)]
+    return _with_parts(found, [cell for cell, _ in drafts], parts, known)
+
+
+def _dissected(source: str, known: Released, allowance: Allowance) -> tuple[Dissected, tuple[int, ...]]:
+    """A cell taken apart, without what is no Python where some gradient is left in it; and the lines of that."""
+    dissected = dissect(source)
+    if dissected.pieces is not None:
+        return dissected, ()
+    asked = {*known.names, *known.definitions}
+    mended = mend(source, allowance) if any(name in source for name in asked) else None
+    if mended is not None and mended.bound & asked:
+        return mended.dissected, tuple(mended.lost)
+    return dissected, (error_line(source) or 1,)
+
+
+def _ids(exercise: Exercise) -> dict[str, int]:
+    """Cell id → index of the released code cell that has it."""
+    code = [node for node in exercise.notebook.cells if node.cell_type == "code"]
+    return {node.id: index for index, node in enumerate(code) if isinstance(node.get("id"), str)}
+
+
+def _match(
+    node: NotebookNode, dissected: Dissected, known: Released, ids: dict[str, int], before: Sequence[int | None]
+) -> tuple[int | None, How | None]:
+    """The released cell that a submitted one is as a whole; `before` are those that the cells above it are."""
+    grade_ids = {cell.grade_id: index for index, cell in enumerate(known.cells)}
+    grade_id = grade_id_of(node)
+    if grade_id in grade_ids:
+        return grade_ids[grade_id], "grade_id"
+    if node.get("id") in ids:
+        return ids[node.id], "cell id"
+    text = normal(node.source)
+    same = [index for index, cell in enumerate(known.cells) if text == normal(cell.source)]
+    if same:  # of two that are equal, the second is the one that is not there yet
+        return next((index for index in same if index not in before), same[0]), "text"
+    binds = {name for piece in dissected.pieces or [] for name in piece.binds}
+    if binds.isdisjoint(known.names):
+        for index, cell in enumerate(known.cells):
+            unnamed = cell.role != "gradients" or not known.is_known_by_name(index)
+            if unnamed and ratio(text, normal(cell.source), SIMILAR) > SIMILAR:
+                return index, "likeness"
+    return None, None
+
+
+def _hint(node: NotebookNode, match: int | None, known: Released) -> str | None:
+    """The part that a cell's metadata says its gradients belong to."""
+    if match is not None and known.cells[match].role == "gradients":
+        return known.cells[match].part
+    part = part_of(node)
+    return part if role_of(node) == "gradients" and part in known.gradients else None
+
+
+def _broken(
+    position: int, node: NotebookNode, dissected: Dissected, match: int | None, how: How | None, known: Released,
+    lost: tuple[int, ...],
+) -> CellReading:  # fmt: skip
+    """A cell that is no Python: it is run all the same and says so, unless it is a locked cell's place."""
+    part = _hint(node, match, known)
+    if part is None and match is None:
+        named = set(re.findall(r"^\s*(d\w+)\s*[-+*/@]?=(?!=)", node.source, re.MULTILINE))
+        counts = {part: len(named.intersection(names)) for part, names in known.gradients.items()}
+        part = max(counts, key=lambda key: counts[key]) if any(counts.values()) else None
+    return CellReading(position, node.source, dissected, match, how, broken=True, part=part, lost=lost)
+
+
+def _defined(seen: Seen, part: str | None, known: Released) -> str | None:
+    """The part of a class or function that the exercise leaves to the student, whatever names are inside of it."""
+    homes = known.definitions.get(seen.piece.binds[0], []) if seen.piece.kind == "definition" else []
+    asking = [known.cells[index].part for index in homes]
+    if not asking or seen.does != "gradient":
+        return part
+    return seen.hint if seen.hint in asking else asking[0]
+
+
+# --- parts ----------------------------------------------------------------------------------------------------------
+
+
+def _with_parts(
+    found: Sequence[CellReading], cells: Sequence[int], parts: Sequence[str | None], known: Released
+) -> list[CellReading]:
+    """The readings with the gradients' parts filled in, and the released cell that most of their names are left in."""
+    by_cell: dict[int, list[str | None]] = {}
+    for cell, part in zip(cells, parts, strict=True):
+        by_cell.setdefault(cell, []).append(part)
+    done = []
+    for number, reading in enumerate(found):
+        if reading.broken:
+            done.append(reading)
+            continue
+        bound: dict[str, set[str]] = {}
+        for each, part in zip(reading.readings, by_cell.get(number, []), strict=True):
+            if part is not None:
+                bound.setdefault(part, set()).update(each.piece.binds, each.piece.inner)
+        homes = {part: _home(reading, part, names, known) for part, names in bound.items()}
+        statements = [
+            each if part is None else Reading(each.piece, "gradient", homes[part], part)
+            for each, part in zip(reading.readings, by_cell.get(number, []), strict=True)
+        ]
+        match, how = reading.match, reading.how
+        if match is None:
+            match, how = _as_a_whole(statements)
+        done.append(msgspec.structs.replace(reading, match=match, how=how, readings=statements))
+    return done
+
+
+def _home(reading: CellReading, part: str, bound: set[str], known: Released) -> int | None:
+    cell = known.cells[reading.match] if reading.match is not None else None
+    if cell is not None and cell.role == "gradients" and cell.part == part:
+        return reading.match
+    return known.cell_for(part, bound)
+
+
+def _as_a_whole(readings: Sequence[Reading]) -> tuple[int | None, How | None]:
+    """What a cell is by its statements: of the gradients' cells the most frequent, else of the copied ones."""
+    for does in ("gradient", "copy"):
+        cells = [reading.cell for reading in readings if reading.does == does and reading.cell is not None]
+        if cells:
+            return max(cells, key=cells.count), "names"
+    return None, None
+
+
+def match_cells(cells: Sequence[NotebookNode], exercise: Exercise) -> list[int | None]:
+    """For each of a notebook's cells the released cell that it is, or that the first gradient it binds belongs to."""
+    found: dict[int, int | None] = {}
+    for cell in understand(cells, exercise):
+        gradients = [reading.cell for reading in cell.readings if reading.does == "gradient"]
+        found[cell.position] = cell.match if cell.match is not None else next(iter(gradients), None)
+    return [found.get(position) for position in range(1, len(cells) + 1)]

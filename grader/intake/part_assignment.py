@@ -1,0 +1,213 @@
+"""Which part a gradient belongs to, where several parts ask for one of the same name.
+
+`dlogits` may be the end of a chain of small steps or one expression, `dC` may stand in a training loop. What is asked,
+in this order: is it a loop that trains; is there a name that only one part asks for; does the cell's metadata say it;
+is it computed from gradients that only one part has; which forward pass stands above it; and what was there before.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Literal
+
+from grader.intake.release_index import Released
+from grader.notebook.statements import Piece
+from grader.records import Record
+
+
+class Seen(Record, frozen=True):
+    """A statement, the released cell it is a copy of, the part that its cell's metadata names, and what it does."""
+
+    piece: Piece
+    cell: int | None
+    hint: str | None
+    does: Literal["copy", "gradient", "own"]
+
+
+def find_parts(statements: Sequence[Seen], cells: Sequence[int], known: Released) -> list[str | None]:
+    """The part of every gradient among a notebook's statements; None for the others.
+
+    Args:
+        statements: all statements of all cells, in order.
+        cells: for each the number of the cell it stands in.
+        known: the exercise.
+    """
+    return _Parting(statements, cells, known).found
+
+
+class _Parting:
+    def __init__(self, statements: Sequence[Seen], cells: Sequence[int], known: Released) -> None:
+        self.statements = statements
+        self.cells = cells
+        self.known = known
+        self.plain = [part for part in known.order if part not in known.trained]
+        self.found: list[str | None] = [None] * len(statements)
+        self.bound: dict[str, set[str]] = {part: set() for part in known.order}
+        self.latest: dict[str, tuple[int, str]] = {}
+        self.functions: dict[str, str] = {}
+        self.hinted = {seen.hint for seen in statements}
+        self.context: str | None = None
+        self.of_cell: dict[int, set[str]] = {}
+        for seen, cell in zip(statements, cells, strict=True):
+            self.of_cell.setdefault(cell, set()).update(_names(seen.piece) if seen.does == "gradient" else ())
+        sure = [self._sure(seen) if seen.does == "gradient" else None for seen in statements]
+        self.last = {part: max((i for i, found in enumerate(sure) if found == part), default=-1) for part in self.plain}
+        for number, seen in enumerate(statements):
+            if seen.does != "gradient":
+                self._follow(seen)
+                continue
+            part = self._goes_on(number, seen) or sure[number] or self._guess(number, seen)
+            if part is not None and part == sure[number] and self._passing_through(number, seen, part):
+                part = seen.hint or self.context
+            elif part is not None and sure[number] is None and self._on_the_way(number, seen, part):
+                part = seen.hint
+            self.found[number] = part
+            if part is not None:
+                self.bound[part].update(_names(seen.piece))
+                if seen.piece.kind == "definition" and part in known.trained:
+                    self.functions[seen.piece.binds[0]] = part
+                self.latest.update(dict.fromkeys(_names(seen.piece), (number, part)))
+                if sure[number] is not None:
+                    self.context = part
+
+    def _follow(self, seen: Seen) -> None:
+        """A forward pass of a part's own stands here: what follows belongs to it."""
+        own = [name for name in seen.piece.binds if name in self.known.binders and name not in self.known.tensors]
+        cell = seen.cell if seen.cell is not None or not own else self.known.binders[own[0]]
+        part = self.known.cells[cell].part if cell is not None else None
+        if part in self.plain and self.plain.index(part) > 0 and (own or not seen.piece.binds):
+            self.context = part
+
+    def _sure(self, seen: Seen) -> str | None:
+        """The part of a statement that its own names decide."""
+        names = set(_names(seen.piece))
+        if self._trains(seen.piece):
+            return max(self.known.trained, key=lambda part: len(names.intersection(self.known.gradients[part])))
+        only = {part: sum(self._asking(name) == [part] for name in names) for part in self.plain}
+        best = max(only, key=lambda part: only[part], default=None)
+        return best if best is not None and only[best] else None
+
+    def _passing_through(self, number: int, seen: Seen, part: str) -> bool:
+        """Whether a later part's cell computes an earlier part's gradient anew, on its way to its own."""
+        later = seen.hint or self.context
+        if later not in self.plain or part not in self.plain or self.plain.index(later) <= self.plain.index(part):
+            return False
+        here = self.of_cell[self.cells[number]]
+        return set(_names(seen.piece)) <= self.bound[part] and bool(here.intersection(self.known.gradients[later]))
+
+    def _on_the_way(self, number: int, seen: Seen, guessed: str) -> bool:
+        """Whether a cell uses another part's name for something of its own, and computes its own gradients from that.
+
+        The other parts have cells of their own, and one above has bound the name already.
+        """
+        hint = seen.hint
+        if hint not in self.plain or guessed == hint or guessed not in self.hinted:
+            return False
+        names, own = set(_names(seen.piece)), set(self.known.gradients[hint])
+        above = self.plain[: self.plain.index(hint)]
+        if names & own or not any(names <= self.bound[part] | set(self.known.upstream[part]) for part in above):
+            return False
+        for other, cell in zip(self.statements[number + 1 :], self.cells[number + 1 :], strict=True):
+            if cell == self.cells[number] and names & other.piece.reads:
+                if own.intersection(_names(other.piece)):
+                    return True
+                names.update(other.piece.binds)
+        return False
+
+    def _goes_on(self, number: int, seen: Seen) -> str | None:
+        """The training part, where a statement just below its loop changes what it has bound, or calls its function."""
+        names = _names(seen.piece)
+        called = [self.functions[name] for name in seen.piece.reads if name in self.functions]
+        if called:
+            return called[0]
+        before = self._before(names) if seen.piece.reads.intersection(names) else None
+        return before if before in self.known.trained else None
+
+    def _asking(self, name: str) -> list[str]:
+        return [part for part in self.plain if name in self.known.gradients[part]]
+
+    def _trains(self, piece: Piece) -> bool:
+        """Whether a loop binds gradients and, beside them, the forward pass's tensors or its batch."""
+        if not self.known.trained or not re.search(r"\b(for|while)\b", piece.text):
+            return False
+        names = {*piece.binds, *piece.inner}
+        asked = {name for part in self.known.trained for name in self.known.gradients[part]}
+        forward = (self.known.tensors | {"loss"}) & names
+        return bool(asked & names) and (bool(forward) or not any(self._asking(name) for name in asked & names))
+
+    def _guess(self, number: int, seen: Seen) -> str | None:
+        piece = seen.piece
+        names = _names(piece)
+        asking = [part for part in self.plain if any(name in self.known.gradients[part] for name in names)]
+        if not asking:
+            return next((part for part in self.known.trained
+                         if any(name in self.known.gradients[part] for name in names)), None)  # fmt: skip
+        if len(asking) == 1:
+            return asking[0]
+        if seen.hint in asking and not self._again_elsewhere(number, seen, asking):
+            return seen.hint
+        for part in asking:
+            if self._builds_on(piece, part, asking):
+                return part
+        if piece.reads.intersection(names) and (before := self._before(names)) is not None:
+            return before
+        if self.context in asking and self.context != asking[0]:
+            return self.context
+        return self._by_place(number, names, asking)
+
+    def _again_elsewhere(self, number: int, seen: Seen, asking: Sequence[str]) -> bool:
+        """Whether cells were merged: this one names its part's gradient anew, and no cell is there for the next."""
+        if seen.hint is None or not set(_names(seen.piece)) <= self.bound[seen.hint]:
+            return False
+        others = [part for part in asking if part != seen.hint and part not in self.hinted]
+        return bool(others) and number > self.last.get(seen.hint, -1)
+
+    def _builds_on(self, piece: Piece, part: str, asking: Sequence[str]) -> bool:
+        """Whether it is computed from a gradient that this one of the parts in question asks for and no other has."""
+        others = [name for other in asking if other != part
+                  for name in (*self.known.gradients[other], *self.known.upstream[other])]  # fmt: skip
+        return any(name in piece.reads for name in self.known.gradients[part] if name not in others)
+
+    def _before(self, names: Sequence[str]) -> str | None:
+        """The part of the last statement that bound one of the names."""
+        found = [self.latest[name] for name in names if name in self.latest]
+        return max(found)[1] if found else None
+
+    def _by_place(self, number: int, names: Sequence[str], asking: Sequence[str]) -> str:
+        """What the statements before and after it say: the first part that still waits for these names."""
+        first = asking[0]
+        if self.last[first] > number:
+            return first  # its own gradients go on below
+        if self._leaves_out(number, names, first):
+            others = [part for part in asking[1:] if not set(names) <= self.bound[part]]
+            if others:
+                return others[0]
+        if self.last[first] < 0:
+            return min(asking, key=lambda part: len(self.known.gradients[part]))
+        for part in asking:
+            same_cell = self.cells[self.last[part]] == self.cells[number] if self.last[part] >= 0 else True
+            if not set(names) <= self.bound[part] and (same_cell or part != first or self._unstarted(asking)):
+                return part
+        return asking[-1]
+
+    def _leaves_out(self, number: int, names: Sequence[str], part: str) -> bool:
+        """Whether its cell goes another way to a gradient than through those that the part has just above it."""
+        above = {other for name in names for other in self.known.above[part].get(name, ())}
+        reads: set[str] = set()
+        for seen, cell in zip(self.statements, self.cells, strict=True):
+            if cell == self.cells[number] and seen.does != "copy":
+                reads |= seen.piece.reads
+        helpers = [seen.piece for seen in self.statements[:number] if seen.does == "own"]
+        for piece in reversed(helpers):
+            if reads.intersection(piece.binds):
+                reads |= piece.reads
+        return bool(above) and not reads & above
+
+    def _unstarted(self, asking: Sequence[str]) -> bool:
+        """Whether a later part's forward pass is still to come, so that this is not that part yet."""
+        return self.context in (None, asking[0])
+
+
+def _names(piece: Piece) -> tuple[str, ...]:
+    return (*piece.binds, *piece.inner)

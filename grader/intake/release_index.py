@@ -1,0 +1,179 @@
+"""What a released exercise's cells bind, indexed so that a student's statement is recognized as a copy of theirs."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import functools
+
+from grader.course.exercise import Exercise
+from grader.notebook.file import REFERENCE_ROLES
+from grader.notebook.statements import Piece, dissect
+from grader.notebook.syntax import defined_names, parse, statements
+
+ALIKE = 0.6
+"""How alike two statements must be (difflib's ratio, without white space) for the one to be a copy of the other."""
+MAX_COMPARED = 4_000
+"""Characters of the longest statement that is compared: no statement of an exercise comes near it."""
+
+
+class Released:
+    """An exercise's cells, by what they bind.
+
+    Attributes:
+        binders: name that a locked cell binds → index of the first such cell.
+        settings: the names of the parameters cell.
+        tensors: the forward pass's tensors that some part asks a gradient or a value for.
+        gradients: part → the gradients that its cells leave to the student.
+        values: part → the tensors of it that are compared by value.
+        definitions: class or function that gradients cells leave to the student → those cells.
+        above: part → gradient → the gradients that the chain rule makes it of, as the part's forward pass is written.
+        trained: the parts whose tensors are compared by value: their gradients stand in a training loop.
+        leading: how many cells the setup has before anything else comes.
+    """
+
+    def __init__(self, exercise: Exercise) -> None:
+        self.cells = exercise.cells
+        self.order = list(exercise.parts)
+        self.binders: dict[str, int] = {}
+        self.settings: set[str] = set()
+        self._texts: dict[str, list[tuple[str, int]]] = {}
+        self._exact: dict[str, int] = {}
+        self._signatures: dict[str, tuple[int, bool] | None] = {}
+        self._statements: dict[int, set[str]] = {}
+        for index, cell in enumerate(self.cells):
+            if cell.role != "gradients":
+                self._statements[index] = {normal(piece.text) for piece in dissect(cell.source).pieces or []}
+            if cell.role not in REFERENCE_ROLES:
+                continue
+            for piece in dissect(cell.source).pieces or []:
+                self._learn(piece, index)
+            if cell.role == "parameters":
+                self.settings.update(self._bound_in(index))
+            lines = cell.source.split("\n")
+            for statement in statements(cell.source):
+                text = normal("\n".join(lines[statement.first - 1 : statement.last]))
+                for name in statement.names:
+                    self._texts.setdefault(name, []).append((text, index))
+        self.gradients = {part: list(checks.gradients) for part, checks in exercise.parts.items()}
+        self.values = {part: list(checks.values) for part, checks in exercise.parts.items()}
+        self.tensors = {name[1:] for names in self.gradients.values() for name in names}
+        self.tensors |= {name for checks in exercise.parts.values() for name in checks.values}
+        self.upstream = {part: set(checks.upstream) for part, checks in exercise.parts.items()}
+        self.definitions: dict[str, list[int]] = {}
+        for index, cell in enumerate(self.cells):
+            for name in defined_names(cell.source) if cell.role == "gradients" else []:
+                self.definitions.setdefault(name, []).append(index)
+        self.above = {part: self._above(part) for part in self.order}
+        self.trained = [part for part, checks in exercise.parts.items() if checks.values]
+        roles = [cell.role for cell in self.cells]
+        self.leading = next((number for number, role in enumerate(roles) if role != "setup"), len(roles))
+
+    def _learn(self, piece: Piece, index: int) -> None:
+        for name in piece.binds:
+            self.binders.setdefault(name, index)
+            self._texts.setdefault(name, []).append((normal(piece.text), index))
+        self._exact.setdefault(normal(piece.text), index)
+        if piece.kind == "definition":
+            self._signatures.setdefault(piece.binds[0], _signature(piece.text))
+
+    def _above(self, part: str) -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {}
+        for cell in self.cells:
+            for statement in statements(cell.source) if cell.role == "forward" and cell.part == part else ():
+                for name in statement.reads:
+                    found.setdefault(f"d{name}", set()).update(f"d{consumer}" for consumer in statement.names)
+        return {name: found.get(name, set()).intersection(self.gradients[part]) for name in self.gradients[part]}
+
+    def _bound_in(self, index: int) -> set[str]:
+        return {name for name, binder in self.binders.items() if binder == index}
+
+    @functools.cached_property
+    def names(self) -> list[str]:
+        """Every gradient that some part leaves to the student, once."""
+        return list(dict.fromkeys(name for names in self.gradients.values() for name in names))
+
+    def part_index(self, index: int) -> int:
+        """The place of a released cell's part among the parts; -1 for a cell of none."""
+        part = self.cells[index].part
+        return self.order.index(part) if part in self.order else -1
+
+    def same(self, text: str) -> int | None:
+        """The locked cell in which a statement stands just so."""
+        return self._exact.get(normal(text))
+
+    def stands_in(self, index: int, text: str) -> bool:
+        """Whether a statement stands just so in a locked cell."""
+        return normal(text) in self._statements.get(index, ())
+
+    def alike(self, piece: Piece) -> int | None:
+        """The locked cell in which a statement much like this one binds one of the same names."""
+        text = normal(piece.text)
+        if len(text) > MAX_COMPARED:
+            return None
+        for name in piece.binds:
+            for other, index in self._texts.get(name, []):
+                if ratio(text, other) >= ALIKE:
+                    return index
+        return None
+
+    def takes_as_many(self, piece: Piece) -> bool:
+        """Whether a function can be called as the release's of this name can, and gives back what that one does."""
+        return self._signatures.get(piece.binds[0]) == _signature(piece.text)
+
+    def gives_more(self, piece: Piece) -> bool:
+        """Whether a function returns a value where the release's of this name does not: `ok = cmp(…)`."""
+        ours, theirs = self._signatures.get(piece.binds[0]), _signature(piece.text)
+        return ours is not None and theirs is not None and theirs[1] and not ours[1]
+
+    def cell_for(self, part: str, names: set[str]) -> int | None:
+        """The gradients cell of a part that leaves most of `names` to the student."""
+        best, found = 0, None
+        for index, cell in enumerate(self.cells):
+            if cell.role == "gradients" and cell.part == part:
+                defined = [name for name, cells in self.definitions.items() if index in cells]
+                shared = len(names.intersection([*self.gradients_of(index), *defined]))
+                if found is None or shared > best:
+                    best, found = shared, index
+        return found
+
+    def is_known_by_name(self, index: int) -> bool:
+        """Whether a gradients cell leaves something to the student that has a name."""
+        return bool(self.gradients_of(index)) or any(index in cells for cells in self.definitions.values())
+
+    def gradients_of(self, index: int) -> list[str]:
+        """The checked gradients that a released cell leaves for the student to assign."""
+        cell = self.cells[index]
+        if cell.role != "gradients" or cell.part is None:
+            return []
+        left = {name for statement in statements(cell.source) for name in statement.names}
+        return [name for name in self.gradients[cell.part] if name in left]
+
+
+def _signature(text: str) -> tuple[int, bool] | None:
+    """How many arguments a function can't do without, and whether it returns a value; None for what is no function."""
+    tree = parse(text)
+    node = tree.body[0] if tree is not None and tree.body else None
+    if not isinstance(node, ast.FunctionDef):
+        return None
+    returns = any(isinstance(each, ast.Return) and each.value is not None for each in ast.walk(node))
+    return len(node.args.args) - len(node.args.defaults), returns
+
+
+def normal(source: str) -> str:
+    """A source without its white space, in which editors differ."""
+    return "".join(source.split())
+
+
+def ratio(one: str, other: str, least: float = ALIKE) -> float:
+    """How alike two texts are, between 0 and 1; 0 where their lengths or letters say that it is below `least`."""
+    matcher = difflib.SequenceMatcher(None, one, other, autojunk=False)
+    if matcher.real_quick_ratio() < least or matcher.quick_ratio() < least:
+        return 0.0
+    return matcher.ratio()
+
+
+@functools.lru_cache(maxsize=8)
+def released(exercise: Exercise) -> Released:
+    """The index of an exercise, made once."""
+    return Released(exercise)

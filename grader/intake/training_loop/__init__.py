@@ -1,0 +1,1 @@
+"""A training loop's given lines: how many steps, how fast, which batches."""

@@ -1,0 +1,111 @@
+"""A training loop's given lines: how many steps, how fast, which batches. They are the release's, not the student's.
+
+A loop of the lecture's own trains for other numbers of steps and at another rate, and draws its batches in its own way.
+Its gradients are to be judged, so the other lines are set to the release's, each in its place.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Iterator, Sequence
+
+from grader.intake.training_loop.loops import Edit, Loop, edit, edited, find_loop, is_number
+from grader.intake.training_loop.rates import rate_edits
+
+
+def with_given_lines(source: str, skeleton: str, settings: set[str], gradients: Sequence[str]) -> tuple[str, list[str]]:
+    """A student's loop with the release's range, rate and draws, and a sentence for each that was another.
+
+    Args:
+        source: the student's cell, or what is run of it.
+        skeleton: the released cell with the loop.
+        settings: the names of the exercise's parameters.
+        gradients: the names that are the student's to bind.
+    """
+    theirs, ours = find_loop(source, gradients, settings), find_loop(skeleton, gradients, settings)
+    if theirs is None or ours is None or not isinstance(ours.node, ast.For):
+        return source, []
+    edits: list[Edit] = []
+    sentences: list[str] = []
+    for what, found in (
+        ("number of steps", _steps(theirs, ours.node)),
+        ("learning rate", rate_edits(theirs, ours, settings, gradients)),
+        ("way to draw its batches", _draws(theirs, ours)),
+    ):
+        edits += found
+        if found:
+            sentences.append(f"Your training loop has its own {what}: the exercise's was used.")
+    return edited(source, [*edits, *_sizes(theirs)]), sentences
+
+
+def _steps(theirs: Loop, ours: ast.For) -> list[Edit]:
+    if not _is_range(ours.iter):
+        return []
+    given = theirs.in_its_words(ours.iter, ours.target)
+    if isinstance(theirs.node, ast.While):
+        return _steps_of_while(theirs.node.test, given.args[0] if isinstance(given, ast.Call) else given)
+    call = theirs.node.iter
+    if ast.dump(call) == ast.dump(given) or not isinstance(call, ast.Call):
+        return []
+    inner = call.args[0] if call.args else None
+    name = _called(call)
+    if _is_range(call) or name == "trange":
+        return [edit(call, given)]
+    if name == "tqdm" and _is_range(inner):
+        # The bar goes, too: nobody looks at it, and its module may not be there.
+        return [edit(call, given)]
+    return []
+
+
+def _steps_of_while(test: ast.expr, steps: ast.expr) -> list[Edit]:
+    """`while i < 200000`: where no name says how many, the release's does."""
+    if not isinstance(test, ast.Compare) or len(test.ops) != 1 or not isinstance(test.ops[0], ast.Lt | ast.LtE):
+        return []
+    last = test.comparators[0]
+    if any(isinstance(each, ast.Name) for each in ast.walk(last)):
+        return []
+    less = 1 if isinstance(test.ops[0], ast.LtE) else 0
+    if isinstance(last, ast.BinOp) and isinstance(last.op, ast.Sub) and isinstance(last.right, ast.Constant):
+        less = int(last.right.value) if is_number(last.right.value) else less  # `while i < 200000 - 1`
+    return [edit(last, ast.BinOp(steps, ast.Sub(), ast.Constant(less)) if less else steps)]
+
+
+def _is_range(node: ast.expr | None) -> bool:
+    return isinstance(node, ast.Call) and _called(node) == "range" and len(node.args) == 1
+
+
+def _called(call: ast.Call) -> str:
+    return ast.unparse(call.func).split(".")[-1] if isinstance(call.func, ast.Name | ast.Attribute) else ""
+
+
+def _draws(theirs: Loop, ours: Loop) -> list[Edit]:
+    """Random numbers that don't come from the release's generator."""
+    given = next((node for node in ours.assignments() if _generator(node) is not None), None)
+    if given is None:
+        return []
+    return [
+        edit(node.value, theirs.in_its_words(given.value, ours.counter))
+        for node in theirs.assignments()
+        if re.search(r"\brandint\(", ast.unparse(node.value)) and _generator(node) != _generator(given)
+    ]
+
+
+def _generator(node: ast.Assign) -> str | None:
+    keywords = [word for each in ast.walk(node.value) if isinstance(each, ast.Call) for word in each.keywords]
+    return next((ast.unparse(word.value) for word in keywords if word.arg == "generator"), None)
+
+
+def _sizes(theirs: Loop) -> Iterator[Edit]:
+    """`batch_size = 32` in the function around the loop, and so in no cell that is left out: the case's own."""
+    if theirs.function is None:
+        return
+    for node in ast.walk(theirs.function):
+        if isinstance(node, ast.Assign) and len(node.targets) == 1 and isinstance(node.targets[0], ast.Name):
+            name = node.targets[0].id
+            if name in theirs.shadowed and isinstance(node.value, ast.Constant) and is_number(node.value.value):
+                yield edit(node.value, theirs.outside(name))
+    arguments = theirs.function.args
+    for argument, default in zip(arguments.args[::-1], arguments.defaults[::-1], strict=False):
+        if argument.arg in theirs.shadowed and isinstance(default, ast.Constant) and is_number(default.value):
+            yield edit(default, ast.Name(argument.arg, ast.Load()))

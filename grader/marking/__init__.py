@@ -1,0 +1,1 @@
+"""From tensors to verdicts; nothing here knows why a gradient is wrong."""

@@ -1,0 +1,168 @@
+"""One part in all cases: what every case's kernel left of it, beside the reference.
+
+It judges nothing: `stopped`, `short_floats` and `deciding` read from here what they judge by.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+
+import torch
+
+from grader.course.catalog import Case
+from grader.course.exercise import Exercise
+from grader.course.graph import PartReference
+from grader.execution.execute import CellError, CellRun, Execution, HiddenRun
+from grader.execution.tensors import Export, StudentTensor
+from grader.intake.take_in import PlannedCell
+from grader.marking.case_outcomes import PartCase
+from grader.marking.tolerance import FLOAT64, Tolerance
+from grader.notebook.syntax import assigned_names
+
+References = Mapping[str, Mapping[str, PartReference]]
+"""Case id → part id → reference."""
+
+
+class PartCases:
+    """A part of a submission.
+
+    Args:
+        part_id: the part.
+        exercise: where parts and tolerances stand.
+        cells: the submission's cells as they were run.
+        execution: what left the kernels.
+        references: the reference values of every case.
+
+    Attributes:
+        visible: the case that the student sees.
+        hidden: the other cases that came to their end, in float64.
+        visible_alone: the names that no hidden case speaks of: a running kernel's own values.
+        float32: the hidden cases again in float32, once `judge_in_float32` was called.
+    """
+
+    def __init__(self, part_id: str, exercise: Exercise, cells: Sequence[PlannedCell], execution: Execution,
+                 references: References) -> None:  # fmt: skip
+        self.part_id = part_id
+        self.exercise = exercise
+        self.cells = cells
+        self.execution = execution
+        self.references = references
+        self.checks = exercise.parts[part_id]
+        spec = exercise.spec
+        self.visible = self._case(exercise.cases[0], execution.visible, references, Tolerance(spec.rtol, spec.atol))
+        self.hidden: dict[str, PartCase] = {}
+        for case in exercise.cases[1:]:
+            if not execution.hidden[case.id].failed:
+                self.hidden[case.id] = self._case(case, execution.hidden[case.id].parts, references, FLOAT64)
+        self.visible_alone: set[str] = set()
+        self.float32: dict[str, PartCase] = {}
+        self.float32_runs: Mapping[str, HiddenRun] = {}
+
+    def _case(self, case: Case, parts: Mapping[str, Export], references: References, tolerance: Tolerance,
+              rounding: Mapping[str, float] | None = None) -> PartCase:  # fmt: skip
+        checks = self.checks
+        exported = parts.get(self.part_id, {})
+        started = self._started_from(parts, references[case.id], tolerance)
+        left = {name: exported[name] for name in started if name in exported}
+        return PartCase(case, checks.gradients, checks.upstream, checks.values, {**exported, **started},
+                        references[case.id][self.part_id], tolerance, rounding, left)  # fmt: skip
+
+    def _started_from(self, parts: Mapping[str, Export], references: Mapping[str, PartReference],
+                      tolerance: Tolerance) -> Export:  # fmt: skip
+        """The part's upstream gradients as they were before its own cells, which may have changed them.
+
+        Whoever changes one there has made the mistake there: what follows from it is nothing carried from elsewhere.
+        """
+        found: Export = {}
+        earlier = list(itertools.takewhile(lambda part_id: part_id != self.part_id, self.exercise.parts))
+        for name in self.checks.upstream:
+            right = references[self.part_id].gradients.get(name[1:])
+            sent = self._left_by(earlier, name, parts, references, tolerance) if right is not None else None
+            if sent is not None:
+                found[name] = sent
+            elif right is not None and self._changes_what_is_given(name, earlier):
+                found[name] = StudentTensor.of(right)
+        return found
+
+    def _left_by(self, earlier: Sequence[str], name: str, parts: Mapping[str, Export],
+                 references: Mapping[str, PartReference], tolerance: Tolerance) -> StudentTensor | None:  # fmt: skip
+        """The gradient as the last of the earlier parts has left it that means the same by its name."""
+        right = references[self.part_id].gradients[name[1:]]
+        for part_id in reversed(earlier):
+            there, sent = references[part_id].gradients.get(name[1:]), parts.get(part_id, {}).get(name)
+            if there is None or sent is None or sent.tensor is None:
+                continue
+            if there.shape == right.shape and tolerance.holds(there, right):
+                return sent
+        return None
+
+    def _changes_what_is_given(self, name: str, earlier: Sequence[str]) -> bool:
+        """Whether the part's own cells write a gradient that a locked cell gives, and no earlier part asks for."""
+        asked = any(name in self.exercise.parts[part_id].gradients for part_id in earlier)
+        return not asked and any(name in assigned_names(cell.source) for cell in self.student_cells)
+
+    @property
+    def student_cells(self) -> list[PlannedCell]:
+        """The student's cells of the part, in order."""
+        return [cell for cell in self.cells if cell.student and cell.part == self.part_id]
+
+    @property
+    def cell_errors(self) -> list[tuple[PlannedCell, CellRun, int]]:
+        """The student's cells of the part that an error stopped in the visible case, each with its run and the line."""
+        return [
+            (cell, run, run.line)
+            for cell, run in zip(self.cells, self.execution.cells, strict=True)
+            if cell.student and cell.part == self.part_id and run.status == "error" and run.line is not None
+        ]
+
+    def changed_before(self, part_case: PartCase) -> Export:
+        """The tensors of the forward pass that cells of an earlier part changed, and that this part starts with."""
+        found: Export = {}
+        for part_id in self.exercise.parts:
+            if part_id == self.part_id or part_case.case.id not in self.execution.hidden:
+                return found
+            reference = self.references[part_case.case.id][part_id]
+            exported = self.execution.hidden[part_case.case.id].parts.get(part_id, {})
+            for name, tensor in part_case.reference.forward.items():
+                if name in exported and name in reference.forward and torch.equal(reference.forward[name], tensor):
+                    found[name] = exported[name]
+        return found
+
+    @property
+    def twins(self) -> list[PartCase]:
+        """The hidden cases with the visible one's parameters: the same in float64."""
+        return [part_case for case_id, part_case in self.hidden.items() if self.as_visible(case_id)]
+
+    def as_visible(self, case_id: str) -> bool:
+        """Whether a case has the visible one's parameters: its float64 twin."""
+        parameters = {case.id: case.parameters for case in self.exercise.cases}
+        return parameters[case_id] == parameters[self.exercise.cases[0].id]
+
+    def other_size(self, part_case: PartCase) -> bool:
+        """Whether some tensor of a case has another shape than in the visible one."""
+        here = {name: tensor.shape for name, tensor in part_case.reference.tensors.items()}
+        return here != {name: tensor.shape for name, tensor in self.visible.reference.tensors.items()}
+
+    def errors(self, part_case: PartCase) -> list[CellError]:
+        """The errors of a case's run in the cells of this part, in their order."""
+        runs = self.execution.hidden if part_case.rounding is None else self.float32_runs
+        here = {index for index, cell in enumerate(self.cells) if cell.part == self.part_id}
+        errors = [error for error in runs[part_case.case.id].errors if error.cell in here]
+        return sorted(errors, key=lambda error: error.cell)
+
+    @staticmethod
+    def has_its_turn(case: Case, cases: Mapping[str, PartCase]) -> bool:
+        """Whether a case says anything at all: one that builds on another needs that one to be all right."""
+        return case.only_after is None or (case.only_after in cases and cases[case.only_after].all_right)
+
+    def judge_in_float32(self, cases: Sequence[Case], runs: Mapping[str, HiddenRun], references: References,
+                         rounding: Mapping[str, Mapping[str, Mapping[str, float]]]) -> None:  # fmt: skip
+        """Let float32 runs of the hidden cases decide where float64 can't, within the rounding measured there."""
+        self.float32_runs = runs
+        for case in cases:
+            run = runs[case.id]
+            if not run.failed:
+                self.float32[case.id] = self._case(
+                    case, run.parts, references, FLOAT64, rounding[case.id][self.part_id]
+                )

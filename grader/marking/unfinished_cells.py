@@ -1,0 +1,116 @@
+"""Where a part's cells stopped before their end: what was never computed, and in which case a statement raises."""
+
+from __future__ import annotations
+
+import torch
+
+from grader.execution.execute import CellError, CellRun
+from grader.marking.case_outcomes import Outcome, PartCase
+from grader.marking.part_in_all_cases import PartCases
+from grader.notebook.syntax import Statement, statements, top_level_line, unfinished
+
+
+class Stops:
+    """The stops of a part.
+
+    Args:
+        part: the part in all cases.
+    """
+
+    def __init__(self, part: PartCases) -> None:
+        self.part = part
+
+    # --- in the visible case
+
+    def could_not_check(self, name: str, asking: frozenset[str] = frozenset()) -> str | None:
+        """Why a name says nothing about the student: its cell, or one it builds on, never came to its end.
+
+        Or the kernel, to the last, did not hand over what the part had computed.
+
+        `asking` are the names that are built on this one: used before they are bound, two may be built on each other.
+        """
+        for index, cell in enumerate(self.part.cells):
+            run = self.part.execution.cells[index]
+            if not (cell.student or cell.role == "backward") or cell.part != self.part.part_id or run.status == "ok":
+                continue
+            reason = self._unfinished(name, cell.source, run, asking | {name})
+            if reason is not None:
+                return reason
+        attempted = any(cell.role == "gradients" for cell in self.part.student_cells)
+        return _LOST if attempted and self.part.part_id not in self.part.execution.visible else None
+
+    def _unfinished(self, name: str, source: str, run: CellRun, asking: frozenset[str]) -> str | None:
+        """Why one cell has not bound `name` for good; None where it has, or binds it nowhere."""
+        left = [statement for statement in statements(source) if statement.last >= top_level_line(source, run.line)]
+        if not any(name in statement.names for statement in left):
+            return None
+        if run.status == "timeout":
+            return f"The cell that assigns {name} was stopped after {self.part.exercise.spec.cell_seconds:g} s."
+        if run.status == "died":
+            return f"The kernel died in the cell that assigns {name}{f': {run.end}' if run.end else ''}."
+        if run.status == "skipped":
+            return "The notebook's time was over before this cell was reached."
+        wanted = [
+            other
+            for other in sorted(left[0].reads)
+            if other in self.part.checks.gradients and other not in left[0].names
+        ]
+        for other in wanted:
+            absent = other not in asking and self.part.visible.outcomes[other] is Outcome.ABSENT
+            if absent and self.could_not_check(other, asking) is not None:
+                return f"It is computed from {other}, which could not be checked."
+        return None
+
+    def stopped_short(self, name: str) -> str | None:
+        """Why a tensor is only half done: an error stopped its cell before, or in, the last statement for it."""
+        for cell, _, line in self.part.cell_errors:
+            if any(name in each.names for each in unfinished(cell.source, line)):
+                return f"An error in line {line} stopped the cell before {name} was complete."
+            trains = any(f"d{name}" in each.names for each in statements(cell.source))
+            if trains and self._untrained(name):
+                return f"An error in line {line} stopped the cell before {name} was trained."
+        return None
+
+    def _untrained(self, name: str) -> bool:
+        """Whether a parameter is still what it was before the training loop."""
+        value = self.part.visible.usable(name) if name in self.part.checks.values else None
+        return value is not None and torch.equal(value, self.part.visible.reference.initial[name].to(value.dtype))
+
+    # --- in one of the other cases
+
+    def raises_only_here(self, part_case: PartCase, name: str) -> bool:
+        """Whether a statement that binds `name` raises in this case, in a cell that raised nothing in the visible."""
+        for error in self.part.errors(part_case):
+            if error.line is None or self.part.execution.cells[error.cell].error is not None:
+                continue
+            for statement in statements(self.part.cells[error.cell].source):
+                if name in statement.names and statement.first <= error.line <= statement.last:
+                    return not any(self._spoiled(part_case, other) for other in statement.reads if other != name)
+        return False
+
+    def own_statement_failed(self, part_case: PartCase, name: str) -> bool:
+        """Whether the statement that should bind `name` raised, and not only for want of an earlier one's result."""
+        for error in self.part.errors(part_case):
+            statement = self._stopped_at(error)
+            if statement is not None and name in statement.names:
+                return not any(self._spoiled(part_case, other) for other in statement.reads if other != name)
+        return False
+
+    def _stopped_at(self, error: CellError) -> Statement | None:
+        """The binding statement that raised, or the next one after a line that raised and binds nothing."""
+        if error.line is None:
+            return None
+        line = error.line
+        found = [statement for statement in statements(self.part.cells[error.cell].source) if statement.last >= line]
+        around = [statement for statement in found if statement.first <= line]
+        return next(iter(around or found), None)
+
+    @staticmethod
+    def _spoiled(part_case: PartCase, name: str) -> bool:
+        """Whether a gradient is absent in a case, or of a shape that nothing can be computed with."""
+        if name not in part_case.outcomes:
+            return False
+        return part_case.outcomes[name] is Outcome.ABSENT or part_case.usable(name) is None
+
+
+_LOST = "The kernel died, or was tampered with, before the grader could read what this part computed."

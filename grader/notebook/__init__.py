@@ -1,0 +1,1 @@
+"""What a notebook is and what a statement is: files, cells, and the syntax of students' Python."""

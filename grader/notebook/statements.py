@@ -1,0 +1,184 @@
+"""A cell as its top-level statements, and how some of them are left out or kept from stopping the others.
+
+A cell's lines keep their numbers whatever is done to it: what is left out becomes empty lines.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import re
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+from grader.notebook.syntax import bound_by, names_read, parse, parse_plain
+from grader.records import Record
+
+Kind = Literal["import", "definition", "assignment", "loop", "assertion", "expression", "other"]
+
+_SHELL = re.compile(r"^\s*(?:[!%]|pip3? install\b|\?+\w|[\w.]+\?+\s*$)")
+_ASSIGNED_SHELL = re.compile(r"^\s*[\w ,]+=\s*[!%]")
+_KEPT_MAGIC = re.compile(r"^\s*%(?:time(?:it)?|matplotlib)\b")
+_PYTHON_MAGIC = re.compile(r"^\s*%%(time|capture|prun|python3?)\b.*$")
+_OTHER_MAGIC = re.compile(r"^\s*%%")
+_GUARD = "with __import__('contextlib').suppress(Exception): "
+_SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
+
+
+class Piece(Record, frozen=True):
+    """A top-level statement of a cell, with the lines (0-based, both included) it stands on.
+
+    `binds` are the notebook's names that it binds or writes into, `inner` those that functions in it bind for
+    themselves. `alone` says that no other statement shares its lines.
+    """
+
+    kind: Kind
+    text: str
+    first: int
+    last: int
+    binds: tuple[str, ...] = ()
+    inner: tuple[str, ...] = ()
+    reads: frozenset[str] = frozenset()
+    simple: bool = False
+    alone: bool = True
+
+
+class Dissected(Record, frozen=True):
+    """A cell's lines, its statements in order, and the shell lines and magics that were left out of the lines.
+
+    `pieces` is None where the cell is no Python.
+    """
+
+    lines: list[str]
+    pieces: list[Piece] | None
+    magics: list[str] = []
+
+
+@functools.lru_cache(maxsize=512)
+def dissect(source: str) -> Dissected:
+    """Take a cell apart. Shell lines, and magics that compute nothing, are not run: they install, fetch and show."""
+    lines = source.split("\n")
+    magics: list[str] = []
+    start = next((number for number, line in enumerate(lines) if line.strip()), 0)
+    if _PYTHON_MAGIC.match(lines[start]):
+        lines[start] = ""
+    elif _OTHER_MAGIC.match(lines[start]):
+        return Dissected(lines=[""] * len(lines), pieces=[], magics=[lines[start].strip()])
+    tree = parse("\n".join(lines))
+    if tree is None:
+        lines = [_without_prompt(line) for line in lines]
+        tree = parse("\n".join(lines))
+    if tree is None:
+        return Dissected(lines=source.split("\n"), pieces=None)
+    inside = _string_lines(tree)
+    for number, line in enumerate(lines if parse_plain("\n".join(lines)) is None else []):
+        if number in inside or _KEPT_MAGIC.match(line):
+            continue
+        if _SHELL.match(line):
+            magics.append(line.strip())
+            lines[number] = line[: len(line) - len(line.lstrip())] + ("pass" if line[:1].isspace() else "")
+        elif _ASSIGNED_SHELL.match(line):
+            magics.append(line.strip())
+    return Dissected(lines=lines, pieces=list(_pieces("\n".join(lines))), magics=magics)
+
+
+def _without_prompt(line: str) -> str:
+    """Terminal text that was pasted into a cell: its prompts and what pip says are no code."""
+    match = re.match(r"^(?:>>> |\.\.\. |In \[\d+\]: )(.*)$", line)
+    if match:
+        return match[1]
+    if re.match(r"^(?:\$ |Collecting |Requirement already|Successfully |Downloading |pip3? install )", line):
+        return ""
+    return line
+
+
+def _string_lines(tree: ast.AST) -> set[int]:
+    """The lines (0-based) that a string over several lines covers."""
+    found: set[int] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant | ast.JoinedStr) and (node.end_lineno or 0) > node.lineno:
+            found.update(range(node.lineno - 1, node.end_lineno or 0))
+    return found
+
+
+def _pieces(source: str) -> Iterator[Piece]:
+    tree = parse(source)
+    body = tree.body if tree is not None else []
+    spans = [(_first_line(node), node.end_lineno or node.lineno) for node in body]
+    for number, node in enumerate(body):
+        first, last = spans[number]
+        shared = any(other != number and span[0] <= last and span[1] >= first for other, span in enumerate(spans))
+        binds, inner = _bound(node)
+        yield Piece(
+            kind=_kind(node),
+            text=ast.get_source_segment(source, node) or "",
+            first=first - 1,
+            last=last - 1,
+            binds=tuple(dict.fromkeys(binds)),
+            inner=tuple(dict.fromkeys(inner)),
+            reads=names_read(node),
+            simple=not hasattr(node, "body"),
+            alone=not shared,
+        )
+
+
+def _first_line(node: ast.stmt) -> int:
+    decorators: list[ast.expr] = getattr(node, "decorator_list", [])
+    return min([node.lineno, *(each.lineno for each in decorators)])
+
+
+def _kind(node: ast.stmt) -> Kind:
+    kinds: list[tuple[tuple[type, ...], Kind]] = [
+        ((ast.Import, ast.ImportFrom), "import"),
+        ((ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef), "definition"),
+        ((ast.Assign, ast.AugAssign, ast.AnnAssign), "assignment"),
+        ((ast.Assert,), "assertion"),
+        ((ast.Expr,), "expression"),
+    ]
+    found = next((kind for types, kind in kinds if isinstance(node, types)), None)
+    if found is not None:
+        return found
+    return "loop" if any(isinstance(each, ast.For | ast.While) for each in ast.walk(node)) else "other"
+
+
+def _bound(node: ast.stmt) -> tuple[list[str], list[str]]:
+    """The notebook's names that a statement binds, and those that are bound inside its functions only."""
+    if isinstance(node, ast.Import | ast.ImportFrom):
+        return [alias.asname or alias.name.split(".")[0] for alias in node.names], []
+    binds: list[str] = []
+    inner: list[str] = []
+    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        binds.append(node.name)
+    todo: deque[tuple[ast.AST, frozenset[str] | None]] = deque([(node, None)])
+    while todo:
+        current, shared = todo.popleft()
+        if isinstance(current, _SCOPES):
+            names = {name for each in ast.walk(current) if isinstance(each, ast.Global) for name in each.names}
+            shared = frozenset(names)
+        for name in bound_by(current):
+            (binds if shared is None or name in shared else inner).append(name)
+        todo.extendleft((child, shared) for child in reversed(list(ast.iter_child_nodes(current))))
+    return binds, inner
+
+
+# --- what is run of a cell ------------------------------------------------------------------------------------------
+
+
+def region(dissected: Dissected, first: int, last: int, dropped: Sequence[Piece], guarded: Sequence[Piece]) -> str:
+    """The lines `first` to `last` of a cell as they are run: without `dropped`, and with `guarded` kept from raising.
+
+    A statement that shares a line with another is left as it is: writing two on a line is rare, and then they belong
+    together.
+    """
+    lines = list(dissected.lines)
+    for piece in dropped:
+        if piece.alone:
+            lines[piece.first : piece.last + 1] = [""] * (piece.last - piece.first + 1)
+    for piece in guarded:
+        if piece.alone and piece.simple:
+            lines[piece.first] = _GUARD + lines[piece.first]
+        elif piece.alone:
+            lines[piece.first] = f"{_GUARD}exec({piece.text!r})"
+            lines[piece.first + 1 : piece.last + 1] = [""] * (piece.last - piece.first)
+    return "\n".join(lines[first : last + 1])

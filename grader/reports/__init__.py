@@ -1,0 +1,1 @@
+"""From records to text: pure functions that render a grade."""

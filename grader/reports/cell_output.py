@@ -1,0 +1,47 @@
+"""A grading as the output of a notebook's cell: HTML for Jupyter, plain text for a terminal."""
+
+from __future__ import annotations
+
+import difflib
+
+import msgspec
+
+from grader.errors import UsageError
+from grader.records import Grading
+from grader.reports.html import render_cell_output
+from grader.reports.terminal import console, show_grading
+
+
+def narrowed(grading: Grading, name: str | None) -> Grading:
+    """The grading with nothing but the checks of this name; as it is for None.
+
+    Raises:
+        UsageError: no check is called that.
+    """
+    if name is None or grading.grade.status == "ungradable":
+        return grading
+    checks = [check for check in grading.grade.checks if check.name == name]
+    if not checks:
+        close = difflib.get_close_matches(name, [check.name for check in grading.grade.checks], 1)
+        raise UsageError(f"No check is called {name!r}{f'; did you mean {close[0]!r}?' if close else '.'}")
+    grade = msgspec.structs.replace(
+        grading.grade,
+        checks=checks,
+        flags=[],
+        score=sum(check.points for check in checks),
+        max_score=sum(check.max_points for check in checks),
+    )
+    parts = [part for part in grading.parts if any(check.part == part.id for check in checks)]
+    return msgspec.structs.replace(grading, grade=grade, parts=parts)
+
+
+def as_text(grading: Grading) -> str:
+    """What `grader check` prints."""
+    with console.capture() as captured:
+        show_grading(grading)
+    return captured.get().strip("\n")
+
+
+def as_html(grading: Grading) -> str:
+    """Tables and pictures without scripts, style sheets or anything else that a front end may strip."""
+    return render_cell_output(grading)

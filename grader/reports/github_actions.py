@@ -1,0 +1,193 @@
+"""What GitHub Actions shows of a run: a job summary in Markdown, and annotations at the students' own lines."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from grader.records import Check, Grade, Grading, Record, Verdict
+from grader.reports.json_csv_junit import number
+from grader.reports.verdict_text import GLYPHS, explain
+
+MAX_SUMMARY = 1 << 20
+"""GitHub's limit on a step's summary, in bytes."""
+MAX_ANNOTATIONS = 10
+"""Of one kind in one step: GitHub drops what comes after."""
+_CUT = "\n\n*Cut here: GitHub shows no more than 1 MiB. The reports have everything.*\n"
+
+
+class Annotation(Record, frozen=True):
+    """A message at a line of a file. `kind` is `error` or `warning`; `line` is 1-based, in the notebook's JSON."""
+
+    kind: str
+    file: str
+    line: int
+    title: str
+    message: str
+
+    @property
+    def command(self) -> str:
+        """The workflow command that makes it."""
+        properties = {"file": self.file, "line": str(self.line), "title": self.title}
+        listed = ",".join(f"{name}={_property(value)}" for name, value in properties.items())
+        return f"::{self.kind} {listed}::{_data(self.message)}"
+
+
+def annotations_for(grading: Grading, file: str, text: str) -> list[Annotation]:
+    """What to mend, at the student's lines: wrong and missing are errors, what could not be checked is a warning.
+
+    Args:
+        grading: the result.
+        file: the notebook's path as the repository has it.
+        text: the notebook's JSON.
+    """
+    grade = grading.grade
+    if grade.status == "ungradable":
+        return [Annotation("error", file, 1, f"{grade.exercise} can't be graded", grade.reason or "")]
+    places = {(found.part, found.name): (found.cell, found.line) for found in grading.evidence}
+    kinds = {Verdict.WRONG: "error", Verdict.MISSING: "error", Verdict.UNCHECKED: "warning"}
+    found = []
+    for check in grade.checks:
+        if check.verdict in kinds:
+            cell, line = places.get((check.part, check.name), (None, None))
+            source = grading.cells[cell].source if cell is not None else ""
+            title = f"{check.name} is {check.verdict}"
+            found.append(Annotation(kinds[check.verdict], file, line_in(text, source, line), title, explain(check)))
+    return found
+
+
+def first_of_each_kind(found: Iterable[Annotation]) -> list[Annotation]:
+    """As many as GitHub shows."""
+    kept: dict[str, list[Annotation]] = {}
+    for one in found:
+        kept.setdefault(one.kind, []).append(one)
+    return [one for many in kept.values() for one in many[:MAX_ANNOTATIONS]]
+
+
+def line_in(text: str, source: str, line: int | None) -> int:
+    """The 1-based line of a notebook's JSON that holds line `line` of a cell's source; 1 where it isn't found."""
+    rows = text.splitlines()
+    wanted = [json.dumps(row, ensure_ascii=False)[1:-1] for row in source.splitlines()]
+    ascii_ = [json.dumps(row)[1:-1] for row in source.splitlines()]
+    if not wanted:
+        return 1
+    for number_, row in enumerate(rows, 1):
+        for lines in (wanted, ascii_):
+            if "\\n".join(lines) in row and len(lines) > 1:
+                return number_
+            below = rows[number_ - 1 : number_ - 1 + len(lines)]
+            if len(below) == len(lines) and all(_holds(one, line_) for one, line_ in zip(below, lines, strict=True)):
+                return number_ + (line or 1) - 1
+    return 1
+
+
+def _holds(row: str, line: str) -> bool:
+    """Whether a row of the JSON is a source line, with its quotes, comma and line end."""
+    return re.fullmatch(r'\s*(?:"source": ?(?:\[\s*)?)?"' + re.escape(line) + r'(?:\\n)?"\]?,?\s*', row) is not None
+
+
+# --- the job summary ------------------------------------------------------------------------------------------------
+
+
+def job_summary(grades: Sequence[Grade]) -> str:
+    """Markdown for `$GITHUB_STEP_SUMMARY`: a table of the submissions, and for each what is left to mend."""
+    lines = ["## Gradients", "", "| student | exercise | score | |", "|---|---|---:|---|"]
+    for grade in grades:
+        score = "–" if grade.status == "ungradable" else f"{number(grade.score)} / {number(grade.max_score)}"
+        lines.append(f"| {_cell(grade.student)} | {_cell(grade.exercise)} | {score} | {_cell(_in_short(grade))} |")
+    for grade in grades:
+        left = [check for check in grade.checks if not check.verdict.is_right]
+        if left:
+            lines += [
+                "",
+                f"### {_escaped(grade.student)}: {_escaped(grade.exercise)}",
+                "",
+                "| | gradient | |",
+                "|---|---|---|",
+            ]
+            lines += [_row(check) for check in left]
+    return _cut("\n".join(lines) + "\n")
+
+
+def _in_short(grade: Grade) -> str:
+    if grade.status == "ungradable":
+        return f"could not be graded: {grade.reason}"
+    counts = {verdict: sum(check.verdict is verdict for check in grade.checks) for verdict in Verdict}
+    return ", ".join(f"{count} {verdict.value}" for verdict, count in counts.items() if count)
+
+
+def _row(check: Check) -> str:
+    return f"| {GLYPHS[check.verdict]} | `{_cell(check.name)}` ({_cell(check.part)}) | {_cell(explain(check))} |"
+
+
+def _cell(text: str) -> str:
+    return _escaped(" ".join(text.split()))
+
+
+def _escaped(text: str) -> str:
+    """Text that Markdown and the HTML in it show as it is; backticks stay, for names in sentences."""
+    text = "".join(char if char.isprintable() else "\ufffd" for char in text)
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\*_\[\]|#~!@])", r"\\\1", text)
+
+
+def _cut(text: str) -> str:
+    data = text.encode("utf-8", "replace")
+    if len(data) <= MAX_SUMMARY:
+        return data.decode()
+    head = data[: MAX_SUMMARY - len(_CUT.encode())].decode("utf-8", "ignore")
+    return head[: head.rfind("\n")] + _CUT
+
+
+def _data(text: str) -> str:
+    """A message, escaped as workflow commands need it."""
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")
+
+
+# --- a run on GitHub Actions ----------------------------------------------------------------------------------------
+
+
+def report_run(
+    gradings: Iterable[Grading], paths: Mapping[tuple[str, str], str], environment: Mapping[str, str]
+) -> list[str]:
+    """Add to the job's summary and give the lines to print for annotations; nothing on other machines.
+
+    Args:
+        gradings: the gradebook's.
+        paths: student and exercise → the notebook's path, for those that this job graded: only they are shown.
+        environment: the process's environment variables, of which GitHub sets some.
+    """
+    if environment.get("GITHUB_ACTIONS") != "true":
+        return []
+    workspace = Path(environment.get("GITHUB_WORKSPACE", "."))
+    found: list[Annotation] = []
+    grades = []
+    for grading in gradings:
+        path = paths.get((grading.grade.student, grading.grade.exercise))
+        if path is not None:
+            grades.append(grading.grade)
+            found = first_of_each_kind([*found, *annotations_for(grading, _below(path, workspace), _text(path))])
+    if summary := environment.get("GITHUB_STEP_SUMMARY"):
+        with Path(summary).open("a", encoding="utf-8") as file:
+            file.write(job_summary(grades))
+    return [one.command for one in found]
+
+
+def _below(path: str, workspace: Path) -> str:
+    """A path as GitHub wants it: from the repository's top."""
+    absolute = Path(path).resolve()
+    top = workspace.resolve()
+    return absolute.relative_to(top).as_posix() if absolute.is_relative_to(top) else absolute.as_posix()
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

@@ -1,0 +1,154 @@
+"""HTML reports: pure functions of records, written out through the templates in `templates/`.
+
+Everything that a student wrote passes through autoescape as text. The pages load nothing and, by their content security
+policy, could not; the cohort's one script is named there by its hash.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Sequence
+from functools import cache, partial
+from pathlib import Path
+from urllib.parse import quote
+
+import jinja2
+from markupsafe import Markup, escape
+
+from grader.errors import CourseError
+from grader.files import data_dir
+from grader.records import Grading, Verdict
+from grader.reports.cohort_page import CohortRow, Group, cohort_of
+from grader.reports.student_page import page_of
+from grader.reports.totals import totals
+from grader.reports.verdict_text import GLYPHS, MEANINGS, explain
+
+# Lone surrogates can't be encoded, control characters vanish or end the text early, and the bidirectional controls
+# reorder what the reader sees, so that code reads otherwise than it runs.
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+
+
+def render_report(grading: Grading, templates: Path | None = None) -> str:
+    """One student's report on one exercise, as a whole HTML page that needs no other file.
+
+    Args:
+        grading: what it shows.
+        templates: a folder of templates that take the place of the package's of the same name.
+
+    Raises:
+        CourseError: a template in that folder fails.
+    """
+    return _render("report.html.jinja", templates, page=page_of(grading))
+
+
+def render_index(rows: Sequence[CohortRow], similar: Sequence[Group] = (), templates: Path | None = None) -> str:
+    """The cohort's page, with a link to each report, as a whole HTML page that needs no other file.
+
+    Raises:
+        CourseError: a template in the folder `templates` fails.
+    """
+    grades = [row.grade for row in rows]
+    found = totals(grades) if len({grade.exercise for grade in grades}) > 1 else []
+    paths = {(row.grade.exercise, row.grade.student): row.path for row in rows}
+    return _render("index.html.jinja", templates, cohort=cohort_of(rows), similar=similar, paths=paths, totals=found)
+
+
+def render_cell_output(grading: Grading) -> str:
+    """The verdicts as a piece of HTML for a notebook's output: inline styles and pictures as data, nothing else."""
+    return _render("cell_output.html.jinja", None, page=page_of(grading), explain=explain, COLORS=_COLORS)
+
+
+_COLORS = {
+    Verdict.EXACT: "#2e7d32",
+    Verdict.APPROXIMATE: "#2e7d32",
+    Verdict.CARRIED: "#a06000",
+    Verdict.WRONG: "#c62828",
+    Verdict.MISSING: "#757575",
+    Verdict.UNCHECKED: "#8e24aa",
+}
+"""Readable on light and on dark: an output doesn't know which it stands on."""
+
+
+def _render(template: str, templates: Path | None, **context: object) -> str:
+    try:
+        page = _environment(templates).get_template(template).render(context)
+    except jinja2.TemplateError as error:
+        if templates is None:
+            raise
+        raise CourseError(f"A template in {templates} fails: {error}; see docs/authoring.md.") from error
+    return _UNPRINTABLE.sub(_made_visible, page)
+
+
+def _made_visible(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    if code < 0x20:
+        return chr(0x2400 + code)  # the control pictures: ␛ for an escape
+    return "\ufffd" if code >= 0xD800 else f"[U+{code:04X}]"
+
+
+@cache
+def _environment(templates: Path | None) -> jinja2.Environment:
+    """The course's templates before the package's, which are also to be had as `grader/NAME`, to be extended."""
+    package = jinja2.FileSystemLoader(data_dir("templates"))
+    own = [jinja2.FileSystemLoader(templates)] if templates is not None else []
+    environment = jinja2.Environment(
+        loader=jinja2.ChoiceLoader([*own, package, jinja2.PrefixLoader({"grader": package})]),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"points": _points, "shape": _shape, "href": _href, "percent": _percent}
+    environment.filters |= {"prose": _prose, "base64": _base64}
+    meanings = {verdict: f"{text[0].upper()}{text[1:]}." for verdict, text in MEANINGS.items()}
+    environment.globals |= {"GLYPHS": GLYPHS, "MEANINGS": meanings, "sha256": partial(_sha256, environment)}
+    return environment
+
+
+_QUOTED = re.compile("`([^`]+)`")
+
+
+def _prose(text: str) -> Markup:
+    """A sentence of the grader's, in which names of tensors stand between backticks."""
+    return Markup(_QUOTED.sub(r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped before
+
+
+def _sha256(environment: jinja2.Environment, template: str) -> str:
+    """The hash of an included template's text, as a content security policy names it."""
+    text = environment.get_template(template).render()
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode('ascii')}'"
+
+
+def _base64(text: str) -> str:
+    """A picture's text as it stands in a `data:` address."""
+    return base64.b64encode(str(text).encode("utf-8", "replace")).decode("ascii")
+
+
+def _points(points: float) -> str:
+    """Marks with at most two decimals: `29`, `0.5`, `0.07`."""
+    return f"{points:.2f}".rstrip("0").rstrip(".")
+
+
+def _percent(share: float) -> str:
+    """A share in whole per cent; what is not quite nothing or everything never reads 0 % or 100 %."""
+    percent = round(100 * share)
+    if share > 0:
+        percent = max(percent, 1)
+    if share < 1:
+        percent = min(percent, 99)
+    return f"{percent} %"
+
+
+def _shape(shape: Sequence[int]) -> str:
+    """A shape as Python writes it: `(32, 27)`, `(64,)`, `()`."""
+    return str(tuple(shape))
+
+
+def _href(path: str) -> str:
+    """A relative path with `/` between folders as a link; whatever the names hold, it stays a path below the page."""
+    return "./" + quote(path, safe="/", errors="surrogateescape")
+
+
+__all__ = ["CohortRow", "render_index", "render_report"]

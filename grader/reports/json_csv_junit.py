@@ -1,0 +1,128 @@
+"""The Grade as files: JSON, CSV and JUnit. Pure functions of records; the HTML is in `report.py`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+import xml.etree.ElementTree as ET
+from collections.abc import Iterable, Iterator, Sequence
+
+import msgspec
+
+from grader.records import Check, Grade, Standing, Verdict
+from grader.reports.totals import totals
+from grader.reports.verdict_text import explain
+
+_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_NONE = Standing(earned=0.0)
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+def grade_json(grade: Grade) -> str:
+    """The Grade as `docs/grade.schema.json` describes it."""
+    return msgspec.json.format(msgspec.json.encode(grade), indent=2).decode() + "\n"
+
+
+def grades_csv(grades: Sequence[Grade]) -> str:
+    """One row a submission: student, exercise, status, score, maximum, verdict counts, flags, reason, standing.
+
+    The score is what counts; `earned` is the submission's own, `weight` the exercise's in the total.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    verdicts = [verdict.value for verdict in Verdict]
+    writer.writerow(["student", "exercise", "status", "score", "max_score", *verdicts, "flags", "reason", *_STANDING])
+    for grade in grades:
+        counts = [sum(check.verdict == verdict for check in grade.checks) for verdict in verdicts]
+        flags = " ".join(sorted({flag.code for flag in grade.flags}))
+        row = [inert(grade.student), grade.exercise, grade.status, number(grade.score), number(grade.max_score)]
+        writer.writerow([*row, *counts, flags, inert(grade.reason or ""), *_standing_cells(grade)])
+    return text.getvalue()
+
+
+_STANDING = ["weight", "earned", "submitted", "late_percent", "attempt", "counted", "standing"]
+
+
+def _standing_cells(grade: Grade) -> list[str]:
+    standing = grade.standing or Standing(earned=grade.score)
+    attempts = ["" if number is None else str(number) for number in (standing.attempt, standing.counted)]
+    numbers = [number(standing.weight), number(standing.earned)]
+    return [*numbers, standing.submitted or "", number(standing.late_percent), *attempts, " ".join(standing.reasons)]
+
+
+def totals_csv(grades: Sequence[Grade]) -> str:
+    """A row for each student: the score of every exercise, and the total in per cent by the exercises' weights."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    exercises = sorted({grade.exercise for grade in grades if grade.max_score > 0})
+    writer.writerow(["student", *exercises, "total_percent"])
+    for total in totals(grades):
+        scores = [total.scores.get(exercise) for exercise in exercises]
+        cells = ["" if score is None else number(score) for score in (*scores, total.percent)]
+        writer.writerow([inert(total.student), *cells])
+    return text.getvalue()
+
+
+def inert(text: str) -> str:
+    """A cell that no spreadsheet takes for a formula: student names are a stranger's text."""
+    return "'" + text if text.startswith(_FORMULA) else text
+
+
+def number(points: float) -> str:
+    """Points as text: in full, so that what is read back adds up to the last digit; `50` without its `.0`."""
+    return str(int(points)) if points == int(points) else repr(points)
+
+
+def junit_xml(grades: Iterable[Grade]) -> str:
+    """A JUnit report: one suite a submission, one case a check. Could not be checked is an error, not a failure."""
+    return "".join(junit_pieces(grades))
+
+
+def junit_pieces(grades: Iterable[Grade]) -> Iterator[str]:
+    """The same, suite by suite: that of ten thousand submissions is as large as all else that is kept of them."""
+    yield '<?xml version="1.0" encoding="utf-8"?>\n<testsuites name="grader">\n'
+    for grade in grades:
+        suite = _suite(grade)
+        ET.indent(suite, level=1)
+        yield f"  {ET.tostring(suite, encoding='unicode')}\n"
+    yield "</testsuites>\n"
+
+
+def _suite(grade: Grade) -> ET.Element:
+    suite = ET.Element("testsuite", name=_xml(f"{grade.student}/{grade.exercise}"))
+    cases = [_case(suite, grade, check) for check in grade.checks]
+    if grade.status == "ungradable":
+        case = ET.SubElement(suite, "testcase", classname=_xml(_suite_name(grade)), name="can be graded")
+        cases.append(ET.SubElement(case, "error", message=_xml(grade.reason or "")))
+    for kind in ("failure", "error"):
+        suite.set(f"{kind}s", str(sum(found is not None and found.tag == kind for found in cases)))
+    properties = ET.Element("properties")
+    suite.insert(0, properties)
+    for name, value in (("score", number(grade.score)), ("max_score", number(grade.max_score)),
+                        *(("standing", _xml(reason)) for reason in (grade.standing or _NONE).reasons)):  # fmt: skip
+        ET.SubElement(properties, "property", name=name, value=value)
+    suite.set("tests", str(len(cases)))
+    suite.set("time", f"{grade.wall_seconds:.3f}")
+    return suite
+
+
+def _case(suite: ET.Element, grade: Grade, check: Check) -> ET.Element | None:
+    case = ET.SubElement(suite, "testcase", classname=_xml(f"{_suite_name(grade)}.{check.part}"), name=_xml(check.name))
+    properties = ET.SubElement(case, "properties")
+    for name, value in (("verdict", check.verdict.value), ("points", number(check.points)),
+                        ("max_points", number(check.max_points))):  # fmt: skip
+        ET.SubElement(properties, "property", name=name, value=value)
+    kind = {Verdict.WRONG: "failure", Verdict.MISSING: "failure", Verdict.UNCHECKED: "error"}.get(check.verdict)
+    if kind is None:
+        return None
+    return ET.SubElement(case, kind, message=_xml(explain(check)), type=check.verdict.value)
+
+
+def _suite_name(grade: Grade) -> str:
+    return f"{grade.student}.{grade.exercise}".replace("/", "-")
+
+
+def _xml(text: str) -> str:
+    """Text without the characters that XML has no way to hold."""
+    return _NOT_XML.sub("\ufffd", text)

@@ -1,0 +1,264 @@
+"""What a student's report shows, worked out from a `Grading`: plain records that the template only has to write out."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+
+from grader.records import (
+    VISIBLE,
+    CellOutput,
+    CellView,
+    Check,
+    Evidence,
+    Flag,
+    Grading,
+    GraphNode,
+    PartView,
+    Record,
+    Verdict,
+)
+from grader.reports.graph_layout import Layout, lay_out
+from grader.reports.heat_map_png import Picture, checked_png, pictures_of
+
+
+class Row(Record, frozen=True):
+    """A check, and where everything about it is on the page. `first` marks the first wrong tensor of its part."""
+
+    anchor: str
+    check: Check
+    first: bool
+    evidence: Evidence | None
+    cell: int | None
+    line: int | None
+    source: str | None
+    pictures: list[Picture]
+
+    @property
+    def maxdiff(self) -> float | None:
+        """The largest difference that may be shown: a hidden case's numbers stay hidden."""
+        if self.evidence is not None and self.evidence.cmp is not None:
+            return self.evidence.cmp.maxdiff
+        return self.check.maxdiff if self.check.case == VISIBLE else None
+
+
+class Line(Record, frozen=True):
+    """A line of a student's cell, and the wrong tensors whose statement starts on it."""
+
+    number: int
+    text: str
+    rows: list[Row]
+
+
+class Output(Record, frozen=True):
+    """An output to show: `text`, an `error`, an `image` (base64 of a PNG that was checked) or a `broken` one.
+
+    `headline` is the line of a traceback that says what happened: its last one.
+    """
+
+    kind: str
+    content: str
+    headline: str | None = None
+
+
+class Cell(Record, frozen=True):
+    """A student's cell. `marked` counts its lines that hold a wrong tensor; `failed` where it ended with an error."""
+
+    anchor: str
+    number: int
+    lines: list[Line]
+    outputs: list[Output]
+    seconds: float | None
+    marked: int
+    failed: bool
+
+
+class Node(Record, frozen=True):
+    """What the graph shows of a tensor: the row of its gradient, if that was checked."""
+
+    label: str
+    shape: list[int]
+    inputs: list[str]
+    row: Row | None
+
+
+class Part(Record, frozen=True):
+    """A part of the exercise."""
+
+    anchor: str
+    view: PartView
+    points: float
+    max_points: float
+    counts: Mapping[Verdict, int]
+    rows: list[Row]
+    cells: list[Cell]
+    layout: Layout
+    nodes: Mapping[str, Node]
+
+
+class FlagGroup(Record, frozen=True):
+    """The flags of one kind in one part."""
+
+    code: str
+    part: str | None
+    flags: list[Flag]
+
+
+class Page(Record, frozen=True):
+    """The whole report. `start` is where to begin: the first wrong tensor, else the first missing or unchecked one."""
+
+    grading: Grading
+    counts: Mapping[Verdict, int]
+    parts: list[Part]
+    other_cells: list[Cell]
+    start: Row | None
+
+    @property
+    def flags(self) -> list[FlagGroup]:
+        """The flags, those of a kind together."""
+        groups: dict[tuple[str, str | None], list[Flag]] = defaultdict(list)
+        for flag in self.grading.grade.flags:
+            groups[flag.code, flag.part].append(flag)
+        return [FlagGroup(code=code, part=part, flags=flags) for (code, part), flags in groups.items()]
+
+    @property
+    def other_wrong(self) -> list[tuple[Row, str | None]]:
+        """The wrong tensors besides `start`, and the title of their part where it is another one."""
+        return [
+            (row, part.view.title if self.start is None or row.check.part != self.start.check.part else None)
+            for part in self.parts
+            for row in part.rows
+            if row.check.verdict == Verdict.WRONG and row is not self.start
+        ]
+
+
+def page_of(grading: Grading) -> Page:
+    """Everything that the report of `grading` shows."""
+    views = list(grading.parts)
+    known = {view.id for view in views}
+    checked = dict.fromkeys(check.part for check in grading.grade.checks)
+    views += [PartView(id=part, title=part, graph=[]) for part in checked if part not in known]
+    rows = {view.id: _rows(grading, view.id, f"p{number}") for number, view in enumerate(views, start=1)}
+    cells = _cells(grading, list(chain.from_iterable(rows.values())))
+    return Page(
+        grading=grading,
+        counts=_count(chain.from_iterable(rows.values())),
+        parts=[
+            _part(view, f"p{number}", rows[view.id], cells.pop(view.id, []))
+            for number, view in enumerate(views, start=1)
+        ],
+        other_cells=sorted(chain.from_iterable(cells.values()), key=lambda cell: cell.number),
+        start=_start(list(chain.from_iterable(rows.values()))),
+    )
+
+
+def _start(rows: Sequence[Row]) -> Row | None:
+    for verdict in (Verdict.WRONG, Verdict.MISSING, Verdict.UNCHECKED):
+        for row in rows:
+            if row.check.verdict == verdict:
+                return row
+    return None
+
+
+def _count(rows: Iterable[Row]) -> dict[Verdict, int]:
+    counts = Counter(row.check.verdict for row in rows)
+    return {verdict: counts[verdict] for verdict in Verdict}
+
+
+def _rows(grading: Grading, part: str, prefix: str) -> list[Row]:
+    evidence = {item.name: item for item in grading.evidence if item.part == part}
+    rows: list[Row] = []
+    for number, check in enumerate((check for check in grading.grade.checks if check.part == part), start=1):
+        first = check.verdict == Verdict.WRONG and not any(row.first for row in rows)
+        rows.append(_row(check, evidence.get(check.name), f"{prefix}-t{number}", first, grading.cells))
+    return rows
+
+
+def _row(check: Check, evidence: Evidence | None, anchor: str, first: bool, cells: Sequence[CellView]) -> Row:
+    cell, line, source = None, None, None
+    if evidence is not None and evidence.cell is not None and evidence.line is not None:
+        lines = _lines(cells[evidence.cell].source) if 0 <= evidence.cell < len(cells) else []
+        if 0 < evidence.line <= len(lines):
+            cell, line, source = evidence.cell, evidence.line, lines[evidence.line - 1]
+    return Row(
+        anchor=anchor,
+        check=check,
+        first=first,
+        evidence=evidence,
+        cell=cell,
+        line=line,
+        source=source,
+        pictures=pictures_of(evidence) if evidence is not None and not check.verdict.is_right else [],
+    )
+
+
+def _lines(source: str) -> list[str]:
+    """The lines as Python counts them; `str.splitlines` would also split at form feeds and Unicode separators."""
+    if not source:
+        return []
+    return source.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n").split("\n")
+
+
+def _cells(grading: Grading, rows: Sequence[Row]) -> dict[str | None, list[Cell]]:
+    """The cells by part, in the notebook's order."""
+    marks: dict[tuple[int, int], list[Row]] = defaultdict(list)
+    for row in rows:
+        if row.check.verdict == Verdict.WRONG and row.cell is not None and row.line is not None:
+            marks[row.cell, row.line].append(row)
+    cells: dict[str | None, list[Cell]] = defaultdict(list)
+    for index, view in enumerate(grading.cells):
+        lines = [
+            Line(number=number, text=text, rows=marks.get((index, number), []))
+            for number, text in enumerate(_lines(view.source), start=1)
+        ]
+        cells[view.part].append(
+            Cell(
+                anchor=f"c{index}",
+                number=index + 1,
+                lines=lines,
+                outputs=[_output(output) for output in view.outputs],
+                seconds=view.seconds,
+                marked=sum(bool(line.rows) for line in lines),
+                failed=any(output.kind == "error" for output in view.outputs),
+            )
+        )
+    return cells
+
+
+def _output(output: CellOutput) -> Output:
+    if output.kind == "image":
+        picture = checked_png(output.content)
+        return Output(kind="broken", content="") if picture is None else Output(kind="image", content=picture)
+    lines = output.content.strip().splitlines()
+    headline = lines[-1] if output.kind == "error" and len(lines) > 1 else None
+    return Output(kind=output.kind, content=output.content, headline=headline)
+
+
+def _part(view: PartView, anchor: str, rows: list[Row], cells: list[Cell]) -> Part:
+    nodes = _nodes(view.graph, rows)
+    labels = {
+        name: f"{node.label}  " + (" first" if node.row and node.row.first else "") for name, node in nodes.items()
+    }
+    return Part(
+        anchor=anchor,
+        view=view,
+        points=sum(row.check.points for row in rows),
+        max_points=sum(row.check.max_points for row in rows),
+        counts=_count(rows),
+        rows=rows,
+        cells=cells,
+        layout=lay_out(view.graph, labels),
+        nodes=nodes,
+    )
+
+
+def _nodes(graph: Sequence[GraphNode], rows: Sequence[Row]) -> dict[str, Node]:
+    """By tensor: `X` shows the check on `dX`, or where only its value is checked, that."""
+    by_name = {row.check.name: row for row in rows}
+    nodes = {}
+    for node in graph:
+        row = by_name.get(f"d{node.name}", by_name.get(node.name))
+        label = row.check.name if row is not None else node.name
+        nodes[node.name] = Node(label=label, shape=node.shape, inputs=node.inputs, row=row)
+    return nodes

@@ -1,0 +1,56 @@
+"""The words in which a verdict is told, the same in the terminal, in pytest and in the reports."""
+
+from __future__ import annotations
+
+from grader.records import FURTHER_UP, VISIBLE, Check, Grade, Verdict
+from grader.wording import shape
+
+GLYPHS = {
+    Verdict.EXACT: "✓",
+    Verdict.APPROXIMATE: "≈",
+    Verdict.CARRIED: "→",
+    Verdict.WRONG: "✗",
+    Verdict.MISSING: "·",
+    Verdict.UNCHECKED: "?",
+}
+"""One sign a verdict, so that no report depends on colour."""
+
+MEANINGS = {
+    Verdict.EXACT: "bit for bit what autograd computes",
+    Verdict.APPROXIMATE: "what autograd computes, up to rounding",
+    Verdict.CARRIED: "the step is right, the mistake is in a gradient further up",
+    Verdict.WRONG: "the mistake is in this very step",
+    Verdict.MISSING: "not there yet",
+    Verdict.UNCHECKED: "could not be checked",
+}
+
+
+def explain(check: Check) -> str:
+    """One check in a sentence or three: the verdict, where it differs and by how much, why as far as it is known."""
+    elsewhere = check.diagnosis is not None and check.diagnosis.message.startswith(FURTHER_UP)
+    text = f"{check.name} is {check.verdict}{'' if elsewhere else f': {MEANINGS[check.verdict]}'}."
+    if check.verdict in (Verdict.WRONG, Verdict.CARRIED):
+        where = "on the case you see" if check.case == VISIBLE else f"in the hidden case {check.case}"
+        if check.maxdiff is not None:
+            text += f" The largest difference is {check.maxdiff:.6g}."
+        elif check.case != VISIBLE:
+            text += f" That shows {where}."
+        if check.shape is not None and check.shape != check.expected_shape:
+            text += f" Its shape {where} is {shape(check.shape)}, and {shape(check.expected_shape)} is expected."
+    if check.diagnosis is not None:
+        text += f" {check.diagnosis.message}"
+    if check.remark is not None:
+        text += f" {check.remark}"
+    return text
+
+
+def changes(before: Grade, after: Grade) -> tuple[list[str], list[str]]:
+    """The tensors that became right and those that no longer are, by name; with the part where parts share a name."""
+    names = [check.name for check in after.checks]
+    earlier = {(check.part, check.name): check.verdict.is_right for check in before.checks}
+    became: dict[bool, list[str]] = {True: [], False: []}
+    for check in after.checks:
+        if earlier.get((check.part, check.name), False) is not check.verdict.is_right:
+            label = check.name if names.count(check.name) == 1 else f"{check.name} ({check.part})"
+            became[check.verdict.is_right].append(label)
+    return became[True], became[False]

@@ -1,0 +1,1 @@
+"""A student at work: workspace, check, watch, hints, and the notebook's magics."""

@@ -1,0 +1,74 @@
+"""Where a student stands in a workspace: what passes in every part, and the next thing to do."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from grader.course.catalog import Catalog, ExerciseSpec
+from grader.course.course import Course
+from grader.records import Record, Verdict
+from grader.student.progress import Checked, Progress, is_stale, read_progress
+
+
+class Standing(Record, frozen=True):
+    """An exercise in a workspace. `notebook` is None where it has none; `stale`: changed since it was checked."""
+
+    spec: ExerciseSpec
+    counts: dict[str, int]
+    notebook: Path | None = None
+    checked: Checked | None = None
+    stale: bool = False
+
+    @property
+    def done(self) -> bool:
+        """Whether everything was right, and still is."""
+        if self.checked is None or self.stale:
+            return False
+        return all(self.checked.right(part) == count for part, count in self.counts.items())
+
+
+def standings(course: Course, folder: Path) -> list[Standing]:
+    """Every exercise of the course as it stands in `folder`, in the catalogue's order."""
+    progress = read_progress(folder)
+    return [_standing(course, spec, folder, progress) for spec in course.catalog.exercises]
+
+
+def _standing(course: Course, spec: ExerciseSpec, folder: Path, progress: Progress) -> Standing:
+    counts = {part: len(checks.names) for part, checks in course.exercise(spec.id).parts.items()}
+    checks = [
+        (checked.time, name, checked)
+        for name, checked in progress.checks.items()
+        if checked.exercise == spec.id and Path(name).name == name and (folder / name).is_file()
+    ]
+    if checks:
+        _, name, checked = max(checks, key=lambda found: found[0])
+        stale = is_stale(folder / name, checked)
+        return Standing(spec=spec, counts=counts, notebook=folder / name, checked=checked, stale=stale)
+    own = folder / f"{spec.id}.ipynb"
+    return Standing(spec=spec, counts=counts, notebook=own if own.is_file() else None)
+
+
+def next_step(found: list[Standing], catalog: Catalog) -> str:
+    """The next thing to do, in one sentence."""
+    if not any(standing.notebook for standing in found):
+        return "Next: `grader init DIR` makes a folder to work in; there is no notebook of this course here."
+    for standing in found:
+        if not standing.done:
+            return f"Next: {_step(standing)}"
+    return f"Everything is right in {len(catalog.exercises)} of {len(catalog.exercises)} exercises."
+
+
+def _step(standing: Standing) -> str:
+    if standing.notebook is None:
+        return f"`grader init .` adds {standing.spec.id}.ipynb, the next exercise."
+    name = standing.notebook.name
+    if standing.checked is None:
+        return f"work on {name}, save it, then `grader check {name}`."
+    if standing.stale:
+        return f"`grader check {name}`: it has changed since its last check."
+    for verdict, what in ((Verdict.WRONG, "mend"), (Verdict.MISSING, "fill in"), (Verdict.UNCHECKED, "look at")):
+        for part in standing.spec.parts:
+            for tensor, found in standing.checked.verdicts.get(part.id, {}).items():
+                if found is verdict:
+                    return f"{what} {tensor} in “{part.title}”; `grader check {name} --hint` opens a hint."
+    return f"`grader check {name}`."
