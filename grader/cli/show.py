@@ -16,7 +16,7 @@ from rich.text import Text
 from grader.intake.explain_cells import CellSense
 from grader.kernels.doctor import Guarantee
 from grader.records import Grade, Grading, Verdict
-from grader.reports.terminal import VERDICT_STYLES, error_console, console, printable, show_grading
+from grader.reports.terminal import VERDICT_STYLES, console, error_console, printable, show_grading
 from grader.reports.verdict_text import GLYPHS, changes
 from grader.student.next_step import Standing
 

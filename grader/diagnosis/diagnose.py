@@ -7,7 +7,7 @@ describe its code in `docs/diagnoses.md`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import msgspec
 
 from grader.diagnosis.guesses import (
     contributions,
@@ -23,14 +23,11 @@ from grader.diagnosis.repair.changed_afterwards import changed_through
 from grader.diagnosis.repair.own_gradient_names import in_a_stand_in
 from grader.diagnosis.repair.repair import repair
 from grader.diagnosis.subject import Family, Subject
+from grader.diagnosis.where import Where
 from grader.diagnosis.words import quoted
-from grader.records import FURTHER_UP, Diagnosis
-
-if TYPE_CHECKING:
-    from grader.marking.case_outcomes import PartCase
-    from grader.marking.verdicts import PartMarks
-
-__all__ = ["diagnose", "why_missing"]
+from grader.marking.case_outcomes import PartCase
+from grader.marking.verdicts import PartMarks
+from grader.records import FURTHER_UP, Check, Diagnosis, Verdict
 
 OBSERVATIONS: tuple[observed.Observation, ...] = (
     observed.dtype,
@@ -67,43 +64,58 @@ FAMILIES: tuple[Family, ...] = (
 """What is computed, simplest first: the first that explains the numbers is reported."""
 
 
-def diagnose(marks: PartMarks, name: str) -> Diagnosis | None:
-    """The simplest slip that explains a wrong gradient in every hidden float64 case that speaks of it.
+def explained(check: Check, marks: PartMarks, where: Where) -> Check:
+    """A check with the reason why its gradient is wrong or missing, where one is found.
 
     Args:
+        check: the verdict.
         marks: the marks of the part.
-        name: the student's name of a gradient whose verdict is `wrong` (`dlogits`).
-
-    Returns:
-        The diagnosis, or None: none is better than a wrong one.
+        where: the part's lines.
     """
+    if check.verdict is Verdict.MISSING:
+        diagnosis = why_missing(marks, check.name)
+        told = diagnosis is not None and diagnosis.code != "unknown-name"
+        return msgspec.structs.replace(check, diagnosis=diagnosis, remark=None if told else check.remark)
+    if check.verdict is not Verdict.WRONG or check.name not in marks.checks.gradients:
+        return check
+    slip = marks.slip_by_symmetry(check.name)
+    if slip is not None and slip.replayed is not None and check.remark is None and check.case == slip.replayed.case.id:
+        return msgspec.structs.replace(
+            check, diagnosis=_by_symmetry(marks, where, check.name, slip.slip, slip.replayed)
+        )
+    return msgspec.structs.replace(check, diagnosis=_diagnosis(marks, where, check.name))
+
+
+def _diagnosis(marks: PartMarks, where: Where, name: str) -> Diagnosis | None:
+    """The simplest slip that explains a wrong gradient in every hidden float64 case that speaks of it; or None."""
     cases = marks.speaking(name)
-    subject = Subject(marks, name, cases)
+    subject = Subject(marks, where, name, cases)
     if subject.scenes and subject.follows:
-        return _earlier(marks, subject, cases)
+        return _earlier(subject, cases)
     return _why(subject)
 
 
-def diagnose_step(marks: PartMarks, name: str, message: str, replayed: PartCase) -> Diagnosis:
+def _by_symmetry(marks: PartMarks, where: Where, name: str, message: str, replayed: PartCase) -> Diagnosis:
     """What is wrong with a line whose value is right only because the true gradient is zero.
 
     Args:
         marks: the marks of the part.
+        where: the part's lines.
         name: the student's name of the gradient.
         message: how it came out.
         replayed: the part with other numbers further up, of which the line makes something wrong.
     """
-    subject = Subject(marks, name, [replayed])
+    subject = Subject(marks, where, name, [replayed])
     found = _computed(subject) if subject.scenes else None
     return Diagnosis(code="right-by-symmetry", message=f"{message} {found.message}" if found is not None else message)
 
 
-def _earlier(marks: PartMarks, subject: Subject, cases: list[PartCase]) -> Diagnosis | None:
+def _earlier(subject: Subject, cases: list[PartCase]) -> Diagnosis | None:
     """Where the mistake is: in a gradient on the way, which the student computes though no check asks for it."""
     above = subject.first.descendants
     for other in subject.first.own:
-        if other in above and f"d{other}" not in marks.checks.gradients:
-            earlier = Subject(marks, f"d{other}", cases)
+        if other in above and f"d{other}" not in subject.marks.checks.gradients:
+            earlier = Subject(subject.marks, subject.where, f"d{other}", cases)
             if earlier.scenes and not earlier.follows:
                 found = _why(earlier)
                 if found is not None:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import builtins
 import re
-from typing import TYPE_CHECKING
 
 from grader.diagnosis.words import quoted
 from grader.execution.execute import CellRun
 from grader.marking.case_outcomes import Outcome
+from grader.marking.verdicts import PartMarks
 from grader.notebook.syntax import Statement, assigned_names, statements
 from grader.records import Diagnosis
-
-if TYPE_CHECKING:
-    from grader.marking.verdicts import PartMarks
 
 _HARMLESS = re.compile(r"(?!.*\]\()[\w ,.:;()\[\]'=+-]{1,160}", re.ASCII)
 """What is repeated of an error's text: the student's code may have made it, and it goes into pages and comments."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from functools import cached_property
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,15 +14,13 @@ from grader.diagnosis.case_view import COARSE, Scene
 from grader.diagnosis.formula.bindings import read_for
 from grader.diagnosis.formula.expression import Node
 from grader.diagnosis.formula.inline_functions import functions, written_out
+from grader.diagnosis.where import Where
 from grader.execution.tensors import Export, StudentTensor
+from grader.marking.case_outcomes import PartCase
 from grader.marking.tolerance import FLOAT64, conformed
+from grader.marking.verdicts import PartMarks
 from grader.notebook.syntax import Statement, statements
 from grader.records import Diagnosis
-
-if TYPE_CHECKING:
-    from grader.marking.case_outcomes import PartCase
-    from grader.marking.verdicts import PartMarks
-
 
 Predict = Callable[[Scene], Tensor | None]
 
@@ -70,6 +68,7 @@ class Subject:
 
     Args:
         marks: the part's marks.
+        where: the part's lines.
         gradient: the student's name for it, `dX`.
         cases: the cases that speak of it.
 
@@ -80,8 +79,9 @@ class Subject:
         formula: what a gradient is computed by that stands between two asked ones; None for all others.
     """
 
-    def __init__(self, marks: PartMarks, gradient: str, cases: Sequence[PartCase]) -> None:
+    def __init__(self, marks: PartMarks, where: Where, gradient: str, cases: Sequence[PartCase]) -> None:
         self.marks = marks
+        self.where = where
         self.gradient = gradient
         self.name = gradient[1:]
         self.budget = Budget()
@@ -178,7 +178,7 @@ class Subject:
         known = functions([cell.source for cell in self.marks.cells if cell.student])
         own = [written_out(cell.source, known) for cell in self.marks.student_cells]
         reference = self.marks.visible.reference
-        called = self.marks.methods.source(reference.tensors, reference.constants) if self.scenes else ""
+        called = self.where.methods.source(reference.tensors, reference.constants) if self.scenes else ""
         return [*own, called] if called else own
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from grader.course.graph import PartReference
+from grader.diagnosis.where import Where
 from grader.execution.execute import CellRun
 from grader.intake.take_in import PlannedCell
 from grader.marking.tolerance import conformed
@@ -27,16 +28,17 @@ _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
-def evidence_for(marks: PartMarks, check: Check, cells: Mapping[int, int]) -> Evidence:
+def evidence_for(marks: PartMarks, where: Where, check: Check, cells: Mapping[int, int]) -> Evidence:
     """What stands beside one check: never a number of a hidden case.
 
     Args:
         marks: the part's marks.
+        where: the part's lines.
         check: the verdict.
         cells: index of the planned cell → index of the cell as the report shows it.
     """
     found, expected = marks.visible.exported.get(check.name), marks.visible.expected(check.name)
-    statement = marks.statement(check.name)
+    statement = where.statement(check.name)
     maps: dict[str, Any] = {}
     differs = not check.verdict.is_right and not marks.right_as_seen(check.name)
     if found is not None and found.tensor is not None and expected is not None and differs:

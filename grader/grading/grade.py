@@ -13,6 +13,8 @@ from grader.course.catalog import Case, ExerciseSpec, in_float32
 from grader.course.exercise import Exercise
 from grader.course.reference import Reference
 from grader.diagnosis.autograd_use.flags import apply_policy, autograd_flags, scaled_cases
+from grader.diagnosis.diagnose import explained
+from grader.diagnosis.where import Where
 from grader.errors import ExecutionError, SubmissionError
 from grader.execution.execute import Execution, Runner
 from grader.execution.plan import probe_parts
@@ -124,11 +126,13 @@ class Grader:
         flags: list[Flag] = []
         for part_id, part_checks in self.exercise.parts.items():
             marks = marked[part_id]
+            where = Where(marks)
             for name in part_checks.names:
-                check = with_saved(marks.check(name), intake.saved if live is None else (), marks.cmp(name))
+                check = explained(marks.check(name), marks, where)
+                check = with_saved(check, intake.saved if live is None else (), marks.cmp(name))
                 check = remarked(check, remarks)
                 checks.append(check)
-                evidence.append(evidence_for(marks, check, places))
+                evidence.append(evidence_for(marks, where, check, places))
         flags += [
             Flag(code="unchecked", message=f"{check.name}: {check.remark}", part=check.part)
             for check in checks

@@ -6,7 +6,7 @@ import asyncio
 import queue
 import socket
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 from jupyter_client.asynchronous.client import AsyncKernelClient
@@ -15,9 +15,7 @@ from jupyter_client.session import Session
 
 from grader.errors import ExecutionError
 from grader.kernels.inside import fragments
-
-if TYPE_CHECKING:
-    from grader.kernels.manager import KernelManager
+from grader.kernels.provisioner import SnapshotProvisioner
 
 _RECORD_OVERHEAD = 256
 """Bytes that a record counts for besides its content: many small ones are as much of a burden."""
@@ -31,10 +29,10 @@ class Connection:
     as many bytes again are then all the memory that a kernel can make the grader use.
     """
 
-    def __init__(self, channel: socket.socket, limit: int, manager: KernelManager) -> None:
+    def __init__(self, channel: socket.socket, limit: int, kernel: SnapshotProvisioner) -> None:
         self._channel = channel
         self._left = limit
-        self._manager = manager
+        self._kernel = kernel
         self._assembler = fragments.Assembler()
         self._loop = asyncio.get_running_loop()
         self._outgoing: deque[bytes] = deque()
@@ -66,7 +64,7 @@ class Connection:
         self._left -= len(record) + _RECORD_OVERHEAD
         if self._left < 0:
             self._stop_listening()
-            return self._manager.ours.stop("output")
+            return self._kernel.stop("output")
         message = self._assembler.add(record)
         channel = None if message is None else self.channels.get(message[:1])
         if channel is not None and message is not None:
@@ -130,14 +128,15 @@ class Channel:
 class ConnectionClient(AsyncKernelClient):
     """A client on a `Connection`: there is nothing to connect to, and no channel but shell and iopub."""
 
-    manager: KernelManager
+    kernel: SnapshotProvisioner
     session: Session
     _connection: Connection
 
-    def connect(self, manager: KernelManager, channel: socket.socket) -> None:
-        """Use (a copy of) the socket of a manager's kernel."""
-        self.manager = manager
-        self._connection = Connection(channel.dup(), manager.output_bytes, manager)
+    def connect(self, kernel: SnapshotProvisioner, limit: int) -> None:
+        """Use (a copy of) a kernel's socket, which is there once the kernel was started; `limit` as in `Connection`."""
+        assert kernel.connection is not None
+        self.kernel = kernel
+        self._connection = Connection(kernel.connection.dup(), limit, kernel)
 
     @property
     def shell_channel(self) -> Channel:
@@ -159,14 +158,14 @@ class ConnectionClient(AsyncKernelClient):
 
     async def wait_for_ready(self, timeout: float | None = None) -> None:
         """Wait for the kernel's first message. Raises `ExecutionError` when the kernel ends or stays silent."""
-        ended = asyncio.ensure_future(self.manager.ours.ended())
+        ended = asyncio.ensure_future(self.kernel.ended())
         first = asyncio.ensure_future(self.iopub_channel.get_msg())
         try:
             await asyncio.wait([ended, first], timeout=timeout or _START_SECONDS, return_when=asyncio.FIRST_COMPLETED)
             if first.done():
                 return
             if ended.done():
-                raise ExecutionError(f"The kernel ended before it ran anything: {self.manager.last_words()}.")
+                raise ExecutionError(f"The kernel ended before it ran anything: {self.kernel.last_words()}.")
             raise ExecutionError("The kernel does not answer: grade with fewer workers on this machine.")
         finally:
             ended.cancel()

@@ -105,7 +105,7 @@ class KernelClient(AsyncKernelClient):
             if not silent:
                 return
             if not await self.manager.is_alive():
-                raise ExecutionError(f"The kernel ended before it ran anything: {self.manager.last_words()}.")
+                raise ExecutionError(f"The kernel ended before it ran anything: {self.manager.ours.last_words()}.")
             if time.monotonic() > deadline:
                 raise ExecutionError("The kernel does not answer: grade with fewer workers on this machine.")
 
@@ -146,19 +146,11 @@ class KernelManager(AsyncKernelManager):
         """
         return self.ours.usage
 
-    def last_words(self) -> str:
-        """Why the kernel ended, in a few words."""
-        if "failed" in self.usage:
-            return str(self.usage["failed"]).strip().splitlines()[-1]
-        status = self.usage.get("status")
-        return "the process that it came from is gone" if status is None else f"exit status {status}"
-
     def client(self, **options: Any) -> KernelClient | ConnectionClient:  # type: ignore[override]
         """A client on the kernel's own connection, or for a cold kernel on the shared context."""
         if isinstance(self.ours, SnapshotProvisioner):
-            assert self.ours.connection is not None
             own = ConnectionClient(parent=self, session=self.session)
-            own.connect(self, self.ours.connection)
+            own.connect(self.ours, self.output_bytes)
             return own
         client = super().client(context=self.context, **options)
         assert isinstance(client, KernelClient)

@@ -48,6 +48,13 @@ class Provisioner(KernelProvisionerBase):
         self.stopped: str | None = None
         """The limit over which `stop` killed it."""
 
+    def last_words(self) -> str:
+        """Why the kernel ended, in a few words."""
+        if "failed" in self.usage:
+            return str(self.usage["failed"]).strip().splitlines()[-1]
+        status = self.usage.get("status")
+        return "the process that it came from is gone" if status is None else f"exit status {status}"
+
     @abstractmethod
     def fileno(self) -> int | None:
         """A descriptor that becomes readable when the kernel ends; `None` where there is none."""

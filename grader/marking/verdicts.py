@@ -7,13 +7,10 @@ The hidden cases, in float64, decide what is right; the visible one shows what t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
 
 from torch import Tensor
 
 from grader.course.exercise import Exercise
-from grader.diagnosis.diagnose import diagnose, diagnose_step, why_missing
-from grader.diagnosis.formula.inline_methods import Methods
 from grader.execution.execute import Execution
 from grader.execution.tensors import StudentTensor
 from grader.intake.take_in import PlannedCell
@@ -25,8 +22,8 @@ from grader.marking.part_in_all_cases import PartCases, References
 from grader.marking.tolerance import cmp_line, conformed, finite_or_none
 from grader.marking.unfinished_cells import Stops
 from grader.notebook.near_names import nearest
-from grader.notebook.syntax import assigned_names, line_that_binds
-from grader.records import VISIBLE, Check, CmpLine, Diagnosis, Verdict
+from grader.notebook.syntax import assigned_names
+from grader.records import VISIBLE, Check, CmpLine, Verdict
 
 __all__ = ["PartMarks", "References"]
 
@@ -75,26 +72,6 @@ class PartMarks(PartCases):
         """Whether a value is right with the numbers that the student sees, rounding aside."""
         return self._decision.right_as_seen(name)
 
-    def statement(self, name: str) -> tuple[int, int] | None:
-        """The cell (index) and line of the student's last statement of the part that binds `name`.
-
-        Where a cell of ours binds it, calling a method of the student's, it is the line in that method.
-        """
-        if (place := self.methods.place(name)) is not None:
-            return place
-        for index in reversed(range(len(self.cells))):
-            cell = self.cells[index]
-            if cell.student and cell.part == self.part_id:
-                line = line_that_binds(cell.source, name)
-                if line is not None:
-                    return index, line
-        return None
-
-    @cached_property
-    def methods(self) -> Methods:
-        """The student's methods that our own cells of the part call."""
-        return Methods(self.cells, self.part_id)
-
     def cmp(self, name: str) -> CmpLine | None:
         """What the student's own `cmp` shows on the visible case."""
         if name not in self._cmp:
@@ -116,7 +93,10 @@ class PartMarks(PartCases):
         if worst is Outcome.RIGHT and not self._decision.confirmed(name):
             return self._check(name, Verdict.UNCHECKED, 0.0, VISIBLE, _UNCONFIRMED)
         if worst is Outcome.RIGHT:
-            return self._right_by_symmetry(name) or self._right(name)
+            slip = self.slip_by_symmetry(name)
+            if slip is not None and slip.replayed is not None:
+                return self._check(name, Verdict.WRONG, 0.0, slip.replayed.case.id, None)
+            return self._right(name)
         if worst is Outcome.BLANK:
             return self._check(name, Verdict.UNCHECKED, 0.0, VISIBLE, _BLANK)
         if worst is Outcome.WRONG and (stopped := self._stops.stopped_short(name)) is not None:
@@ -134,8 +114,7 @@ class PartMarks(PartCases):
             remark = remark or self._right_elsewhere(name)
         if worst is Outcome.CARRIED:
             return self._check(name, Verdict.CARRIED, share, case_id, remark)
-        diagnosis = diagnose(self, name) if name in self.checks.gradients else None
-        return self._check(name, Verdict.WRONG, share, case_id, remark, diagnosis)
+        return self._check(name, Verdict.WRONG, share, case_id, remark)
 
     def _right_elsewhere(self, name: str) -> str | None:
         """In which hidden cases a wrong value is right: what they are called says what sets them apart."""
@@ -154,13 +133,9 @@ class PartMarks(PartCases):
         verdict = Verdict.EXACT if exact else Verdict.APPROXIMATE
         return self._check(name, verdict, 1.0, VISIBLE, " ".join(remarks) or None)
 
-    def _right_by_symmetry(self, name: str) -> Check | None:
-        """The verdict on a right value whose line makes something else than the chain rule of other numbers."""
-        for trial in self._tried(name):
-            if trial.replayed is not None:
-                diagnosis = diagnose_step(self, name, trial.slip, trial.replayed)
-                return self._check(name, Verdict.WRONG, 0.0, trial.replayed.case.id, None, diagnosis)
-        return None
+    def slip_by_symmetry(self, name: str) -> Trial | None:
+        """The replay in which a line with a right value made something else than the chain rule of other numbers."""
+        return next((trial for trial in self._tried(name) if trial.replayed is not None), None)
 
     def _can_not_tell(self, name: str) -> str | None:
         """That a right value proves little, where its line could not be tried with other numbers."""
@@ -183,9 +158,7 @@ class PartMarks(PartCases):
         meant = self._named_otherwise(name) if found.note.kind == "absent" else None
         if meant is not None:
             remark += f" {meant} is no name of this exercise: is it meant?"
-        diagnosis = why_missing(self, name)
-        needed = diagnosis is None or diagnosis.code == "unknown-name"
-        return self._check(name, Verdict.MISSING, 0.0, VISIBLE, remark if needed else None, diagnosis)
+        return self._check(name, Verdict.MISSING, 0.0, VISIBLE, remark)
 
     def _named_otherwise(self, name: str) -> str | None:
         """The student's name to which this one, which is missing, is the nearest of those expected."""
@@ -195,8 +168,7 @@ class PartMarks(PartCases):
         found = (other for other in bound if other.isidentifier() and nearest(other, missing) == name)
         return next((other for other in found if len(other) <= MAX_NAME), None)
 
-    def _check(self, name: str, verdict: Verdict, share: float, case_id: str, remark: str | None,
-               diagnosis: Diagnosis | None = None) -> Check:  # fmt: skip
+    def _check(self, name: str, verdict: Verdict, share: float, case_id: str, remark: str | None) -> Check:
         part_case = self.visible if case_id == VISIBLE else self.hidden.get(case_id) or self.float32[case_id]
         found, expected = part_case.exported.get(name), part_case.expected(name)
         line = self.cmp(name) if case_id == VISIBLE else None  # of a hidden case only shapes are shown, never numbers
@@ -211,7 +183,6 @@ class PartMarks(PartCases):
             maxdiff=finite_or_none(line.maxdiff) if line is not None else None,
             shape=found.shape if found is not None else None,
             expected_shape=list(expected.shape) if expected is not None else None,
-            diagnosis=diagnosis,
             remark=remark,
         )
 

@@ -1,8 +1,8 @@
 """The statements of a notebook, read for where its numbers come from.
 
 An abstract interpreter over the syntax trees: it runs nothing. What a branch, a loop or a call may do is joined; what
-can't be followed carries nothing, because a flag must be certain: the scaled run (`flags.py`) has the rest. Loops are taken to
-be run at least once.
+can't be followed carries nothing, because a flag must be certain: the scaled run (`flags.py`) has the rest.
+Loops are taken to be run at least once.
 """
 
 from __future__ import annotations

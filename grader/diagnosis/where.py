@@ -1,0 +1,40 @@
+"""Where a part's gradients are bound: in the student's own cells, or in a method that a cell of ours calls."""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+from grader.diagnosis.formula.inline_methods import Methods
+from grader.marking.part_in_all_cases import PartCases
+from grader.notebook.syntax import line_that_binds
+
+
+class Where:
+    """The lines of a part.
+
+    Args:
+        part: the part in all cases.
+    """
+
+    def __init__(self, part: PartCases) -> None:
+        self._part = part
+
+    @cached_property
+    def methods(self) -> Methods:
+        """The student's methods that our own cells of the part call."""
+        return Methods(self._part.cells, self._part.part_id)
+
+    def statement(self, name: str) -> tuple[int, int] | None:
+        """The cell (index) and line of the student's last statement of the part that binds `name`.
+
+        Where a cell of ours binds it, calling a method of the student's, it is the line in that method.
+        """
+        if (place := self.methods.place(name)) is not None:
+            return place
+        for index in reversed(range(len(self._part.cells))):
+            cell = self._part.cells[index]
+            if cell.student and cell.part == self._part.part_id:
+                line = line_that_binds(cell.source, name)
+                if line is not None:
+                    return index, line
+        return None
