@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import grader.intake.collect
-import grader.notebook.file
 from grader.errors import UsageError
 from grader.files import safe_name
 from grader.intake.collect import collect
@@ -156,7 +155,7 @@ def test_a_file_that_is_no_notebook_is_one_students_problem(put, collected, data
 
 
 def test_a_file_that_is_too_large_is_not_even_read(put, collected, monkeypatch, course, folder):
-    monkeypatch.setattr(grader.collect, "MAX_BYTES", 2**20)
+    monkeypatch.setattr(grader.intake.collect, "MAX_BYTES", 2**20)
     path = put("ada.ipynb")
     with path.open("ab") as file:
         file.truncate(5 * 2**20)

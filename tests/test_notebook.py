@@ -166,7 +166,7 @@ def test_a_conflict_marker_inside_a_cell_is_the_students_text():
 
 
 def test_too_large_a_file_is_refused_with_its_size(monkeypatch):
-    monkeypatch.setattr(grader.notebook, "MAX_BYTES", 2**20)
+    monkeypatch.setattr(grader.notebook.file, "MAX_BYTES", 2**20)
     assert read_notebook(notebook(CODE) + b" " * (2**20 - 1000))
     with pytest.raises(UnreadableNotebook, match="has 3 MB and the limit is 1 MB: clear the outputs"):
         read_notebook(notebook(CODE) + b" " * 3 * 2**20)

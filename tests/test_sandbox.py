@@ -21,6 +21,7 @@ from pathlib import Path
 
 import pytest
 
+import grader
 from grader.errors import SandboxUnavailable
 from grader.kernels import Limits, doctor, drop_privileges, open_source, sandbox
 from grader.kernels.inside import template, watch
@@ -92,8 +93,8 @@ def test_of_the_folders_around_the_environment_nothing_but_the_way_to_it(source)
 
 
 def test_the_grader_package_in_the_environment_is_covered(monkeypatch):
-    monkeypatch.setattr(sandbox, "environment_folders", lambda: [Path(sandbox.__file__).parents[1]])
-    package = str(Path(sandbox.__file__).parent)
+    monkeypatch.setattr(sandbox, "environment_folders", lambda: [Path(grader.__file__).parents[1]])
+    package = str(Path(grader.__file__).parent)
     hidden = sandbox._hidden()
     place = hidden.index(package)
     assert hidden[place - 1 : place + 3] == ["--tmpfs", package, "--remount-ro", package]
@@ -536,7 +537,7 @@ def test_an_ordinary_user_gets_the_same_sandbox(tmp_path):
     with open_source("cold", "bwrap", [], {}, [], Limits()) as source:
         print(run(source, "import os; print(os.getuid(), [n for n in os.listdir('/proc') if n.isdigit()])").text)
     """
-    path = [str(Path(sandbox.__file__).parents[1]), str(torch_folder().parent)]
+    path = [str(Path(grader.__file__).parents[1]), str(torch_folder().parent)]
     # The tests' own environment may lie in a folder that is closed to others (tox makes it so).
     ordinary = [sys.executable, "-I", "-S", drop_privileges.__file__, "65533", *path, str(system_python), "--"]
     environment = {"PATH": "/usr/bin:/bin", "HOME": str(folder), "XDG_RUNTIME_DIR": str(folder)}
