@@ -23,9 +23,8 @@ from torch import Tensor
 
 from benchmarks.operators import Mutant, written
 from benchmarks.programs import blocks, solution_cells, variants
-from benchmarks.running import Workbench, case_dtype, run
+from benchmarks.running import Workbench, case_dtype, checks_of, run
 from benchmarks.trials import singles
-from grader.execution.replay import Edge, edges
 from grader.notebook.syntax import Statement, statements
 from grader.records import Check
 
@@ -137,10 +136,7 @@ class Trial:
 
     def __init__(self, bench: Workbench, part: str, sources: dict[str, str], where: str) -> None:
         self.bench, self.part, self.sources, self.where = bench, part, sources, where
-        checks = bench.exercise.parts[part]
-        hidden = [bench.references[case.id][part] for case in bench.exercise.cases[1:]]
-        self.edges: list[Edge] = edges(checks.gradients, hidden)
-        self.names = sorted({f"d{edge.lower}" for edge in self.edges})
+        self.names = sorted({f"d{edge.lower}" for edge in bench.tried[part]})
         _, namespaces, _ = bench.mark(part, sources)
         self.namespace = namespaces["twin"]
 
@@ -148,16 +144,16 @@ class Trial:
                 slips: bool | None = None) -> Iterator[Tried]:  # fmt: skip
         """What the grader says of a changed program, where no value shows that it was changed."""
         edited = {**self.sources, **cells}
-        blind, _, errors = self.bench.mark(self.part, edited)
-        if errors or any(not blind.check(name).verdict.is_right for name in blind.checks.names):
+        marks, _, errors = self.bench.mark(self.part, edited)
+        if errors or not all(marks.right_by_value(name) for name in marks.checks.names):
             if slips is not None:
                 raise ValueError(f"values show what was written as unseen: {what!r} {errors}")
             return
-        marks, _, _ = self.bench.mark(self.part, edited, self.edges)
+        checks = checks_of(marks)
         for name in self.names if names is None else sorted(names & set(self.names)):
             truth = self._slips(name, edited) if slips is None else slips
             if truth is not None:
-                yield Tried(f"{self.where}/{self.part}", name, what, truth, marks.check(name))
+                yield Tried(f"{self.where}/{self.part}", name, what, truth, checks[name])
 
     def reads_unfinished(self, mutant: Mutant) -> bool:
         """Whether a changed line reads a gradient that is bound again further down: what it holds there, who knows."""

@@ -13,6 +13,7 @@ import ast
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from benchmarks.operators import written
@@ -82,7 +83,7 @@ class Oracle:
         """
         charged = [name for name in suspects if name in names]
         seen = {name for name in names - set(suspects) if self._is_on_the_way(case, namespace, name)}
-        hidden = set(names) - seen
+        hidden = set(names) - seen - set(suspects)  # a checked gradient that others read is charged itself
         for node in self._after(names):
             if names_read(node) & hidden:
                 charged += [name for name in suspects if name in written(node)]
@@ -97,9 +98,14 @@ class Oracle:
         return charged
 
     def _is_on_the_way(self, case: Case, namespace: dict[str, Any], name: str) -> bool:
-        expected = self.bench.references[case.id][self.part].gradients.get(name[1:]) if name[0] == "d" else None
+        gradients = self.bench.references[case.id][self.part].gradients
         value = namespace.get(name)
-        return expected is not None and isinstance(value, Tensor) and conformed(value, expected.shape) is not None
+        if not isinstance(value, Tensor):
+            return False
+        if name.startswith("grad_") and name[5:] in gradients:
+            return value.shape == gradients[name[5:]].shape
+        expected = gradients.get(name[1:]) if name[0] == "d" else None
+        return expected is not None and conformed(value, expected.shape) is not None
 
     def _after(self, names: frozenset[str]) -> list[ast.stmt]:
         """The simple statements that follow those of some names, one round of a loop being all there is."""
@@ -153,4 +159,8 @@ class Oracle:
             if first is None or second is None:
                 return False
             before, after = first, second
-        return FLOAT64.holds(after.detach(), before.detach())
+        after, before = after.detach(), before.detach()
+        finite = torch.isfinite(before)
+        if not torch.equal(finite, torch.isfinite(after)):
+            return False  # what isn't finite follows from what isn't
+        return FLOAT64.holds(torch.where(finite, after, 0.0), torch.where(finite, before, 0.0))

@@ -6,7 +6,7 @@ import contextlib
 import importlib.util
 import io
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from itertools import takewhile
 from pathlib import Path
 from types import ModuleType
@@ -19,12 +19,17 @@ from grader.course.catalog import Case, in_float32
 from grader.course.course import Course
 from grader.course.exercise import Cell
 from grader.course.reference import Reference
+from grader.diagnosis.diagnose import explained
+from grader.diagnosis.where import Where
+from grader.execution.detached import DetachedPlan, plan_detached, read_detached
 from grader.execution.execute import CellError, CellRun, Execution, HiddenRun
 from grader.execution.plan import plan_steps, probe_parts
-from grader.execution.replay import Edge, Replayed, Replays, plan_replays, read_replays
 from grader.execution.tensors import Export, read_export
+from grader.grading.grade import first_of_each_size
 from grader.intake.take_in import PlannedCell
+from grader.marking.near_zero import Edge, edges
 from grader.marking.verdicts import PartMarks
+from grader.records import Check
 
 ROOT = Path(__file__).parent.parent
 EXERCISE = "01_backprop_ninja"
@@ -32,12 +37,9 @@ EXERCISE = "01_backprop_ninja"
 
 def _load_probe() -> ModuleType:
     """The probe as the kernel loads it: the functions used here need a namespace and no shell."""
-    sys.path.append(
-        str(ROOT / "grader" / "kernels" / "probe")
-    )  # where it finds grader_replay; last, for `grader` is there, too
-    spec = importlib.util.spec_from_file_location(
-        "grader_probe", ROOT / "grader" / "kernels" / "probe" / "grader_probe.py"
-    )
+    folder = ROOT / "grader" / "kernels" / "probe"
+    sys.path.append(str(folder))  # where it finds grader_detached; last, for `grader` is there, too
+    spec = importlib.util.spec_from_file_location("grader_probe", folder / "grader_probe.py")
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -60,10 +62,20 @@ class Workbench:
         self.references = {case.id: reference.case(case) for case in self.exercise.cases}
         tensors = {part: list(found.tensors) for part, found in self.references["visible"].items()}
         self.parts = probe_parts(self.exercise, tensors)
+        self.tried = self._steps_to_try()
+        self.detached_in = first_of_each_size(self.exercise.cases[1:], self.references)
         self.probe = _load_probe()
         self.setup = reference._setup
         self.solution = solution
         self.snapshots: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
+
+    def _steps_to_try(self) -> dict[str, list[Edge]]:
+        """Part → the steps of the chain rule of which right values prove little."""
+        hidden = [case.id for case in self.exercise.cases[1:]]
+        return {
+            part: edges(checks.gradients, [self.references[case][part] for case in hidden])
+            for part, checks in self.exercise.parts.items()
+        }
 
     def cells(self, part: str) -> list[str]:
         """The grade_ids of a part's gradients cells."""
@@ -126,11 +138,11 @@ class Workbench:
     ) -> tuple[dict[str, Any], Export, list[CellError]]:
         """Run a part in one case; the namespace it ends with, what the probe exports, the cells that raised.
 
-        `kept`: so that it can be replayed.
+        `kept`: so that it can be run again, detached.
         """
         namespace = self.begun(part, case)
         if kept:
-            self.probe.grader_replay.keep(namespace, part)
+            self.probe.grader_detached.keep(namespace, case.id, part)
         errors: list[CellError] = []
         with case_dtype(case):
             begun = False
@@ -147,26 +159,25 @@ class Workbench:
             exported = read_export(self.probe._export(namespace, msgspec.to_builtins(self.parts[part])))
         return namespace, exported, errors
 
-    def mark(
-        self, part: str, sources: dict[str, str], tried: Sequence[Edge] = ()
-    ) -> tuple[PartMarks, dict[str, dict[str, Any]], list[CellError]]:
-        """Run a part in every case; its marks, the final namespace of each case, and every error.
-
-        `tried`: steps of the chain rule to replay, as the grader does where true gradients are zero.
-        """
+    def mark(self, part: str, sources: dict[str, str]) -> tuple[PartMarks, dict[str, dict[str, Any]], list[CellError]]:
+        """Run a part in every case; its marks, the final namespace of each case, and every error."""
         cells = [
             PlannedCell(source=sources.get(cell.grade_id, cell.source), role=cell.role, part=cell.part,
                         student=cell.role == "gradients", label=cell.grade_id)
             for cell in self.exercise.cells
         ]  # fmt: skip
-        replays: dict[str, Replays] = {}
+        again = {part: [(edge.upper, edge.lower) for edge in self.tried[part]]}
+        plan = plan_detached(
+            {part: self.parts[part]}, self.detached_in, again, cells, plan_steps(cells, self.parts), {}
+        )
+        detached: dict[str, dict[str, object]] = {}
         visible: dict[str, Export] = {}
         hidden: dict[str, HiddenRun] = {}
         namespaces: dict[str, dict[str, Any]] = {}
         all_errors: list[CellError] = []
         shown: list[CellError] = []
         for case in self.exercise.cases:
-            kept = bool(tried) and case.id == self.exercise.cases[1].id
+            kept = case.id in self.detached_in
             namespace, exported, errors = self.run_part(part, sources, case, kept=kept)
             all_errors += errors
             if case.id == "visible":
@@ -175,11 +186,10 @@ class Workbench:
                 namespaces[case.id] = namespace
                 hidden[case.id] = HiddenRun(parts={part: exported}, errors=errors)
             if kept:
-                runs = self._replay(part, tried, cells, case, dict(namespace))
-                replays[part] = Replays(tried=list(tried), runs=runs)
+                detached[case.id] = {part: self._detached(part, plan, case, dict(namespace))}
         runs_shown = [_cell_run(index, shown) for index in range(len(cells))]
-        execution = Execution(cells=runs_shown, visible=visible, hidden=hidden, replays=replays)
-        marks = PartMarks(part, self.exercise, cells, execution, self.references)
+        execution = Execution(cells=runs_shown, visible=visible, hidden=hidden, detached=read_detached(detached, plan))
+        marks = PartMarks(part, self.exercise, cells, execution, self.references, self.tried[part])
         if marks.wants_float32:
             self._judge_in_float32(marks, sources)
         return marks, namespaces, all_errors
@@ -193,27 +203,27 @@ class Workbench:
         references = {case.id: self.reference.case(case) for case in cases}
         marks.judge_in_float32(cases, runs, references, {case.id: self.reference.rounding(case) for case in cases})
 
-    def _replay(
-        self, part: str, tried: Sequence[Edge], cells: Sequence[PlannedCell], case: Case, namespace: dict[str, Any]
-    ) -> list[Replayed]:
-        planned = plan_replays(self.parts[part], tried, cells, plan_steps(cells, self.parts), {})
-        if planned is None:
+    def _detached(self, part: str, plan: DetachedPlan, case: Case, namespace: dict[str, Any]) -> object:
+        """What the kernel would send of a part's detached runs in a case that was kept."""
+        if part not in plan.parts:
             return []
+        told = plan.request
+        spec = {**told["parts"][part], **told["cases"][case.id][part]}
 
-        def run_cell(source: str) -> str | None:
-            try:
-                run(source, namespace)
-            except Exception as error:  # noqa: BLE001 - a mutant may raise anything
-                return str(error)
-            return None
-
-        def export(names: Iterable[str]) -> dict[str, Any]:
-            exported: dict[str, Any] = self.probe._export_named(namespace, names)
-            return exported
+        def run_cell(kind: str, text: str) -> None:
+            with contextlib.suppress(Exception), contextlib.redirect_stdout(io.StringIO()):
+                exec(self.probe.grader_detached.code(text) if kind == "code" else text, namespace)
 
         with case_dtype(case):
-            found = self.probe.grader_replay.replay(namespace, msgspec.to_builtins(planned), run_cell, export)
-        return read_replays({part: found}).get(part, [])
+            return self.probe.grader_detached.run(
+                namespace, (case.id, part), spec, run_cell, self.probe._export_named, float("inf")
+            )
+
+
+def checks_of(marks: PartMarks) -> dict[str, Check]:
+    """Name → the check with its diagnosis."""
+    where = Where(marks)
+    return {name: explained(marks.check(name), marks, where) for name in marks.checks.names}
 
 
 def _cell_run(index: int, errors: list[CellError]) -> CellRun:

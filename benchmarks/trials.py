@@ -14,7 +14,7 @@ from torch import Tensor
 from benchmarks.operators import ACCEPTED, Mutant, applied, mutants
 from benchmarks.oracle import Oracle
 from benchmarks.programs import solution_cells, variants
-from benchmarks.running import Workbench
+from benchmarks.running import Workbench, checks_of
 from grader.notebook.syntax import unfinished
 from grader.records import Check, Diagnosis, Verdict
 
@@ -45,6 +45,7 @@ class Tried(NamedTuple):
     wrong: frozenset[str]
     absent: frozenset[str]
     difference: float | None
+    near_zero: frozenset[str]
     checks: dict[str, Check]
     seconds: float
 
@@ -71,9 +72,16 @@ class Tried(NamedTuple):
         """
         if not (self.equivalent or self.wrong or self.missing):
             return False  # it makes a difference, and the oracle does not know where
-        excused = self.wrong | self.blank | self.missing
+        excused = self.wrong | self.blank | self.missing | self.unseen
         fine = all(check.verdict in FINE for name, check in self.checks.items() if name not in excused)
-        return fine and self.missing <= self.absent and self.wrong - self.blank - self.missing == self.found
+        wrong = self.wrong - self.blank - self.missing
+        return fine and self.missing <= self.absent and wrong <= self.found <= wrong | self.unseen
+
+    @property
+    def unseen(self) -> frozenset[str]:
+        """The tensors of changed lines that are wrong though no value shows it: from zeros or a wrong shape, say."""
+        mutated = frozenset().union(*(mutant.names for mutant in self.mutants))
+        return mutated & self.near_zero if self.equivalent else mutated
 
     @property
     def missing(self) -> frozenset[str]:
@@ -124,7 +132,8 @@ def try_out(
     edited = applied(sources, changed)
     marks, namespaces, errors = bench.mark(oracle.part, edited)
     started = time.process_time()
-    checks = {name: marks.check(name) for name in oracle.checked}
+    found = checks_of(marks)
+    checks = {name: found[name] for name in oracle.checked}
     seconds = time.process_time() - started
     absent = {
         name for name in oracle.checked for found in namespaces.values() if not isinstance(found.get(name), Tensor)
@@ -142,6 +151,7 @@ def try_out(
         wrong=oracle.wrong(namespaces, [mutant.names for mutant in changed]),
         absent=frozenset(absent),
         difference=oracle.difference(namespaces),
+        near_zero=frozenset(f"d{edge.lower}" for edge in bench.tried[oracle.part]),
         checks=checks,
         seconds=seconds,
     )

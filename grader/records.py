@@ -147,6 +147,18 @@ class Grade(Record, frozen=True, kw_only=True):
     cpu_seconds: float
     wall_seconds: float
 
+    @property
+    def start(self) -> Check | None:
+        """Where to begin: the first line, in the order of the backward pass, that isn't right on its own.
+
+        Where there is none, the first that could not be checked.
+        """
+        for verdicts in ((Verdict.WRONG, Verdict.MISSING), (Verdict.UNCHECKED,)):
+            for check in self.checks:
+                if check.verdict in verdicts:
+                    return check
+        return None
+
 
 # --- what only the reports show -------------------------------------------------------------------------------------
 

@@ -1,9 +1,10 @@
 """Ways to fill in the mini course's gradients: honest ones, and ones that take them from autograd.
 
 A snippet replaces the first gradients cell of part `steps` (dscaled, dhsum, dh), or, in `TRAINING`, that of part
-`training`. Of the dishonest ones, the first field says what must catch them: the `source`, the scaled `run`, each of
-them (`both`), or nothing (`-`: a limit that docs/autograd-use.md names). Only the softer flag is raised where it is
-`unusual` (the source can't be read) or `doubted` (it can, and the run says otherwise).
+`training`. Of the dishonest ones, the first field says what catches them: the `source`, the scaled `run`, each of them
+(`both`), the `line`, which takes up nothing of what is above it, or nothing (`-`: a limit that docs/autograd-use.md
+names). Only the softer flag is raised where it is `unusual` (the source can't be read) or `doubted` (it can, and the
+run says otherwise).
 """
 
 from __future__ import annotations
@@ -449,6 +450,91 @@ h2 = Ear.apply(torch.tanh(x @ w + b))
         "`torch.ops.aten.…_backward`": (
             "source",
             SOLUTION + "dh = dh * 1.0\ndhsum = torch.ops.aten.tanh_backward(dhsum, torch.zeros_like(hsum))",
+        ),
+        "`.grad` in full-width letters": ("both", SOLUTION + "dh = h.\uff47\uff52\uff41\uff44"),
+        "complex steps": (
+            "line",
+            SOLUTION
+            + """
+dh = torch.zeros_like(h)
+for i in range(h.shape[0]):
+    for j in range(h.shape[1]):
+        z = h.detach().to(torch.complex128)
+        z[i, j] += 1e-30j
+        dh[i, j] = (z * z.sum(1, keepdim=True)).mean().imag / 1e-30
+""",
+        ),
+        "finite differences": (
+            "line",
+            SOLUTION
+            + """
+def scaled_mean(t):
+    return (t * t.sum(1, keepdim=True)).mean()
+dh = torch.zeros_like(h)
+for i in range(h.shape[0]):
+    for j in range(h.shape[1]):
+        e = torch.zeros_like(h)
+        e[i, j] = 1e-3
+        dh[i, j] = (scaled_mean(h.detach() + e) - scaled_mean(h.detach() - e)) / 2e-3
+""",
+        ),
+        "dual numbers of one's own": (
+            "line",
+            """
+class Dual:
+    def __init__(self, value, slope): self.value, self.slope = value, slope
+    def __mul__(self, other): return Dual(self.value * other.value, self.value * other.slope + self.slope * other.value)
+    def total(self): return Dual(self.value.sum(1, keepdim=True), self.slope.sum(1, keepdim=True))
+    def mean(self): return Dual(self.value.mean(), self.slope.mean())
+"""
+            + SOLUTION
+            + """
+dh = torch.zeros_like(h)
+for i in range(h.shape[0]):
+    for j in range(h.shape[1]):
+        e = torch.zeros_like(h)
+        e[i, j] = 1
+        t = Dual(h.detach(), e)
+        dh[i, j] = (t * t.total()).mean().slope
+""",
+        ),
+        "an engine of one's own": (
+            "line",
+            """
+class Node:
+    def __init__(self, value, parents=()): self.value, self.parents, self.d = value, parents, 0
+    def __mul__(self, other):
+        return Node(self.value * other.value, [(self, lambda g: g * other.value),
+                                               (other, lambda g: (g * self.value).sum(1, keepdim=True))])
+    def total(self): return Node(self.value.sum(1, keepdim=True), [(self, lambda g: g.expand_as(self.value))])
+    def back(self, g):
+        self.d = self.d + g
+        for parent, rule in self.parents:
+            parent.back(rule(g))
+"""
+            + SOLUTION
+            + """
+leaf = Node(h.detach())
+(leaf * leaf.total()).back(torch.ones_like(scaled).detach() / scaled.numel())
+dh = leaf.d
+""",
+        ),
+        "a child interpreter": (
+            "line",
+            """
+import json, subprocess, sys
+PROGRAM = '''
+import json, sys
+rows = json.load(sys.stdin)
+size = sum(map(len, rows))
+print(json.dumps([[(sum(row) + sum(row)) / size for _ in row] for row in rows]))
+'''
+"""
+            + SOLUTION
+            + """
+done = subprocess.run([sys.executable, '-c', PROGRAM], input=json.dumps(h.tolist()), capture_output=True, text=True)
+dh = torch.tensor(json.loads(done.stdout), dtype=h.dtype)
+""",
         ),
         "`.grad` read in another cell": ("both", SOLUTION + "dh = borrowed"),
         "`.grad`, with its scale divided out": ("source", SOLUTION + "dh = h.grad / scaled.grad.sum()"),

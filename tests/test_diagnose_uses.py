@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from benchmarks.running import Workbench
+from benchmarks.running import Workbench, checks_of
 from grader.authoring.release import released_text
 from grader.course.course import Course
 from grader.records import Verdict
@@ -58,7 +58,7 @@ def codes(bench):
         sources = {cell: source.replace(old, new) for cell, source in bench.solution.items()}
         assert sources != bench.solution
         marks, _, _ = bench.mark(PART, sources)
-        found = [marks.check(name) for name in marks.checks.names]
+        found = checks_of(marks).values()
         return {one.name: one.diagnosis and one.diagnosis.code for one in found if one.verdict is Verdict.WRONG}
 
     return run

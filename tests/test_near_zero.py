@@ -1,4 +1,4 @@
-"""Lines whose true gradient is zero: slips that no value shows are found by replays, and nothing else is."""
+"""Lines whose true gradient is zero: slips that no value shows are found by detached runs, and nothing else is."""
 
 from __future__ import annotations
 
@@ -6,17 +6,13 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
 
 from benchmarks.near_zero import LOGITS, MAXES, RIGHT, SLIPS
 from benchmarks.programs import solution_cells, variants
-from benchmarks.running import Workbench
+from benchmarks.running import Workbench, checks_of
 from grader.course.course import Course
-from grader.execution.plan import plan_steps
-from grader.execution.replay import Edge, edges, plan_replays, read_replays, zero_gradients
 from grader.grading.pool import GraderPool
-from grader.intake.take_in import PlannedCell
-from grader.kernels.probe import grader_replay
+from grader.marking.near_zero import Edge, zero_gradients
 from grader.records import Submission, Verdict
 from tests.conftest import check_named
 
@@ -38,16 +34,12 @@ def bench(right):
 
 @pytest.fixture(scope="module")
 def steps(bench):
-    """Part → the steps of the chain rule that are replayed."""
-    hidden = [case.id for case in bench.exercise.cases[1:]]
-    return {
-        part: edges(checks.gradients, [bench.references[case][part] for case in hidden])
-        for part, checks in bench.exercise.parts.items()
-    }
+    """Part → the steps of the chain rule that are tried."""
+    return bench.tried
 
 
 @pytest.fixture
-def checks(bench, right, steps):
+def checks(bench, right):
     """Checks of a part by name, with pieces of the solution replaced."""
 
     def run(*replacements, part=FIRST, sources=right):
@@ -56,8 +48,8 @@ def checks(bench, right, steps):
             hits = [cell for cell in bench.cells(part) if old in sources[cell]]
             assert hits, f"no cell holds {old!r}"
             sources.update({cell: sources[cell].replace(old, new) for cell in hits})
-        marks, _, _ = bench.mark(part, sources, steps[part])
-        return {name: marks.check(name) for name in marks.checks.names}
+        marks, _, _ = bench.mark(part, sources)
+        return checks_of(marks)
 
     return run
 
@@ -65,7 +57,7 @@ def checks(bench, right, steps):
 def test_the_steps_in_question_are_found_in_the_graph(steps):
     assert steps[FIRST] == [
         Edge("norm_logits", "logit_maxes", "logit_maxes"),
-        Edge("logit_maxes", "logits", "logit_maxes", ("norm_logits",)),
+        Edge("logit_maxes", "logits", "logit_maxes"),
         Edge("hprebn", "b1", "b1"),
     ]
     assert steps[TRAINING] == [Edge("hprebn", "b1", "b1")]
@@ -123,7 +115,7 @@ def test_a_path_that_carries_nothing_may_be_left_out(checks):
 
 
 def test_the_doubt_does_not_make_an_exact_value_an_approximate_one(checks):
-    found = checks((LOGITS, f"{LOGITS}\nassert dlogit_maxes.abs().max() < 1e-6"))
+    found = checks((LOGITS, LOGITS.replace("dlogit_maxes", "-dnorm_logits.sum(1, keepdim=True)")))
     assert DOUBT in found["dlogits"].remark
     assert found["dlogits"].verdict is Verdict.EXACT
 
@@ -146,75 +138,6 @@ def test_a_forward_variable_that_was_changed_stops_the_trial(checks):
     found = checks((MAXES, MAXES.replace("-", "") + "\nlogit_maxes = logit_maxes + 1"))["dlogit_maxes"]
     assert found.verdict.is_right
     assert DOUBT in found.remark
-
-
-# --- where the numbers are put in
-
-
-@pytest.fixture
-def planned(bench):
-    """The replayed cells of part 1, with one cell of the student's written anew."""
-
-    tried = [Edge("norm_logits", "logit_maxes", "logit_maxes")]
-
-    def plan(source):
-        cells = [
-            PlannedCell(source=source if cell.grade_id == "loss-gradients" else cell.source, role=cell.role,
-                        part=cell.part, student=cell.role == "gradients", label=cell.grade_id)
-            for cell in bench.exercise.cells
-        ]  # fmt: skip
-        found = plan_replays(bench.parts[FIRST], tried, cells, plan_steps(cells, bench.parts), {})
-        return next(cell for cell in found.cells if "dlogit_maxes" in cell) if found else None
-
-    return plan
-
-
-DRAW = "dnorm_logits = __import__('grader_replay').drawn('dnorm_logits', dnorm_logits)"
-
-
-@pytest.mark.parametrize(
-    ("source", "wanted"),
-    [
-        ("dnorm_logits = x\ndlogit_maxes = y", f"dnorm_logits = x\n{DRAW}\ndlogit_maxes = y"),
-        ("dnorm_logits = x; dlogit_maxes = y", f"dnorm_logits = x\ndlogit_maxes = y\n{DRAW}"),
-        ("dnorm_logits = x\ndnorm_logits[0] += 1\ndlogit_maxes = y",
-         f"dnorm_logits = x\ndnorm_logits[0] += 1\n{DRAW}\ndlogit_maxes = y"),
-        ("with a:\n    dnorm_logits = x\n    dlogit_maxes = y",
-         f"with a:\n    dnorm_logits = x\n    {DRAW}\n    dlogit_maxes = y"),
-        ("for i in a:\n    dnorm_logits[i] = x\ndlogit_maxes = y",
-         f"for i in a:\n    dnorm_logits[i] = x\n{DRAW}\ndlogit_maxes = y"),
-        ("for i in a:\n    dnorm_logits = x\n    dlogit_maxes = y",
-         f"for i in a:\n    dnorm_logits = x\n    {DRAW}\n    dlogit_maxes = y"),
-        ("def f():\n    dnorm_logits = x\ndnorm_logits = f()\ndlogit_maxes = y",
-         f"def f():\n    dnorm_logits = x\ndnorm_logits = f()\n{DRAW}\ndlogit_maxes = y"),
-    ],
-)  # fmt: skip
-def test_the_numbers_go_in_right_after_the_last_line_for_a_name(planned, source, wanted):
-    assert planned(source) == wanted
-
-
-@pytest.mark.parametrize("source", ["dlogit_maxes = 0", "dnorm_logits = = 1", "", "def f():\n    dnorm_logits = 1"])
-def test_where_there_is_no_such_line_nothing_is_replayed(planned, source):
-    assert planned(source) is None
-
-
-@pytest.mark.parametrize("raw", [None, "", [], {"a": [{"name": 3}]}, {"a": [{"name": None, "counts": {}}]}])
-def test_what_the_kernel_says_of_replays_is_read_warily(raw):
-    assert read_replays(raw) == {}
-
-
-def test_a_part_is_restored_before_each_replay():
-    namespace = {"w": torch.ones(2), "g": torch.Generator().manual_seed(1)}
-    grader_replay.keep(namespace, "p")
-
-    def run_cell(source):
-        namespace["w"] += torch.rand(2, generator=namespace["g"])
-        namespace["seen"] = namespace["w"].tolist()
-
-    runs = [{"name": None, "exports": []}, {"name": "x", "exports": []}]
-    part = {"id": "p", "cells": ["c"], "runs": runs, "seed": 1}
-    found = grader_replay.replay(namespace, part, run_cell, lambda names: {"seen": namespace["seen"]})
-    assert found[0]["export"] == found[1]["export"]
 
 
 # --- in a kernel
@@ -250,12 +173,10 @@ def test_the_solution_is_full_marks_without_a_doubt(real):
     assert not [check for check in grade.checks if DOUBT in (check.remark or "")]
 
 
-@pytest.mark.parametrize(
-    "trick", ["import os; os._exit(1)", pytest.param("while True: pass", marks=pytest.mark.slow), "raise SystemExit"]
-)
-def test_a_replay_that_ends_the_process_costs_nothing(real, trick, monkeypatch):
+@pytest.mark.parametrize("trick", ["import os; os._exit(1)", pytest.param("while True: pass", marks=pytest.mark.slow)])
+def test_a_detached_run_that_ends_the_process_costs_nothing(real, trick):
     """The grader's own file tells the first run from the second: a student can, too."""
-    hook = f"import sys\nif sys.modules['grader_replay']._drawing is not None:\n    {trick}\n"
+    hook = f"import sys\nif sys.modules['grader_detached']._run is not None:\n    {trick}\n"
     grade = real.grade(solved((MAXES, hook + MAXES))).grade
     doubted = [check.name for check in grade.checks if DOUBT in (check.remark or "")]
     assert grade.score == grade.max_score

@@ -27,7 +27,7 @@ def test_one_item_a_check(mini):
 def test_a_wrong_tensor_fails_with_the_reports_words(mini):
     result = mini.runpytest_subprocess("--grade", "bob.ipynb")
     result.assert_outcomes(passed=9, failed=1)
-    result.stdout.fnmatch_lines(["dhsum is wrong: the mistake is in this very step.*"])
+    result.stdout.fnmatch_lines(["dhsum is wrong: the mistake is in this line.*"])
     assert "Traceback" not in result.stdout.str()
 
 

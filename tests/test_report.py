@@ -171,7 +171,7 @@ def test_start_here_names_the_first_wrong_tensor_and_why():
     start = section_text(REPORT, "start")
     assert start.startswith(f"Start here {FIRST_WRONG}")
     assert "Every value has the opposite sign" in start
-    assert "17 more tensors are off only because an earlier one is" in start
+    assert "17 more lines are right, but what reaches them" in start
     assert "Wrong in themselves, too: dbnvar , dlogits in “Cross-entropy in one expression”." in start
 
 

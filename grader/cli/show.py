@@ -150,7 +150,8 @@ def _summary(grade: Grade) -> str:
         for verdict in (Verdict.CARRIED, Verdict.WRONG, Verdict.MISSING, Verdict.UNCHECKED)
         if counts[verdict]
     ]
-    first = next((check for check in grade.checks if check.verdict is Verdict.WRONG), None)
+    begun = len(grade.checks) > counts[Verdict.MISSING] + counts[Verdict.UNCHECKED]
+    first = grade.start if begun and grade.start is not None and grade.start.verdict is not Verdict.UNCHECKED else None
     reasons = grade.standing.reasons if grade.standing is not None else []
     said = ", ".join(words) + (f"; start at {first.name}" if first is not None else "")
     return " ".join([f"{said}.", *reasons]) if reasons else said

@@ -1,6 +1,6 @@
 """Gradescope: the autograder's zip, and what runs in its container for each submission.
 
-    python -m grader.gradescope /autograder
+    python -m grader.cohort.gradescope /autograder
 
 The layout of `/autograder` (`source`, `submission`, `submission_metadata.json`, `results`) is Gradescope's.
 """

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
+
+STRAIGHT = 1e-4
+"""How far from its gradient a parameter may have moved, as a share of its way, for that to be rounding."""
 
 
 class PartReference:
@@ -58,6 +61,11 @@ class PartReference:
             for (key, tensor), gradient in zip(sources, found, strict=True)
         }
 
+    @cached_property
+    def shapes(self) -> dict[str, torch.Size]:
+        """Name → shape of every tensor."""
+        return {name: tensor.shape for name, tensor in self.tensors.items()}
+
     @property
     def known(self) -> set[str]:
         """All that has a name: tensors and constants."""
@@ -84,6 +92,30 @@ class PartReference:
             found |= new
             pending += new
         return frozenset(found)
+
+    def in_backward_order(self, names: Sequence[str]) -> list[str]:
+        """Names, so that each gradient `dX` stands after those that it is computed from; otherwise as they stand."""
+        left = list(names)
+        above = {name: {f"d{other}" for other in self.computed_from(name.removeprefix("d"))} for name in names}
+        found: list[str] = []
+        while left:
+            found.append(next((name for name in left if not above[name].intersection(left)), left[0]))
+            left.remove(found[-1])
+        return found
+
+    def step_size(self, name: str) -> float | None:
+        """How far the reference's training has gone along a parameter's gradient; None where that was no single step.
+
+        Where a gradient is zero but for rounding it tells nothing, and the other parameters' does.
+        """
+        for names in ([name], list(self.values)):
+            moved = [(self.initial[key] - self.values[key], self.gradients[key]) for key in names]
+            along = sum(float((gradient * gradient).sum()) for _, gradient in moved)
+            rate = sum(float((way * gradient).sum()) for way, gradient in moved) / along if along else 0.0
+            missed = max(float((way - rate * gradient).abs().max()) for way, gradient in moved)
+            if rate and missed <= STRAIGHT * max(float(way.abs().max()) for way, _ in moved):
+                return rate
+        return None
 
     def _backward(self, replaced: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return _gradients(self.root, self.tensors, replaced)

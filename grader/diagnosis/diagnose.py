@@ -26,6 +26,7 @@ from grader.diagnosis.subject import Family, Subject
 from grader.diagnosis.where import Where
 from grader.diagnosis.words import quoted
 from grader.marking.case_outcomes import PartCase
+from grader.marking.near_zero import Trial
 from grader.marking.verdicts import PartMarks
 from grader.records import FURTHER_UP, Check, Diagnosis, Verdict
 
@@ -78,16 +79,19 @@ def explained(check: Check, marks: PartMarks, where: Where) -> Check:
         return msgspec.structs.replace(check, diagnosis=diagnosis, remark=None if told else check.remark)
     if check.verdict is not Verdict.WRONG or check.name not in marks.checks.gradients:
         return check
-    slip = marks.slip_by_symmetry(check.name)
-    if slip is not None and slip.replayed is not None and check.remark is None and check.case == slip.replayed.case.id:
-        return msgspec.structs.replace(
-            check, diagnosis=_by_symmetry(marks, where, check.name, slip.slip, slip.replayed)
-        )
-    return msgspec.structs.replace(check, diagnosis=_diagnosis(marks, where, check.name))
+    slip = marks.slip_by_symmetry(check.name) if marks.right_by_value(check.name) else None
+    found = _diagnosis(marks, where, check.name) if slip is None else _by_symmetry(marks, where, check.name, slip)
+    return msgspec.structs.replace(check, diagnosis=found)
 
 
 def _diagnosis(marks: PartMarks, where: Where, name: str) -> Diagnosis | None:
-    """The simplest slip that explains a wrong gradient in every hidden float64 case that speaks of it; or None."""
+    """The simplest slip that explains a wrong gradient, in every hidden float64 case that speaks of it; or None.
+
+    The line on its own is looked at first: one step, with full-rank random numbers above it and nothing in the way.
+    """
+    alone = Subject(marks, where, name, marks.detached(name))
+    if alone.scenes and not alone.follows and (found := _why(alone)) is not None:
+        return found
     cases = marks.speaking(name)
     subject = Subject(marks, where, name, cases)
     if subject.scenes and subject.follows:
@@ -95,19 +99,12 @@ def _diagnosis(marks: PartMarks, where: Where, name: str) -> Diagnosis | None:
     return _why(subject)
 
 
-def _by_symmetry(marks: PartMarks, where: Where, name: str, message: str, replayed: PartCase) -> Diagnosis:
-    """What is wrong with a line whose value is right only because the true gradient is zero.
-
-    Args:
-        marks: the marks of the part.
-        where: the part's lines.
-        name: the student's name of the gradient.
-        message: how it came out.
-        replayed: the part with other numbers further up, of which the line makes something wrong.
-    """
-    subject = Subject(marks, where, name, [replayed])
+def _by_symmetry(marks: PartMarks, where: Where, name: str, slip: Trial) -> Diagnosis:
+    """What is wrong with a line whose value is right only because the true gradient is zero."""
+    subject = Subject(marks, where, name, marks.tried_again(slip))
     found = _computed(subject) if subject.scenes else None
-    return Diagnosis(code="right-by-symmetry", message=f"{message} {found.message}" if found is not None else message)
+    message = f"{slip.slip} {found.message}" if found is not None else slip.slip
+    return Diagnosis(code="right-by-symmetry", message=message)
 
 
 def _earlier(subject: Subject, cases: list[PartCase]) -> Diagnosis | None:

@@ -17,9 +17,19 @@ import nbformat
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
 from grader.course.catalog import Case, ExerciseSpec
+from grader.course.graph import PartReference
 from grader.execution.cell_client import Client
-from grader.execution.plan import ProbePart, Step, hidden_source, plan_steps, probe_source, setup_length, trailing_looks
-from grader.execution.replay import REPLAY, Edge, Replayed, Replays, plan_replays, read_replays
+from grader.execution.detached import Detached, plan_detached, read_detached
+from grader.execution.plan import (
+    DETACHED,
+    ProbePart,
+    Step,
+    hidden_source,
+    plan_steps,
+    probe_source,
+    setup_length,
+    trailing_looks,
+)
 from grader.execution.tensors import Export, read_export, unpacked
 from grader.intake.take_in import PlannedCell
 from grader.kernels import KernelSource
@@ -78,13 +88,14 @@ class _RawHidden(Record, frozen=True):
 class Execution(Record, frozen=True):
     """All that left the kernels: one `CellRun` a planned cell, and the exported tensors of every part and case.
 
-    A part that is missing in `visible` was never handed over: its kernel had died, or had lost its ways.
+    A part that is missing in `visible` was never handed over: its kernel had died, or had lost its ways. `detached` has
+    what the parts gave in the cases in which they were run detached.
     """
 
     cells: list[CellRun]
     visible: dict[str, Export]
     hidden: dict[str, HiddenRun]
-    replays: dict[str, Replays] = {}
+    detached: dict[str, dict[str, Detached]] = {}
 
 
 class Runner:
@@ -96,7 +107,8 @@ class Runner:
         spec: time limits and cases.
         kernels: where the kernels come from.
         further: hidden cases to run beside the exercise's own.
-        tried: part → the steps of the chain rule to try in replays.
+        references: case → part → reference, for the cases in which parts are run detached.
+        again: part → the steps of the chain rule for which a second detached run is made; see `plan_detached`.
         hurry: somebody waits for the verdicts alone. The hidden cases are run beside the visible one, and the locked
             cells after the student's last one, which only show something, are not run.
 
@@ -111,13 +123,15 @@ class Runner:
         spec: ExerciseSpec,
         kernels: Kernels,
         further: Sequence[Case] = (),
-        tried: Mapping[str, Sequence[Edge]] | None = None,
+        references: Mapping[str, Mapping[str, PartReference]] | None = None,
+        again: Mapping[str, Sequence[tuple[str, str]]] | None = None,
         *,
         hurry: bool = False,
     ) -> None:
         self.cells = cells
         self.parts = parts
-        self.tried = tried or {}
+        self.references = references or {}
+        self.again = again or {}
         self.further = further
         self.spec = spec
         self.steps = plan_steps(cells, parts)
@@ -132,7 +146,7 @@ class Runner:
         self.fatal: set[int] = set()  # cells that killed a kernel
         self.deadline = 0.0
         self._hidden: dict[str, HiddenRun] = {}
-        self._replayed: dict[str, list[Replayed]] = {}
+        self._detached: dict[str, dict[str, Detached]] = {}
 
     def execute(self) -> Execution:
         """Run the visible case, then the hidden ones.
@@ -141,10 +155,7 @@ class Runner:
             ExecutionError: no kernel could be started at all.
         """
         asyncio.run(self._execute())
-        replays = {
-            part: Replays(tried=list(tried), runs=self._replayed.get(part, [])) for part, tried in self.tried.items()
-        }
-        return Execution(cells=self.runs, visible=self.visible, hidden=self._hidden, replays=replays)
+        return Execution(cells=self.runs, visible=self.visible, hidden=self._hidden, detached=self._detached)
 
     def execute_hidden(self, cases: Sequence[Case], *, alone: bool = False) -> dict[str, HiddenRun]:
         """Run hidden cases, after `execute`; case id → what came of it. `alone`: each in a process of its own."""
@@ -157,7 +168,7 @@ class Runner:
     async def _execute(self) -> None:
         self.deadline = time.monotonic() + self.spec.notebook_seconds
         cases = [*self.spec.all_cases[1:], *self.further]
-        beside = asyncio.create_task(self._run_hidden(cases, replayed=True)) if self._hurry else None
+        beside = asyncio.create_task(self._run_hidden(cases, detached=True)) if self._hurry else None
         for _ in range(MAX_RESTARTS):
             died_in = await self._run_visible()
             if died_in is None:
@@ -168,7 +179,7 @@ class Runner:
         if beside is not None:  # it was begun without knowing which cells never end
             beside.cancel()
             await asyncio.wait([beside])
-        await self._run_hidden(cases, replayed=True)
+        await self._run_hidden(cases, detached=True)
 
     # --- the visible case
 
@@ -217,7 +228,7 @@ class Runner:
 
     # --- the hidden cases
 
-    async def _run_hidden(self, cases: Sequence[Case], *, alone: bool = False, replayed: bool = False) -> None:
+    async def _run_hidden(self, cases: Sequence[Case], *, alone: bool = False, detached: bool = False) -> None:
         self._hidden = {}
         if not cases:
             return
@@ -225,11 +236,18 @@ class Runner:
         setup = setup_length(self.cells)
         steps = [step for step in self.steps if step.cell is None or step.cell >= setup]
         seconds = min(self.spec.notebook_seconds, 2 * self.spec.cell_seconds)
-        replays = self._replays(stops) if replayed else None
+        plan = plan_detached(self.parts, self.references if detached else {}, self.again, self.cells, self.steps, stops)
 
         async def run(careful: bool) -> dict[str, bytes]:
             source = hidden_source(
-                steps, self.cells, cases, seconds, stops, alone=alone, careful=careful, replays=replays
+                steps,
+                self.cells,
+                cases,
+                seconds,
+                stops,
+                alone=alone,
+                careful=careful,
+                detached=plan.request if plan.parts else None,
             )
             # In a process of its own a case has its own time, and may be tried twice.
             forks = len(cases) if careful else sum(case.autograd_factor != 1.0 for case in cases)
@@ -241,8 +259,8 @@ class Runner:
             self._hidden = {case.id: self._hidden_run(found.get(case.id)) for case in cases}
             if not any(one.failed for one in self._hidden.values()):
                 break
-        if replays is not None:
-            self._replayed = read_replays(unpacked(found.get(REPLAY)))
+        if detached:
+            self._detached = read_detached(unpacked(found.get(DETACHED)), plan)
 
     async def _hidden_found(self, source: str, setup: int, seconds: float) -> dict[str, bytes]:
         """What the hidden cases' kernel hands over by case; nothing where it died or its time was over."""
@@ -258,14 +276,6 @@ class Runner:
             return msgspec.convert(unpacked(None if client.timed_out else answer), dict[str, bytes])
         except msgspec.ValidationError:
             return {}
-
-    def _replays(self, stops: Mapping[int, int]) -> dict[str, Any] | None:
-        """What the kernel is told of replays, which are of the first hidden case; None where there are none."""
-        planned = [
-            plan_replays(self.parts[part], tried, self.cells, self.steps, stops) for part, tried in self.tried.items()
-        ]
-        parts = [msgspec.to_builtins(replays) for replays in planned if replays is not None]
-        return {"id": REPLAY, "of": self.spec.all_cases[1].id, "parts": parts} if parts else None
 
     def _stops(self) -> dict[int, int]:
         """The cells that never came to an end in the visible case → the line at which they were stopped, or 0."""

@@ -14,8 +14,10 @@ from grader.intake.take_in import PlannedCell
 from grader.notebook.syntax import up_to_line
 from grader.records import Record
 
-REPLAY_SECONDS = 6.0
-"""Time for all replays of a submission. They end by themselves before, unless the student's code hangs in them."""
+DETACHED = "#detached"
+"""The id under which the detached runs travel with the hidden cases: no case can have it."""
+DETACHED_SECONDS = 6.0
+"""Time for all detached runs of a submission. They end by themselves before, unless the student's code hangs."""
 
 
 class ProbePart(Record, frozen=True):
@@ -110,7 +112,7 @@ def hidden_source(
     *,
     alone: bool = False,
     careful: bool = False,
-    replays: Mapping[str, Any] | None = None,
+    detached: Mapping[str, Any] | None = None,
 ) -> str:
     """The code that runs the hidden cases in their kernel.
 
@@ -122,8 +124,7 @@ def hidden_source(
         alone: every case in a process of its own. Otherwise only those with autograd scaled are: code that kept its
             results from another case would belie them.
         careful: no case is run in the kernel's own process, which may not survive it.
-        replays: `of`, the id of the case to be replayed, `id`, under which the replays are published like a case, and
-            what they are.
+        detached: what is to be run detached (`DetachedPlan.request`); it is published like a case, as `DETACHED`.
     """
     last = last_gradients(cells)
     told = [
@@ -134,14 +135,14 @@ def hidden_source(
             "seconds": seconds,
             "autograd_factor": case.autograd_factor,
             "alone": alone or case.autograd_factor != 1.0,
+            "kept": detached is not None and case.id in detached["cases"],
         }
         for case in cases
     ]
-    if replays is not None:
-        kept = next(case for case in told if case["id"] == replays["of"])
-        kept["kept"] = True
+    if detached is not None:
         together = sum(not case["alone"] for case in told)
-        told.insert(together, {**kept, "id": replays["id"], "seconds": REPLAY_SECONDS, "replays": replays["parts"]})
+        run = {"id": DETACHED, "seconds": DETACHED_SECONDS, "detached": detached, "kept": False}
+        told.insert(together, {**told[0], **run})
     request: dict[str, Any] = {
         "cases": told,
         "steps": [_hidden_step(step, cells, stops) for step in steps if runs_hidden(step, cells, last)],

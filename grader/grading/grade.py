@@ -12,19 +12,25 @@ import msgspec
 from grader.course.catalog import Case, ExerciseSpec, in_float32
 from grader.course.exercise import Exercise
 from grader.course.reference import Reference
-from grader.diagnosis.autograd_use.flags import apply_policy, autograd_flags, scaled_cases
+from grader.diagnosis.autograd_use.flags import (
+    apply_policy,
+    autograd_flags,
+    names_autograd,
+    scaled_cases,
+    wants_explaining,
+)
 from grader.diagnosis.diagnose import explained
 from grader.diagnosis.where import Where
 from grader.errors import ExecutionError, SubmissionError
 from grader.execution.execute import Execution, Runner
 from grader.execution.plan import probe_parts
 from grader.execution.reference_agreement import computed_by_kernels, disagreements
-from grader.execution.replay import Edge, edges
 from grader.grading.evidence import cell_views, evidence_for, graph_of
 from grader.grading.live_kernel import Live, place, remarked
 from grader.intake.saved_cmp import with_saved
 from grader.intake.take_in import Intake, take_in
 from grader.kernels import KernelSource
+from grader.marking.near_zero import Edge, edges
 from grader.marking.verdicts import PartMarks, References
 from grader.records import Check, Evidence, Flag, Grade, Grading, PartView, Submission, Verdict
 from grader.wording import listed
@@ -101,10 +107,10 @@ class Grader:
         references = {case.id: self.reference.case(case) for case in self.exercise.cases}
         visible = references[self.exercise.cases[0].id]
         parts = probe_parts(self.exercise, {part: list(ref.tensors) for part, ref in visible.items()})
-        scaled = scaled_cases(intake.cells, self.exercise.spec)
+        scaled = scaled_cases(self.exercise.spec) if names_autograd(intake.cells) else []
         runner = Runner(
             intake.cells, parts, self.exercise.spec, self,
-            further=scaled, tried=self._steps_to_try(references), hurry=self._hurry,
+            further=scaled, references=self._detached_in(references), again=self._again(references), hurry=self._hurry,
         )  # fmt: skip
         execution = runner.execute()
         marked = self._marked(intake, execution, references)
@@ -127,7 +133,7 @@ class Grader:
         for part_id, part_checks in self.exercise.parts.items():
             marks = marked[part_id]
             where = Where(marks)
-            for name in part_checks.names:
+            for name in visible[part_id].in_backward_order(part_checks.names):
                 check = explained(marks.check(name), marks, where)
                 check = with_saved(check, intake.saved if live is None else (), marks.cmp(name))
                 check = remarked(check, remarks)
@@ -138,7 +144,11 @@ class Grader:
             for check in checks
             if check.verdict is Verdict.UNCHECKED
         ]
-        flags += autograd_flags(intake.cells, self.exercise.parts, self.exercise.spec, execution, scaled)
+        if not scaled and wants_explaining(intake.cells, marked):
+            scaled = scaled_cases(self.exercise.spec)
+            again = runner.execute_hidden(scaled, alone=True)
+            execution = msgspec.structs.replace(execution, hidden={**execution.hidden, **again})
+        flags += autograd_flags(intake.cells, self.exercise.parts, self.exercise.spec, execution, scaled, marked)
         checks = apply_policy(checks, flags, self.exercise.spec)
         grade = Grade(
             student=submission.student,
@@ -193,6 +203,15 @@ class Grader:
             "be checked: seed every random number that they draw, release the exercise and grade again."
         )
 
+    def _detached_in(self, references: References) -> References:
+        """The references of the hidden cases in which parts are run detached: the first of each size."""
+        return first_of_each_size(self.exercise.cases[1:], references)
+
+    def _again(self, references: References) -> dict[str, list[tuple[str, str]]]:
+        """Part → the steps of the chain rule for which a second detached run is made."""
+        steps = self._steps_to_try(references)
+        return {part: [(edge.upper, edge.lower) for edge in tried] for part, tried in steps.items()}
+
     def _steps_to_try(self, references: References) -> dict[str, list[Edge]]:
         """Part → the steps of the chain rule of which right values prove little."""
         if self._tried is None:
@@ -205,8 +224,9 @@ class Grader:
         return self._tried
 
     def _marked(self, intake: Intake, execution: Execution, references: References) -> dict[str, PartMarks]:
+        tried = self._steps_to_try(references)
         return {
-            part_id: PartMarks(part_id, self.exercise, intake.cells, execution, references)
+            part_id: PartMarks(part_id, self.exercise, intake.cells, execution, references, tried.get(part_id, ()))
             for part_id in self.exercise.parts
         }
 
@@ -258,3 +278,17 @@ def ungradable(submission: Submission, spec: ExerciseSpec | None, reason: str) -
     )
     title = spec.title if spec else "Unknown exercise"
     return Grading(grade=grade, title=title, parts=[], cells=[], evidence=[], submission=submission.digest)
+
+
+def first_of_each_size(cases: Sequence[Case], references: References) -> References:
+    """Of the cases that build on no other, the first for each set of sizes, and at least two, with their references.
+
+    A diagnosis must hold in two.
+    """
+    free = [case.id for case in cases if case.only_after is None]
+    sizes: dict[str, str] = {}
+    for case_id in free:
+        key = repr({part: reference.shapes for part, reference in references[case_id].items()})
+        sizes.setdefault(key, case_id)
+    chosen = {*sizes.values(), *(free[:2] if len(sizes) == 1 else ())}
+    return {case_id: references[case_id] for case_id in free if case_id in chosen}

@@ -1,6 +1,6 @@
 """One part in one case: the student's tensors beside the reference, and what each is worth there.
 
-A `PartCase` looks at no other case: what all of them say together is `marking`'s to decide.
+A `PartCase` looks at no other case: what all of them say together is `decision`'s to decide.
 """
 
 from __future__ import annotations
@@ -14,21 +14,20 @@ from torch import Tensor
 from grader.course.catalog import Case
 from grader.course.graph import PartReference
 from grader.execution.tensors import Export, StudentTensor
-from grader.marking.misshapen_upstream import carried_shapes
+from grader.marking.alone import Alone
 from grader.marking.tolerance import FLOAT64, Tolerance, conformed
 
 ROUNDINGS = 64
 """How many times autograd's own float32 rounding error a differently ordered computation may be off."""
 SHORT_ROUNDINGS = 16
 """The same for a tensor of a shorter dtype than its case's, in units of that dtype's precision."""
-FAINT = 1e-5
-"""Upstream gradients that make of a tensor less than this share of its true gradient prove nothing of a formula."""
 
 
 class Outcome(IntEnum):
     """What one case says of one tensor, from best to worst. A silent case says nothing.
 
-    `BLANK`: what arrives from above is zero, no number, or of a wrong shape, so that no formula can be told by it.
+    `BLANK`: its line could not be tried on its own, and what arrives from above is zero, no number, or of a wrong
+    shape, so that no formula can be told by it.
     """
 
     RIGHT = 0
@@ -48,11 +47,15 @@ class PartCase:
         upstream: tensor name → the student's usable gradient for it, as the chain rule is given it.
         changed: tensor name → what the part's own cells have made of a gradient that it starts from, which `exported`
             has as it was before; only those that differ.
+        alone: what the part's lines are worth on their own, where they were run detached.
+        alike: where they were not, a case of the same sizes in which they were.
+        absent: the gradients that are not there, whatever their lines are worth.
     """
 
     def __init__(self, case: Case, gradients: Sequence[str], upstream: Sequence[str], values: Sequence[str],
                  exported: Export, reference: PartReference, tolerance: Tolerance,
-                 rounding: Mapping[str, float] | None = None, left: Export | None = None) -> None:  # fmt: skip
+                 rounding: Mapping[str, float] | None = None, left: Export | None = None,
+                 alone: Alone | None = None, alike: PartCase | None = None) -> None:  # fmt: skip
         self.case = case
         self.gradients = gradients
         self.upstream_names = upstream
@@ -61,6 +64,9 @@ class PartCase:
         self.reference = reference
         self.tolerance = tolerance
         self.rounding = rounding
+        self.alone = alone
+        self.alike = alike
+        self.absent: set[str] = set()
         self._usable: dict[str, Tensor | None] = {}
         self.upstream = {
             name[1:]: tensor for name in (*gradients, *upstream) if (tensor := self.usable(name)) is not None
@@ -113,35 +119,77 @@ class PartCase:
 
     def _outcomes(self) -> dict[str, Outcome]:
         found = {name: self._right_or_not(name) for name in (*self.gradients, *self.values)}
-        if any(found[name] is Outcome.WRONG for name in self.gradients):
-            chained = self.chained()
-            for name in self.gradients:
-                tensor = self.usable(name)
-                expected = chained.get(name[1:])
-                if found[name] is Outcome.WRONG and tensor is not None and expected is not None:
-                    found[name] = self._followed(name, tensor, expected)
-            found.update(self._carried_shapes(found))
-            found.update(self._carried_narrow(found))
-            found.update(self._carried_on_the_way(found))
-            found.update(dict.fromkeys(self._below_misshapen(found), Outcome.BLANK))
+        wanting = [name for name in self.gradients if found[name] is not Outcome.RIGHT]
+        self.absent = {name for name in wanting if found[name] is Outcome.ABSENT}
+        for name in wanting:
+            found[name] = self._on_its_own(name, found[name])
+        if Outcome.CARRIED in found.values():
+            found.update(dict.fromkeys(self._charged(wanting), Outcome.WRONG))
         for name in self.values:
             gradient = found.get(f"d{name}", Outcome.RIGHT)
-            if gradient is Outcome.ABSENT:  # untrained, it may still look right where the true gradient is near zero
+            if gradient is Outcome.ABSENT:
                 found[name] = Outcome.ABSENT
-            elif found[name] is Outcome.WRONG and gradient is not Outcome.RIGHT:
-                found[name] = self._trained(name)
+            elif (
+                found[name] is Outcome.WRONG or f"d{name}" in self.absent
+            ):  # which looks right where the true gradient is zero
+                found[name] = self._trained(name, gradient)
         return found
 
-    def _followed(self, name: str, student: Tensor, expected: Tensor) -> Outcome:
+    def _on_its_own(self, name: str, outcome: Outcome) -> Outcome:
+        """What the line for a gradient that isn't right is worth: by its detached run, else by the value beside it."""
+        alone = self._alone_of(name)
+        said = alone.says(name) if alone is not None else None
+        if said is not None:
+            written = alone is not None and alone.value(name) is not None
+            return Outcome.CARRIED if said else Outcome.WRONG if written or outcome is Outcome.WRONG else outcome
+        return self._followed(name) if outcome is Outcome.WRONG else outcome
+
+    def _alone_of(self, name: str) -> Alone | None:
+        """The detached run that tells what a line is worth in this case.
+
+        Where that is another case's, a value that is right there and not here speaks for itself.
+        """
+        if self.alone is None and self.alike is not None and self.alike.outcomes[name] is not Outcome.RIGHT:
+            return self.alike.alone
+        return self.alone
+
+    def _followed(self, name: str) -> Outcome:
         """What a wrong value is worth beside the one that follows from the student's own upstream."""
+        student, expected = self.usable(name), self.chained().get(name[1:])
+        if student is None or expected is None:
+            return Outcome.BLANK if self._misshapen_above(name) else Outcome.WRONG
         if not bool(torch.isfinite(expected).all()) and not bool(torch.isfinite(student).all()):
             return Outcome.BLANK
         if not (self.holds(name, student, expected) or self._rounded(name, student, expected)):
-            return Outcome.WRONG
+            return Outcome.BLANK if self._misshapen_above(name) else Outcome.WRONG
         # Zeros follow from zeros by any formula: they would be full marks for a notebook of nothing but zeros.
-        right = self.reference.gradients[name[1:]]
-        told = float(expected.abs().max()) > max(FAINT * float(right.abs().max()), 100 * FLOAT64.atol)
-        return Outcome.CARRIED if told else Outcome.BLANK
+        return Outcome.CARRIED if float(expected.abs().max()) > 100 * FLOAT64.atol else Outcome.BLANK
+
+    def _misshapen_above(self, name: str) -> bool:
+        """Whether a gradient directly above is of a shape that isn't its tensor's: what follows depends on the code."""
+        for consumer in self.reference.consumers.get(name[1:], []):
+            sent = self.exported.get(f"d{consumer}")
+            if (
+                sent is not None
+                and sent.tensor is not None
+                and sent.tensor.shape != self.reference.forward[consumer].shape
+            ):
+                return True
+        return False
+
+    def _charged(self, wanting: Sequence[str]) -> list[str]:
+        """The gradients to which a slip on the way is charged, in lines that no check asks for.
+
+        In a training loop that is all between the loss and the parameters; in any part, what its own cells have made
+        of a gradient that it starts from. Each such slip counts once: at the first check below it, in the order of the
+        backward pass, that isn't right.
+        """
+        charged = []
+        alone = self.alone or (self.alike.alone if self.alike is not None else None)
+        for slip in alone.slips_on_the_way() if alone is not None else ():
+            below = [name for name in wanting if slip[1:] in self.reference.computed_from(name[1:])]
+            charged += below[:1]
+        return charged
 
     def _rounded(self, name: str, student: Tensor, expected: Tensor) -> bool:
         """Whether a tensor is what follows from one above it, but for the rounding of the short dtype of both."""
@@ -157,118 +205,6 @@ class PartCase:
         found = self.exported.get(name)
         return 0.0 if found is None or found.tensor is None else torch.finfo(found.tensor.dtype).eps
 
-    def _carried_shapes(self, outcomes: Mapping[str, Outcome]) -> dict[str, Outcome]:
-        """The gradients that are just what follows from one further up whose shape is not its tensor's."""
-        sent = {name[1:]: self._sent(name) for name in (*self.gradients, *self.upstream_names)}
-        misshapen = {name: tensor for name, tensor in sent.items() if tensor is not None and name not in self.upstream}
-        suspects = [name for name in self.gradients if outcomes[name] is Outcome.WRONG]
-        if not misshapen or len(suspects) < 2:
-            return {}
-        followed: dict[str, Outcome] = {}
-        for chained in carried_shapes(self.reference, self.upstream, misshapen):
-            for name in suspects:
-                tensor, expected = sent[name[1:]], chained.get(name[1:])
-                # A tensor of a third shape follows from nothing: its own mistake of shape is one of its own.
-                fits = tensor is not None and (
-                    name[1:] in self.upstream or expected is None or tensor.shape == expected.shape
-                )
-                stretched = (
-                    conformed(tensor, expected.shape) if fits and tensor is not None and expected is not None else None
-                )
-                outcome = Outcome.WRONG
-                if stretched is not None and expected is not None:
-                    outcome = self._followed(name, stretched, expected)
-                if outcome is not Outcome.WRONG:
-                    followed[name] = outcome
-        return followed
-
-    def _carried_narrow(self, outcomes: Mapping[str, Outcome]) -> dict[str, Outcome]:
-        """The gradients that follow from wrong ones further up which are narrower than their tensors.
-
-        Such a one counts as stretched to its tensor's shape, but the sums in a student's line see it as it is: one row
-        and no more. So the same is asked again with that row in its place, and zeros in all others.
-        """
-        narrow = {
-            name[1:]: _in_one_place(tensor, self.upstream[name[1:]])
-            for name in self.gradients
-            if outcomes[name] in (Outcome.WRONG, Outcome.CARRIED)
-            and (tensor := self._sent(name)) is not None
-            and tensor.numel() < self.reference.gradients[name[1:]].numel()
-            and name[1:] in self.upstream
-        }
-        suspects = [name for name in self.gradients if outcomes[name] is Outcome.WRONG and name[1:] not in narrow]
-        if not narrow or not suspects:
-            return {}
-        chained = self.reference.chained({**self.upstream, **narrow})
-        followed = {}
-        for name in suspects:
-            tensor = self.usable(name)
-            above = set(self.reference.consumers[name[1:]])
-            if tensor is not None and above & set(narrow):
-                followed[name] = self._followed(name, tensor, chained[name[1:]])
-        return {name: outcome for name, outcome in followed.items() if outcome is not Outcome.WRONG}
-
-    def _carried_on_the_way(self, outcomes: Mapping[str, Outcome]) -> dict[str, Outcome]:
-        """The gradients that follow from wrong ones which the student has computed and no check asks for.
-
-        In a training loop that is all between the loss and the parameters; in any part, what its own cells have made
-        of a gradient that it starts from. Each slip there is charged once: to the first check that follows from it, in
-        the order of the backward pass.
-        """
-        asked = {name[1:] for name in (*self.gradients, *self.upstream_names)}
-        way = {name: tensor for name in self.reference.forward if name not in asked
-               and (tensor := self.usable(f"d{name}")) is not None} | self.changed  # fmt: skip
-        suspects = {name: tensor for name in self.gradients
-                    if outcomes[name] is Outcome.WRONG and (tensor := self.usable(name)) is not None}  # fmt: skip
-        if not way or len(suspects) < 2:
-            return {}
-        chained = self.reference.chained({**self.upstream, **way})
-        followed = [name for name, tensor in suspects.items() if name[1:] in chained
-                    and self._followed(name, tensor, chained[name[1:]]) is Outcome.CARRIED]  # fmt: skip
-        for slip in way:
-            if slip in chained and not self.holds(f"d{slip}", way[slip], chained[slip]):
-                below = [name for name in self.gradients if outcomes[name] is Outcome.WRONG
-                         and slip in self.reference.computed_from(name[1:])]  # fmt: skip
-                followed = [name for name in followed if name != next(iter(below), None)]
-        return dict.fromkeys(followed, Outcome.CARRIED)
-
-    def _below_misshapen(self, outcomes: Mapping[str, Outcome]) -> list[str]:
-        """The wrong gradients that get one of a wrong shape from directly above, while their own shape is no mistake.
-
-        What they should make of it depends on how they are written: an index takes a piece of it, a loop another.
-        """
-        misshapen = {name for name in self.gradients if self._sent(name) is not None and name[1:] not in self.upstream}
-        hopeless = {name for name in misshapen if not self._meets(name)}
-        return [
-            name
-            for name in self.gradients
-            if outcomes[name] is Outcome.WRONG
-            and any(
-                f"d{consumer}" in (misshapen if name[1:] in self.upstream else hopeless)
-                or (f"d{consumer}" in misshapen and self._too_deep(consumer, name[1:]))
-                for consumer in self.reference.consumers[name[1:]]
-            )
-        ]
-
-    def _too_deep(self, consumer: str, name: str) -> bool:
-        """Whether a consumer's gradient has more dimensions than both tensors: which of them a sum means is chance."""
-        sent = self._sent(f"d{consumer}")
-        forward = self.reference.forward
-        return sent is not None and sent.dim() > max(forward[name].dim(), forward[consumer].dim())
-
-    def _meets(self, name: str) -> bool:
-        """Whether a gradient of a wrong shape can at least be broadcast together with its tensor."""
-        sent = self._sent(name)
-        try:
-            return sent is not None and bool(torch.broadcast_shapes(sent.shape, self.reference.forward[name[1:]].shape))
-        except RuntimeError:
-            return False
-
-    def _sent(self, name: str) -> Tensor | None:
-        """The student's tensor as it came, where the forward pass has a tensor for it."""
-        found = self.exported.get(name)
-        return found.tensor if found is not None and self.expected(name) is not None else None
-
     def _right_or_not(self, name: str) -> Outcome:
         found = self.exported.get(name)
         if found is None or found.note.kind != "tensor":
@@ -278,23 +214,18 @@ class PartCase:
             return Outcome.WRONG
         return Outcome.RIGHT if self.holds(name, tensor, expected) else Outcome.WRONG
 
-    def _trained(self, name: str) -> Outcome:
-        """A trained parameter whose gradient is not right: carried where it is one step along the student's own."""
-        gradient, value = self.usable(f"d{name}"), self.usable(name)
-        start, right, end = (self.reference.initial[name], self.reference.gradients[name], self.reference.values[name])
-        if gradient is None or value is None:
-            return Outcome.ABSENT
-        rate = float(((start - end) * right).sum() / (right * right).sum())
-        if not self.holds(f"d{name}", value, start - rate * gradient):
+    def _trained(self, name: str, gradient: Outcome) -> Outcome:
+        """A trained parameter that isn't right: carried where its update is one step along whatever the gradient is."""
+        alone = self._alone_of(name)
+        said = alone.trained(name) if alone is not None else None
+        if said is not None:
+            return Outcome.CARRIED if said else Outcome.WRONG
+        if gradient is Outcome.RIGHT:
             return Outcome.WRONG
-        told = float(gradient.abs().max()) > max(FAINT * float(right.abs().max()), 100 * FLOAT64.atol)
-        return Outcome.CARRIED if told else Outcome.BLANK  # to stay where it was follows from zeros
-
-
-def _in_one_place(narrow: Tensor, stretched: Tensor) -> Tensor:
-    """A tensor in the shape to which it was stretched, once, and zeros where it would be repeated."""
-    shape = (1,) * (stretched.dim() - narrow.dim()) + tuple(narrow.shape)[max(0, narrow.dim() - stretched.dim()) :]
-    result = torch.zeros_like(stretched)
-    place = tuple(slice(0, size) for size in shape)
-    result[place] = stretched[place]
-    return result
+        step, value, rate = self.usable(f"d{name}"), self.usable(name), self.reference.step_size(name)
+        if step is None or value is None:
+            return Outcome.ABSENT
+        if rate is None or not self.holds(f"d{name}", value, self.reference.initial[name] - rate * step):
+            return Outcome.WRONG
+        # To stay where it was follows from zeros.
+        return Outcome.CARRIED if float(step.abs().max()) > 100 * FLOAT64.atol else Outcome.BLANK

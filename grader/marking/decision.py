@@ -28,6 +28,7 @@ class Decision:
         self.stops = stops
         self.short_floats = short_floats
         self._tells: dict[str, bool] = {}
+        self._worst: dict[tuple[str, bool, frozenset[str], bool], tuple[Outcome, str]] = {}
 
     def speaking(self, name: str) -> list[PartCase]:
         """The hidden float64 cases that say something of a tensor, and in which it is there to be looked at."""
@@ -37,6 +38,12 @@ class Decision:
 
     def worst(self, name: str) -> tuple[Outcome, str]:
         """The worst that any case says, and the case: the visible one where it says no better."""
+        key = (name, name in self.short_floats.names, frozenset(self.part.float32), name in self.part.visible_alone)
+        if key not in self._worst:
+            self._worst[key] = self._worst_of(name)
+        return self._worst[key]
+
+    def _worst_of(self, name: str) -> tuple[Outcome, str]:
         deciding = self.part.float32 if name in self.short_floats.names else self.part.hidden
         said = {case_id: self._says(part_case, name) for case_id, part_case in deciding.items()}
         said = {case_id: outcome for case_id, outcome in said.items() if outcome is not Outcome.SILENT}
@@ -81,6 +88,12 @@ class Decision:
         if not self.part.has_its_turn(part_case.case, cases):
             return Outcome.SILENT
         outcome = part_case.outcomes[name]
+        if (
+            outcome is Outcome.CARRIED
+            and name in part_case.absent
+            and self.part.visible.outcomes[name] is not Outcome.ABSENT
+        ):
+            return Outcome.SILENT  # its line is right, and is not reached here for what another line does here
         if outcome is Outcome.ABSENT and not self.stops.own_statement_failed(part_case, name):
             return Outcome.SILENT  # an earlier line stopped the cell before this tensor had its turn
         if outcome < Outcome.WRONG and self.stops.raises_only_here(part_case, name):

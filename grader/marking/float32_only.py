@@ -56,9 +56,9 @@ class ShortFloats:
     def _insists(self, twin: PartCase, name: str) -> bool:
         """Whether a tensor is lost in float64, or right there but for the rounding of float32."""
         outcome = twin.outcomes[name]
-        if outcome is Outcome.WRONG:
-            return self._nearly_right(twin, name) and self._speaks_of_it(twin)
-        return outcome is Outcome.ABSENT
+        if name in twin.absent or outcome is Outcome.ABSENT:
+            return True
+        return outcome is not Outcome.RIGHT and self._nearly_right(twin, name) and self._speaks_of_it(twin)
 
     def _rounded_above(self, name: str) -> bool:
         """Whether a tensor follows, in some case, from gradients that float32 rounded, and is right but for that."""

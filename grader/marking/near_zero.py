@@ -1,34 +1,41 @@
-"""What right values can't show: lines whose true result is zero by symmetry, judged by their replays.
+"""Where the true gradient is zero but for rounding: whether a line with a right value is right.
 
-A right value there is what any sign and any factor would have given. A replay has put random numbers in place of a
-gradient that the line starts from; what the chain rule makes of the change is known from the instructor's graph. A slip
-is reported only where the line took the numbers up and made something else of them. Where it didn't, or where anything
-else is not as in the case that was replayed, nothing is said.
+Minus zero is zero, and so is half of it. So the part is run detached twice, with different random numbers in the
+gradients that such a line starts from, and all else the same. By how much its value must move between the two is known
+from the reference's graph. A slip is called one only where the line took the numbers up and made something else of
+them. Where it didn't, or where anything else is different in the second run, nothing is said.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import Enum
+from itertools import product
 from typing import NamedTuple
 
-import msgspec
 import torch
 from torch import Tensor
 
 from grader.course.graph import PartReference
-from grader.execution.replay import Edge, Replayed
-from grader.execution.tensors import StudentTensor
-from grader.marking.case_outcomes import PartCase
+from grader.execution.detached import DetachedRun
+from grader.execution.tensors import Export, StudentTensor
+from grader.marking.alone import NEAR, Alone
 from grader.marking.tolerance import FLOAT64, conformed
 
-NEAR = 1e-4
-"""How near, relative to the largest number, is the same: what a slip leaves is never as near, and float32 always is."""
-LARGEST = 1e12
+ZERO = 1e-9
+"""A true gradient smaller than this share of the gradients it is computed from is zero but for rounding."""
+
+
+class Edge(NamedTuple):
+    """A step of the chain rule that right values prove little of: from `dupper` to `dlower`; `zero` is one of them."""
+
+    upper: str
+    lower: str
+    zero: str
 
 
 class Finding(Enum):
-    """What the replays say of one step of the chain rule."""
+    """What two detached runs say of one step of the chain rule."""
 
     FOLLOWS = "what the chain rule gives"
     SLIPS = "something else"
@@ -37,15 +44,15 @@ class Finding(Enum):
 
 
 class Trial(NamedTuple):
-    """One step that was tried: what was found, under which name the upstream went.
+    """One step that was tried: what was found, and under which name the upstream went.
 
-    `replayed` is the case as it was replayed, where the step slips.
+    `export` is the part as the second run had it, where the step slips.
     """
 
     edge: Edge
     finding: Finding
     name: str
-    replayed: PartCase | None = None
+    export: Export | None = None
 
     @property
     def slip(self) -> str:
@@ -69,115 +76,129 @@ class Trial(NamedTuple):
         return f"What comes through `{self.edge.upper}` is zero but for rounding"
 
 
-def judge(case: PartCase, tried: Sequence[Edge], replays: Sequence[Replayed]) -> list[Trial]:
-    """What came of the replays of a part.
+# --- what to try
+
+
+def zero_gradients(checked: Sequence[str], references: Sequence[PartReference]) -> set[str]:
+    """The tensors whose checked gradients are zero but for rounding in every case, whatever their consumers' are."""
+    return {
+        gradient[1:]
+        for gradient in checked
+        if references and all(_is_zero(gradient[1:], reference) for reference in references)
+    }
+
+
+def _is_zero(name: str, reference: PartReference) -> bool:
+    above = [reference.gradients[consumer] for consumer in reference.consumers.get(name, []) if consumer != "loss"]
+    largest = max((_size(gradient) for gradient in above), default=0.0)
+    return name in reference.gradients and _size(reference.gradients[name]) < ZERO * largest
+
+
+def edges(checked: Sequence[str], references: Sequence[PartReference]) -> list[Edge]:
+    """The steps to try: those to a gradient that is zero, and those from one to a gradient that is checked."""
+    zero = zero_gradients(checked, references)
+    return [
+        Edge(upper, lower, lower if lower in zero else upper)
+        for lower in (name[1:] for name in checked if zero)
+        for upper in references[0].consumers.get(lower, [])
+        if upper != "loss" and (lower in zero or upper in zero)
+    ]
+
+
+# --- what came of it
+
+
+def judge(alone: Alone, tried: Sequence[Edge]) -> list[Trial]:
+    """What two detached runs say of the steps to try.
 
     Args:
-        case: the part in the hidden case that was replayed.
-        tried: the steps to say something of.
-        replays: what the kernel sent.
+        alone: the part in the case in which it was run detached twice.
+        tried: the steps.
     """
-    control = next((replay for replay in replays if replay.name is None), None)
-    if control is None or not _as_in_case(control, case):
-        return [Trial(edge, Finding.UNKNOWN, f"d{edge.upper}") for edge in tried]
-    return [_judge(case, edge, control, replays) for edge in tried]
+    if len(alone.runs) < 2 or not alone.sound:
+        return untried(tried)
+    first, second = alone.runs[:2]
+    return [_judge(alone, edge, first, second) for edge in tried]
 
 
-def _as_in_case(control: Replayed, case: PartCase) -> bool:
-    """Whether the cells, run a second time, gave what they gave the first time, from the release's forward pass."""
-    forward = [name for name in case.exported if name in case.reference.forward and name not in case.values]
-    kept = all(_same(case.exported[name].tensor, case.reference.forward[name]) for name in forward)
-    return kept and all(
-        name not in case.exported or _same(found.tensor, case.exported[name].tensor)
-        for name, found in control.export.items()
-    )
+def untried(tried: Sequence[Edge]) -> list[Trial]:
+    """The steps, of which nothing can be said."""
+    return [Trial(edge, Finding.UNKNOWN, f"d{edge.upper}") for edge in tried]
 
 
-def _same(one: Tensor | None, other: Tensor | None) -> bool:
-    if one is None or other is None:
-        return one is other
-    return one.shape == other.shape and FLOAT64.holds(one, other.to(one))
+def _judge(alone: Alone, edge: Edge, first: DetachedRun, second: DetachedRun) -> Trial:
+    lower = f"d{edge.lower}"
+    if edge.upper in alone.handed and alone.follows_all(lower):
+        return Trial(edge, Finding.FOLLOWS, alone.variable(f"d{edge.upper}"))
+    name, moves = _moves(alone, edge, first, second)
+    start, end = (_number(run.recorded.get(lower), alone.reference, edge.lower) for run in (first, second))
+    spoiled = {lower, name, *(f"d{other}" for other in moves)} & {*first.changed, *second.changed}
+    if edge.upper not in moves or start is None or end is None or spoiled:
+        return Trial(edge, Finding.UNKNOWN, name)
+    largest = max(float(way.abs().max()) for ways in moves.values() for way in ways)
+    moved = end - start
+
+    def explained(ways: Mapping[str, Sequence[Tensor]]) -> bool:
+        sums = (sum(some, torch.zeros_like(moved)) for some in product(*ways.values()))
+        return any(float((moved - each).abs().max()) <= NEAR * largest for each in sums)
+
+    still = {other: (torch.zeros_like(moved), *ways) for other, ways in moves.items()}
+    if explained({**still, edge.upper: moves[edge.upper]}):
+        return Trial(edge, Finding.FOLLOWS, name)
+    if explained({**still, edge.upper: still[edge.upper][:1]}):
+        return Trial(edge, Finding.UNMOVED, name)
+    return Trial(edge, Finding.SLIPS, name, _export(alone, edge, second))
 
 
-def _judge(case: PartCase, edge: Edge, control: Replayed, replays: Sequence[Replayed]) -> Trial:
-    found = Trial(edge, Finding.UNKNOWN, f"d{edge.upper}")
-    for replay in replays:
-        if (
-            replay.name is not None
-            and f"d{edge.lower}" in replay.export
-            and _stands_for(replay.name, edge, control, case)
-        ):
-            trial = _tried(case, edge, control, replay)
-            if trial.finding is not Finding.UNKNOWN:
-                found = trial
-            if trial.finding in (Finding.FOLLOWS, Finding.SLIPS):
-                return trial
-    return found
+def _moves(alone: Alone, edge: Edge, first: DetachedRun, second: DetachedRun) -> tuple[str, dict[str, list[Tensor]]]:
+    """The upstream's name, and by how much `dlower` may move for each gradient that has different numbers.
+
+    By what the chain rule's step from one to the other adds; or by all paths, where a line skips what is between them.
+    A student may call the gradient of `hprebn` anything: which name it is, its value tells.
+    """
+    reference = alone.reference
+    changes: dict[str, Tensor] = {}
+    used = {*first.recorded, *alone.upstream, *alone.lines.reads.get(f"d{edge.lower}", ())}
+    for other in sorted(alone.handed):
+        if f"d{other}" in second.others and f"d{other}" in used and other != edge.lower:
+            right = reference.gradients[other]
+            numbers = [run.numbers(f"d{other}", right.shape) for run in (first, second)]
+            changes[other] = (numbers[1] - numbers[0]).to(right)
+    name = alone.variable(f"d{edge.upper}")
+    if edge.upper not in changes:
+        follows = alone.chained(alone.handed)[edge.upper]
+        for own, given in second.given.items():
+            value, drawn = (_number(found, reference, edge.upper) for found in (first.recorded.get(own), given))
+            if value is not None and drawn is not None and value.any() and FLOAT64.holds(value, follows):
+                name, changes[edge.upper] = own, drawn - value
+    zeros = {other: torch.zeros_like(tensor) for other, tensor in reference.gradients.items()}
+    still = reference.chained(zeros)[edge.lower]
+    moves: dict[str, list[Tensor]] = {}
+    for other, change in changes.items():
+        step = reference.chained({**zeros, other: change})[edge.lower] - still
+        ways = (step, reference.local(other, change, [edge.lower])[edge.lower])
+        if moved := [way for way in ways if bool(way.any())]:
+            moves[other] = moved
+    return name, moves
 
 
-def _stands_for(name: str, edge: Edge, control: Replayed, case: PartCase) -> bool:
-    """Whether a name of the student's is the upstream gradient: by its name, or else by its value."""
-    if name == f"d{edge.upper}":
-        return True
-    value, wanted = _number(control, name, case.reference, edge.upper), case.reference.gradients[edge.upper]
-    told = float(wanted.abs().max()) > FLOAT64.atol
-    return name[1:] not in case.reference.forward and told and value is not None and FLOAT64.holds(value, wanted)
+def _export(alone: Alone, edge: Edge, run: DetachedRun) -> Export:
+    """The part as the second run had it, for a diagnosis of the step."""
+    shown = alone.export(f"d{edge.lower}", run)
+    for own in run.given.values():
+        if _number(own, alone.reference, edge.upper) is not None:
+            shown.setdefault(f"d{edge.upper}", own)
+    return shown
 
 
-def _number(replay: Replayed, name: str, reference: PartReference, tensor: str) -> Tensor | None:
-    """An exported value in the shape of a tensor of the forward pass; None where it has none that can be compared."""
-    found = replay.export.get(name)
+def _number(found: StudentTensor | None, reference: PartReference, tensor: str) -> Tensor | None:
+    """A value in the shape of a tensor of the forward pass; None where it has none that can be compared."""
     if found is None or found.tensor is None or tensor not in reference.gradients:
         return None
     value = conformed(found.tensor, reference.gradients[tensor].shape)
-    value = None if value is None else value.to(torch.float64)
-    usable = value is not None and bool(torch.isfinite(value).all()) and float(value.abs().max()) < LARGEST
-    return value if usable else None
+    value = None if value is None else value.to(reference.gradients[tensor].dtype)
+    return value if value is not None and bool(torch.isfinite(value).all()) else None
 
 
-def _sent(replay: Replayed, name: str) -> Tensor | None:
-    found = replay.export.get(name)
-    return found.tensor if found is not None else None
-
-
-def _tried(case: PartCase, edge: Edge, control: Replayed, replay: Replayed) -> Trial:
-    nothing = Trial(edge, Finding.UNKNOWN, replay.name or "")
-    reference = case.reference
-    before, drawn = (_number(run, replay.name or "", reference, edge.upper) for run in (control, replay))
-    start, end = (_number(run, f"d{edge.lower}", reference, edge.lower) for run in (control, replay))
-    if before is None or drawn is None or start is None or end is None:
-        return nothing
-    sent = replay.export[replay.name or ""].tensor
-    once = all(run.counts.get(run.name or replay.name or "") == 1 for run in (control, replay))
-    if sent is None or not once or replay.errors != control.errors:
-        return nothing
-    if not all(_same(*(_sent(run, f"d{other}") for run in (control, replay))) for other in edge.others):
-        return nothing  # what was written into one of them reaches the line on a second way
-    if not _near(sent.to(torch.float64), replay.numbers(sent.shape)):
-        return nothing  # a later line wrote to it
-    cotangent = (drawn - before).to(reference.gradients[edge.upper])
-    expected = reference.local(edge.upper, cotangent, [edge.lower])[edge.lower]
-    moved = (end - start).to(expected)
-    if not float(expected.abs().max()) > FLOAT64.rtol * float(drawn.abs().max()):
-        return nothing
-    if _near(moved, expected):
-        return Trial(edge, Finding.FOLLOWS, replay.name or "")
-    if float(moved.abs().max()) <= NEAR * float(expected.abs().max()):
-        return Trial(edge, Finding.UNMOVED, replay.name or "")
-    return Trial(edge, Finding.SLIPS, replay.name or "", _as_replayed(case, edge, replay, drawn))
-
-
-def _near(one: Tensor, other: Tensor) -> bool:
-    largest = float(other.abs().max()) if other.numel() else 0.0
-    return one.shape == other.shape and float((one - other).abs().max()) <= NEAR * largest
-
-
-def _as_replayed(case: PartCase, edge: Edge, replay: Replayed, drawn: Tensor) -> PartCase:
-    """The case with the replay's numbers in it, for a diagnosis of the step."""
-    lower = replay.export[f"d{edge.lower}"]
-    upper = msgspec.structs.replace(
-        lower, note=msgspec.structs.replace(lower.note, shape=list(drawn.shape)), value=drawn
-    )
-    exported: Mapping[str, StudentTensor] = {**case.exported, f"d{edge.upper}": upper, f"d{edge.lower}": lower}
-    return PartCase(case.case, case.gradients, case.upstream_names, case.values, dict(exported), case.reference,
-                    case.tolerance)  # fmt: skip
+def _size(tensor: Tensor) -> float:
+    return float(tensor.abs().max()) if tensor.numel() else 0.0

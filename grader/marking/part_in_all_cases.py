@@ -16,9 +16,11 @@ from grader.course.graph import PartReference
 from grader.execution.execute import CellError, CellRun, Execution, HiddenRun
 from grader.execution.tensors import Export, StudentTensor
 from grader.intake.take_in import PlannedCell
+from grader.marking.alone import Alone
 from grader.marking.case_outcomes import PartCase
 from grader.marking.tolerance import FLOAT64, Tolerance
 from grader.notebook.syntax import assigned_names
+from grader.records import VISIBLE
 
 References = Mapping[str, Mapping[str, PartReference]]
 """Case id → part id → reference."""
@@ -50,8 +52,8 @@ class PartCases:
         self.references = references
         self.checks = exercise.parts[part_id]
         spec = exercise.spec
-        self.visible = self._case(exercise.cases[0], execution.visible, references, Tolerance(spec.rtol, spec.atol))
         self.hidden: dict[str, PartCase] = {}
+        self.visible = self._case(exercise.cases[0], execution.visible, references, Tolerance(spec.rtol, spec.atol))
         for case in exercise.cases[1:]:
             if not execution.hidden[case.id].failed:
                 self.hidden[case.id] = self._case(case, execution.hidden[case.id].parts, references, FLOAT64)
@@ -65,8 +67,17 @@ class PartCases:
         exported = parts.get(self.part_id, {})
         started = self._started_from(parts, references[case.id], tolerance)
         left = {name: exported[name] for name in started if name in exported}
-        return PartCase(case, checks.gradients, checks.upstream, checks.values, {**exported, **started},
-                        references[case.id][self.part_id], tolerance, rounding, left)  # fmt: skip
+        reference = references[case.id][self.part_id]
+        # The runs in float32 have a case's id, too, and no detached run.
+        detached = self.execution.detached.get(case.id, {}).get(self.part_id) if rounding is None else None
+        alone = alike = None
+        if detached is not None and detached.runs:
+            alone = Alone(detached, reference, checks.gradients, checks.upstream, checks.values)
+        elif rounding is None and case.id != VISIBLE:
+            tried = [other for other in self.hidden.values() if other.alone is not None]
+            alike = next((other for other in tried if other.reference.shapes == reference.shapes), None)
+        return PartCase(case, checks.gradients, checks.upstream, checks.values, {**exported, **started}, reference,
+                        tolerance, rounding, left, alone, alike)  # fmt: skip
 
     def _started_from(self, parts: Mapping[str, Export], references: Mapping[str, PartReference],
                       tolerance: Tolerance) -> Export:  # fmt: skip
@@ -141,8 +152,7 @@ class PartCases:
 
     def other_size(self, part_case: PartCase) -> bool:
         """Whether some tensor of a case has another shape than in the visible one."""
-        here = {name: tensor.shape for name, tensor in part_case.reference.tensors.items()}
-        return here != {name: tensor.shape for name, tensor in self.visible.reference.tensors.items()}
+        return part_case.reference.shapes != self.visible.reference.shapes
 
     def errors(self, part_case: PartCase) -> list[CellError]:
         """The errors of a case's run in the cells of this part, in their order."""

@@ -7,7 +7,7 @@ import torch
 from grader.execution.execute import CellError, CellRun
 from grader.marking.case_outcomes import Outcome, PartCase
 from grader.marking.part_in_all_cases import PartCases
-from grader.notebook.syntax import Statement, statements, top_level_line, unfinished
+from grader.notebook.syntax import Statement, loops_around, statements, top_level_line, unfinished
 
 
 class Stops:
@@ -70,6 +70,19 @@ class Stops:
             if trains and self._untrained(name):
                 return f"An error in line {line} stopped the cell before {name} was trained."
         return None
+
+    def stopped_in(self, name: str) -> bool:
+        """Whether a cell stopped in one of the tensor's own statements, or in a loop around one."""
+        for cell, _, line in self.part.cell_errors:
+            loops = loops_around(cell.source, line)
+            for each in statements(cell.source):
+                around = [
+                    (each.first, each.last),
+                    *((first, last) for first, last in loops if first <= each.first <= last),
+                ]
+                if name in each.names and any(first <= line <= last for first, last in around):
+                    return True
+        return False
 
     def _untrained(self, name: str) -> bool:
         """Whether a parameter is still what it was before the training loop."""

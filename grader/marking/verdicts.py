@@ -7,17 +7,19 @@ The hidden cases, in float64, decide what is right; the visible one shows what t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
+import torch
 from torch import Tensor
 
 from grader.course.exercise import Exercise
 from grader.execution.execute import Execution
-from grader.execution.tensors import StudentTensor
+from grader.execution.tensors import Export, StudentTensor
 from grader.intake.take_in import PlannedCell
 from grader.marking.case_outcomes import Outcome, PartCase
 from grader.marking.decision import Decision
 from grader.marking.float32_only import ShortFloats
-from grader.marking.near_zero import Finding, Trial, judge
+from grader.marking.near_zero import Edge, Finding, Trial, judge, untried
 from grader.marking.part_in_all_cases import PartCases, References
 from grader.marking.tolerance import cmp_line, conformed, finite_or_none
 from grader.marking.unfinished_cells import Stops
@@ -27,29 +29,29 @@ from grader.records import VISIBLE, Check, CmpLine, Verdict
 
 __all__ = ["PartMarks", "References"]
 
+NUMERICAL = 1e-11
+"""Formulas leave some 1e-15 of a gradient to rounding in float64, finite differences at the best 1e-10."""
 MAX_NAME = 60
 """Letters of a student's name that a sentence repeats."""
 
 
 class PartMarks(PartCases):
-    """A part's verdicts, from what every case says; the arguments are those of `PartCases`."""
+    """A part's verdicts, from what every case says.
+
+    Args:
+        part_id, exercise, cells, execution, references: as those of `PartCases`.
+        tried: the steps of the chain rule of which right values prove little.
+    """
 
     def __init__(self, part_id: str, exercise: Exercise, cells: Sequence[PlannedCell], execution: Execution,
-                 references: References) -> None:  # fmt: skip
+                 references: References, tried: Sequence[Edge] = ()) -> None:  # fmt: skip
         super().__init__(part_id, exercise, cells, execution, references)
         self._stops = Stops(self)
         self._short_floats = ShortFloats(self)
         self._decision = Decision(self, self._stops, self._short_floats)
-        self.trials = self._trials()
+        self._tried = tried
+        self._judged: dict[str, list[Trial]] = {}
         self._cmp: dict[str, CmpLine | None] = {}
-
-    def _trials(self) -> list[Trial]:
-        """What the replays of the first hidden case say."""
-        replays = self.execution.replays.get(self.part_id)
-        first = next(iter(self.exercise.cases[1:]), None)
-        if replays is None or first is None or first.id not in self.hidden:
-            return []
-        return judge(self.hidden[first.id], replays.tried, replays.runs)
 
     @property
     def wants_float32(self) -> bool:
@@ -87,24 +89,30 @@ class PartMarks(PartCases):
     def check(self, name: str) -> Check:
         """The verdict on one check."""
         found = self.visible.exported.get(name, StudentTensor.absent())
-        if self.visible.outcomes[name] is Outcome.ABSENT or self._stops.could_not_check(name) is not None:
-            return self._absent(name, found)
         worst, case_id = self._decision.worst(name)
+        unfinished = self._stops.could_not_check(name) is not None
+        if unfinished or self.visible.outcomes[name] is Outcome.ABSENT:
+            told = (Outcome.CARRIED,) if unfinished else (Outcome.CARRIED, Outcome.WRONG)
+            if worst not in told or not self._tried_alone(name):
+                return self._absent(name, found)
         if worst is Outcome.RIGHT and not self._decision.confirmed(name):
             return self._check(name, Verdict.UNCHECKED, 0.0, VISIBLE, _UNCONFIRMED)
         if worst is Outcome.RIGHT:
             slip = self.slip_by_symmetry(name)
-            if slip is not None and slip.replayed is not None:
-                return self._check(name, Verdict.WRONG, 0.0, slip.replayed.case.id, None)
+            if slip is not None and self.first_hidden is not None:
+                return self._check(name, Verdict.WRONG, 0.0, self.first_hidden.case.id, None)
             return self._right(name)
         if worst is Outcome.BLANK:
             return self._check(name, Verdict.UNCHECKED, 0.0, VISIBLE, _BLANK)
-        if worst is Outcome.WRONG and (stopped := self._stops.stopped_short(name)) is not None:
+        stopped = self._stops.stopped_short(name) if worst is Outcome.WRONG else None
+        if stopped is not None and (self._stops.stopped_in(name) or not self._tried_alone(name)):
             return self._check(name, Verdict.MISSING, 0.0, VISIBLE, stopped)
         share = 0.0
         remark = _shape_remark(name, found, self.visible.expected(name))
         if worst is Outcome.CARRIED:
             share = self.exercise.spec.carried
+            if self.visible.outcomes[name] is not Outcome.CARRIED:
+                remark = " ".join(filter(None, (self._right_alone(name), remark)))
         elif self.visible_only(name):
             share = self.exercise.spec.visible_only
             remark = "It is right at the size you can see, and not at another."
@@ -115,6 +123,85 @@ class PartMarks(PartCases):
         if worst is Outcome.CARRIED:
             return self._check(name, Verdict.CARRIED, share, case_id, remark)
         return self._check(name, Verdict.WRONG, share, case_id, remark)
+
+    def _tried_alone(self, name: str) -> bool:
+        """Whether the line for a gradient, or the update of a parameter, was tried on its own in some hidden case."""
+        return any(case.alone is not None and case.alone.tried(name) for case in self.hidden.values())
+
+    def _right_alone(self, name: str) -> str:
+        """That a line is right, though its value isn't or isn't there, and what holds it up."""
+        if name in self.checks.values:
+            return "Right on its own; its gradient isn't."
+        above = self.visible.reference.computed_from(name[1:])
+        states = {other: self._state(other) for other in self.checks.gradients if other[1:] in above}
+        held_up = [(other, state) for other, state in states.items() if state is not None and other != name]
+        first = self.first_hidden
+        if self.visible.outcomes[name] is not Outcome.ABSENT and first is not None and first.alone is not None:
+            slips = first.alone.slips_on_the_way()
+            held_up += [(first.alone.variable(slip), "is wrong") for slip in slips if slip[1:] in above]
+        if not held_up:
+            return "Right on its own; the cell stopped before this line."
+        other, state = held_up[-1]
+        return f"Right on its own; {other}, further up, {state}."
+
+    def _state(self, name: str) -> str | None:
+        """What keeps the lines below a gradient from being judged by their values; None where nothing does."""
+        worst, _ = self._decision.worst(name)
+        if worst in (Outcome.RIGHT, Outcome.CARRIED):
+            return None
+        found = self.visible.exported.get(name, StudentTensor.absent())
+        if found.tensor is None:
+            return "is missing"
+        if not bool(torch.isfinite(found.tensor).all()):
+            return "holds NaN or infinity"
+        return "is zero" if not bool(found.tensor.any()) else "is wrong"
+
+    def detached(self, name: str) -> list[PartCase]:
+        """The hidden cases as a line was tried on its own, with random numbers above it, where it failed in one."""
+        tried = [case for case in self.hidden.values() if case.alone is not None and case.alone.tried(name)]
+        if not any(case.alone is not None and case.alone.says(name) is False for case in tried):
+            return []
+        return [self._with(case, case.alone.export(name)) for case in tried if case.alone is not None]
+
+    def tried_again(self, slip: Trial) -> list[PartCase]:
+        """The first hidden case as its second detached run had it, in which a step was found to slip."""
+        first = self.first_hidden
+        return [self._with(first, slip.export)] if first is not None and slip.export is not None else []
+
+    @staticmethod
+    def _with(case: PartCase, export: Export) -> PartCase:
+        return PartCase(case.case, case.gradients, case.upstream_names, case.values, {**case.exported, **export},
+                        case.reference, case.tolerance)  # fmt: skip
+
+    def follows(self, name: str) -> bool | None:
+        """Whether a value moves with random numbers in the gradients above it; None where nobody can tell."""
+        first = self.first_hidden
+        value = first.usable(name) if first is not None else None
+        if first is None or first.alone is None or value is None:
+            return None
+        return first.alone.trains_on(name, value) if name in self.checks.values else first.alone.follows(name, value)
+
+    @cached_property
+    def unmoved(self) -> list[str]:
+        """The right values that take up nothing of what is above them."""
+        return [name for name in self.checks.names if self.right_by_value(name) and self.follows(name) is False]
+
+    def skipped(self, name: str) -> str:
+        """The gradients directly above one that takes up nothing of them."""
+        first = self.first_hidden
+        return first.alone.skipped(name) if first is not None and first.alone is not None else "the gradients above it"
+
+    def is_numerical(self, name: str) -> bool:
+        """Whether a right value is right to so few digits, in float64, as a numerical derivative is."""
+        first = self.first_hidden
+        value, right = (first.usable(name), first.expected(name)) if first is not None else (None, None)
+        if value is None or right is None or not right.numel():
+            return False
+        return float((value - right).abs().max()) > NUMERICAL * float(right.abs().max())
+
+    def right_by_value(self, name: str) -> bool:
+        """Whether a value is right in every case, whatever its line is."""
+        return self._decision.worst(name)[0] is Outcome.RIGHT
 
     def _right_elsewhere(self, name: str) -> str | None:
         """In which hidden cases a wrong value is right: what they are called says what sets them apart."""
@@ -129,20 +216,33 @@ class PartMarks(PartCases):
         elif line is not None and not line.approximate and remark is None:
             remark = "cmp says False on the visible case: that is float32 rounding, and in float64 it is right."
         exact = line is not None and line.exact and remark is None
-        remarks = [text for text in (remark, self._can_not_tell(name)) if text is not None]
+        own_way = f"It comes by a way of its own, not from {self.skipped(name)}." if name in self.unmoved else None
+        remarks = [text for text in (remark, self._can_not_tell(name) or own_way) if text is not None]
         verdict = Verdict.EXACT if exact else Verdict.APPROXIMATE
         return self._check(name, verdict, 1.0, VISIBLE, " ".join(remarks) or None)
 
     def slip_by_symmetry(self, name: str) -> Trial | None:
-        """The replay in which a line with a right value made something else than the chain rule of other numbers."""
-        return next((trial for trial in self._tried(name) if trial.replayed is not None), None)
+        """The trial in which a line with a right value made something else than the chain rule of other numbers."""
+        return next((trial for trial in self._trials(name) if trial.export is not None), None)
 
     def _can_not_tell(self, name: str) -> str | None:
         """That a right value proves little, where its line could not be tried with other numbers."""
-        return next((trial.doubt for trial in self._tried(name) if trial.finding is not Finding.FOLLOWS), None)
+        return next((trial.doubt for trial in self._trials(name) if trial.finding is not Finding.FOLLOWS), None)
 
-    def _tried(self, name: str) -> list[Trial]:
-        return [trial for trial in self.trials if f"d{trial.edge.lower}" == name]
+    def _trials(self, name: str) -> list[Trial]:
+        """What the two detached runs of the first hidden case say of the steps to a gradient."""
+        if name not in self._judged:
+            edges = [edge for edge in self._tried if f"d{edge.lower}" == name]
+            first = self.first_hidden if edges else None
+            alone = first.alone if first is not None else None
+            self._judged[name] = [] if first is None else judge(alone, edges) if alone is not None else untried(edges)
+        return self._judged[name]
+
+    @property
+    def first_hidden(self) -> PartCase | None:
+        """The first of the hidden cases, if it came to its end."""
+        first = next(iter(self.exercise.cases[1:]), None)
+        return self.hidden.get(first.id) if first is not None else None
 
     def _absent(self, name: str, found: StudentTensor) -> Check:
         reason = self._stops.could_not_check(name)

@@ -163,18 +163,26 @@ def line_that_binds(source: str, name: str) -> int | None:
     return lines[-1] if lines else None
 
 
+def loops_around(source: str, line: int) -> list[tuple[int, int]]:
+    """The first and last lines of the loops that a line stands in."""
+    return [(node.lineno, node.end_lineno or node.lineno) for node in _loops_around(parse(source), line)]
+
+
+def _loops_around(tree: ast.Module | None, line: int) -> list[ast.For | ast.While]:
+    nodes = ast.walk(tree) if tree is not None else ()
+    return [
+        node
+        for node in nodes
+        if isinstance(node, ast.For | ast.While) and node.lineno <= line <= (node.end_lineno or 0)
+    ]
+
+
 def unfinished(source: str, line: int) -> list[Statement]:
     """The statements that an error in a line leaves undone, or done in part.
 
     They are those at it and after it, and, of a loop around it, those that write into something in every round.
     """
-    tree = parse(source)
-    nodes = list(ast.walk(tree)) if tree is not None else []
-    loops = [
-        node
-        for node in nodes
-        if isinstance(node, ast.For | ast.While) and node.lineno <= line <= (node.end_lineno or 0)
-    ]
+    loops = _loops_around(parse(source), line)
     begun = {
         (child.lineno, child.end_lineno)
         for loop in loops

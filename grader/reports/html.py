@@ -23,7 +23,7 @@ from grader.records import Grading, Verdict
 from grader.reports.cohort_page import CohortRow, Group, cohort_of
 from grader.reports.student_page import page_of
 from grader.reports.totals import totals
-from grader.reports.verdict_text import GLYPHS, MEANINGS, explain
+from grader.reports.verdict_text import GLYPHS, MEANINGS, carried_by_reason, explain
 
 # Lone surrogates can't be encoded, control characters vanish or end the text early, and the bidirectional controls
 # reorder what the reader sees, so that code reads otherwise than it runs.
@@ -57,7 +57,8 @@ def render_index(rows: Sequence[CohortRow], similar: Sequence[Group] = (), templ
 
 def render_cell_output(grading: Grading) -> str:
     """The verdicts as a piece of HTML for a notebook's output: inline styles and pictures as data, nothing else."""
-    return _render("cell_output.html.jinja", None, page=page_of(grading), explain=explain, COLORS=_COLORS)
+    told = {"explain": explain, "carried_by_reason": carried_by_reason}
+    return _render("cell_output.html.jinja", None, page=page_of(grading), COLORS=_COLORS, **told)
 
 
 _COLORS = {

@@ -106,7 +106,7 @@ class FlagGroup(Record, frozen=True):
 
 
 class Page(Record, frozen=True):
-    """The whole report. `start` is where to begin: the first wrong tensor, else the first missing or unchecked one."""
+    """The whole report. `start` is where to begin."""
 
     grading: Grading
     counts: Mapping[Verdict, int]
@@ -149,16 +149,8 @@ def page_of(grading: Grading) -> Page:
             for number, view in enumerate(views, start=1)
         ],
         other_cells=sorted(chain.from_iterable(cells.values()), key=lambda cell: cell.number),
-        start=_start(list(chain.from_iterable(rows.values()))),
+        start=next((row for row in chain.from_iterable(rows.values()) if row.check is grading.grade.start), None),
     )
-
-
-def _start(rows: Sequence[Row]) -> Row | None:
-    for verdict in (Verdict.WRONG, Verdict.MISSING, Verdict.UNCHECKED):
-        for row in rows:
-            if row.check.verdict == verdict:
-                return row
-    return None
 
 
 def _count(rows: Iterable[Row]) -> dict[Verdict, int]:

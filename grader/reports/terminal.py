@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.text import Text
 
 from grader.records import Check, Grading, Verdict
-from grader.reports.verdict_text import GLYPHS, MEANINGS, explain
+from grader.reports.verdict_text import GLYPHS, carried_by_reason, explain
 
 console = Console()
 
@@ -43,9 +43,9 @@ def show_grading(grading: Grading) -> None:
     for flag in grade.flags:
         console.print(Text(f"! {flag.message}", style="magenta"))
     console.print()
-    mend = next((check for check in grade.checks if check.verdict in (Verdict.WRONG, Verdict.MISSING)), None)
-    if mend is not None:
-        text = f"Begin with {mend.name}. Stuck? grader check {grade.exercise}.ipynb --hint opens a hint for it."
+    start = grade.start
+    if start is not None and start.verdict is not Verdict.UNCHECKED:
+        text = f"Start with {start.name}. Stuck? grader check {grade.exercise}.ipynb --hint opens a hint for it."
         console.print(Text(text, style="cyan"))
     console.print(Text(f"{grade.score:g} / {grade.max_score:g} points", style="bold"))
 
@@ -61,21 +61,20 @@ def _own_lines(grading: Grading, part: str) -> dict[str, str]:
 
 
 def _show_checks(checks: Sequence[Check], own_lines: Mapping[str, str]) -> None:
-    """What is right, what is carried and what is missing on a line each; between them, a line for each to mend."""
+    """What is right, what is carried and what is missing on a line each; between them, a line for each to fix."""
     right = [check.name for check in checks if check.verdict.is_right]
-    carried = [check.name for check in checks if check.verdict is Verdict.CARRIED and check.remark is None]
     missing = [check.name for check in checks if check.verdict is Verdict.MISSING and check.diagnosis is None]
     if right:
         console.print(Text(f"  {GLYPHS[Verdict.EXACT]} right: {' '.join(right)}", style=VERDICT_STYLES[Verdict.EXACT]))
     for check in checks:
         if check.verdict.is_right and check.remark is not None:
             console.print(Text(f"    {check.name}: {check.remark}", style="dim"))
-        elif not check.verdict.is_right and check.name not in (*carried, *missing):
+        elif not check.verdict.is_right and check.verdict is not Verdict.CARRIED and check.name not in missing:
             console.print(Text(f"  {GLYPHS[check.verdict]} {explain(check)}", style=VERDICT_STYLES[check.verdict]))
             if check.verdict in (Verdict.WRONG, Verdict.MISSING) and check.name in own_lines:
                 console.print(Text(f"      {own_lines[check.name]}", style="bold"))
-    if carried:
-        text = f"  {GLYPHS[Verdict.CARRIED]} carried: {' '.join(carried)} ({MEANINGS[Verdict.CARRIED]})"
+    for why, names in carried_by_reason(checks).items():
+        text = f"  {GLYPHS[Verdict.CARRIED]} carried: {' '.join(names)} ({why})"
         console.print(Text(text, style=VERDICT_STYLES[Verdict.CARRIED]))
     if missing:
         console.print(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from grader.records import FURTHER_UP, VISIBLE, Check, Grade, Verdict
 from grader.wording import shape
 
@@ -18,8 +20,8 @@ GLYPHS = {
 MEANINGS = {
     Verdict.EXACT: "bit for bit what autograd computes",
     Verdict.APPROXIMATE: "what autograd computes, up to rounding",
-    Verdict.CARRIED: "the step is right, the mistake is in a gradient further up",
-    Verdict.WRONG: "the mistake is in this very step",
+    Verdict.CARRIED: "the line is right, what reaches it isn't",
+    Verdict.WRONG: "the mistake is in this line",
     Verdict.MISSING: "not there yet",
     Verdict.UNCHECKED: "could not be checked",
 }
@@ -42,6 +44,15 @@ def explain(check: Check) -> str:
     if check.remark is not None:
         text += f" {check.remark}"
     return text
+
+
+def carried_by_reason(checks: Sequence[Check]) -> dict[str, list[str]]:
+    """What holds right lines up → their names, in order."""
+    groups: dict[str, list[str]] = {}
+    for check in checks:
+        if check.verdict is Verdict.CARRIED:
+            groups.setdefault((check.remark or MEANINGS[Verdict.CARRIED]).removesuffix("."), []).append(check.name)
+    return groups
 
 
 def changes(before: Grade, after: Grade) -> tuple[list[str], list[str]]:

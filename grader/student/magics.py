@@ -40,8 +40,7 @@ class GraderMagics(Magics):
     @line_magic
     def check(self, line: str) -> None:
         """Check the gradients in this kernel: which are right, and where and why the others are not."""
-        options = parse_argstring(self.check, line)
-        self._show(self._asked("check", options))
+        self._show(self._asked("check", parse_argstring(self.check, _without_comment(line))))
 
     @magic_arguments()
     @argument("name", nargs="?", help="The gradient. Without it, the first that is neither right nor carried.")
@@ -49,7 +48,7 @@ class GraderMagics(Magics):
     @line_magic
     def hint(self, line: str) -> None:
         """Open the next hint. Hints are opened one at a time, and how many are open is remembered."""
-        self._show(self._asked("hint", parse_argstring(self.hint, line)))
+        self._show(self._asked("hint", parse_argstring(self.hint, _without_comment(line))))
 
     def remember_cell(self, info: Any) -> None:
         """Before a cell is run: the notebook's id of it, where the front end tells."""
@@ -85,7 +84,7 @@ class GraderMagics(Magics):
         """The tensors of these names, as a grader's kernel would send them; only read, never touched."""
         if self._probe is None:
             # In a grader's kernel the folder of both is on the path; here it must not be.
-            sys.modules.setdefault("grader_replay", importlib.import_module("grader.kernels.probe.grader_replay"))
+            sys.modules.setdefault("grader_detached", importlib.import_module("grader.kernels.probe.grader_detached"))
             spec = importlib.util.spec_from_file_location("grader_probe", PROBE)
             assert spec is not None
             assert spec.loader is not None
@@ -164,6 +163,11 @@ def unload(shell: InteractiveShell) -> None:
     if isinstance(magics, GraderMagics):
         shell.events.unregister("pre_run_cell", magics.remember_cell)
         magics.close()
+
+
+def _without_comment(line: str) -> str:
+    """A magic's arguments without what a student wrote behind them: `%check dlogits  # again`."""
+    return line.split("#")[0]
 
 
 def _base64(data: bytes) -> str:

@@ -66,9 +66,9 @@ def _step(standing: Standing) -> str:
         return f"work on {name}, save it, then `grader check {name}`."
     if standing.stale:
         return f"`grader check {name}`: it has changed since its last check."
-    for verdict, what in ((Verdict.WRONG, "mend"), (Verdict.MISSING, "fill in"), (Verdict.UNCHECKED, "look at")):
+    for whats in ({Verdict.WRONG: "fix", Verdict.MISSING: "fill in"}, {Verdict.UNCHECKED: "look at"}):
         for part in standing.spec.parts:
             for tensor, found in standing.checked.verdicts.get(part.id, {}).items():
-                if found is verdict:
-                    return f"{what} {tensor} in “{part.title}”; `grader check {name} --hint` opens a hint."
+                if found in whats:
+                    return f"{whats[found]} {tensor} in “{part.title}”; `grader check {name} --hint` opens a hint."
     return f"`grader check {name}`."

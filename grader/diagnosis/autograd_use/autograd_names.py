@@ -1,12 +1,13 @@
 """The names by which autograd's numbers can be had, and the names through which no number passes.
 
-Tables only: the other modules of this package follow the numbers.
+Tables only: `lines.py` follows the numbers.
 """
 
 from __future__ import annotations
 
 import functools
 import re
+import unicodedata
 from typing import Literal
 
 Kind = Literal["derivative", "node", "optimizer", "engine", "plain"]
@@ -37,16 +38,8 @@ NO_NUMBER_ATTRIBUTES = {
 SHAPED_AFTER = {"expand_as", "view_as", "reshape_as", "type_as", "sum_to_size", "expand", "view", "reshape"}
 """Methods that take only a shape or a dtype from their arguments."""
 
-SAME_OBJECT = {"data", "T", "mT", "H", "detach", "detach_", "parameters", "values", "items", "cpu", "contiguous"}
-"""Attributes and methods whose result is, or holds, the same memory."""
-
-HOLDERS = {"list", "tuple", "dict", "set", "zip", "reversed", "enumerate", "sorted", "iter", "next", "filter", "copy"}
-"""Functions whose result holds the very objects that they were given."""
-
 FILLERS = {"append", "appendleft", "extend", "insert", "add", "update", "setdefault", "put", "send", "__setitem__"}
-SAVERS = {"save", "savez", "savetxt", "dump", "tofile", "write", "writelines", "write_text", "write_bytes"}
-LOADERS = {"load", "loads", "loadtxt", "fromfile", "read", "readline", "readlines", "read_text", "read_bytes"}
-"""What goes into a file may come out of one."""
+"""Methods that put what they are given into the object that they belong to."""
 
 CODE_RUNNERS = {"exec", "eval", "run_cell", "run_code", "ex", "ev", "runsource", "runcode"}
 
@@ -67,7 +60,7 @@ def may_use_autograd(source: str) -> bool:
 
     Generous: what it lets through has no way to them, what it stops is only looked at more closely.
     """
-    return _SUSPICIOUS.search(source) is not None
+    return _SUSPICIOUS.search(unicodedata.normalize("NFKC", source)) is not None  # as Python reads identifiers
 
 
 def kind_of(path: str) -> Kind:

@@ -1,16 +1,17 @@
 """Gradients that were taken from autograd instead of worked out: evidence, flags, and the instructor's policy.
 
-Two witnesses. The source says which of autograd's numbers can reach a checked tensor (`grader/dataflow`). And a hidden
-case is run once more with everything that torch's engine computes multiplied by a factor: what a student worked out
-stays as it is to the last bit, what came from autograd comes out scaled, whatever way it took. A comparison (`cmp`,
-`torch.allclose`) leaves no trace in either. The second run is made only where the source holds a word by which
-autograd could be had at all. What is caught and what isn't: `docs/autograd-use.md`.
+Two witnesses, and neither of them reads code. In the detached run a line starts from random numbers: what a student
+worked out from the gradients above moves with them, what autograd, another engine or a numerical method gives does
+not, however it is hidden. And a hidden case is run once more with everything that torch's engine computes multiplied
+by a factor: what a student worked out stays as it is to the last bit, what came from autograd comes out scaled,
+whatever way it took. The text is read only to say where (`lines.py`). What is caught and what isn't:
+`docs/autograd-use.md`.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 import torch
@@ -19,44 +20,42 @@ from torch import Tensor
 from grader.course.catalog import ExerciseSpec, ScaledCase
 from grader.course.exercise import PartChecks
 from grader.diagnosis.autograd_use.autograd_names import may_use_autograd
-from grader.diagnosis.autograd_use.calls import Flow
-from grader.diagnosis.autograd_use.values import Origin
+from grader.diagnosis.autograd_use.lines import Lines, Origin
 from grader.execution.execute import Execution, HiddenRun
 from grader.execution.tensors import Export
 from grader.intake.take_in import PlannedCell
-from grader.records import Check, Flag, Record
+from grader.marking.verdicts import PartMarks
+from grader.records import Check, Flag
 
 USED = "autograd-used"
 UNUSUAL = "unusual-code"
+UNEXPLAINED = "unexplained-value"
 
 CLOSE = 1e-4
 """How near to its scaled self a tensor must be, relative to its largest element: float32 inside included."""
 
-Sources = Mapping[str, Mapping[str, frozenset[Origin]]]
-"""Part id → checked name → where its numbers come from autograd."""
 
-
-class Evidence(Record, frozen=True):
-    """What is known of one part.
-
-    `read`: name → where the source says that its numbers come from. `doubted`: those of them that stayed as they were
-    in the scaled run. `shown`: the names that it shows to hold autograd's. `unreadable`: calls of code that can't be
-    read.
-    """
-
-    read: dict[str, frozenset[Origin]]
-    doubted: set[str]
-    shown: list[str]
-    unreadable: list[Origin]
-
-
-def scaled_cases(cells: Sequence[PlannedCell], spec: ExerciseSpec) -> list[ScaledCase]:
-    """The further case to run, where the students' cells give a reason: the first hidden one, with autograd scaled."""
-    if not spec.cases or not any(cell.student and may_use_autograd(cell.source) for cell in cells):
+def scaled_cases(spec: ExerciseSpec) -> list[ScaledCase]:
+    """The first hidden case once more, with autograd scaled."""
+    if not spec.cases:
         return []
     first = spec.all_cases[1]
     factor = 1.25 + secrets.randbelow(1 << 20) / (1 << 21)
     return [ScaledCase(id="autograd-scaled", parameters=first.parameters, factor=factor)]
+
+
+def names_autograd(cells: Sequence[PlannedCell]) -> bool:
+    """Whether a student's cell holds a word by which autograd could be had: then the scaled case is run at once."""
+    return any(cell.student and may_use_autograd(cell.source) for cell in cells)
+
+
+def wants_explaining(cells: Sequence[PlannedCell], marked: Mapping[str, PartMarks]) -> bool:
+    """Whether some right value takes up nothing of what is above it, and is more than a formula of one's own."""
+    still = {part: marks.unmoved for part, marks in marked.items() if marks.unmoved}
+    if not still:
+        return False
+    lines = Lines(cells)
+    return any(lines.behind(part, name) != [] for part, names in still.items() for name in names)
 
 
 def autograd_flags(
@@ -65,30 +64,28 @@ def autograd_flags(
     spec: ExerciseSpec,
     execution: Execution,
     scaled: Sequence[ScaledCase],
+    marked: Mapping[str, PartMarks],
 ) -> list[Flag]:
-    """The flags of one submission: at most one `autograd-used` and one `unusual-code` a part.
+    """The flags of one submission: at most one of each code a part.
 
     Args:
         cells: what was run, in order.
         parts: what is checked in each part.
         spec: the exercise; its first hidden case is the one that was run twice.
         execution: what came of the runs, the scaled one among the hidden.
-        scaled: what `scaled_cases` gave.
+        scaled: the scaled cases that were run.
+        marked: part → its marks.
     """
-    if not any(cell.student and may_use_autograd(cell.source) for cell in cells):
+    if not scaled and not names_autograd(cells) and not any(marks.unmoved for marks in marked.values()):
         return []
-    sources, unreadable = read_sources(cells, parts)
+    lines = Lines(cells)
     flags = []
     for part_id, checks in parts.items():
         moved: dict[str, bool] = {}
         for case in scaled:
             plain, run = execution.hidden[spec.cases[0].id], execution.hidden[case.id]
             moved = moved_by_scaling(part_id, checks, plain, run, case.factor)
-        read = sources[part_id]
-        doubted = {name for name, origins in read.items() if _doubted(name, origins, moved)}
-        shown = [name for name in checks.names if moved.get(name)]
-        hidden_code = [] if moved and not shown else unreadable[part_id]
-        flags += _flags(part_id, Evidence(dict(read), doubted, shown, hidden_code), cells)
+        flags += _Part(part_id, checks, lines, moved, marked[part_id], cells).flags()
     return flags
 
 
@@ -104,35 +101,111 @@ def apply_policy(checks: Sequence[Check], flags: Sequence[Flag], spec: ExerciseS
     ]
 
 
-# --- what the source says ---------------------------------------------------------------------------------------------
+class _Part:
+    """What is known of one part.
 
-
-def read_sources(
-    cells: Sequence[PlannedCell], parts: Mapping[str, PartChecks]
-) -> tuple[Sources, dict[str, list[Origin]]]:
-    """Read the cells in order, and at each part's end, where the numbers of its checked names come from.
-
-    Returns:
-        The sources, and for each part its cells' calls of code that can't be read.
+    Args:
+        part_id: the part.
+        checks: what is checked in it.
+        lines: the student's statements.
+        scaled: checked name → whether it came out scaled, where the scaled run tells.
+        marks: its marks; `follows` says whether a value moves with the random numbers above it.
+        cells: what was run.
     """
-    flow = Flow()
-    ends = {cell.part: index for index, cell in enumerate(cells) if cell.part in parts}
-    sources: dict[str, dict[str, frozenset[Origin]]] = {part: {} for part in parts}
-    for index, cell in enumerate(cells):
-        if cell.student or cell.role != "compare":  # those only show, and the hidden cases leave them out
-            flow.read(cell.source, index, trusted=not cell.student)
-        if cell.part is not None and ends.get(cell.part) == index:
-            checks = parts[cell.part]
-            found = {name: flow.origins(name) for name in checks.names}
-            borrowed = frozenset().union(*(flow.origins(name) for name in checks.upstream))
-            sources[cell.part] = {name: origins - borrowed for name, origins in found.items() if origins - borrowed}
-    unreadable = {part: [origin for origin in flow.unreadable if cells[origin.cell].part == part] for part in parts}
-    return sources, unreadable
+
+    def __init__(self, part_id: str, checks: PartChecks, lines: Lines, scaled: Mapping[str, bool], marks: PartMarks,
+                 cells: Sequence[PlannedCell]) -> None:  # fmt: skip
+        self.part_id = part_id
+        self.scaled = scaled
+        self.marks = marks
+        self.cells = cells
+        self.names = checks.names
+        borrowed = {origin for name in checks.upstream for origin in lines.behind(part_id, name) or ()}
+        self.behind = {name: lines.behind(part_id, name) for name in self.names}
+        self.origins = {name: [each for each in found or () if each not in borrowed]
+                        for name, found in self.behind.items()}  # fmt: skip
+
+    def flags(self) -> list[Flag]:
+        """At most one of each code; what is certain takes the place of what is not."""
+        return self._used() or [*self._unexplained(), *self._unusual()][:1]
+
+    def _first(self, name: str, *kinds: str) -> Origin | None:
+        return next((origin for origin in self.origins[name] if origin.kind in kinds), None)
+
+    def _own(self, name: str, kind: str) -> Origin | None:
+        """The first of a kind in the part's own cells: what a loop binds again may seem to be an earlier part's."""
+        own = [origin for origin in self.origins[name] if self.cells[origin.cell].part == self.part_id]
+        return next((origin for origin in own if origin.kind == kind), None)
+
+    def _used(self) -> list[Flag]:
+        found = {name: self._first(name, "engine", "formula") for name in self.names if self._is_used(name)}
+        if not found:
+            return []
+        name, origin = next(
+            ((name, origin) for name, origin in found.items() if origin is not None), (min(found), None)
+        )
+        if origin is not None:
+            return self._flag(
+                USED, f"{self._place(origin)}: {name} gets its numbers from {origin.text}{_others(found)}."
+            )
+        return self._flag(
+            USED,
+            f"When the grader scaled what autograd computes, {name} came out scaled{_others(found)}: it comes from "
+            "autograd, by a way that the source doesn't show.",
+        )  # fmt: skip
+
+    def _is_used(self, name: str) -> bool:
+        """Whether a value is autograd's: it came out scaled, or its line says so and no run says otherwise."""
+        if self.scaled.get(name) or self._own(name, "formula") is not None:
+            return True
+        told = self.scaled.get(name) is False or self.marks.follows(name) is True
+        return self._first(name, "engine") is not None and not told and self.marks.right_by_value(name)
+
+    def _unexplained(self) -> list[Flag]:
+        for name in self.marks.unmoved:
+            origin = self._first(name, "odd", "hidden")
+            if self.behind[name] is None:
+                why = "no line of the notebook that can be read makes it"
+            elif origin is not None:
+                why = f"{self._place(origin)} makes it from {origin.text}"
+            elif self.marks.is_numerical(name):
+                why = "it is right to a few digits only, as finite differences are"
+            else:
+                continue
+            above = self.marks.skipped(name)
+            return self._flag(UNEXPLAINED, f"{name} is right and takes up nothing of {above}: {why}.")
+        return []
+
+    def _unusual(self) -> list[Flag]:
+        for name in self.names:
+            origin = self._first(name, "engine")
+            if origin is not None and self.scaled.get(name) is False and self.marks.follows(name) is False:
+                return self._flag(
+                    UNUSUAL,
+                    f"{self._place(origin)}: {name} may get its numbers from {origin.text}, although it did not change "
+                    "when the grader scaled what autograd computes.",
+                )  # fmt: skip
+        for name in self.names:
+            origin = self._own(name, "hidden")
+            if origin is not None:
+                what = f"runs code that is put together only then, and can't be read: {origin.text}."
+                return self._flag(UNUSUAL, f"{self._place(origin)} {what}")
+        return []
+
+    def _flag(self, code: str, message: str) -> list[Flag]:
+        return [Flag(code=code, message=message, part=self.part_id)]
+
+    def _place(self, origin: Origin) -> str:
+        cell = self.cells[origin.cell]
+        where = f"the cell {cell.label}" if cell.role is not None else "a cell of the student's own"
+        return f"Line {origin.line} of {where}"
 
 
-def _doubted(name: str, origins: frozenset[Origin], moved: Mapping[str, bool]) -> bool:
-    """Whether none of autograd's numbers got there in the scaled run: a branch not taken, or the scale rounded away."""
-    return moved.get(name) is False and all(origin.kind == "engine" for origin in origins)
+def _others(names: Mapping[str, object]) -> str:
+    rest = len(names) - 1
+    if not rest:
+        return ""
+    return f" (and {rest} more tensors of this part)" if rest > 1 else " (and 1 more tensor of this part)"
 
 
 # --- what the scaled run says -----------------------------------------------------------------------------------------
@@ -188,53 +261,3 @@ def _pair(before: Export, after: Export, name: str) -> tuple[Tensor, Tensor] | N
     if one.tensor.shape != other.tensor.shape or not one.tensor.numel() or not bool(torch.isfinite(one.tensor).all()):
         return None
     return one.tensor, other.tensor.to(one.tensor.dtype)
-
-
-# --- in words ---------------------------------------------------------------------------------------------------------
-
-
-def _flags(part_id: str, evidence: Evidence, cells: Sequence[PlannedCell]) -> list[Flag]:
-    known = {
-        name: _first(origins) for name, origins in evidence.read.items() if any(o.kind != "unreadable" for o in origins)
-    }
-    used = [name for name in known if name not in evidence.doubted]
-    if used:
-        first, names = known[used[0]], used + [name for name in evidence.shown if name not in used]
-        message = f"{_place(first, cells)}: {names[0]} gets its numbers from {first.text}{_others(names)}."
-        return [Flag(code=USED, message=message, part=part_id)]
-    if evidence.shown:
-        message = (
-            f"When the grader scaled what autograd computes, {evidence.shown[0]} came out scaled"
-            f"{_others(evidence.shown)}: it comes from autograd, by a way that the source doesn't show."
-        )
-        return [Flag(code=USED, message=message, part=part_id)]
-    for name, origin in known.items():
-        message = (
-            f"{_place(origin, cells)}: {name} may get its numbers from {origin.text}, although it did not change "
-            "when the grader scaled what autograd computes."
-        )
-        return [Flag(code=UNUSUAL, message=message, part=part_id)]
-    unreadable = [*evidence.unreadable, *(origin for origins in evidence.read.values() for origin in origins)]
-    if unreadable:
-        first = _first(unreadable)
-        message = f"{_place(first, cells)} runs code that is put together only then, and can't be read: {first.text}."
-        return [Flag(code=UNUSUAL, message=message, part=part_id)]
-    return []
-
-
-def _first(origins: Iterable[Origin]) -> Origin:
-    """The first in the notebook, one that can be read before one that can't."""
-    return min(origins, key=lambda origin: (origin.kind == "unreadable", origin.cell, origin.line))
-
-
-def _others(names: Sequence[str]) -> str:
-    rest = len(names) - 1
-    if not rest:
-        return ""
-    return f" (and {rest} more tensors of this part)" if rest > 1 else " (and 1 more tensor of this part)"
-
-
-def _place(origin: Origin, cells: Sequence[PlannedCell]) -> str:
-    cell = cells[origin.cell]
-    where = f"the cell {cell.label}" if cell.role is not None else "a cell of the student's own"
-    return f"Line {origin.line} of {where}"

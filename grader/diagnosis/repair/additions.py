@@ -54,6 +54,8 @@ def _complements(candidates: Sequence[Candidate]) -> Iterator[Candidate]:
     """`1 - s` for what may be a probability or a logistic function, `1 - t**2` for what may be a tanh."""
     for one in candidates:
         assert isinstance(one.value, Tensor)
+        if not one.value.numel():
+            continue
         lowest, highest = float(one.value.min()), float(one.value.max())
         if highest <= 1 and lowest >= 0:
             yield Candidate(f"1 - {one.label}", Node("sub", (number(1), one.node)), 1 - one.value)

@@ -1,6 +1,6 @@
 """What the grader runs inside the student's kernel: parameters in, tensors out.
 
-This file and `grader_replay` are all of the grader that a kernel can see. They know no reference, no solution and no
+This file and `grader_detached` are all of the grader that a kernel can see. They know no reference, no solution and no
 tolerance, and nothing that they return is believed: the student's code shares their process and may have replaced any
 of them. They import only the standard library, torch, safetensors and msgspec, and are never imported by the grader.
 """
@@ -21,7 +21,7 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-import grader_replay  # type: ignore[import-not-found]  # its folder is on the kernel's path
+import grader_detached  # type: ignore[import-not-found]  # its folder is on the kernel's path
 import msgspec
 import torch
 from safetensors.numpy import save  # torch's takes four times as long for small tensors
@@ -245,7 +245,7 @@ def _in_place(case: dict[str, Any], steps: list[dict[str, Any]]) -> dict[str, An
 def _run_case(case: dict[str, Any], steps: list[dict[str, Any]]) -> dict[str, Any]:
     """Run a case's steps in this process, with all output dropped: only tensors and error lines leave it."""
     with _scaled_autograd(case["autograd_factor"]):
-        return _replay(case) if "replays" in case else _run_steps(case, steps)
+        return _run_detached(case) if "detached" in case else _run_steps(case, steps)
 
 
 @contextlib.contextmanager
@@ -283,8 +283,8 @@ def _run_steps(case: dict[str, Any], steps: list[dict[str, Any]]) -> dict[str, A
             inject(json.dumps(case["parameters"]), case["dtype"])
         elif step["do"] == "begin":
             _begin(shell.user_ns, step["part"])
-            if case.get("kept"):
-                grader_replay.keep(shell.user_ns, step["part"]["id"])
+            if case["kept"]:
+                grader_detached.keep(shell.user_ns, case["id"], step["part"]["id"])
         elif step["do"] == "export":
             parts[step["part"]["id"]] = _export(shell.user_ns, step["part"])
         else:
@@ -294,19 +294,31 @@ def _run_steps(case: dict[str, Any], steps: list[dict[str, Any]]) -> dict[str, A
     return {"parts": parts, "errors": errors}
 
 
-def _replay(case: dict[str, Any]) -> dict[str, Any]:
-    """Replay the parts of a case that this process has run."""
+def _run_detached(case: dict[str, Any]) -> dict[str, Any]:
+    """Run the parts of the cases that this process has run again, detached."""
     shell = _shell()
     _mute(shell)
     torch.set_default_dtype(getattr(torch, case["dtype"]))
+    deadline = time.monotonic() + grader_detached.MAX_SECONDS
 
-    def exported(names: Iterable[str]) -> dict[str, Any]:
-        return _export_named(shell.user_ns, names)
+    def run_cell(kind: str, text: str) -> None:
+        if kind == "source":
+            _run_cell(shell, text)
+        else:
+            with _out_of_the_loop():
+                exec(grader_detached.code(text), shell.user_global_ns, shell.user_ns)
 
-    def run_cell(source: str) -> dict[str, Any] | None:
-        return _run_cell(shell, source)
-
-    return {part["id"]: grader_replay.replay(shell.user_ns, part, run_cell, exported) for part in case["replays"]}
+    told = case["detached"]
+    return {
+        kept: {
+            part: grader_detached.run(
+                shell.user_ns, (kept, part), {**told["parts"][part], **here},
+                run_cell, _export_named, deadline,
+            )
+            for part, here in parts.items()
+        }
+        for kept, parts in told["cases"].items()
+    }  # fmt: skip
 
 
 _codes: dict[tuple[str, int], Any] = {}
@@ -315,16 +327,23 @@ _codes: dict[tuple[str, int], Any] = {}
 
 def _run_cell(shell: Any, source: str) -> dict[str, Any] | None:
     """Run a cell; the error's name and its line in the cell, if it raised one."""
-    running = asyncio._get_running_loop()
-    asyncio._set_running_loop(None)  # the kernel's own loop is below us on the stack and must not be entered again
-    try:
+    with _out_of_the_loop():
         error = _execute(shell, source)
-    finally:
-        asyncio._set_running_loop(running)
     if error is None:
         return None
     message = str(error)[:500].encode("utf-8", "replace").decode()  # a lone surrogate can't be sent
     return {"name": type(error).__name__, "line": _line_of(error, shell.user_ns), "message": message}
+
+
+@contextlib.contextmanager
+def _out_of_the_loop() -> Iterator[None]:
+    """The kernel's own event loop is below us on the stack and must not be entered again."""
+    running = asyncio._get_running_loop()
+    asyncio._set_running_loop(None)
+    try:
+        yield
+    finally:
+        asyncio._set_running_loop(running)
 
 
 def _execute(shell: Any, source: str) -> BaseException | None:

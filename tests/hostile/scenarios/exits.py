@@ -1,7 +1,7 @@
 # promise: A kernel that ends itself is a dead kernel, never a zero.
 # says: The kernel died
 # unchecked: steps/dscaled steps/dhsum steps/dh
-# unchecked: steps/dhpre steps/dW steps/db
+# carried: steps/dhpre steps/dW steps/db
 import os
 
 os._exit(0)

@@ -1,7 +1,7 @@
 # promise: Processes are limited for each kernel alone: a neighbour can still start its own.
 # seconds: 1.5
 # unchecked: steps/dscaled steps/dhsum steps/dh
-# unchecked: steps/dhpre steps/dW steps/db
+# carried: steps/dhpre steps/dW steps/db
 import os
 import time
 

@@ -1,7 +1,7 @@
 # promise: A kernel that ignores SIGINT and SIGTERM, and blocks all it can, is killed.
 # seconds: 1.5
 # unchecked: steps/dscaled steps/dhsum steps/dh
-# unchecked: steps/dhpre steps/dW steps/db
+# carried: steps/dhpre steps/dW steps/db
 import signal
 import time
 

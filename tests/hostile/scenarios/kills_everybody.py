@@ -1,7 +1,7 @@
 # promise: Signals reach the kernel's own processes and no other.
 # says: The kernel died
 # unchecked: steps/dscaled steps/dhsum steps/dh
-# unchecked: steps/dhpre steps/dW steps/db
+# carried: steps/dhpre steps/dW steps/db
 import os
 import signal
 import subprocess

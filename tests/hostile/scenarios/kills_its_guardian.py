@@ -1,7 +1,7 @@
 # promise: A kernel that ends the guardian of its namespaces ends itself.
 # says: The kernel died
 # unchecked: steps/dscaled steps/dhsum steps/dh
-# unchecked: steps/dhpre steps/dW steps/db
+# carried: steps/dhpre steps/dW steps/db
 import os
 import signal
 import time

@@ -1,7 +1,7 @@
 # promise: A tensor operation that takes for ever ends with the cell's time.
 # seconds: 1.5
 # unchecked: steps/dscaled steps/dhsum steps/dh
-# unchecked: steps/dhpre steps/dW steps/db
+# carried: steps/dhpre steps/dW steps/db
 a = torch.rand(3000, 3000)
 while True:
     a = torch.linalg.matrix_exp(a) * 0 + 1e-6

@@ -1,5 +1,5 @@
 # promise: An endless loop in C ends with the cell's time.
 # seconds: 1.5
 # unchecked: steps/dscaled steps/dhsum steps/dh
-# unchecked: steps/dhpre steps/dW steps/db
+# carried: steps/dhpre steps/dW steps/db
 sum(iter(int, 1))

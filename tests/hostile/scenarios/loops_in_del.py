@@ -2,7 +2,7 @@
 # seconds: 1.5
 # place: end
 # unchecked: steps/dscaled steps/dhsum steps/dh
-# unchecked: steps/dhpre steps/dW steps/db
+# carried: steps/dhpre steps/dW steps/db
 
 
 class Sticky:

@@ -1,6 +1,7 @@
 # promise: Without tensors there is nothing to be right.
 # place: end
-# unchecked: steps/dscaled steps/dhsum steps/dh steps/dhpre steps/dW steps/db
+# unchecked: steps/dscaled steps/dhsum steps/dh
+# carried: steps/dhpre steps/dW steps/db
 print("TRIED", flush=True)
 import json
 import sys

@@ -1,7 +1,7 @@
 # promise: Output that belongs to no cell counts too, and does not keep the grader from its clock.
 # seconds: 1.5
 # unchecked: steps/dscaled steps/dhsum steps/dh
-# unchecked: steps/dhpre steps/dW steps/db
+# carried: steps/dhpre steps/dW steps/db
 import time
 
 kernel = get_ipython().kernel

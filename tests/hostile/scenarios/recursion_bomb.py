@@ -1,6 +1,6 @@
 # promise: A stack that overflows takes only its own kernel with it.
 # unchecked: steps/dscaled steps/dhsum steps/dh
-# unchecked: steps/dhpre steps/dW steps/db
+# carried: steps/dhpre steps/dW steps/db
 import sys
 
 sys.setrecursionlimit(1 << 30)

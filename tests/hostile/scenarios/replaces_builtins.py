@@ -1,6 +1,7 @@
 # promise: A kernel without its builtins harms itself at most.
 # place: end
-# nothing: steps/dscaled steps/dhsum steps/dh steps/dhpre steps/dW steps/db
+# nothing: steps/dscaled steps/dhsum steps/dh
+# carried: steps/dhpre steps/dW steps/db
 import builtins
 
 print("TRIED", flush=True)

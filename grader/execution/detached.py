@@ -1,0 +1,417 @@
+"""The detached run: a part's statements once more, each from random numbers in place of every gradient above it.
+
+What a line is worth must not depend on what stands above it, which in unfinished work is often missing, zero or not a
+number. So in a hidden case of each size the part's cells are run again. After the last statement that binds or writes
+a gradient, its value is kept, if there is one, and random numbers take its place; a gradient that no statement binds is
+random numbers from the beginning; a statement that raises costs itself and no other. What each line must have made
+follows from the same numbers by the chain rule, which is `marking/alone.py`'s to say. The numbers come from a seed, so
+no reference value is in the kernel.
+"""
+
+from __future__ import annotations
+
+import ast
+import base64
+import contextlib
+import marshal
+import zlib
+from collections.abc import Iterator, Mapping, Sequence, Set
+from typing import Any, Literal
+
+import msgspec
+import torch
+from torch import Tensor
+
+from grader.course.graph import PartReference
+from grader.execution.plan import ProbePart, Step, last_gradients, runs_hidden
+from grader.execution.tensors import Export, read_export
+from grader.intake.take_in import PlannedCell
+from grader.notebook.syntax import bound_by, names_bound, parse, statements, up_to_line
+from grader.records import Record
+
+SEED = 20221011
+MAX_OWN = 6
+OWN_NAMES = ("grad_{}", "d_{}", "g_{}", "{}_grad")
+"""What a student may call the gradient of a tensor that no check asks for."""
+_SCOPES = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda
+
+
+class DetachedPart(Record, frozen=True):
+    """What the kernel is told of a part: the same in every case. See `grader_detached.run`.
+
+    Attributes:
+        cells: the rewritten cells, compiled (marshalled, in base64); one that could not be as its source.
+        bound: the gradients that they bind, which are not there before; the others are, from the beginning.
+        inner: the gradients from which others are computed.
+        variables: gradient → the student's name for it, where that is different.
+        own: names of the student's own that may stand for a gradient that has different numbers in a second run.
+        values: the trained parameters.
+        forward: the tensors of the forward pass.
+    """
+
+    cells: list[tuple[Literal["code", "source"], str]]
+    bound: list[str]
+    inner: list[str]
+    variables: dict[str, str]
+    own: list[str]
+    values: list[str]
+    forward: list[str]
+
+
+class DetachedCase(Record, frozen=True):
+    """What the kernel is told of a part in one case.
+
+    Attributes:
+        shapes: gradient → the shape of its random numbers.
+        seed: where they come from.
+        runs: for each run, the gradients whose numbers come from a second seed.
+    """
+
+    shapes: dict[str, list[int]]
+    seed: int
+    runs: list[list[str]]
+
+
+class DetachedRun(Record, frozen=True):
+    """What came of one detached run of a part in a case, as the kernel says.
+
+    Attributes:
+        seed: where the random numbers come from.
+        recorded: gradient → what the student's lines made of it; those that none bound are left out.
+        ended: of these, the ones that were found at the end: no statement of the part's cells binds them.
+        changed: gradients that a line has bound or written to after what was taken for the last one to do so, as they
+            were in the end.
+        after: the trained parameters, and the tensors of the forward pass that the part's cells changed.
+        others: the gradients whose numbers were those of the second seed.
+        given: the numbers that took the place of names of the student's own in the second run.
+    """
+
+    seed: int
+    recorded: Export
+    ended: frozenset[str]
+    changed: Export
+    after: Export
+    others: frozenset[str] = frozenset()
+    given: Export = {}
+
+    def numbers(self, name: str, shape: torch.Size) -> Tensor:
+        """The random numbers that stood for a gradient, float64."""
+        seed = self.seed + (name in self.others) + zlib.crc32(name.encode())
+        return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+class Lines(Record, frozen=True):
+    """The statements of a part for its gradients.
+
+    Attributes:
+        places: gradient → the number of the statement after which it was kept; several may have the same.
+        reads: gradient → the gradients that its statements read.
+        variables: gradient → the student's name for it, where that is different.
+    """
+
+    places: dict[str, int]
+    reads: dict[str, frozenset[str]]
+    variables: dict[str, str]
+
+
+class Detached(Record, frozen=True):
+    """A part's detached runs in one case, none where none came to its end.
+
+    Attributes:
+        lines: what the student's statements are for each gradient.
+        runs: what came of each.
+    """
+
+    lines: Lines
+    runs: list[DetachedRun]
+
+
+class DetachedPlan(Record, frozen=True):
+    """All detached runs of a submission.
+
+    Attributes:
+        parts: part → what is the same in every case.
+        cases: case → part → what is told of it in this case.
+        lines: part → what its statements are for each gradient.
+    """
+
+    parts: dict[str, DetachedPart]
+    cases: dict[str, dict[str, DetachedCase]]
+    lines: dict[str, Lines]
+
+    @property
+    def request(self) -> dict[str, Any]:
+        """What the kernel is told."""
+        return {"parts": msgspec.to_builtins(self.parts), "cases": msgspec.to_builtins(self.cases)}
+
+
+def plan_detached(parts: Mapping[str, ProbePart], references: Mapping[str, Mapping[str, PartReference]],
+                  again: Mapping[str, Sequence[tuple[str, str]]], cells: Sequence[PlannedCell], steps: Sequence[Step],
+                  stops: Mapping[int, int]) -> DetachedPlan:  # fmt: skip
+    """What is to be run detached.
+
+    Args:
+        parts: what the probe is told of each part.
+        references: case → part → reference, for the cases in which parts are run detached.
+        again: part → the steps of the chain rule, from an upper to a lower tensor, for which a second run of the first
+            case has different numbers in the upper one's gradient.
+        cells: the submission's cells.
+        steps: the steps of a run.
+        stops: cell index → the line at which that cell never came to an end: what stands before it is run.
+    """
+    first = next(iter(references), "")
+    told: dict[str, DetachedPart] = {}
+    lines: dict[str, Lines] = {}
+    for part in parts.values() if references else ():
+        if part.gradients and part.id in {step.part.id for step in steps if step.part is not None}:
+            reference = references[first][part.id]
+            told[part.id], lines[part.id] = _rewritten(part, reference, again.get(part.id, ()), cells, steps, stops)
+    cases = {
+        case: {
+            part_id: DetachedCase(
+                shapes={name: list(shape) for name, shape in _shapes(known[part_id]).items()},
+                seed=SEED + 2 * number,
+                runs=[[], sorted({f"d{upper}" for upper, _ in again[part_id]})]
+                if case == first and again.get(part_id)
+                else [[]],
+            )
+            for part_id in told
+        }
+        for number, (case, known) in enumerate(references.items())
+    }
+    return DetachedPlan(parts=told, cases=cases, lines=lines)
+
+
+def _rewritten(part: ProbePart, reference: PartReference, again: Sequence[tuple[str, str]],
+               cells: Sequence[PlannedCell], steps: Sequence[Step],
+               stops: Mapping[int, int]) -> tuple[DetachedPart, Lines]:  # fmt: skip
+    """A part's cells, each of their statements tried on its own, and what the statements are for each gradient."""
+    last = last_gradients(cells)
+    indices = [index for index in _between(part.id, steps) if runs_hidden(Step(do="cell", cell=index), cells, last)]
+    sources = {
+        index: up_to_line(cells[index].source, stops[index]) if index in stops else cells[index].source
+        for index in indices
+    }
+    roles = ("gradients", "backward")
+    makes = [index for index in indices if cells[index].part == part.id and cells[index].role in roles]
+    trees = {index: parse(sources[index]) for index in indices if index in makes or cells[index].student}
+    walrus = any(":=" in sources[index] for index in makes)
+    bound = {index: _bound(tree.body, walrus=walrus) for index in makes if (tree := trees[index]) is not None}
+    names = _names(reference, set().union(*bound.values()))
+    own = _own_names(again, names, part.forward, [sources[index] for index in makes])
+    names.update(zip(own, own, strict=True))
+    rewriter = _Rewriter(names, reference, walrus=walrus)
+    codes: dict[int, str] = {}
+    lasts = {name: index for index, those in bound.items() for name in those & names.keys()}
+    for index, tree in trees.items():
+        if tree is not None:
+            here = {name for name, place in lasts.items() if place == index}
+            # A formula too deep for it, or a `return` outside of functions: the cell is run as it stands.
+            with contextlib.suppress(RecursionError, SyntaxError, ValueError):
+                codes[index] = _compiled(rewriter.rewritten(tree, here))
+    reads: dict[str, frozenset[str]] = {}
+    for line in (line for index in makes for line in statements(cells[index].source)):
+        for name in names.keys() & set(line.names):
+            reads[names[name]] = reads.get(names[name], frozenset()) | {
+                names[read] for read in line.reads & names.keys()
+            }
+    variables = {gradient: name for name, gradient in names.items() if name != gradient}
+    told = DetachedPart(
+        cells=[("code", codes[index]) if index in codes else ("source", sources[index]) for index in indices],
+        bound=[name for name in rewriter.places if name not in part.upstream],
+        inner=[f"d{name}" for name in computed(reference)],
+        variables=variables,
+        own=own,
+        values=part.values,
+        forward=part.forward,
+    )
+    return told, Lines(places=rewriter.places, reads=reads, variables=variables)
+
+
+def _names(reference: PartReference, bound: Set[str]) -> dict[str, str]:
+    """The student's name → the gradient that it is: `dX`, or `grad_X` and the like where nothing is called `dX`."""
+    names = {name: name for name in _shapes(reference)}
+    for gradient in _shapes(reference).keys() - bound:
+        own = next((name for form in OWN_NAMES if (name := form.format(gradient[1:])) in bound), None)
+        if own is not None and own not in names:
+            names[own] = gradient
+    return names
+
+
+def _compiled(tree: ast.Module) -> str:
+    """A cell's code for the kernel, which is the same Python: text would have to be written and read again."""
+    code = compile(tree, "<detached>", "exec")
+    return base64.b64encode(marshal.dumps(code)).decode()
+
+
+def _own_names(again: Sequence[tuple[str, str]], names: Mapping[str, str], forward: Sequence[str],
+               sources: Sequence[str]) -> list[str]:  # fmt: skip
+    """The student's own names that lines read in the place of a gradient that nothing binds."""
+    lines = [line for source in sources for line in statements(source)]
+    bound = {name for line in lines for name in line.names}
+    known = {names[name] for name in bound & names.keys()}
+    read = {
+        name
+        for upper, lower in again if f"d{upper}" not in known
+        for line in lines if f"d{lower}" in line.names
+        for name in line.reads
+    }  # fmt: skip
+    return sorted((read & bound) - names.keys() - set(forward))[:MAX_OWN]
+
+
+def computed(reference: PartReference) -> set[str]:
+    """The tensors that are computed from others: from their gradients, and from no others, gradients are computed."""
+    return {name for consumers in reference.consumers.values() for name in consumers if name != "loss"}
+
+
+def _shapes(reference: PartReference) -> dict[str, torch.Size]:
+    """Gradient → its shape; without the names that the exercise itself has given to something else."""
+    shapes = {f"d{name}": tensor.shape for name, tensor in reference.tensors.items()}
+    taken = {name: reference.constants[name] for name in shapes if name in reference.constants}
+    other = {name for name, value in taken.items() if not isinstance(value, Tensor) or value.shape != shapes[name]}
+    return {name: shape for name, shape in shapes.items() if name not in other}
+
+
+def _between(part: str, steps: Sequence[Step]) -> list[int]:
+    """The cells that are run from the part's beginning to its export."""
+    found: list[int] = []
+    inside = False
+    for step in steps:
+        if step.part is not None and step.part.id == part:
+            inside = step.do == "begin"
+        elif inside and step.cell is not None:
+            found.append(step.cell)
+    return found
+
+
+def _bound(nodes: Sequence[ast.AST], *, walrus: bool = False) -> set[str]:
+    """The names that statements bind or write into, in the scope in which they stand; `walrus`: in expressions, too."""
+    found: set[str] = set()
+    pending = list(nodes)
+    while pending:
+        node = pending.pop()
+        if not isinstance(node, _SCOPES):
+            found.update(bound_by(node), names_bound(node.target) if isinstance(node, ast.For) else ())
+            if hasattr(node, "body") or isinstance(node, ast.ExceptHandler | ast.match_case):
+                pending += ast.iter_child_nodes(node)
+            elif walrus:
+                found.update(
+                    name for each in ast.walk(node) if isinstance(each, ast.NamedExpr) for name in bound_by(each)
+                )
+    return found
+
+
+class _Rewriter:
+    """Rewrites the cells of a part.
+
+    Args:
+        names: the student's name → the gradient that it is.
+        reference: the part, for the names of its tensors.
+        walrus: whether expressions bind names.
+    """
+
+    def __init__(self, names: Mapping[str, str], reference: PartReference, *, walrus: bool) -> None:
+        self.names = names
+        self.walrus = walrus
+        self.forward = computed(reference)
+        self.leaves = {f"d{name}" for name in reference.tensors if name not in self.forward}
+        self.places: dict[str, int] = {}
+        self._statements = 0
+
+    def rewritten(self, tree: ast.Module, names: Set[str]) -> ast.Module:
+        """A cell; `names` are the gradients for which it holds the part's last statement."""
+        return ast.Module(self._body(tree.body, names), type_ignores=[])
+
+    def _body(self, body: Sequence[ast.stmt], names: Set[str]) -> list[ast.stmt]:
+        last = {name: place for place, node in enumerate(body) for name in _bound([node], walrus=self.walrus) & names}
+        found: list[ast.stmt] = []
+        for place, node in enumerate(body):
+            here = {name for name, its in last.items() if its == place}
+            self._statements += 1
+            self.places.update(dict.fromkeys(map(self.names.__getitem__, here), self._statements))
+            done = self._descend(node, here)
+            future = isinstance(node, ast.ImportFrom) and node.module == "__future__"
+            found.append(node if future else _tried(node))
+            if here and not done:
+                found.append(_call("after", {self.names[name] for name in here}))
+        return found
+
+    def _descend(self, node: ast.stmt, here: Set[str]) -> bool:
+        """Rewrite the lines of a block that runs once, so that each is tried on its own; whether it always runs."""
+        if isinstance(node, ast.With):
+            node.body = self._body(node.body, here)
+            return True
+        if isinstance(node, ast.If):
+            node.body, node.orelse = self._body(node.body, here), self._body(node.orelse, here)
+        elif isinstance(node, ast.For | ast.While) and here and self._is_training(node):
+            ends = max(
+                place for place, line in enumerate(node.body) if _bound([line], walrus=self.walrus) & self.names.keys()
+            )
+            step, rest = self._body(node.body[: ends + 1], here), self._body(node.body[ends + 1 :], set())
+            leaves = {self.names[name] for name in here} & self.leaves
+            node.body = [*step, _call("update", leaves), *rest, ast.Break(**_NOWHERE)]
+            node.orelse = []
+            return True
+        return False
+
+    def _is_training(self, node: ast.For | ast.While) -> bool:
+        """Whether a loop's body holds a forward pass and its gradients: one round of it is then all that is asked."""
+        return bool(_bound(node.body) & self.forward) and any(
+            target.id in self.names
+            for line in node.body
+            if isinstance(line, ast.Assign)
+            for target in line.targets
+            if isinstance(target, ast.Name)
+        )
+
+
+_NOWHERE: dict[str, Any] = {"lineno": 1, "col_offset": 0, "end_lineno": 1, "end_col_offset": 0}
+"""The place of the lines that are put in, which the compiler wants to know."""
+
+
+def _tried(node: ast.stmt) -> ast.stmt:
+    handler = ast.ExceptHandler(None, None, [_call("failed", ())], **_NOWHERE)
+    return ast.Try([node], [handler], [], [], **_NOWHERE)
+
+
+def _call(function: str, names: Set[str] | tuple[()]) -> ast.stmt:
+    """`__import__('grader_detached').function('dX', …)`."""
+    load = ast.Load()
+    found = ast.Name("__import__", load, **_NOWHERE)
+    module = ast.Call(found, [ast.Constant("grader_detached", **_NOWHERE)], [], **_NOWHERE)
+    words: list[ast.expr] = [ast.Constant(name, **_NOWHERE) for name in sorted(names)]
+    return ast.Expr(ast.Call(ast.Attribute(module, function, load, **_NOWHERE), words, [], **_NOWHERE), **_NOWHERE)
+
+
+# --- what came of it
+
+
+class _RawRun(Record, frozen=True):
+    recorded: Any
+    ended: frozenset[str]
+    changed: Any
+    given: Any
+    after: Any
+
+
+def read_detached(raw: object, plan: DetachedPlan) -> dict[str, dict[str, Detached]]:
+    """Case → part → its detached runs, from the kernel's message; none where it is not what the probe sends."""
+    try:
+        sent = msgspec.convert(raw, dict[str, dict[str, list[_RawRun]]])
+    except msgspec.ValidationError:
+        sent = {}
+    return {
+        case: {
+            part: Detached(lines=plan.lines[part], runs=list(_read_runs(told, sent.get(case, {}).get(part, []))))
+            for part, told in parts.items()
+        }
+        for case, parts in plan.cases.items()
+    }
+
+
+def _read_runs(told: DetachedCase, sent: Sequence[_RawRun]) -> Iterator[DetachedRun]:
+    for others, run in zip(told.runs, sent, strict=False):
+        exports = {name: read_export(getattr(run, name)) for name in ("recorded", "changed", "given", "after")}
+        if None in exports.values():
+            return
+        yield DetachedRun(seed=told.seed, ended=run.ended, others=frozenset(others), **exports)  # type: ignore[arg-type]

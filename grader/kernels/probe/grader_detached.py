@@ -1,0 +1,248 @@
+"""The detached run of a part in the student's kernel: every statement once more, from random gradients.
+
+Like `grader_probe`, which starts it, this file knows no reference, and nothing that it returns is believed. What it is
+for is in `docs/verdicts.md`, "Each line on its own"; `grader/execution/detached.py` writes the cells that it runs.
+"""
+
+from __future__ import annotations
+
+import base64
+import functools
+import marshal
+import sys
+import time
+import zlib
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+
+KEPT_ELEMENTS = 1 << 16
+"""Tensors larger than this are not copied: where a part writes to one, it is not run again."""
+MAX_SECONDS = 4.0
+"""When the time for all detached runs of a submission is over, no further one is begun."""
+
+_kept: dict[tuple[str, str], _Kept] = {}
+_run: _Run | None = None
+
+
+class _Kept:
+    """The notebook's namespace as it was when a part began, and the numbers in it."""
+
+    def __init__(self, namespace: dict[str, Any]) -> None:
+        self.names = dict(namespace)
+        values = list({id(value): value for value in self.names.values()}.values())
+        self.tensors = [
+            (tensor, tensor._version, tensor.detach().clone() if tensor.numel() <= KEPT_ELEMENTS else None)
+            for tensor in values
+            if isinstance(tensor, torch.Tensor) and not tensor.is_inference()
+        ]
+        self.generators = [(found, found.get_state()) for found in values if isinstance(found, torch.Generator)]
+        self.random = torch.get_rng_state()
+
+    def restore(self, namespace: dict[str, Any]) -> None:
+        """Put everything back; RuntimeError where a tensor was changed of which there is no copy."""
+        namespace.clear()
+        namespace.update(self.names)
+        for tensor, version, copy in self.tensors:
+            if tensor._version != version:
+                if copy is None:
+                    raise RuntimeError("a large tensor was changed in place")
+                tensor.data.copy_(copy)
+        for generator, state in self.generators:
+            generator.set_state(state)
+        torch.set_rng_state(self.random)
+
+
+class _Run:
+    """One detached run.
+
+    Args:
+        namespace: the notebook's, as it was when the part began.
+        part: what the grader says of the part; see `run`.
+        seed: where the random numbers come from.
+        others: the names whose numbers come from the seed after it.
+    """
+
+    def __init__(self, namespace: dict[str, Any], part: dict[str, Any], seed: int, others: Iterable[str]) -> None:
+        self.namespace = namespace
+        self.inner = set(part["inner"])
+        self.shapes = part["shapes"]
+        self.variables = part["variables"]
+        self.seed = seed
+        self.own = set(part["own"]) if others else set()
+        seeds = dict.fromkeys(others, seed + 1)
+        self.numbers = {
+            name: drawn(name, tuple(shape), seeds.get(name, seed)) for name, shape in part["shapes"].items()
+        }
+        self.given: dict[str, Any] = {}
+        self.recorded: dict[str, Any] = {}
+        self.left: dict[str, tuple[int, int]] = {}
+        for name in self.numbers:
+            if name in part["bound"]:
+                self.given[name] = namespace.get(self.variables.get(name, name))
+            else:
+                self.give(name)
+
+    def give(self, name: str) -> None:
+        """Put random numbers in a gradient's place, under the student's name for it."""
+        variable = self.variables.get(name, name)
+        self.given[name] = self.namespace[variable] = self.numbers[name].clone()
+        self.left[name] = state(self.namespace, variable)
+
+    def record(self, name: str) -> bool:
+        """Keep what the student's lines have made of a gradient, if anything; whether the name stands for it.
+
+        A name like `grad_emb` may be the student's for a view of it, which is no gradient in the tensor's shape.
+        """
+        variable = self.variables.get(name, name)
+        value = self.namespace.get(variable)
+        if variable != name and isinstance(value, torch.Tensor) and value.shape != self.numbers[name].shape:
+            return False
+        if name not in self.recorded and variable in self.namespace and value is not self.given.get(name):
+            self.recorded[name] = value.detach().clone() if isinstance(value, torch.Tensor) else value
+            self.left[name] = state(self.namespace, variable)
+        return True
+
+    def replace(self, name: str) -> None:
+        """Put random numbers in the place of a name of the student's own, in the shape of its value."""
+        value = self.namespace.get(name)
+        if isinstance(value, torch.Tensor) and value.is_floating_point():
+            self.numbers[name] = drawn(name, tuple(value.shape), self.seed).to(value.dtype)
+            self.give(name)
+
+    def is_usable(self, name: str) -> bool:
+        """Whether what the student's name for a gradient is bound to can be calculated with as one."""
+        value = self.namespace.get(self.variables.get(name, name))
+        if not isinstance(value, torch.Tensor):
+            return False
+        try:
+            value.expand(self.numbers[name].shape)
+        except RuntimeError:
+            return False
+        return True
+
+    def named(self) -> dict[str, Any]:
+        """What the gradients are bound to now."""
+        variables = {name: self.variables.get(name, name) for name in self.left}
+        return {name: self.namespace[own] for name, own in variables.items() if own in self.namespace}
+
+    def changed(self) -> list[str]:
+        """The gradients that a line has bound or written to after what was taken for the last one to do so."""
+        return [
+            name for name, left in self.left.items() if state(self.namespace, self.variables.get(name, name)) != left
+        ]
+
+
+@functools.cache
+def drawn(name: str, shape: tuple[int, ...], seed: int) -> torch.Tensor:
+    """The random numbers for a gradient, float64; never handed out but as a copy."""
+    generator = torch.Generator().manual_seed(seed + zlib.crc32(name.encode()))
+    return torch.randn(shape, generator=generator, dtype=torch.float64)
+
+
+@functools.cache
+def code(text: str) -> Any:
+    """A compiled cell, as the grader sends it."""
+    return marshal.loads(base64.b64decode(text))  # noqa: S302 - the grader's own
+
+
+def state(namespace: dict[str, Any], name: str) -> tuple[int, int]:
+    """What a name is bound to, and how often that tensor was written to."""
+    value = namespace.get(name)
+    tensor = isinstance(value, torch.Tensor) and not value.is_inference()
+    return id(value), value._version if tensor else 0  # type: ignore[union-attr]
+
+
+def keep(namespace: dict[str, Any], case: str, part: str) -> None:
+    """Remember the namespace with which a part begins."""
+    _kept[case, part] = _Kept(namespace)
+
+
+# --- what the rewritten cells call
+
+
+def after(*names: str) -> None:
+    """The last statement for these gradients is done: keep their values, and have the next start from numbers.
+
+    A gradient from which no other is computed keeps its value, which a student may use for a sum that is in it.
+    """
+    if _run is not None:
+        for name in names:
+            known = _run.record(name) and name in _run.shapes
+            if known and (name in _run.inner or not _run.is_usable(name)):
+                _run.give(name)
+            elif name in _run.own:
+                _run.replace(name)
+
+
+def update(*names: str) -> None:
+    """All gradients of a training step are done: the update starts from numbers, too."""
+    if _run is not None:
+        for name in names:
+            if _run.record(name):
+                _run.give(name)
+
+
+def failed() -> None:
+    """A statement has raised; the next one is run. An interrupt ends the run."""
+    if not isinstance(sys.exc_info()[1], Exception | SystemExit):
+        raise
+
+
+# --- the run
+
+
+def run(
+    namespace: dict[str, Any],
+    key: tuple[str, str],
+    part: dict[str, Any],
+    run_cell: Callable[[str, str], Any],
+    export: Callable[[dict[str, Any], Iterable[str]], dict[str, Any]],
+    deadline: float,
+) -> list[dict[str, Any]]:
+    """Run a part's cells detached, once for each entry of its `runs`.
+
+    Args:
+        namespace: the notebook's.
+        key: the case and the part that were kept.
+        part: `cells` (whether code or source, and its text; in the code each statement is tried on its own), `shapes`
+            (gradient → the shape of its numbers), `bound` (those that the cells bind: they are not there before),
+            `inner` (the gradients from which others are computed), `variables` (gradient → the student's name for it,
+            where that is different), `own` (names of the student's that get numbers, too, where some gradients have
+            different ones), `values` and `forward` (names that are wanted as they are in the end), `runs` (for each,
+            the gradients whose numbers are different) and `seed`.
+        run_cell: runs a cell, given as in `cells`.
+        export: the named values of a namespace, as the probe exports them.
+        deadline: of `time.monotonic`, after which no further run is begun.
+    """
+    global _run
+    found: list[dict[str, Any]] = []
+    kept = _kept.get(key)
+    try:
+        for others in part["runs"] if kept is not None else ():
+            if time.monotonic() > deadline:
+                break
+            kept.restore(namespace)  # type: ignore[union-attr]
+            before = {name: state(namespace, name) for name in part["forward"]}
+            _run = _Run(namespace, part, part["seed"], others)
+            for kind, text in part["cells"]:
+                run_cell(kind, text)
+            placed = list(_run.recorded)
+            for name in part["shapes"]:
+                _run.record(name)
+            ended = [name for name in _run.recorded if name not in placed]
+            changed = [name for name in part["forward"] if state(namespace, name) != before[name]]
+            changed_numbers = _run.changed()
+            found.append({
+                "recorded": export(_run.recorded, list(_run.recorded)),
+                "ended": ended,
+                "changed": export(_run.named(), changed_numbers),
+                "given": export(_run.given, sorted(_run.own & _run.given.keys())),
+                "after": export(namespace, [*part["values"], *changed]),
+            })  # fmt: skip
+    except Exception:
+        return []
+    finally:
+        _run = None
+    return found
