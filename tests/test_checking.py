@@ -28,8 +28,9 @@ SCENARIOS = {
 
 
 @pytest.fixture
-def no_fork(monkeypatch):
+def no_fork(monkeypatch, grade, solved):
     """As where there is no safe fork: what decides is the system's name."""
+    grade(solved())  # the kernels that are compared with are those of a system that has forks: they are opened first
     monkeypatch.setattr("grader.student.check.sys.platform", "darwin")
 
 

@@ -80,8 +80,8 @@ def test_without_linux_a_check_comes_to_the_same_verdicts(course, solved, grade,
     code = f"""
 import json
 from pathlib import Path
-from grader.checking import check_notebook
-from grader.course import Course
+from grader.student.check import check_notebook
+from grader.course.course import Course
 grade = check_notebook(Course(Path({str(HERE / "course" / "exercises")!r})), Path("mine.ipynb"), "mini").grade
 assert grade.status == "graded", grade.reason
 print(json.dumps({{f"{{check.part}}/{{check.name}}": check.verdict.value for check in grade.checks}}))

@@ -62,9 +62,9 @@ GRADE = """
 import sys
 from pathlib import Path
 import msgspec
-from grader.course import Course
+from grader.course.course import Course
 from grader.records import Submission
-from grader.pool import GraderPool
+from grader.grading.pool import GraderPool
 course = Course(Path(sys.argv[1]))
 exercise = course.exercise("mini")
 exercise.spec = msgspec.structs.replace(exercise.spec, cell_seconds=300.0, notebook_seconds=300.0)
