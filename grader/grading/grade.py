@@ -281,14 +281,14 @@ def ungradable(submission: Submission, spec: ExerciseSpec | None, reason: str) -
 
 
 def first_of_each_size(cases: Sequence[Case], references: References) -> References:
-    """Of the cases that build on no other, the first for each set of sizes, and at least two, with their references.
+    """Of the cases that build on no other, the first two and the first for each set of sizes, with their references.
 
-    A diagnosis must hold in two.
+    Of two networks, for a diagnosis must hold in both: what is one number in the first is another in the second.
     """
     free = [case.id for case in cases if case.only_after is None]
     sizes: dict[str, str] = {}
     for case_id in free:
         key = repr({part: reference.shapes for part, reference in references[case_id].items()})
         sizes.setdefault(key, case_id)
-    chosen = {*sizes.values(), *(free[:2] if len(sizes) == 1 else ())}
+    chosen = {*sizes.values(), *free[:2]}
     return {case_id: references[case_id] for case_id in free if case_id in chosen}
