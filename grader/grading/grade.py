@@ -59,6 +59,7 @@ class Grader:
         self._hurry = hurry
         self._sources: dict[bool, KernelSource] = {}
         self._tried: dict[str, list[Edge]] | None = None
+        self._detached: References | None = None
         self._agreed = False
         self._stack = contextlib.ExitStack()
 
@@ -204,8 +205,10 @@ class Grader:
         )
 
     def _detached_in(self, references: References) -> References:
-        """The references of the hidden cases in which parts are run detached: the first of each size."""
-        return first_of_each_size(self.exercise.cases[1:], references)
+        """The references of the hidden cases in which parts are run detached; the same for every submission."""
+        if self._detached is None:
+            self._detached = first_of_each_size(self.exercise.cases[1:], references)
+        return self._detached
 
     def _again(self, references: References) -> dict[str, list[tuple[str, str]]]:
         """Part → the steps of the chain rule for which a second detached run is made."""
