@@ -72,16 +72,25 @@ class Tried(NamedTuple):
         """
         if not (self.equivalent or self.wrong or self.missing):
             return False  # it makes a difference, and the oracle does not know where
-        excused = self.wrong | self.blank | self.missing | self.unseen
+        excused = self.charged | self.blank | self.missing | self.unseen
         fine = all(check.verdict in FINE for name, check in self.checks.items() if name not in excused)
-        wrong = self.wrong - self.blank - self.missing
+        wrong = frozenset(self.judged)
         return fine and self.missing <= self.absent and wrong <= self.found <= wrong | self.unseen
+
+    @property
+    def mutated(self) -> frozenset[str]:
+        """The names that the changed lines make."""
+        return frozenset().union(*(mutant.names for mutant in self.mutants))
+
+    @property
+    def charged(self) -> frozenset[str]:
+        """The wrong tensors but those whose lines are as they were and did not come to run."""
+        return self.wrong - (self.absent - self.mutated)
 
     @property
     def unseen(self) -> frozenset[str]:
         """The tensors of changed lines that are wrong though no value shows it: from zeros or a wrong shape, say."""
-        mutated = frozenset().union(*(mutant.names for mutant in self.mutants))
-        return mutated & self.near_zero if self.equivalent else mutated
+        return self.mutated & self.near_zero if self.equivalent else self.mutated
 
     @property
     def missing(self) -> frozenset[str]:
@@ -91,7 +100,7 @@ class Tried(NamedTuple):
     @property
     def judged(self) -> list[str]:
         """The wrong tensors for which a diagnosis can be asked."""
-        return sorted(self.wrong - self.blank - self.missing)
+        return sorted(self.charged - self.blank - self.missing)
 
     @staticmethod
     def _blank(check: Check) -> bool:

@@ -352,6 +352,8 @@ class _Rewriter:
             node.body = [*step, _call("update", leaves), *rest, ast.Break(**_NOWHERE)]
             node.orelse = []
             return True
+        elif isinstance(node, ast.For):  # no `while`: one whose counter can't be counted up would never end
+            node.body = self._body(node.body, set())
         return False
 
     def _is_training(self, node: ast.For | ast.While) -> bool:

@@ -44,11 +44,18 @@ TRY = "try:\n    {}\nexcept:\n    ~failed()\n"
         ("da = 1\nda += 2", [TRY.format("da = 1"), TRY.format("da += 2"), "~after('da')"]),
         ("da, db = f()", [TRY.format("da, db = f()"), "~after('da', 'db')"]),
         ("print((da := 1))", [TRY.format("print((da := 1))"), "~after('da')"]),
-        ("for i in z:\n    da[i] = 1", [TRY.format("for i in z:\n        da[i] = 1"), "~after('da')"]),
+        ("while z:\n    da[i] = 1", [TRY.format("while z:\n        da[i] = 1"), "~after('da')"]),
     ],
 )
 def test_each_statement_is_tried_and_its_gradients_are_kept_after_the_last(reference, source, lines):
     assert rewritten(reference, source)[0] == "".join(lines)
+
+
+def test_each_line_of_a_loop_is_tried_and_the_gradient_is_kept_after_the_loop(reference):
+    text, _ = rewritten(reference, "for i in z:\n    da[i] = 1\n    dc[i] = da[i]")
+    assert text.count("try:") == 3
+    assert text.endswith("~after('da', 'dc')")
+    assert text.count("after") == 1
 
 
 def test_what_a_function_binds_is_its_own(reference):

@@ -98,6 +98,14 @@ def test_the_remark_says_what_holds_a_line_up():
     assert found["dcounts"].remark == "Right on its own; dprobs, further up, is zero."
 
 
+def test_a_line_that_raises_in_a_loop_costs_itself_and_not_its_neighbours():
+    line = ("dx = torch.zeros_like(x)", "dx = torch.zeros_like(dx)")
+    found = mark(line, exercise="05_convolution", part="taps")
+    assert found["dx"].verdict is Verdict.MISSING
+    assert found["dw"].verdict is Verdict.CARRIED
+    assert found["dw"].remark == "Right on its own; the cell stopped before this line."
+
+
 def test_a_second_slip_below_a_missing_line_is_found():
     found = mark(("dnorm_logits = counts * dcounts", "pass"), ("dW2 = h.T @ dlogits", "dW2 = -h.T @ dlogits"))
     assert [name for name, check in found.items() if not check.points] == ["dnorm_logits", "dW2"]

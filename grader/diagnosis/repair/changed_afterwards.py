@@ -54,8 +54,8 @@ def _forward_changed(subject: Subject, node: Node) -> Diagnosis | None:
 
 
 def _changed_later(subject: Subject) -> Diagnosis | None:
-    if not is_written_after(subject.sources, subject.gradient):
-        return None
+    if subject.marks.cell_errors or not is_written_after(subject.sources, subject.gradient):
+        return None  # where an error stopped a cell, a later line may be just what is wanting
     if subject.marks.checks.values and not changed_in_place(subject.sources, {subject.gradient}):
         return None  # a training loop writes into its parameters, and one that ends too early has other numbers, too
     message = (
