@@ -13,6 +13,7 @@ from __future__ import annotations
 import ast
 import base64
 import contextlib
+import copy
 import marshal
 import zlib
 from collections.abc import Iterator, Mapping, Sequence, Set
@@ -329,32 +330,29 @@ class _Rewriter:
             here = {name for name, its in last.items() if its == place}
             self._statements += 1
             self.places.update(dict.fromkeys(map(self.names.__getitem__, here), self._statements))
-            done = self._descend(node, here)
+            rewritten, always = self._descend(node, here)
             future = isinstance(node, ast.ImportFrom) and node.module == "__future__"
-            found.append(node if future else _tried(node))
-            if here and not done:
+            found.append(node if future else _tried(rewritten))
+            if here and not always:
                 found.append(_call("after", {self.names[name] for name in here}))
         return found
 
-    def _descend(self, node: ast.stmt, here: Set[str]) -> bool:
-        """Rewrite the lines of a block that runs once, so that each is tried on its own; whether it always runs."""
+    def _descend(self, node: ast.stmt, here: Set[str]) -> tuple[ast.stmt, bool]:
+        """A block with each of its lines tried on its own; whether the gradients are kept inside of it."""
         if isinstance(node, ast.With):
-            node.body = self._body(node.body, here)
-            return True
+            return _with_body(node, self._body(node.body, here)), True
         if isinstance(node, ast.If):
-            node.body, node.orelse = self._body(node.body, here), self._body(node.orelse, here)
-        elif isinstance(node, ast.For | ast.While) and here and self._is_training(node):
+            return _with_body(node, self._body(node.body, here), self._body(node.orelse, here)), False
+        if isinstance(node, ast.For | ast.While) and here and self._is_training(node):
             ends = max(
                 place for place, line in enumerate(node.body) if _bound([line], walrus=self.walrus) & self.names.keys()
             )
             step, rest = self._body(node.body[: ends + 1], here), self._body(node.body[ends + 1 :], set())
             leaves = {self.names[name] for name in here} & self.leaves
-            node.body = [*step, _call("update", leaves), *rest, ast.Break(**_NOWHERE)]
-            node.orelse = []
-            return True
-        elif isinstance(node, ast.For):  # no `while`: one whose counter can't be counted up would never end
-            node.body = self._body(node.body, set())
-        return False
+            return _with_body(node, [*step, _call("update", leaves), *rest, ast.Break(**_NOWHERE)]), True
+        if isinstance(node, ast.For):  # no `while`: one whose counter can't be counted up would never end
+            return _with_body(node, self._body(node.body, set()), node.orelse), False
+        return node, False
 
     def _is_training(self, node: ast.For | ast.While) -> bool:
         """Whether a loop's body holds a forward pass and its gradients: one round of it is then all that is asked."""
@@ -369,6 +367,16 @@ class _Rewriter:
 
 _NOWHERE: dict[str, Any] = {"lineno": 1, "col_offset": 0, "end_lineno": 1, "end_col_offset": 0}
 """The place of the lines that are put in, which the compiler wants to know."""
+
+
+def _with_body(node: ast.With | ast.If | ast.For | ast.While, body: list[ast.stmt],
+               orelse: Sequence[ast.stmt] = ()) -> ast.stmt:  # fmt: skip
+    """The same block around other lines: trees are shared, and never changed."""
+    found = copy.copy(node)
+    found.body = body
+    if not isinstance(found, ast.With):
+        found.orelse = list(orelse)
+    return found
 
 
 def _tried(node: ast.stmt) -> ast.stmt:

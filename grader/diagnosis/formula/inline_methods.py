@@ -43,13 +43,13 @@ class Methods:
     def __init__(self, cells: Sequence[PlannedCell], part: str) -> None:
         self._classes: dict[str, tuple[int, ast.ClassDef]] = {}
         self._functions: dict[str, tuple[int, int]] = {}
+        own = [cell for cell in cells if cell.role == "backward" and cell.part == part]
         for index, cell in enumerate(cells):
-            if cell.student:
+            if cell.student and own:
                 classes = [node for node in _body(cell) if isinstance(node, ast.ClassDef)]
                 self._classes.update((node.name, (index, node)) for node in classes)
                 functions = [node for node in _body(cell) if isinstance(node, ast.FunctionDef)]
                 self._functions.update((node.name, (index, node.lineno)) for node in functions)
-        own = [cell for cell in cells if cell.role == "backward" and cell.part == part]
         self._statements = [node for cell in own for node in _straight(_body(cell))]
         self._layers: dict[str, str] = {}
         self._made_with: dict[str, list[ast.expr]] = {}
