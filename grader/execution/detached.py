@@ -80,6 +80,7 @@ class DetachedRun(Record, frozen=True):
         seed: where the random numbers come from.
         recorded: gradient → what the student's lines made of it; those that none bound are left out.
         ended: of these, the ones that were found at the end: no statement of the part's cells binds them.
+        absent: those that nothing had bound, neither before the part nor in it.
         changed: gradients that a line has bound or written to after what was taken for the last one to do so, as they
             were in the end.
         after: the trained parameters, and the tensors of the forward pass that the part's cells changed.
@@ -90,6 +91,7 @@ class DetachedRun(Record, frozen=True):
     seed: int
     recorded: Export
     ended: frozenset[str]
+    absent: frozenset[str]
     changed: Export
     after: Export
     others: frozenset[str] = frozenset()
@@ -399,6 +401,7 @@ def _call(function: str, names: Set[str] | tuple[()]) -> ast.stmt:
 class _RawRun(Record, frozen=True):
     recorded: Any
     ended: frozenset[str]
+    absent: frozenset[str]
     changed: Any
     given: Any
     after: Any
@@ -424,4 +427,5 @@ def _read_runs(told: DetachedCase, sent: Sequence[_RawRun]) -> Iterator[Detached
         exports = {name: read_export(getattr(run, name)) for name in ("recorded", "changed", "given", "after")}
         if None in exports.values():
             return
-        yield DetachedRun(seed=told.seed, ended=run.ended, others=frozenset(others), **exports)  # type: ignore[arg-type]
+        found = {"ended": run.ended, "absent": run.absent, **exports}
+        yield DetachedRun(seed=told.seed, others=frozenset(others), **found)  # type: ignore[arg-type]

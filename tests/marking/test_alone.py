@@ -132,6 +132,15 @@ def test_a_line_that_reads_itself_or_what_comes_later_is_not_right_on_its_own():
     assert found["dbndiff"].verdict is Verdict.CARRIED
 
 
+@pytest.mark.parametrize("line", ["{} = None; unused = ", "{} = undefined * ", "{} = 2 * ", "{} = float('nan') * "])
+@pytest.mark.parametrize(("name", "below"), [("grad_hprebn", "W1"), ("grad_emb", "C"), ("grad_hpreact", "bngain")])
+def test_a_slip_on_the_way_is_charged_once_whatever_it_is(name, below, line):
+    found = mark((f"{name} = ", line.format(name)), part="training")
+    lost = {name for name, check in found.items() if not check.points}
+    assert f"d{below}" in lost
+    assert lost <= {f"d{below}", below}
+
+
 def test_pasted_numbers_are_right_nowhere_else():
     found = mark(("dlogprobs = torch.zeros_like(logprobs)", "dlogprobs = torch.zeros(32, 27)"))
     assert found["dlogprobs"].points == 0.5  # the visible share
