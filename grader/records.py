@@ -204,12 +204,19 @@ class CellOutput(Record, frozen=True):
 
 
 class CellView(Record, frozen=True):
-    """One of the student's cells as it was run. `part` is None for a cell that belongs to no part."""
+    """One of the student's cells as it was run, or a stretch of one. `part` is None where it belongs to no part.
+
+    `number` is the cell's place among all cells of the notebook, from 1, and `first_line` the line in it with which
+    `source` begins. A cell of the exercise that the notebook lacks has no number; `label` is then its name.
+    """
 
     source: str
     part: str | None
     outputs: list[CellOutput]
     seconds: float | None = None
+    number: int | None = None
+    first_line: int = 1
+    label: str = ""
 
 
 class GraphNode(Record, frozen=True):

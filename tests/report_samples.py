@@ -208,7 +208,10 @@ def _check(name: str, shape: list[int]) -> Check:
     verdict = VERDICTS.get(name, Verdict.CARRIED)
     diagnosis, remark, found = None, None, list(shape)
     if name == FIRST_WRONG:
-        diagnosis = Diagnosis(code="sign-flipped", message="Every value has the opposite sign: look at the minus.")
+        diagnosis = Diagnosis(
+            code="sign-flipped",
+            message="Every value has the opposite sign: look at the minus. It stands in front of `(counts * dprobs)`.",
+        )
     if name == "demb":
         found, remark = None, "The name is bound to a list, not to a tensor."
     if name == "dbnmeani":

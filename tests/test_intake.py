@@ -104,7 +104,7 @@ def test_a_locked_cell_comes_from_the_release_whatever_the_student_made_of_it(ta
     intake = take(edit=edit)
     assert plan(intake) == plan(take())
     assert intake.notes == [
-        "The locked cell data had been changed: the release's own was run instead.",
+        "Cell 3 is locked and had been changed: the release's own was run instead.",
         "The locked cell forward was missing: the release's own was run in its place.",
     ]
 
@@ -147,7 +147,7 @@ def test_a_copied_gradients_cell_is_run_too_in_order(take):
 
     intake = take(edit=edit)
     assert [cell.source for cell in own(intake) if cell.label == "gradients-top"][1] == "dh = 2"
-    assert intake.notes == ["The cell gradients-top is there 2 times: they were run in order."]
+    assert intake.notes == ["Cells 6 and 8 are the same cell of the exercise: they were run in order."]
 
 
 def test_the_students_own_cells_stay_where_they_are(take):
@@ -228,7 +228,7 @@ def test_an_edited_locked_cell_is_known_by_its_likeness(take):
 
     intake = take(edit=edit)
     assert plan(intake) == plan(take())  # and it is not taken for the training loop, which assigns x and h as well
-    assert intake.notes == ["The locked cell forward had been changed: the release's own was run instead."]
+    assert intake.notes == ["Cell 5 is locked and had been changed: the release's own was run instead."]
 
 
 def test_of_two_cells_that_could_assign_a_gradient_the_one_in_the_same_part_is_meant(take):

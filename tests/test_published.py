@@ -155,7 +155,7 @@ def logits_max_for_logit_maxes():
     lecture = Lecture()
     for key in ("forward", "gradients"):
         lecture.cells[key] = lecture.cells[key].replace("logit_maxes", "logits_max")
-    return lecture, missing("dlogit_maxes"), "dlogits_max is no name of this exercise: the nearest one is dlogit_maxes."
+    return lecture, missing("dlogit_maxes"), "This exercise has no dlogits_max. Did you mean dlogit_maxes?"
 
 
 @scenario
@@ -165,7 +165,7 @@ def gradients_named_otherwise():
     for old, new in (("dprobs", "dL_probs"), ("dh ", "dH "), ("dh\n", "dH\n"), ("dh,", "dH,")):
         text = text.replace(old, new)
     lecture.cells["gradients"] = text
-    return lecture, missing("dprobs", "dh"), "dL_probs is no name of this exercise: the nearest one is dprobs."
+    return lecture, missing("dprobs", "dh"), "This exercise has no dL_probs. Did you mean dprobs?"
 
 
 @scenario
@@ -563,7 +563,7 @@ def terminal_text_in_a_code_cell():
 @scenario
 def a_cell_with_a_syntax_error():
     lecture = Lecture().insert("gradients", "broken", "dC = torch.zeros_like(C\nfor k in")
-    return lecture, {}, "is no Python, see its line 1: nothing in it could be run."
+    return lecture, {}, "isn't valid Python (see its line 1): nothing in it could be run."
 
 
 @scenario
@@ -587,7 +587,7 @@ def a_syntax_error_in_one_cell_of_many():
         "gradients", *cells[:place], f"dembcat = dhprebn W1.T\n{CALLS['dembcat']}", *cells[place + 1 :]
     )
     expected = {**missing("dembcat"), **carried("demb", "dC")}
-    return lecture, expected, "is no Python, see its line 1: nothing in it could be run."
+    return lecture, expected, "isn't valid Python (see its line 1): nothing in it could be run."
 
 
 @scenario

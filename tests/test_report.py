@@ -26,6 +26,7 @@ from grader.reports.graph_layout import lay_out
 from grader.reports.heat_map_png import checked_png, heat_map_png, pictures_of
 from grader.reports.html import CohortRow, render_index, render_report
 from grader.reports.student_page import page_of
+from grader.reports.verdict_text import GLYPHS
 from tests.report_samples import (
     FIRST_WRONG,
     HIDDEN_NUMBER,
@@ -374,8 +375,8 @@ def test_tables_and_landmarks_can_be_told_apart_by_ear(page: str):
 def test_every_node_links_to_its_row_and_says_its_verdict():
     figure = REPORT.split('<figure class="graph"')[1].split("</figure>")[0]
     for check in sample_grading().grade.checks[: len(SHAPES)]:
-        first = ", the first wrong one" if check.name == FIRST_WRONG else ""
-        assert f'aria-label="{check.name}: {check.verdict}{first}"' in figure
+        first = " first" if check.name == FIRST_WRONG else ""
+        assert f'aria-label="{GLYPHS[check.verdict]} {check.name}{first}: {check.verdict}"' in figure
     assert figure.count('class="node v-wrong first"') == 1
     assert "dprobs : approximate ; passes its gradient on to dcounts , dcounts_sum_inv" in text_of(figure)
 

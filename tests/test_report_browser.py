@@ -16,6 +16,7 @@ from tests.report_samples import SCRIPT, perfect_grading, sample_cohort, sample_
 
 pytestmark = pytest.mark.browser
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+Axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-core is not installed").Axe
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 ARGUMENTS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync"]
@@ -77,9 +78,39 @@ def test_page_is_quiet_alone_and_no_wider_than_the_window(show, name: str, width
     assert opened.page.evaluate("document.documentElement.scrollWidth") == width
 
 
+ALL_RULES = {"rules": {"label-content-name-mismatch": {"enabled": True}}}
+"""axe-core's own choice, and what it keeps back as an experiment: a link's name holds what is seen of it."""
+OPEN_ALL = "document.querySelectorAll('details').forEach((each) => { each.open = true; })"
+
+
+@pytest.mark.parametrize("name", PAGES)
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1280, "light")])
+def test_axe_finds_nothing(show, name: str, width: int, scheme: str):
+    page = show(PAGES[name](), width, color_scheme=scheme).page
+    page.evaluate(OPEN_ALL)
+    violations = Axe().run(page, options=ALL_RULES).response["violations"]
+    assert [(each["id"], each["nodes"][0]["html"][:200]) for each in violations] == []
+
+
+def test_a_sentence_below_a_line_of_code_stands_in_one_piece(show):
+    page = show(PAGES["report"](), 1280).page
+    assert (
+        page.evaluate("[...document.querySelectorAll('.says code')].map((e) => getComputedStyle(e).display)")
+        == ["inline"] * page.locator(".says code").count()
+    )
+    assert page.locator(".says code").count() > 0
+
+
+def test_a_printed_legend_keeps_its_colours(show):
+    page = show(PAGES["index"]()).page
+    page.emulate_media(media="print")
+    look = "[...document.querySelectorAll('.key')].map((each) => getComputedStyle(each).printColorAdjust)"
+    assert set(page.evaluate(look)) == {"exact"}
+
+
 def test_closed_boxes_opened_make_no_page_wider(show):
     page = show(PAGES["report"](), 390).page
-    page.evaluate("document.querySelectorAll('details').forEach((each) => { each.open = true; })")
+    page.evaluate(OPEN_ALL)
     assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 

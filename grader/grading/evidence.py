@@ -137,7 +137,17 @@ def cell_views(cells: Sequence[PlannedCell], runs: Sequence[CellRun]) -> tuple[l
             end = f"{_ENDED[run.status]}: {run.end}." if run.end else f"{_ENDED[run.status]}."
             outputs.append(CellOutput(kind="error", content=end))
         source = (cell.shown or cell.source) if cell.student else ""
-        views.append(CellView(source=source, part=cell.part, outputs=outputs, seconds=run.seconds))
+        views.append(
+            CellView(
+                source=source,
+                part=cell.part,
+                outputs=outputs,
+                seconds=run.seconds,
+                number=cell.position,
+                first_line=cell.first_line,
+                label=cell.label,
+            )
+        )
     return views, places
 
 

@@ -11,6 +11,8 @@ from grader.notebook.near_names import nearest
 from grader.notebook.syntax import defined_names
 from grader.wording import listed
 
+_OURS = re.compile(r"\s*%(?:matplotlib|load_ext\s+grader|check|hint)\b")
+"""Magics that the exercises hold themselves: nobody needs to be told that they weren't run."""
 MAX_QUOTED = 60
 """Characters of a student's text that a sentence quotes."""
 
@@ -34,7 +36,7 @@ def intake_notes(
     notes += _unknown(readings, known)
     notes += [_no_python(reading) for reading in readings if reading.lost]
     lines = [line for reading in readings for line in reading.dissected.magics]
-    shell = list(dict.fromkeys(line for line in lines if not line.startswith("%matplotlib")))
+    shell = list(dict.fromkeys(line for line in lines if not _OURS.match(line)))
     if shell:
         more = f" and {len(shell) - 1} more" if len(shell) > 1 else ""
         notes.append(f"Shell lines and magics were not run: {_quoted(shell[0])}{more}.")
@@ -47,7 +49,7 @@ def _no_python(reading: CellReading) -> str:
         return f"Cell {reading.position} has a syntax error in {where}: the rest of it was run without that."
     if re.search(r"^<<<<<<< ", reading.source, re.MULTILINE):
         return f"Cell {reading.position} holds git conflict markers in {where}: nothing in it could be run."
-    return f"Cell {reading.position} is no Python, see its {where}: nothing in it could be run."
+    return f"Cell {reading.position} isn't valid Python (see its {where}): nothing in it could be run."
 
 
 _FOREIGN = (
@@ -66,12 +68,19 @@ def _locked_notes(
             wanted = {(cell.part, name) for name in (*known.gradients_of(index), *defined_names(cell.source))}
             if not copies and not cells_left >= wanted:
                 yield f"The cell {cell.grade_id} is missing: what it should assign is missing too."
-            elif len([each for each in copies if each.how != "names"]) > 1:
-                yield f"The cell {cell.grade_id} is there {len(copies)} times: they were run in order."
+            elif len(same := [each for each in copies if each.how != "names"]) > 1:
+                yield f"Cells {_numbers(same)} are the same cell of the exercise: they were run in order."
         elif not copies and not copied:
             yield f"The locked cell {cell.grade_id} was missing: the release's own was run in its place."
-        elif not copies or any(normal(reading.source) != normal(cell.source) for reading in copies):
+        elif not copies:
             yield f"The locked cell {cell.grade_id} had been changed: the release's own was run instead."
+        elif changed := [each for each in copies if normal(each.source) != normal(cell.source)]:
+            yield f"Cell {changed[0].position} is locked and had been changed: the release's own was run instead."
+
+
+def _numbers(readings: Sequence[CellReading]) -> str:
+    *first, last = (str(reading.position) for reading in readings)
+    return f"{', '.join(first)} and {last}"
 
 
 def _settings(readings: Sequence[CellReading], known: Released) -> Iterator[str]:
@@ -104,7 +113,7 @@ def _unknown(readings: Sequence[CellReading], known: Released) -> Iterator[str]:
     for name in dict.fromkeys(name for piece in pieces for name in piece.binds):
         meant = nearest(name, missing) if name not in known.binders and name not in known.names else None
         if meant is not None:
-            yield f"{_quoted(name)} is no name of this exercise: the nearest one is {meant}."
+            yield f"This exercise has no {_quoted(name)}. Did you mean {meant}?"
 
 
 def _quoted(text: str) -> str:

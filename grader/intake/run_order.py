@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import msgspec
+
 from grader.intake.release_index import Released
 from grader.records import Record
 
@@ -12,6 +14,7 @@ class Unit(Record, frozen=True, kw_only=True):
     """A stretch of a student's cell, or (`source` None) the place of a copied locked cell.
 
     `needs` is the released cell that must have been run before it, `cell` the gradients cell that it belongs to.
+    `position` is its cell's place in the notebook, from 1, and `first_line` the line of that cell where it begins.
     `shows` says that it binds nothing that others could use, and `sure` that a copy is known by more than its names.
     """
 
@@ -25,6 +28,8 @@ class Unit(Record, frozen=True, kw_only=True):
     sure: bool = True
     binds: frozenset[str] = frozenset()
     reads: frozenset[str] = frozenset()
+    position: int | None = None
+    first_line: int = 1
 
 
 def in_order(units: Sequence[Unit], known: Released) -> list[Unit]:
@@ -49,8 +54,7 @@ def _placed(unit: Unit, key: int, known: Released) -> Unit | None:
         return None  # earlier parts' gradients are still to come: this locked cell can wait
     if unit.part is not None or unit.source is None or key < 0:
         return unit
-    return Unit(source=unit.source, shown=unit.shown, needs=unit.needs, part=known.order[key], shows=unit.shows,
-                binds=unit.binds, reads=unit.reads)  # fmt: skip
+    return msgspec.structs.replace(unit, cell=None, part=known.order[key], gradients=False, sure=True)
 
 
 def _keys(units: Sequence[Unit], known: Released) -> list[int]:

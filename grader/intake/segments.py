@@ -49,7 +49,7 @@ def units_of(reading: CellReading, known: Released, context: Context, changed: l
         if reading.match is None or gradients_cell:
             needs = reading.match if reading.match is not None else -1
             yield Unit(source=reading.source, cell=reading.match, needs=needs, part=reading.part,
-                       gradients=reading.part is not None)  # fmt: skip
+                       gradients=reading.part is not None, position=reading.position)  # fmt: skip
         return
     start = 0
     stretches = list(_stretches(reading.readings, known.trained))
@@ -128,6 +128,8 @@ def _unit(
         shows=not gradients and all(each.piece.kind in _LOOKS and only_shows(each.piece, context.uses) for each in own),
         binds=frozenset(name for each in stretch if each.does != "copy" for name in each.piece.binds),
         reads=frozenset(name for each in stretch if each.does != "copy" for name in each.piece.reads),
+        position=reading.position,
+        first_line=first + 1,
     )
 
 

@@ -5,7 +5,7 @@ Locked cells always come from the release. What is left is the student's, in the
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from grader.course.exercise import Exercise
 from grader.errors import NothingMatches
@@ -27,7 +27,8 @@ class PlannedCell(Record, frozen=True):
     """A cell as it will be run. `student` tells whose text it is; `part` is the part it counts towards, if any.
 
     `shown` is the text as the student wrote it, line for line, where what is run leaves something out. `only_shows`
-    says that nothing is computed in it that another cell could use: a figure, a `cmp`.
+    says that nothing is computed in it that another cell could use: a figure, a `cmp`. `position` is its place in the
+    notebook, from 1, or that of its copy there; `first_line` is the line of that cell where it begins.
     """
 
     source: str
@@ -37,6 +38,14 @@ class PlannedCell(Record, frozen=True):
     label: str
     shown: str | None = None
     only_shows: bool = False
+    position: int | None = None
+    first_line: int = 1
+
+    def place(self, line: int) -> str:
+        """Where a line of it stands in the notebook: `Cell 4, line 3`."""
+        if self.position is None:
+            return f"Line {line} of the exercise's cell {self.label}"
+        return f"Cell {self.position}, line {self.first_line + line - 1}"
 
 
 class Intake(Record, frozen=True):
@@ -106,12 +115,13 @@ def _planned(readings: Sequence[CellReading], known: Released) -> tuple[list[Pla
     """The release's locked cells with the student's between them, and what was set to the release's in a loop."""
     context = context_of(readings, known)
     changed: list[str] = []
+    copies = {reading.match: reading.position for reading in reversed(readings)}
     cells: list[PlannedCell] = []
     emitted = 0
     for unit in in_order([unit for reading in readings for unit in units_of(reading, known, context, changed)], known):
         # Nothing of the student's can matter to the setup, and a kernel that has run it is at hand.
         upto = max(emitted, known.leading if unit.source is not None else 0, unit.needs + 1)
-        cells += _locked(known, emitted, upto)
+        cells += _locked(known, emitted, upto, copies)
         emitted = upto
         if unit.source is not None:
             label = "the student's own cell" if unit.cell is None else known.cells[unit.cell].grade_id
@@ -125,15 +135,24 @@ def _planned(readings: Sequence[CellReading], known: Released) -> tuple[list[Pla
                     label=label,
                     shown=unit.shown,
                     only_shows=unit.shows,
+                    position=unit.position,
+                    first_line=unit.first_line,
                 )
             )
-    return cells + _locked(known, emitted, len(known.cells)), changed
+    return cells + _locked(known, emitted, len(known.cells), copies), changed
 
 
-def _locked(known: Released, first: int, last: int) -> list[PlannedCell]:
+def _locked(known: Released, first: int, last: int, copies: Mapping[int | None, int]) -> list[PlannedCell]:
     return [
-        PlannedCell(source=cell.source, role=cell.role, part=cell.part, student=False, label=cell.grade_id)
-        for cell in known.cells[first:last]
+        PlannedCell(
+            source=cell.source,
+            role=cell.role,
+            part=cell.part,
+            student=False,
+            label=cell.grade_id,
+            position=copies.get(first + number),
+        )
+        for number, cell in enumerate(known.cells[first:last])
         if cell.role != "gradients"
     ]
 

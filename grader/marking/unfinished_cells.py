@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import torch
 
 from grader.execution.execute import CellError, CellRun
 from grader.marking.case_outcomes import Outcome, PartCase
 from grader.marking.part_in_all_cases import PartCases
-from grader.notebook.syntax import Statement, loops_around, statements, top_level_line, unfinished
+from grader.notebook.syntax import Statement, loops_around, parse, statements, top_level_line, unfinished
 
 
 class Stops:
@@ -59,6 +61,24 @@ class Stops:
             absent = other not in asking and self.part.visible.outcomes[other] is Outcome.ABSENT
             if absent and self.could_not_check(other, asking) is not None:
                 return f"It is computed from {other}, which could not be checked."
+        return None
+
+    def not_reached(self, name: str) -> str | None:
+        """Why a name that the student's cells assign is not there: an error above it, or text that isn't Python."""
+        for cell, run, line in self.part.cell_errors:
+            if any(name in each.names for each in unfinished(cell.source, line)):
+                error = (run.error or "an error").split(":")[0]
+                return f"{cell.place(line)} stopped with {error}, so that {name} was never assigned."
+        assigns = re.compile(rf"^\s*{re.escape(name)}\b\s*(?:\[.*\]\s*)?[-+*/@]?=(?!=)")
+        for cell in self.part.student_cells:
+            is_python = parse(cell.source) is not None
+            kept = cell.source.split("\n") if is_python else []
+            for number, text in enumerate((cell.shown or cell.source).split("\n"), 1):
+                if assigns.match(text) and text not in kept:
+                    where = cell.place(number)
+                    if is_python:
+                        return f"{where}, which assigns it, isn't valid Python."
+                    return f"{where} assigns it, and was not run: its cell has a syntax error."
         return None
 
     def stopped_short(self, name: str) -> str | None:

@@ -255,9 +255,11 @@ class PartMarks(PartCases):
             "other": f"{name} is not a tensor but {found.note.type[:60]}.",
         }
         remark = said[found.note.kind]
+        if found.note.kind == "absent" and (why := self._stops.not_reached(name)) is not None:
+            return self._check(name, Verdict.MISSING, 0.0, VISIBLE, why)
         meant = self._named_otherwise(name) if found.note.kind == "absent" else None
         if meant is not None:
-            remark += f" {meant} is no name of this exercise: is it meant?"
+            remark += f" This exercise has no {meant}. Did you mean {name}?"
         return self._check(name, Verdict.MISSING, 0.0, VISIBLE, remark)
 
     def _named_otherwise(self, name: str) -> str | None:

@@ -19,12 +19,16 @@ from grader.records import (
     Record,
     Verdict,
 )
+from grader.reports.cell_names import cell_name, line_name, line_number
 from grader.reports.graph_layout import Layout, lay_out
 from grader.reports.heat_map_png import Picture, checked_png, pictures_of
 
 
 class Row(Record, frozen=True):
-    """A check, and where everything about it is on the page. `first` marks the first wrong tensor of its part."""
+    """A check, and where everything about it is on the page. `first` marks the first wrong tensor of its part.
+
+    `place` is the student's line in words, by the notebook's numbers.
+    """
 
     anchor: str
     check: Check
@@ -32,6 +36,7 @@ class Row(Record, frozen=True):
     evidence: Evidence | None
     cell: int | None
     line: int | None
+    place: str | None
     source: str | None
     pictures: list[Picture]
 
@@ -44,9 +49,13 @@ class Row(Record, frozen=True):
 
 
 class Line(Record, frozen=True):
-    """A line of a student's cell, and the wrong tensors whose statement starts on it."""
+    """A line of a student's cell, and the wrong tensors whose statement starts on it.
+
+    `number` counts the lines shown, `shown` those of the notebook's cell.
+    """
 
     number: int
+    shown: int
     text: str
     rows: list[Row]
 
@@ -66,7 +75,7 @@ class Cell(Record, frozen=True):
     """A student's cell. `marked` counts its lines that hold a wrong tensor; `failed` where it ended with an error."""
 
     anchor: str
-    number: int
+    name: str
     lines: list[Line]
     outputs: list[Output]
     seconds: float | None
@@ -148,7 +157,7 @@ def page_of(grading: Grading) -> Page:
             _part(view, f"p{number}", rows[view.id], cells.pop(view.id, []))
             for number, view in enumerate(views, start=1)
         ],
-        other_cells=sorted(chain.from_iterable(cells.values()), key=lambda cell: cell.number),
+        other_cells=sorted(chain.from_iterable(cells.values()), key=lambda cell: int(cell.anchor[1:])),
         start=next((row for row in chain.from_iterable(rows.values()) if row.check is grading.grade.start), None),
     )
 
@@ -180,6 +189,7 @@ def _row(check: Check, evidence: Evidence | None, anchor: str, first: bool, cell
         evidence=evidence,
         cell=cell,
         line=line,
+        place=None if cell is None or line is None else line_name(cells, cell, line),
         source=source,
         pictures=pictures_of(evidence) if evidence is not None and not check.verdict.is_right else [],
     )
@@ -201,13 +211,13 @@ def _cells(grading: Grading, rows: Sequence[Row]) -> dict[str | None, list[Cell]
     cells: dict[str | None, list[Cell]] = defaultdict(list)
     for index, view in enumerate(grading.cells):
         lines = [
-            Line(number=number, text=text, rows=marks.get((index, number), []))
+            Line(number=number, shown=line_number(view, number), text=text, rows=marks.get((index, number), []))
             for number, text in enumerate(_lines(view.source), start=1)
         ]
         cells[view.part].append(
             Cell(
                 anchor=f"c{index}",
-                number=index + 1,
+                name=cell_name(grading.cells, index),
                 lines=lines,
                 outputs=[_output(output) for output in view.outputs],
                 seconds=view.seconds,

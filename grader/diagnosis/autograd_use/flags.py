@@ -196,9 +196,7 @@ class _Part:
         return [Flag(code=code, message=message, part=self.part_id)]
 
     def _place(self, origin: Origin) -> str:
-        cell = self.cells[origin.cell]
-        where = f"the cell {cell.label}" if cell.role is not None else "a cell of the student's own"
-        return f"Line {origin.line} of {where}"
+        return self.cells[origin.cell].place(origin.line)
 
 
 def _others(names: Mapping[str, object]) -> str:
