@@ -11,6 +11,16 @@ def listed(names: Sequence[object], most: int) -> str:
     return ", ".join(map(str, names[:most])) + more
 
 
+def rounded(points: float) -> float:
+    """A score to two decimals, as all that shows or exports it has it: 20 points over 19 checks are no fraction."""
+    return round(points, 2)
+
+
+def in_points(number: float) -> str:
+    """Points as a person would write them: at most two decimals, `29`, `0.5`, `27.85`."""
+    return f"{number:.2f}".rstrip("0").rstrip(".")
+
+
 def shape(sizes: list[int] | None) -> str:
     """A shape as Python writes it, `(32, 27)`; a dash where there is none."""
     return "–" if sizes is None else str(tuple(sizes))

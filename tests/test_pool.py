@@ -55,9 +55,12 @@ def test_a_disk_that_is_full_stops_the_run_with_a_sentence(pool, course, solved,
 def test_hints_open_one_after_the_other_and_are_remembered(pool, course, tmp_path):
     grade = pool.grade(Submission(student="s", exercise="mini", data=course.notebook_path("mini").read_bytes())).grade
     spec = course.spec("mini")
-    assert next_hint(spec, grade, tmp_path) == "Hint 1 of 1 for dscaled: A mean shares its gradient."
+    assert next_hint(spec, grade, tmp_path).lines == [
+        "Hint 1 of 1 for dscaled: A mean shares its gradient.",
+        "That was the last hint for dscaled.",
+    ]
     assert (tmp_path / STATE).exists()
-    assert "Hint 1 of 1" in next_hint(spec, grade, tmp_path)
+    assert "Hint 1 of 1" in next_hint(spec, grade, tmp_path).lines[0]
 
 
 def test_what_pytest_puts_into_the_environment_is_the_same_in_every_session(pool, monkeypatch):

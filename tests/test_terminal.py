@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from grader.cli import show
-from grader.records import Verdict
+from grader.records import Check, Diagnosis, Verdict
 from grader.reports import terminal
 from grader.reports.verdict_text import explain
 from tests.report_samples import FIRST_WRONG, sample_grading
@@ -36,7 +36,7 @@ def test_a_wrong_gradient_is_explained_in_the_reports_words_with_the_students_li
     check = next(check for check in grading.grade.checks if check.name == FIRST_WRONG)
     lines = shown(grading).splitlines()
     place = next(number for number, line in enumerate(lines) if explain(check) in line)
-    assert lines[place + 1].strip() == "dcounts_sum_inv = -(counts * dprobs).sum(1, keepdim=True)"
+    assert lines[place + 1].strip() == "Cell 2, line 4:  dcounts_sum_inv = -(counts * dprobs).sum(1, keepdim=True)"
 
 
 def test_only_what_is_wrong_has_a_line_to_mend(shown):
@@ -71,3 +71,48 @@ def test_progress_shows_how_many_how_fast_and_how_long_it_will_take(monkeypatch)
         time.sleep(1.2)  # the time left is worked out once a second
     shown = Text.from_ansi(seen.getvalue()).plain
     assert re.search(r"10/40 +\d+\.\d/s +0:\d\d:\d\d", shown), shown
+
+
+@pytest.fixture
+def narrow(monkeypatch):
+    """What `show_grading` prints of a grading on a terminal of 80 columns."""
+
+    def show(grading, way_to_hints=None):
+        out = io.StringIO()
+        monkeypatch.setattr(terminal, "console", Console(file=out, width=80))
+        terminal.show_grading(grading, way_to_hints)
+        return out.getvalue()
+
+    return show
+
+
+def test_at_80_columns_further_lines_stand_below_the_text_and_no_word_is_cut(narrow, shown):
+    text = narrow(sample_grading())
+    lines = text.split("\n")
+    assert max(map(len, lines)) <= 80
+    assert set(shown(sample_grading()).split()) == set(text.split())
+    place = next(number for number, line in enumerate(lines) if line.startswith(f"  ✗ {FIRST_WRONG}"))
+    assert lines[place + 1].startswith("    ")
+    assert lines[place + 1].strip()
+
+
+def test_each_fact_is_said_once(narrow):
+    text = " ".join(narrow(sample_grading(), "%hint").split())
+    assert text.count("Stuck?") == 1
+    assert "Stuck? %hint opens a hint for it." in text
+    assert text.count("(32, 27)") == text.count("in the hidden case another-batch-size is (32, 27)")
+
+
+def test_a_shape_that_the_diagnosis_names_is_not_named_again():
+    check = Check(
+        part="p", name="db", verdict=Verdict.WRONG, points=0.0, max_points=1.0, shape=[32, 64], expected_shape=[64],
+        diagnosis=Diagnosis(code="missing-sum", message="Its shape is (32, 64) and should be (64,): sum over the rows."),
+        remark="db has shape (32, 64), its tensor (64,): a gradient has its tensor's shape.",
+    )  # fmt: skip
+    assert explain(check).count("(32, 64)") == 1
+    assert "sum over the rows" in explain(check)
+
+
+def test_the_class_rows_show_flags():
+    out = show._summary(sample_grading().grade)
+    assert out.endswith("look at autograd-used")

@@ -73,7 +73,7 @@ def test_passes_are_counted_by_part_and_stale_when_the_code_changes(course, desk
 
 def test_hints_and_checks_share_a_file_and_neither_forgets_the_other(course, desk):
     grade = grade_with(course, dscaled=Verdict.MISSING)
-    assert "Hint 1 of 1" in next_hint(course.spec("mini"), grade, desk)
+    assert "Hint 1 of 1" in next_hint(course.spec("mini"), grade, desk).lines[0]
     remember(course, desk, dscaled=Verdict.MISSING)
     next_hint(course.spec("mini"), grade, desk)
     progress = read_progress(desk)
@@ -83,7 +83,7 @@ def test_hints_and_checks_share_a_file_and_neither_forgets_the_other(course, des
 
 def test_a_hint_can_be_asked_for_by_name(course, desk):
     grade = grade_with(course, dscaled=Verdict.MISSING, dhsum=Verdict.WRONG)
-    assert "for dhsum" in next_hint(course.spec("mini"), grade, desk, "dhsum")
+    assert next_hint(course.spec("mini"), grade, desk, "dhsum").about == "dhsum"
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b'{"hints": 3}', b'{"checks": {"mini.ipynb": {}}}'])

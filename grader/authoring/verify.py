@@ -7,6 +7,7 @@ from pathlib import Path
 
 from grader.authoring.coverage import giveaways, unchecked_gradients, unkept_gradients
 from grader.authoring.release import released_text
+from grader.course.catalog import WHOLE_PART
 from grader.course.course import Course
 from grader.course.exercise import read_own_notebook
 from grader.course.reference import Reference
@@ -78,10 +79,10 @@ def _hints(course: Course, exercise_id: str) -> list[str]:
     for part in exercise.spec.parts:
         names = exercise.parts[part.id].names
         for name in names:
-            if not part.hints.get(name):
+            if not part.hints.get(name) and not part.hints.get(WHOLE_PART):
                 problems.append(f"part {part.id} has no hint for {name}; write one in the catalogue.")
         for name, hints in part.hints.items():
-            if name not in names:
+            if name not in (*names, WHOLE_PART):
                 problems.append(
                     f"part {part.id} has hints for {name}, which is no check; correct the name, or take them out."
                 )

@@ -110,39 +110,38 @@ def check(
     Exit status: 0 everything is right, 1 something is not there or not right, 3 the notebook can't be graded.
     With --watch: 0 when it was stopped.
     """
-    from grader.cli.show import show_way_to_hints, working
+    from grader.cli.show import show_hints, show_next, way_to_hints, working_on
     from grader.reports.terminal import show_grading
-    from grader.student.check import check_notebook
 
     course = _course(notebook)
     if watch:
         if hint:
             raise UsageError("--hint and --watch don't go together: ask for a hint in another terminal.")
         return _watch(course, notebook, exercise)
-    with working("checking"):
-        grading = check_notebook(course, notebook, exercise)
+    with working_on("loading PyTorch", steps=3) as step:
+        from grader.student.check import check_notebook
+
+        grading = check_notebook(course, notebook, exercise, step)
     if explain:
         from grader.cli.show import show_understanding
         from grader.student.check import explain_notebook
 
         if cells := explain_notebook(course, notebook, exercise):
             show_understanding(cells)
-    show_grading(grading)
+    show_grading(grading, None if hint else way_to_hints(notebook))
     if grading.grade.status == "ungradable":
         raise typer.Exit(EXIT_UNGRADED)
     if hint:
-        from grader.cli.show import show_hint
         from grader.student.progress import next_hint
 
-        show_hint(next_hint(course.spec(grading.grade.exercise), grading.grade, notebook.absolute().parent))
+        show_hints(next_hint(course.spec(grading.grade.exercise), grading.grade, notebook.absolute().parent))
     if not all(check.verdict.is_right for check in grading.grade.checks):
-        if not hint:
-            show_way_to_hints(notebook)
         raise typer.Exit(EXIT_NOT_RIGHT)
+    show_next(course.catalog, grading.grade.exercise)
 
 
 def _watch(course: Course, notebook: Path, exercise: str | None) -> None:
-    from grader.cli.show import show_recheck
+    from grader.cli.show import show_recheck, way_to_hints
     from grader.reports.terminal import console
     from grader.student.check import watch_notebook
 
@@ -158,7 +157,7 @@ def _watch(course: Course, notebook: Path, exercise: str | None) -> None:
         )
         with contextlib.closing(watch_notebook(course, notebook, exercise)) as seen:
             for grading, seconds in seen:
-                show_recheck(before, grading, seconds)
+                show_recheck(before, grading, seconds, f"{way_to_hints(notebook)} in another terminal")
                 before = grading
     console.print("Stopped watching.")
 

@@ -13,12 +13,15 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from rich.table import Table
 from rich.text import Text
 
+from grader.course.catalog import Catalog
 from grader.intake.explain_cells import CellSense
 from grader.kernels.doctor import Guarantee
 from grader.records import Grade, Grading, Verdict
-from grader.reports.terminal import VERDICT_STYLES, console, error_console, printable, show_grading
+from grader.reports.terminal import VERDICT_STYLES, console, error_console, printable, say, show_grading
 from grader.reports.verdict_text import GLYPHS, changes
 from grader.student.next_step import Standing
+from grader.student.progress import NO_HINT, Hints
+from grader.wording import in_points
 
 if TYPE_CHECKING:  # the gradebook imports SQLAlchemy
     from grader.gradebook.diff import Change
@@ -30,6 +33,19 @@ def working(what: str) -> Iterator[None]:
     """A spinner on stderr while something takes longer than a moment."""
     with error_console.status(what):
         yield
+
+
+@contextmanager
+def working_on(what: str, steps: int) -> Iterator[Callable[[str], None]]:
+    """A bar on stderr over a few steps, of which `what` is the first; call what it yields with the next one's name."""
+    columns = (SpinnerColumn(), BarColumn(20), TextColumn("{task.description}"))
+    with Progress(*columns, console=error_console, transient=True) as progress:
+        task = progress.add_task(what, total=steps)
+
+        def step(name: str) -> None:
+            progress.update(task, advance=1, description=name)
+
+        yield step
 
 
 @contextmanager
@@ -65,7 +81,9 @@ def show_standings(found: Sequence[Standing], step: str) -> None:
             right = checked.right(part.id) if checked is not None else 0
             sign = GLYPHS[Verdict.EXACT] if right == total else GLYPHS[Verdict.MISSING]
             passes = f"{sign} {right} of {total} right" if checked is not None else ""
-            table.add_row(f"  {part.title}", f"{part.points:g} points", Text(passes, "green" if right == total else ""))
+            table.add_row(
+                f"  {part.title}", f"{in_points(part.points)} points", Text(passes, "green" if right == total else "")
+            )
         console.print(table)
         if standing.notebook is not None:
             console.print(Text(f"    {_last_check(standing)}", style="dim"), soft_wrap=True)
@@ -82,15 +100,15 @@ def _last_check(standing: Standing) -> str:
     return f"{name}: checked on {when}{stale}"
 
 
-def show_recheck(before: Grading | None, after: Grading, seconds: float) -> None:
+def show_recheck(before: Grading | None, after: Grading, seconds: float, way_to_hints: str | None = None) -> None:
     """What a save changed since the grading before, then the new one; one line where nothing did."""
     line = Text(f"{time.strftime('%H:%M:%S')}  checked in {seconds:.2f} s", style="dim")
     if before is not None and before.grade.checks == after.grade.checks and before.grade.reason == after.grade.reason:
-        console.print(line.append(f"  no verdict changed: {after.grade.score:g} / {after.grade.max_score:g} points"))
+        console.print(line.append(f"  no verdict changed: {_score(after.grade)} points"))
         return
     console.print()
     console.print(line)
-    show_grading(after)
+    show_grading(after, way_to_hints)
     if before is None or "ungradable" in (before.grade.status, after.grade.status):
         return
     right, wrong = changes(before.grade, after.grade)
@@ -112,15 +130,21 @@ def show_understanding(cells: Sequence[CellSense]) -> None:
     console.print(table)
 
 
-def show_hint(hint: str | None) -> None:
-    """A hint, or that there is none left."""
-    console.print(Text(hint or "There is no further hint for what is left.", style="cyan"))
+def show_hints(hints: Hints | None) -> None:
+    """The hints that are open, or that there is none."""
+    for line in hints.lines if hints is not None else [NO_HINT]:
+        say(line, style="cyan")
 
 
-def show_way_to_hints(notebook: Path) -> None:
-    """That there are hints, for who is stuck."""
-    command = f"grader check {shlex.quote(str(notebook))} --hint"
-    console.print(Text(f"Stuck? {printable(command)} opens the next hint.", style="dim"), soft_wrap=True)
+def way_to_hints(notebook: Path) -> str:
+    """The command that opens a hint for a notebook."""
+    return f"grader check {shlex.quote(str(notebook))} --hint"
+
+
+def show_next(catalog: Catalog, exercise: str) -> None:
+    """After full marks: the exercise that comes next."""
+    after = catalog.after(exercise)
+    say(f"Next: {after}" if after is not None else "That was the last exercise.", style="cyan")
 
 
 def show_cohort(grades: Sequence[Grade], folder: Path) -> None:
@@ -130,13 +154,15 @@ def show_cohort(grades: Sequence[Grade], folder: Path) -> None:
         for title, justify in (("student", "left"), ("score", "right"), ("", "left")):
             table.add_column(title, justify=justify)  # type: ignore[arg-type]
         for grade in grades:
-            table.add_row(
-                Text(printable(grade.student)), f"{grade.score:g} / {grade.max_score:g}", Text(_summary(grade))
-            )
+            table.add_row(Text(printable(grade.student)), _score(grade), Text(_summary(grade)))
         console.print(table)
     graded = sum(grade.status == "graded" for grade in grades)
     console.print(Text(f"{graded} graded, {len(grades) - graded} could not be graded."))
     console.print(f"Report: {folder / 'index.html'}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _score(grade: Grade) -> str:
+    return f"{in_points(grade.score)} / {in_points(grade.max_score)}"
 
 
 def _summary(grade: Grade) -> str:
@@ -154,6 +180,8 @@ def _summary(grade: Grade) -> str:
     first = grade.start if begun and grade.start is not None and grade.start.verdict is not Verdict.UNCHECKED else None
     reasons = grade.standing.reasons if grade.standing is not None else []
     said = ", ".join(words) + (f"; start at {first.name}" if first is not None else "")
+    if flags := sorted({flag.code for flag in grade.flags if flag.code != "unchecked"}):
+        said += f"; look at {', '.join(flags)}"
     return " ".join([f"{said}.", *reasons]) if reasons else said
 
 
@@ -182,15 +210,17 @@ def show_changes(old: Run, new: Run, changes: Sequence[Change]) -> None:
 
 
 def _mark(points: float | None) -> str:
-    return "–" if points is None else f"{points:g}"
+    return "–" if points is None else in_points(points)
 
 
 def show_override(grade: Grade) -> None:
     """What a submission is worth now, and what was set by hand."""
-    console.print(Text(printable(f"{grade.student}: {grade.score:g} / {grade.max_score:g} points")))
+    console.print(Text(printable(f"{grade.student}: {_score(grade)} points")))
     for override in grade.overrides:
         what = f"{override.name} ({override.part})" if override.name is not None else "the score"
-        console.print(Text(printable(f"  {what}: {override.was:g} → {override.points:g}, {override.reason}")))
+        console.print(
+            Text(printable(f"  {what}: {in_points(override.was)} → {in_points(override.points)}, {override.reason}"))
+        )
 
 
 def show_guarantees(guarantees: Sequence[Guarantee]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import tomllib
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -69,8 +70,15 @@ def in_float32(case: Case) -> Float32Case:
     return Float32Case(id=case.id, parameters=case.parameters, only_after=case.only_after)
 
 
+WHOLE_PART = "*"
+"""In a part's hints: the hints for every check that has none of its own."""
+
+
 class Part(_Entry, frozen=True):
-    """A part of an exercise. `points` are shared equally by its checks; `values` are tensors compared by value."""
+    """A part of an exercise. `points` are shared equally by its checks; `values` are tensors compared by value.
+
+    `hints` are those of each check by its name, and under `*` those of the whole part.
+    """
 
     id: Slug
     title: str
@@ -146,6 +154,10 @@ class Catalog(_Entry, frozen=True):
     def ids(self) -> list[str]:
         """The exercises' ids, in order."""
         return [exercise.id for exercise in self.exercises]
+
+    def after(self, exercise: str) -> str | None:
+        """The id of the exercise that comes next."""
+        return dict(pairwise(self.ids)).get(exercise)
 
     @property
     def terms(self) -> dict[str, Terms]:

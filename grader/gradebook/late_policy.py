@@ -14,6 +14,7 @@ import msgspec
 
 from grader.course.catalog import Terms
 from grader.records import Grade, Record, Standing
+from grader.wording import in_points, rounded
 
 _DAY = timedelta(days=1)
 
@@ -58,7 +59,7 @@ def with_standing(attempts: Sequence[Attempt], submission: str, terms: Terms) ->
 
 
 def _on_time_score(attempt: Attempt, terms: Terms) -> float:
-    return attempt.grade.score * (100 - _late_percent(attempt, terms)) / 100
+    return rounded(attempt.grade.score * (100 - _late_percent(attempt, terms)) / 100)
 
 
 def _late_percent(attempt: Attempt, terms: Terms) -> float:
@@ -90,7 +91,11 @@ def _lateness(attempt: Attempt, terms: Terms) -> list[str]:
     if not days:
         return []
     percent, due = _late_percent(attempt, terms), terms.due.isoformat(" ", "minutes")
-    taken = f"{percent:g} % of the {attempt.grade.score:g} points are taken off" if percent else "nothing is taken off"
+    taken = (
+        f"{percent:g} % of the {in_points(attempt.grade.score)} points are taken off"
+        if percent
+        else "nothing is taken off"
+    )
     return [f"This was handed in late, on day {days} after it was due ({due}): {taken}."]
 
 
@@ -103,6 +108,9 @@ def _counted(scores: Sequence[float], number: int, terms: Terms) -> int:
 
 
 def _said(number: int, counted: int, score: float, terms: Terms) -> str:
-    which = f"attempt {number}" if terms.attempts is None else f"attempt {number}, and the first {terms.attempts} count"
-    rule = " The best one counts:" if terms.counts == "best" else " What counts is"
-    return f"This is {which}.{rule} {'this one' if counted == number else f'attempt {counted}'}, with {score:g} points."
+    of = ""
+    if terms.attempts is not None:
+        of = f" of {terms.attempts}" if number <= terms.attempts else f" (the first {terms.attempts} count)"
+    best = ", the best" if terms.counts == "best" else ""
+    which = "it counts" if counted == number else f"attempt {counted} counts"
+    return f"Attempt {number}{of}: {which}{best}, with {in_points(score)} points."

@@ -10,6 +10,7 @@ import msgspec
 
 from grader.errors import UsageError
 from grader.records import Check, Grade, Override
+from grader.wording import rounded
 
 
 def with_overrides(grade: Grade, set_by_hand: Sequence[Override]) -> Grade:
@@ -36,6 +37,7 @@ def with_overrides(grade: Grade, set_by_hand: Sequence[Override]) -> Grade:
         grade = msgspec.structs.replace(grade, status="graded", reason=None)
     if not applied:
         return grade
+    score = rounded(score)
     return msgspec.structs.replace(grade, checks=checks, score=score, overrides=applied)
 
 

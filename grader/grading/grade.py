@@ -33,7 +33,7 @@ from grader.kernels import KernelSource
 from grader.marking.near_zero import Edge, edges
 from grader.marking.verdicts import PartMarks, References
 from grader.records import Check, Evidence, Flag, Grade, Grading, PartView, Submission, Verdict
-from grader.wording import listed
+from grader.wording import listed, rounded
 
 KERNELS = 2
 """How many kernels a grading takes, mostly: the visible case's, and that of the hidden ones."""
@@ -155,7 +155,7 @@ class Grader:
             student=submission.student,
             exercise=self.exercise.id,
             status="graded",
-            score=math.fsum(check.points for check in checks),
+            score=rounded(math.fsum(check.points for check in checks)),
             max_score=self.exercise.max_score,
             checks=checks,
             flags=flags,

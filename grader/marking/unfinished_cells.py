@@ -68,7 +68,7 @@ class Stops:
         for cell, run, line in self.part.cell_errors:
             if any(name in each.names for each in unfinished(cell.source, line)):
                 error = (run.error or "an error").split(":")[0]
-                return f"{cell.place(line)} stopped with {error}, so that {name} was never assigned."
+                return f"{cell.place(line)} stopped with {error} before this was assigned."
         assigns = re.compile(rf"^\s*{re.escape(name)}\b\s*(?:\[.*\]\s*)?[-+*/@]?=(?!=)")
         for cell in self.part.student_cells:
             is_python = parse(cell.source) is not None

@@ -24,6 +24,7 @@ from grader.reports.cohort_page import CohortRow, Group, cohort_of
 from grader.reports.student_page import page_of
 from grader.reports.totals import totals
 from grader.reports.verdict_text import GLYPHS, MEANINGS, carried_by_reason, explain
+from grader.wording import in_points
 
 # Lone surrogates can't be encoded, control characters vanish or end the text early, and the bidirectional controls
 # reorder what the reader sees, so that code reads otherwise than it runs.
@@ -101,7 +102,7 @@ def _environment(templates: Path | None) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"points": _points, "shape": _shape, "href": _href, "percent": _percent}
+    environment.filters |= {"points": in_points, "shape": _shape, "href": _href, "percent": _percent}
     environment.filters |= {"prose": _prose, "base64": _base64}
     meanings = {verdict: f"{text[0].upper()}{text[1:]}." for verdict, text in MEANINGS.items()}
     environment.globals |= {"GLYPHS": GLYPHS, "MEANINGS": meanings, "sha256": partial(_sha256, environment)}
@@ -125,11 +126,6 @@ def _sha256(environment: jinja2.Environment, template: str) -> str:
 def _base64(text: str) -> str:
     """A picture's text as it stands in a `data:` address."""
     return base64.b64encode(str(text).encode("utf-8", "replace")).decode("ascii")
-
-
-def _points(points: float) -> str:
-    """Marks with at most two decimals: `29`, `0.5`, `0.07`."""
-    return f"{points:.2f}".rstrip("0").rstrip(".")
 
 
 def _percent(share: float) -> str:

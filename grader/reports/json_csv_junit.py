@@ -13,6 +13,7 @@ import msgspec
 from grader.records import Check, Grade, Standing, Verdict
 from grader.reports.totals import totals
 from grader.reports.verdict_text import explain
+from grader.wording import in_points
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _NONE = Standing(earned=0.0)
@@ -70,8 +71,8 @@ def inert(text: str) -> str:
 
 
 def number(points: float) -> str:
-    """Points as text: in full, so that what is read back adds up to the last digit; `50` without its `.0`."""
-    return str(int(points)) if points == int(points) else repr(points)
+    """Points as text, the same in every file: at most two decimals, and `50` without its `.0`."""
+    return in_points(points)
 
 
 def junit_xml(grades: Iterable[Grade]) -> str:

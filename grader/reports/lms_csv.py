@@ -1,7 +1,7 @@
 """Grades in the formats of the places that grades go to. Pure functions of records and of a roster's rows.
 
 A submission that could not be graded has an empty cell, never a zero, wherever the format has room for the difference.
-Numbers are written in full (`repr`), so that totals agree across all formats to the last digit.
+Scores have at most two decimals from the start, so they are the same in all formats.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from grader.errors import UsageError
 from grader.records import Check, Grade, Record
 from grader.reports.json_csv_junit import inert, number
 from grader.reports.verdict_text import explain
+from grader.wording import rounded
 
 CANVAS_COLUMNS = ["Student", "ID", "SIS User ID", "SIS Login ID", "Section"]
 _CANVAS_KEYS = ("SIS Login ID", "SIS User ID", "ID", "Student")
@@ -197,8 +198,8 @@ def _summary(grade: Grade) -> str:
 def _gradescope_test(check: Check) -> dict[str, Any]:
     return {
         "name": f"{check.part}: {check.name}",
-        "score": check.points,
-        "max_score": check.max_points,
+        "score": rounded(check.points),
+        "max_score": rounded(check.max_points),
         "status": "passed" if check.points == check.max_points else "failed",
         "output": explain(check),
         "output_format": "text",

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
 from grader.records import Check, Grading, Verdict
-from grader.reports.verdict_text import GLYPHS, carried_by_reason, explain
+from grader.reports.cell_names import line_name
+from grader.reports.verdict_text import GLYPHS, carried_by_reason, explain, missing_by_reason
+from grader.wording import in_points
 
 console = Console()
 
@@ -26,38 +29,52 @@ VERDICT_STYLES = {
 }
 
 
-def show_grading(grading: Grading) -> None:
-    """Every check of a notebook, part by part, and the sentences about what is not right."""
+def show_grading(grading: Grading, way_to_hints: str | None = None) -> None:
+    """Every check of a notebook, part by part, and the sentences about what is not right.
+
+    Args:
+        grading: what is shown.
+        way_to_hints: what opens a hint, in the words of whoever asked: `%hint`, or a command.
+    """
     grade = grading.grade
     for note in grading.notes:
-        console.print(Text(note, style="dim"))
+        say(note, style="dim")
     if grade.status == "ungradable":
-        console.print(Text(f"This notebook can't be graded. {grade.reason}", style="bold red"))
+        say(f"This notebook can't be graded. {grade.reason}", style="bold red")
         return
     for part in grading.parts:
         checks = [check for check in grade.checks if check.part == part.id]
         points, maximum = sum(check.points for check in checks), sum(check.max_points for check in checks)
         console.print()
-        console.print(Text(f"{part.title}   {points:g} / {maximum:g}", style="bold"))
+        say(f"{part.title}   {in_points(points)} / {in_points(maximum)}", style="bold")
         _show_checks(checks, _own_lines(grading, part.id))
     for flag in grade.flags:
-        console.print(Text(f"! {flag.message}", style="magenta"))
+        say(flag.message, "! ", style="magenta")
     console.print()
     start = grade.start
     if start is not None and start.verdict is not Verdict.UNCHECKED:
-        text = f"Start with {start.name}. Stuck? grader check {grade.exercise}.ipynb --hint opens a hint for it."
-        console.print(Text(text, style="cyan"))
-    console.print(Text(f"{grade.score:g} / {grade.max_score:g} points", style="bold"))
+        stuck = f" Stuck? {printable(way_to_hints)} opens a hint for it." if way_to_hints is not None else ""
+        say(f"Start with {start.name}.{stuck}", style="cyan")
+    say(f"{in_points(grade.score)} / {in_points(grade.max_score)} points", style="bold")
+
+
+def say(text: str, sign: str = "", *, style: str = "") -> None:
+    """A sentence, broken between words only, whose further lines stand below the first one's text."""
+    indent = cell_len(sign)
+    for number, line in enumerate(Text(text, style).wrap(console, max(console.width - indent, 20))):
+        console.print(Text(" " * indent if number else sign, style) + line, no_wrap=True, crop=False)
 
 
 def _own_lines(grading: Grading, part: str) -> dict[str, str]:
-    """Name → the student's line that binds it."""
+    """Name → the student's line that binds it, and where it stands."""
     found = {}
     for evidence in grading.evidence:
         if evidence.part == part and evidence.cell is not None and evidence.line is not None:
             lines = grading.cells[evidence.cell].source.split("\n")
-            found[evidence.name] = printable(lines[evidence.line - 1].strip()) if evidence.line <= len(lines) else ""
-    return {name: line for name, line in found.items() if line}
+            line = printable(lines[evidence.line - 1].strip()) if evidence.line <= len(lines) else ""
+            if line:
+                found[evidence.name] = f"{line_name(grading.cells, evidence.cell, evidence.line)}:  {line}"
+    return found
 
 
 def _show_checks(checks: Sequence[Check], own_lines: Mapping[str, str]) -> None:
@@ -65,21 +82,22 @@ def _show_checks(checks: Sequence[Check], own_lines: Mapping[str, str]) -> None:
     right = [check.name for check in checks if check.verdict.is_right]
     missing = [check.name for check in checks if check.verdict is Verdict.MISSING and check.diagnosis is None]
     if right:
-        console.print(Text(f"  {GLYPHS[Verdict.EXACT]} right: {' '.join(right)}", style=VERDICT_STYLES[Verdict.EXACT]))
+        _show(Verdict.EXACT, f"right: {' '.join(right)}")
     for check in checks:
         if check.verdict.is_right and check.remark is not None:
-            console.print(Text(f"    {check.name}: {check.remark}", style="dim"))
+            say(f"{check.name}: {check.remark}", " " * 4, style="dim")
         elif not check.verdict.is_right and check.verdict is not Verdict.CARRIED and check.name not in missing:
-            console.print(Text(f"  {GLYPHS[check.verdict]} {explain(check)}", style=VERDICT_STYLES[check.verdict]))
+            _show(check.verdict, explain(check))
             if check.verdict in (Verdict.WRONG, Verdict.MISSING) and check.name in own_lines:
-                console.print(Text(f"      {own_lines[check.name]}", style="bold"))
+                say(own_lines[check.name], " " * 6, style="bold")
     for why, names in carried_by_reason(checks).items():
-        text = f"  {GLYPHS[Verdict.CARRIED]} carried: {' '.join(names)} ({why})"
-        console.print(Text(text, style=VERDICT_STYLES[Verdict.CARRIED]))
-    if missing:
-        console.print(
-            Text(f"  {GLYPHS[Verdict.MISSING]} missing: {' '.join(missing)}", style=VERDICT_STYLES[Verdict.MISSING])
-        )
+        _show(Verdict.CARRIED, f"carried: {' '.join(names)} ({why})")
+    for why, names in missing_by_reason(checks).items():
+        _show(Verdict.MISSING, f"missing: {' '.join(names)}{f' ({why})' if why else ''}")
+
+
+def _show(verdict: Verdict, text: str) -> None:
+    say(text, f"  {GLYPHS[verdict]} ", style=VERDICT_STYLES[verdict])
 
 
 def printable(text: str) -> str:

@@ -30,6 +30,9 @@ MEANINGS = {
 def explain(check: Check) -> str:
     """One check in a sentence or three: the verdict, where it differs and by how much, why as far as it is known."""
     elsewhere = check.diagnosis is not None and check.diagnosis.message.startswith(FURTHER_UP)
+    said = [] if check.diagnosis is None else [check.diagnosis.message]
+    remark = own_remark(check)
+    said += [] if remark is None else [remark]
     text = f"{check.name} is {check.verdict}{'' if elsewhere else f': {MEANINGS[check.verdict]}'}."
     if check.verdict in (Verdict.WRONG, Verdict.CARRIED):
         where = "on the case you see" if check.case == VISIBLE else f"in the hidden case {check.case}"
@@ -37,13 +40,23 @@ def explain(check: Check) -> str:
             text += f" The largest difference is {check.maxdiff:.6g}."
         elif check.case != VISIBLE:
             text += f" That shows {where}."
-        if check.shape is not None and check.shape != check.expected_shape:
+        if check.shape is not None and check.shape != check.expected_shape and not _tells_shapes(check, said):
             text += f" Its shape {where} is {shape(check.shape)}, and {shape(check.expected_shape)} is expected."
-    if check.diagnosis is not None:
-        text += f" {check.diagnosis.message}"
-    if check.remark is not None:
-        text += f" {check.remark}"
-    return text
+    return " ".join([text, *said])
+
+
+def own_remark(check: Check) -> str | None:
+    """The remark, unless the diagnosis says it already: that the shape is not the tensor's."""
+    told = check.diagnosis is not None and _tells_shapes(check, [check.diagnosis.message])
+    if check.remark is not None and told and _tells_shapes(check, [check.remark]):
+        return None
+    return check.remark
+
+
+def _tells_shapes(check: Check, sentences: Sequence[str]) -> bool:
+    """Whether some sentence names both the student's shape and the tensor's."""
+    shapes = (shape(check.shape), shape(check.expected_shape))
+    return any(all(each in sentence for each in shapes) for sentence in sentences)
 
 
 def carried_by_reason(checks: Sequence[Check]) -> dict[str, list[str]]:
@@ -52,6 +65,17 @@ def carried_by_reason(checks: Sequence[Check]) -> dict[str, list[str]]:
     for check in checks:
         if check.verdict is Verdict.CARRIED:
             groups.setdefault((check.remark or MEANINGS[Verdict.CARRIED]).removesuffix("."), []).append(check.name)
+    return groups
+
+
+def missing_by_reason(checks: Sequence[Check]) -> dict[str, list[str]]:
+    """Why names are not there → the names, in order. Where nothing is known but that, the reason is empty."""
+    groups: dict[str, list[str]] = {}
+    for check in checks:
+        if check.verdict is Verdict.MISSING and check.diagnosis is None:
+            why = (check.remark or "").removesuffix(".")
+            plain = why in (f"{check.name} is still None", f"Nothing is called {check.name}")
+            groups.setdefault("" if plain else why, []).append(check.name)
     return groups
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from threading import Event
 
@@ -41,14 +41,20 @@ def student_pool(course: Course) -> GraderPool:
     return GraderPool(course, "snapshot" if sys.platform == "linux" else "cold", "none", hurry=True)
 
 
-def check_notebook(course: Course, notebook: Path, exercise_id: str | None) -> Grading:
-    """Grade one notebook, and remember in its folder what came of it.
+def check_notebook(
+    course: Course, notebook: Path, exercise_id: str | None, step: Callable[[str], None] = lambda _: None
+) -> Grading:
+    """Grade one notebook, and remember in its folder what came of it; `step` is told what is being done.
 
     Raises:
         UsageError: there is no such file.
     """
     submission = _found(course, notebook, exercise_id).submission()
     with student_pool(course) as pool:
+        if submission.exercise in course.catalog.ids and submission.problem is None:
+            step("computing the gradients to compare with")
+            pool.names(submission.exercise)
+        step("running your cells")
         grading = pool.grade(submission)
     remember_check(notebook.absolute(), submission.data, grading.grade)
     return grading

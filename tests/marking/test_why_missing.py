@@ -9,11 +9,12 @@ import pytest
 
 @pytest.fixture
 def missing(grade, solved):
-    """The remark on a gradient of the mini course that is missing, after replacements in the solution."""
+    """What is said of a gradient of the mini course that is missing, after replacements in the solution."""
 
     def remark(name, *replacements):
         checks = grade(solved(*replacements)).grade.checks
-        return next(check.remark for check in checks if check.name == name and check.verdict == "missing")
+        check = next(check for check in checks if check.name == name and check.verdict == "missing")
+        return check.remark or check.diagnosis.message
 
     return remark
 
@@ -29,11 +30,12 @@ def place(solved, *replacements, text):
 
 def test_an_error_that_stopped_the_cell_is_named_with_its_place(missing, solved):
     slip = ("dscaled = ", "dscaled = nosuch * ")
-    assert missing("dscaled", slip) == f"{place(solved, slip, text='nosuch')} stopped with NameError, so that " + (
-        "dscaled was never assigned."
+    assert missing("dscaled", slip) == f"{place(solved, slip, text='nosuch')} stopped with NameError before " + (
+        "this was assigned."
     )
 
 
-def test_an_open_bracket_is_named_with_its_place(missing, solved):
+def test_an_open_bracket_is_named_with_its_line(missing, solved):
     slip = ("dhsum = (h", "dhsum = ((h")
-    assert missing("dhsum", slip).startswith(place(solved, slip, text="((h"))
+    _, line = place(solved, slip, text="((h").split(", line ")
+    assert missing("dhsum", slip) == f"Line {line} of its cell is no Python and was left out, so `dhsum` is None."
