@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -41,8 +43,8 @@ class Kernel:
 
     def ask(self, line):
         _, said = self.run(line)
-        (shown,) = said.outputs
-        return shown.data
+        assert said.stderr == ""
+        return said.outputs[-1].data
 
 
 @pytest.fixture
@@ -153,3 +155,48 @@ def test_the_html_needs_nothing_that_a_front_end_strips():
 def test_a_handed_in_notebook_may_hold_the_magics(solved, grade):
     magic = "%load_ext grader\n%check\n%hint dhsum\ndhsum = (h"
     assert grade(solved(("dhsum = (h", magic))).grade.score == 16
+
+
+# --- the process that checks
+
+
+def test_a_process_that_ends_at_once_is_told_with_its_reason(kernel, solved, monkeypatch, tmp_path):
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho \"ModuleNotFoundError: No module named 'torch'\" >&2\nexit 1\n")
+    python.chmod(0o755)
+    kernel.open(solved())
+    kernel.shell.magics_manager.registry["GraderMagics"].close()
+    monkeypatch.setenv("GRADER_PYTHON", str(python))
+    said = kernel.run("%check")[1].stderr
+    assert "it ended with “ModuleNotFoundError: No module named 'torch'”" in said
+    assert f"on {python}, which GRADER_PYTHON names" in said
+
+
+def test_a_python_that_is_not_there_is_told(kernel, solved, monkeypatch, tmp_path):
+    kernel.open(solved())
+    kernel.shell.magics_manager.registry["GraderMagics"].close()
+    monkeypatch.setenv("GRADER_PYTHON", str(tmp_path / "nowhere"))
+    assert "nowhere can't be started (No such file or directory): correct the path in GRADER_PYTHON." in (
+        kernel.run("%check")[1].stderr
+    )
+
+
+def test_another_python_can_be_named_and_the_first_answer_says_what_is_being_done(
+    kernel, solved, monkeypatch, tmp_path
+):
+    python = tmp_path / "python"
+    python.symlink_to(sys.executable)
+    kernel.open(solved())
+    kernel.shell.magics_manager.registry["GraderMagics"].close()
+    monkeypatch.setenv("GRADER_PYTHON", str(python))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, sys.path)))
+    _, said = kernel.run("%check")
+    texts = [shown.data["text/plain"] for shown in said.outputs]
+    assert texts[:-1] == [
+        "Starting the process that checks: it loads PyTorch, once …",
+        "Computing the gradients to compare with …",
+        "Running your cells …",
+    ]
+    assert "<progress" in said.outputs[1].data["text/html"]
+    assert "16 / 16 points" in texts[-1]
+    assert len(kernel.run("%check")[1].outputs) == 1

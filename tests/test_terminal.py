@@ -106,7 +106,7 @@ def test_each_fact_is_said_once(narrow):
 def test_a_shape_that_the_diagnosis_names_is_not_named_again():
     check = Check(
         part="p", name="db", verdict=Verdict.WRONG, points=0.0, max_points=1.0, shape=[32, 64], expected_shape=[64],
-        diagnosis=Diagnosis(code="missing-sum", message="Its shape is (32, 64) and should be (64,): sum over the rows."),
+        diagnosis=Diagnosis(code="missing-sum", message="It is (32, 64) and should be (64,): sum over the rows."),
         remark="db has shape (32, 64), its tensor (64,): a gradient has its tensor's shape.",
     )  # fmt: skip
     assert explain(check).count("(32, 64)") == 1

@@ -8,7 +8,7 @@ import msgspec
 
 from grader.errors import UsageError
 from grader.records import Grading
-from grader.reports.html import render_cell_output
+from grader.reports.html import render_cell_output, render_lines, render_progress
 from grader.reports.terminal import console, show_grading
 
 
@@ -35,13 +35,17 @@ def narrowed(grading: Grading, name: str | None) -> Grading:
     return msgspec.structs.replace(grading, grade=grade, parts=parts)
 
 
-def as_text(grading: Grading) -> str:
-    """What `grader check` prints."""
+def as_text(grading: Grading, next_exercise: str | None = None) -> str:
+    """What `grader check` prints, in the magics' words."""
     with console.capture() as captured:
-        show_grading(grading)
-    return captured.get().strip("\n")
+        show_grading(grading, "%hint")
+    done = grading.grade.checks and all(check.verdict.is_right for check in grading.grade.checks)
+    return captured.get().strip("\n") + (f"\nNext: {next_exercise}" if done and next_exercise is not None else "")
 
 
-def as_html(grading: Grading) -> str:
-    """Tables and pictures without scripts, style sheets or anything else that a front end may strip."""
-    return render_cell_output(grading)
+def as_html(grading: Grading, next_exercise: str | None = None) -> str:
+    """Text and pictures without scripts, style sheets or anything else that a front end may strip."""
+    return render_cell_output(grading, next_exercise)
+
+
+__all__ = ["as_html", "as_text", "narrowed", "render_lines", "render_progress"]

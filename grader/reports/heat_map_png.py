@@ -21,7 +21,8 @@ _POSITIVE, _NEGATIVE, _NOT_FINITE = (217, 98, 10), (42, 111, 219), (190, 0, 150)
 class Picture(Record, frozen=True):
     """A heat map as base64 PNG of `rows` × `columns` pixels, `width` × `height` px on the page.
 
-    `peak` is (column, row) of the largest difference, where that can be marked.
+    `peak` is (column, row) of the largest difference, where that can be marked. A single value is better told as a
+    `number` than by a colour.
     """
 
     title: str
@@ -32,6 +33,7 @@ class Picture(Record, frozen=True):
     width: int
     height: int
     peak: tuple[int, int] | None
+    number: float | None = None
 
 
 def checked_png(text: str) -> str | None:
@@ -130,4 +132,5 @@ def _picture(title: str, heat_map: HeatMap, peak: tuple[int, int, int, int] | No
         width=min(max(columns * 6, 30), 192),
         height=min(max(rows * 6, 30), 192),
         peak=peak[:2] if peak is not None and peak[2:] == (columns, rows) else None,
+        number=heat_map.values[0][0] if rows == columns == 1 else None,
     )

@@ -23,7 +23,7 @@ from grader.records import Grading, Verdict
 from grader.reports.cohort_page import CohortRow, Group, cohort_of
 from grader.reports.student_page import page_of
 from grader.reports.totals import totals
-from grader.reports.verdict_text import GLYPHS, MEANINGS, carried_by_reason, explain
+from grader.reports.verdict_text import GLYPHS, MEANINGS, carried_by_reason, explain, missing_by_reason, own_remark
 from grader.wording import in_points
 
 # Lone surrogates can't be encoded, control characters vanish or end the text early, and the bidirectional controls
@@ -56,21 +56,35 @@ def render_index(rows: Sequence[CohortRow], similar: Sequence[Group] = (), templ
     return _render("index.html.jinja", templates, cohort=cohort_of(rows), similar=similar, paths=paths, totals=found)
 
 
-def render_cell_output(grading: Grading) -> str:
-    """The verdicts as a piece of HTML for a notebook's output: inline styles and pictures as data, nothing else."""
-    told = {"explain": explain, "carried_by_reason": carried_by_reason}
-    return _render("cell_output.html.jinja", None, page=page_of(grading), COLORS=_COLORS, **told)
+def render_cell_output(grading: Grading, next_exercise: str | None = None) -> str:
+    """The verdicts as a piece of HTML for a notebook's output: inline styles and pictures as data, nothing else.
+
+    `next_exercise` is named where everything is right.
+    """
+    told = {"explain": explain, "carried_by_reason": carried_by_reason, "missing_by_reason": missing_by_reason}
+    done = next_exercise if all(check.verdict.is_right for check in grading.grade.checks) else None
+    return _render("cell_output.html.jinja", None, page=page_of(grading), COLORS=_COLORS, next=done, **told)
+
+
+def render_lines(lines: Sequence[str]) -> str:
+    """Sentences, as hints are, for a notebook's output."""
+    return _render("hint_output.html.jinja", None, lines=lines)
+
+
+def render_progress(what: str, done: int, total: int) -> str:
+    """A bar and what is being done, for a notebook's output."""
+    return _render("progress_output.html.jinja", None, what=what, done=done, total=total)
 
 
 _COLORS = {
     Verdict.EXACT: "#2e7d32",
     Verdict.APPROXIMATE: "#2e7d32",
-    Verdict.CARRIED: "#a06000",
+    Verdict.CARRIED: "#8a5300",
     Verdict.WRONG: "#c62828",
-    Verdict.MISSING: "#757575",
-    Verdict.UNCHECKED: "#8e24aa",
+    Verdict.MISSING: "#5f6368",
+    Verdict.UNCHECKED: "#7b1fa2",
 }
-"""Readable on light and on dark: an output doesn't know which it stands on."""
+"""Grounds on which white text has a contrast of 4.5 to 1. No colour of text has it on light and dark grounds alike."""
 
 
 def _render(template: str, templates: Path | None, **context: object) -> str:
@@ -104,6 +118,7 @@ def _environment(templates: Path | None) -> jinja2.Environment:
     )
     environment.filters |= {"points": in_points, "shape": _shape, "href": _href, "percent": _percent}
     environment.filters |= {"prose": _prose, "base64": _base64}
+    environment.globals |= {"own_remark": own_remark}
     meanings = {verdict: f"{text[0].upper()}{text[1:]}." for verdict, text in MEANINGS.items()}
     environment.globals |= {"GLYPHS": GLYPHS, "MEANINGS": meanings, "sha256": partial(_sha256, environment)}
     return environment

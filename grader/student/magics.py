@@ -7,11 +7,13 @@ the cells that were executed, and answers with what to show.
 from __future__ import annotations
 
 import base64
+import contextlib
 import importlib.util
 import json
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -19,9 +21,34 @@ from typing import Any
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, line_magic, magics_class
 from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
-from IPython.display import display
+from IPython.display import DisplayHandle, display
 
+PYTHON = "GRADER_PYTHON"
+"""The environment variable that names the Python of the process that checks, where it isn't the kernel's own."""
+MAX_ERROR = 300
+"""Characters of the last line that a process wrote which are shown."""
+_STARTING = "Starting the process that checks: it loads PyTorch, once"
 PROBE = Path(__file__).parent.parent / "kernels" / "probe" / "grader_probe.py"
+
+
+class _Output:
+    """The output of one cell, in which each thing shown takes the place of the one before."""
+
+    def __init__(self) -> None:
+        self._handle: DisplayHandle | None = None
+
+    def show(self, answer: dict[str, Any]) -> None:
+        """Show HTML where the front end can, else the text."""
+        data = {"text/plain": answer["text"], "text/html": answer["html"]}
+        if self._handle is None:
+            self._handle = display(data, raw=True, display_id=True)
+        else:
+            self._handle.update(data, raw=True)
+
+    def clear(self) -> None:
+        """Leave nothing of it."""
+        if self._handle is not None:
+            self._handle.update({"text/plain": "", "text/html": ""}, raw=True)
 
 
 @magics_class
@@ -32,7 +59,11 @@ class GraderMagics(Magics):
         super().__init__(shell=shell)
         self._cell_ids: dict[int, str | None] = {}
         self._probe: ModuleType | None = None
-        self._process = self._started()
+        self._log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - as long as the process
+        self._answered = False
+        self._process: subprocess.Popen[str] | None = None
+        with contextlib.suppress(OSError):  # it is said when a check is asked for
+            self._process = self._started()
 
     @magic_arguments()
     @argument("name", nargs="?", help="One gradient, such as dlogits. All of them without it.")
@@ -40,7 +71,7 @@ class GraderMagics(Magics):
     @line_magic
     def check(self, line: str) -> None:
         """Check the gradients in this kernel: which are right, and where and why the others are not."""
-        self._show(self._asked("check", parse_argstring(self.check, _without_comment(line))))
+        self._ask("check", parse_argstring(self.check, _without_comment(line)))
 
     @magic_arguments()
     @argument("name", nargs="?", help="The gradient. Without it, the first that is neither right nor carried.")
@@ -48,7 +79,7 @@ class GraderMagics(Magics):
     @line_magic
     def hint(self, line: str) -> None:
         """Open the next hint. Hints are opened one at a time, and how many are open is remembered."""
-        self._show(self._asked("hint", parse_argstring(self.hint, _without_comment(line))))
+        self._ask("hint", parse_argstring(self.hint, _without_comment(line)))
 
     def remember_cell(self, info: Any) -> None:
         """Before a cell is run: the notebook's id of it, where the front end tells."""
@@ -56,24 +87,38 @@ class GraderMagics(Magics):
 
     def close(self) -> None:
         """End the process beside the kernel."""
-        self._process.kill()
-        self._process.communicate()
+        if self._process is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._process = None
 
     @property
     def _shell(self) -> Any:
         return self.shell
 
-    def _asked(self, do: str, options: Any) -> dict[str, Any]:
+    def _ask(self, do: str, options: Any) -> None:
+        output = _Output()
+        if not self._answered:
+            output.show({"text": f"{_STARTING} …", "html": f"<div>{_STARTING} …</div>"})
+        answer = self._asked(do, options, output)
+        if "error" in answer:
+            output.clear()
+            print(f"grader: {answer['error']}", file=sys.stderr)
+            return
+        output.show(answer)
+
+    def _asked(self, do: str, options: Any, output: _Output) -> dict[str, Any]:
         cells = [
             {"source": source, "id": self._cell_ids.get(number)}
             for number, source in enumerate(self._shell.history_manager.input_hist_raw)
             if source.strip()
         ]
         common = {"cells": cells, "exercise": options.exercise, "only": options.name}
-        found = self._answer({**common, "do": "names", "tensors": self._tensor_names()})
+        found = self._answer({**common, "do": "names", "tensors": self._tensor_names()}, output)
         if "error" in found:
             return found
-        return self._answer({**common, "do": do, "exercise": found["use"], "export": self._export(found["names"])})
+        asked = {**common, "do": do, "exercise": found["use"], "export": self._export(found["names"])}
+        return self._answer(asked, output)
 
     def _tensor_names(self) -> list[str]:
         torch = sys.modules.get("torch")
@@ -94,15 +139,6 @@ class GraderMagics(Magics):
         exported: dict[str, Any] = self._probe._export(self._shell.user_ns, part)
         return exported
 
-    def _show(self, answer: dict[str, Any]) -> None:
-        if "error" in answer:
-            print(f"grader: {answer['error']}", file=sys.stderr)
-            return
-        data = {"text/plain": answer["text"]}
-        if answer["html"] is not None:
-            data["text/html"] = answer["html"]
-        display(data, raw=True)
-
     # --- the process beside the kernel
 
     def _started(self) -> subprocess.Popen[str]:
@@ -110,11 +146,12 @@ class GraderMagics(Magics):
         apart: dict[str, Any] = {"start_new_session": True}  # an interrupt of the kernel is not for it
         if sys.platform == "win32":
             apart = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
-        return subprocess.Popen(  # noqa: S603 - our own module, on this very interpreter
-            [sys.executable, "-P", "-m", "grader.student.magics_server", str(self._notebook())],
+        python = os.environ.get(PYTHON) or sys.executable
+        return subprocess.Popen(  # noqa: S603 - our own module, on this very interpreter, or the one that is named
+            [python, "-P", "-m", "grader.student.magics_server", str(self._notebook())],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=self._log,
             env={**environment, "MPLBACKEND": "agg", "PYTHONUTF8": "1"},
             text=True,
             encoding="utf-8",
@@ -127,25 +164,46 @@ class GraderMagics(Magics):
         name = Path(told).name
         return Path.cwd() / (name if name.endswith(".ipynb") else "notebook.ipynb")
 
-    def _answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        if self._process.poll() is not None:
-            self._process = self._started()
+    def _answer(self, request: dict[str, Any], output: _Output) -> dict[str, Any]:
+        if self._process is not None and self._process.poll() is not None and self._answered:
+            self.close()
+        if self._process is None:
+            try:
+                self._process = self._started()
+            except OSError as error:
+                python = os.environ.get(PYTHON, sys.executable)
+                return {"error": f"{python} can't be started ({error.strerror}): correct the path in {PYTHON}."}
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         try:
             self._process.stdin.write(json.dumps(request, default=_base64) + "\n")
             self._process.stdin.flush()
-            line = self._process.stdout.readline()
+            while (line := self._process.stdout.readline()) and "last" not in (answer := json.loads(line)):
+                output.show(answer)
         except KeyboardInterrupt:
             self.close()  # its answer would be taken for that to the next question
             raise
         except OSError:
             line = ""
         if not line:
-            self.close()
-            return {"error": "The process that checks has ended: ask again, and if it ends again, run `grader check`."}
-        answer: dict[str, Any] = json.loads(line)
-        return answer
+            return {"error": self._why_it_ended()}
+        self._answered = True
+        return dict(answer)
+
+    def _why_it_ended(self) -> str:
+        """What the process wrote last before it ended; another is started for the next question."""
+        self.close()
+        self._log.seek(0)
+        last = self._log.read().strip().split("\n")[-1][:MAX_ERROR]
+        self._log.seek(0)
+        self._log.truncate()
+        why = f"it ended with “{last}”" if last else "it ended without a word"
+        python = os.environ.get(PYTHON)
+        where = f" on {python}, which {PYTHON} names," if python else ""
+        return (
+            f"The process that checks{where} can't go on: {why}. Ask again; if it ends again, `grader check` in a "
+            "terminal gives the same verdicts."
+        )
 
 
 def load(shell: InteractiveShell) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import os
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -22,9 +24,9 @@ from grader.grading.live_kernel import Live, Ran, read_history
 from grader.intake.matching import match_cells
 from grader.notebook.file import read_notebook
 from grader.records import Grading, Record, Submission
-from grader.reports.cell_output import as_html, as_text, narrowed
+from grader.reports.cell_output import as_html, as_text, narrowed, render_lines, render_progress
 from grader.student.check import student_pool
-from grader.student.progress import next_hint, remember_check
+from grader.student.progress import NO_HINT, next_hint, remember_check
 
 
 class Request(Record, frozen=True):
@@ -50,10 +52,13 @@ class Helper:
         self.course = course
         self.notebook = notebook
         self.pool = student_pool(course)
+        self._ready: set[str] = set()
+        self._say: Callable[[str, int], None] = lambda *_: None
 
     def serve(self, requests: IO[str], answers: IO[str]) -> None:
         """Answer until there are no more requests."""
         with self.pool:
+            self._say = partial(_say, answers)
             if self.notebook.stem in self.course.catalog.ids or len(self.course.catalog.ids) == 1:
                 self._warm_up()
             for line in requests:
@@ -63,8 +68,7 @@ class Helper:
                     answer = {"error": str(error)}
                 except Exception as error:  # noqa: BLE001 - the student gets a sentence, and the next request its answer
                     answer = {"error": f"The grader itself failed ({type(error).__name__}: {error}): please report it."}
-                answers.write(json.dumps(answer) + "\n")
-                answers.flush()
+                _write(answers, {**answer, "last": True})
                 if "exercise" in answer:
                     self.pool.prepare(answer["exercise"])
 
@@ -83,14 +87,20 @@ class Helper:
         """
         exercise = self._exercise(request)
         if request.do == "names":
+            if exercise.id not in self._ready:
+                self._say("Computing the gradients to compare with", 1)
             return {"use": exercise.id, "names": self.pool.names(exercise.id)}
+        if exercise.id not in self._ready:
+            self._say("Running your cells", 2)
+            self._ready.add(exercise.id)
         grading = self._grading(request, exercise)
         if request.do == "hint":
-            hint = next_hint(self.course.spec(exercise.id), grading.grade, self.notebook.parent, request.only)
-            text = hint or "There is no further hint for what is left."
-            return {"exercise": exercise.id, "text": text, "html": None}
-        shown = narrowed(grading, request.only)
-        return {"exercise": exercise.id, "text": as_text(shown), "html": as_html(shown)}
+            narrowed(grading, request.only)  # refuses a name that no check has
+            hints = next_hint(self.course.spec(exercise.id), grading.grade, self.notebook.parent, request.only)
+            lines = hints.lines if hints is not None else [NO_HINT]
+            return {"exercise": exercise.id, "text": "\n".join(lines), "html": render_lines(lines)}
+        shown, after = narrowed(grading, request.only), self.course.catalog.after(exercise.id)
+        return {"exercise": exercise.id, "text": as_text(shown, after), "html": as_html(shown, after)}
 
     def _grading(self, request: Request, exercise: Exercise) -> Grading:
         tensors = read_export(request.export)
@@ -126,6 +136,15 @@ class Helper:
                 return best[0]
         ids = ", ".join(self.course.catalog.ids)
         raise UsageError(f"Nothing here says which exercise this is: %check --exercise ID, one of {ids}.")
+
+
+def _say(answers: IO[str], what: str, done: int) -> None:
+    _write(answers, {"text": f"{what} …", "html": render_progress(what, done, 3)})
+
+
+def _write(answers: IO[str], answer: dict[str, Any]) -> None:
+    answers.write(json.dumps(answer) + "\n")
+    answers.flush()
 
 
 def main() -> None:
