@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Iterator, Sequence
 
 from grader.intake.matching import CellReading
@@ -13,6 +14,7 @@ from grader.wording import listed
 
 _OURS = re.compile(r"\s*%(?:matplotlib|load_ext\s+grader|check|hint)\b")
 """Magics that the exercises hold themselves: nobody needs to be told that they weren't run."""
+_COMMENT_OR_OURS = re.compile(rf"^(?:\s*#|{_OURS.pattern}).*$", re.MULTILINE)
 MAX_QUOTED = 60
 """Characters of a student's text that a sentence quotes."""
 
@@ -62,6 +64,8 @@ def _locked_notes(
     readings: Sequence[CellReading], known: Released, cells_left: set[tuple[str | None, str]]
 ) -> Iterator[str]:
     for index, cell in enumerate(known.cells):
+        if not normal(_COMMENT_OR_OURS.sub("", cell.source)):
+            continue  # a cell of magics alone: there to be edited, and nothing depends on it
         copies = [reading for reading in readings if reading.match == index]
         copied = any(each.does == "copy" and each.cell == index for reading in readings for each in reading.readings)
         if cell.role == "gradients":
@@ -119,4 +123,4 @@ def _unknown(readings: Sequence[CellReading], known: Released) -> Iterator[str]:
 def _quoted(text: str) -> str:
     """A student's text in a sentence: on one line, and not too long."""
     line = " ".join(text.split())
-    return line if len(line) <= MAX_QUOTED else line[: MAX_QUOTED - 1] + "…"
+    return textwrap.shorten(line, MAX_QUOTED, placeholder=" …") if " " in line[:MAX_QUOTED] else line[:MAX_QUOTED]
