@@ -23,6 +23,7 @@ COMMANDS = [
     "runs",
     "diff",
     "override",
+    "overrides",
     "export",
     "new",
     "release",
@@ -121,6 +122,10 @@ def test_a_regrade_can_be_compared_and_a_mark_set_by_hand(mini, solved):
     assert "dhsum (steps): 0 → 2, wrong → " in out
     reason = ["--reason", "Copied from ann."]
     assert "15 / 16" in run("override", "out", "bob", "1", "--check", "steps/dhsum", *reason, cwd=mini).stdout
+    listed = run("overrides", "out", cwd=mini).stdout
+    assert "bob, mini: 15 / 16 points" in listed
+    assert "dhsum (steps): 2 → 1" in listed
+    assert "Copied from ann." in listed
     run("grade", "handed-in", "--out", "out", cwd=mini)
     assert json.loads((mini / "out" / "bob" / "mini.json").read_text())["score"] == 15
     assert run("runs", "out", cwd=mini).stdout.count("1 results") == 3

@@ -95,3 +95,14 @@ def test_the_summary_keeps_to_githubs_limit_and_says_so():
     text = job_summary([grade("ü" * 100)] * 8000)
     assert len(text.encode()) <= MAX_SUMMARY
     assert text.rstrip().endswith("*Cut here: GitHub shows no more than 1 MiB. The reports have everything.*")
+
+
+def test_code_in_a_sentence_stays_code():
+    text = job_summary([grade("a `x` b ``y`` `z")])
+    assert "| a `x` b \\`\\`y\\`\\` \\`z |" in text
+    sentence = "Look at `(h * d_w) @ W.T | 1`, not at *this_one*."
+    check = msgspec.structs.replace(WRONG, diagnosis=Diagnosis(code="x", message=sentence))
+    text = job_summary([msgspec.structs.replace(grade("ann"), checks=[check])], {"01_mini/p": "A title_of"})
+    assert "`(h * d_w) @ W.T \\| 1`" in text
+    assert "\\*this\\_one\\*" in text
+    assert "(A title\\_of)" in text

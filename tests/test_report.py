@@ -219,7 +219,7 @@ def test_many_flags_of_a_kind_are_one_line_and_the_others_on_demand():
     flags += [Flag(code="unchecked", message="dx: alone.", part="other")]
     page = render_report(msgspec.structs.replace(grading, grade=msgspec.structs.replace(grading.grade, flags=flags)))
     shown = section_text(page, "flags")
-    assert "d0: the kernel died. (part every-gradient) 4 more like this d1: the kernel died." in shown
+    assert "d0: the kernel died. (Every gradient by hand) 4 more like this d1: the kernel died." in shown
     assert shown.endswith("⚑ unchecked dx: alone. (part other)")
 
 

@@ -13,7 +13,7 @@ from grader.notebook.file import read_notebook
 from grader.records import Check, Grade, Verdict
 from grader.student.next_step import next_step, standings
 from grader.student.progress import STATE, next_hint, read_progress, remember_check
-from grader.student.reset import reset
+from grader.student.reset import find_target, part_names, reset
 from tests.conftest import HERE
 
 
@@ -165,3 +165,31 @@ def test_reset_of_a_part_survives_half_a_character(course, desk):
     (desk / "mini.ipynb").write_text(text)
     path, _ = reset(course, "training", None, desk)
     assert "\ufffd" in path.read_text(encoding="utf-8")
+
+
+def test_a_part_is_known_by_its_id_and_by_its_title(course):
+    title = course.spec("mini").part("training").title
+    for target in ("training", "mini/training", title, f"mini/{title}", f"{title.upper()} "):
+        assert find_target(course, target) == ("mini", "training")
+
+
+def test_parts_that_share_an_id_are_shown_as_reset_wants_them(course):
+    spec = course.spec("mini")
+    again = msgspec.structs.replace(spec, id="more")
+    assert part_names([spec])["mini", "training"] == "training"
+    assert part_names([spec, again])["more", "training"] == "more/training"
+
+
+def test_the_last_hint_says_so_and_a_part_can_have_hints_as_a_whole(course, desk):
+    grade = grade_with(course, dscaled=Verdict.MISSING)
+    spec = course.spec("mini")
+    assert next_hint(spec, grade, desk).lines[-1] == "That was the last hint for dscaled."
+    parts = [msgspec.structs.replace(part, hints={"*": ["Look at the shapes.", "Go back line by line."]})
+             for part in spec.parts]  # fmt: skip
+    spec = msgspec.structs.replace(spec, parts=parts)
+    assert next_hint(spec, grade, desk).lines == [f"Hint 1 of 2 for the part “{parts[0].title}”: Look at the shapes."]
+    other = grade_with(course, dhsum=Verdict.WRONG)
+    assert next_hint(spec, other, desk).lines[1:] == [
+        f"Hint 2 of 2 for the part “{parts[0].title}”: Go back line by line.",
+        f"That was the last hint for the part “{parts[0].title}”.",
+    ]

@@ -31,7 +31,7 @@ app = typer.Typer(
 
 _FOLDER = typer.Argument(metavar="DIR", help="The folder that `grader grade --out` wrote.")
 _GRADEBOOK = typer.Option(
-    metavar="URL", help="The gradebook's file, or postgresql://…; by default DIR/gradebook.sqlite."
+    metavar="URL", help="The gradebook's file, or postgresql://…; by default the one that DIR was graded into."
 )
 
 Kernel = Literal["snapshot", "cold"]
@@ -76,7 +76,9 @@ def init(folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder 
 
 @app.command(epilog="Example:  grader reset training")
 def reset(
-    target: Annotated[str, typer.Argument(metavar="PART_OR_EXERCISE", help="As `grader list` and the reports say.")],
+    target: Annotated[
+        str, typer.Argument(metavar="PART_OR_EXERCISE", help="As `grader list` shows it; a part's title will do.")
+    ],
     notebook: Annotated[
         Path | None, typer.Argument(metavar="[NOTEBOOK]", help="By default the exercise's own, in this folder.")
     ] = None,
@@ -284,6 +286,15 @@ def override(
         show_override(override_mark(book, _course(), folder, student, exercise, check, points, reason))
 
 
+@app.command(epilog="Example:  grader overrides graded")
+def overrides(folder: Annotated[Path, _FOLDER], gradebook: Annotated[str | None, _GRADEBOOK] = None) -> None:
+    """List the marks that were set by hand and count now: whose, for what, in place of which, and why."""
+    from grader.cli.show import show_overrides
+
+    with _gradebook(folder, gradebook) as book:
+        show_overrides([grade for grade in book.grades() if grade.overrides])
+
+
 @app.command(epilog="Example:  grader export canvas graded --roster canvas-gradebook.csv --out import.csv")
 def export(
     format_: Annotated[ExportFormat, typer.Argument(metavar="FORMAT", help="Where the grades go.")],
@@ -419,15 +430,19 @@ def doctor() -> None:
 
 def _gradebook(folder: Path, url: str | None, *, make: bool = False) -> Gradebook:
     from grader.gradebook import Gradebook
+    from grader.gradebook.place import gradebook_place, remember_place
 
-    place = url if url is not None else folder / "gradebook.sqlite"
+    place = gradebook_place(folder, url)
     if make:
         from grader.files import make_folder
 
         make_folder(folder)
     if isinstance(place, Path) and not make and not place.is_file():
         raise UsageError(f"There is no gradebook {str(place)!r}: give the folder that `grader grade --out` wrote.")
-    return Gradebook(place)
+    book = Gradebook(place)
+    if make and url is not None:
+        remember_place(folder, url)
+    return book
 
 
 def _course(beside: Path | None = None):  # type: ignore[no-untyped-def]  # noqa: ANN202  (Course is imported late)

@@ -18,14 +18,19 @@ from grader.intake.explain_cells import CellSense
 from grader.kernels.doctor import Guarantee
 from grader.records import Grade, Grading, Verdict
 from grader.reports.terminal import VERDICT_STYLES, console, error_console, printable, say, show_grading
-from grader.reports.verdict_text import GLYPHS, changes
+from grader.reports.verdict_text import changes
 from grader.student.next_step import Standing
 from grader.student.progress import NO_HINT, Hints
+from grader.student.reset import part_names
 from grader.wording import in_points
 
 if TYPE_CHECKING:  # the gradebook imports SQLAlchemy
     from grader.gradebook.diff import Change
     from grader.gradebook.results import Run
+
+
+BAR = 8
+"""The width of a part's bar of progress, in columns."""
 
 
 @contextmanager
@@ -71,23 +76,32 @@ def grading_progress(total: int) -> Iterator[Callable[[Grade], None]]:
 
 
 def show_standings(found: Sequence[Standing], step: str) -> None:
-    """The exercises with their parts, what passes of each in this workspace, and the next thing to do."""
+    """The exercises with their parts, what passes of each in this workspace, and the next thing to do.
+
+    A part has the name by which `grader reset` knows it.
+    """
+    names = part_names([standing.spec for standing in found])
     for standing in found:
         spec, checked = standing.spec, standing.checked
         console.print(f"[bold]{spec.id}[/bold]  {spec.title}, about {spec.minutes} minutes")
-        table = Table(box=None, pad_edge=True, padding=(0, 2), show_header=False)
+        table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
         for part in spec.parts:
             total = standing.counts[part.id]
             right = checked.right(part.id) if checked is not None else 0
-            sign = GLYPHS[Verdict.EXACT] if right == total else GLYPHS[Verdict.MISSING]
-            passes = f"{sign} {right} of {total} right" if checked is not None else ""
-            table.add_row(
-                f"  {part.title}", f"{in_points(part.points)} points", Text(passes, "green" if right == total else "")
-            )
+            style = "green" if right == total else ""
+            told = f"{_bar(right, total)} {right} of {total} right" if checked is not None else ""
+            worth = f"{in_points(part.points)} points"
+            table.add_row(Text(f"  {names[spec.id, part.id]}", "cyan"), part.title, worth, Text(told, style))
         console.print(table)
         if standing.notebook is not None:
             console.print(Text(f"    {_last_check(standing)}", style="dim"), soft_wrap=True)
     console.print(Text(step), soft_wrap=True)
+
+
+def _bar(right: int, total: int) -> str:
+    """How far a part is, as a bar that is full only where all is right."""
+    full = BAR * right // max(total, 1)
+    return "█" * full + "░" * (BAR - full)
 
 
 def _last_check(standing: Standing) -> str:
@@ -215,12 +229,19 @@ def _mark(points: float | None) -> str:
 
 def show_override(grade: Grade) -> None:
     """What a submission is worth now, and what was set by hand."""
-    console.print(Text(printable(f"{grade.student}: {_score(grade)} points")))
+    say(printable(f"{grade.student}, {grade.exercise}: {_score(grade)} points"))
     for override in grade.overrides:
-        what = f"{override.name} ({override.part})" if override.name is not None else "the score"
-        console.print(
-            Text(printable(f"  {what}: {in_points(override.was)} → {in_points(override.points)}, {override.reason}"))
-        )
+        what = f"{override.name} ({override.part})" if override.name is not None else override.part or "the score"
+        marks = f"{in_points(override.was)} → {in_points(override.points)}"
+        say(printable(f"{what}: {marks}, {override.at[:10]}, {override.reason}"), "  ")
+
+
+def show_overrides(grades: Sequence[Grade]) -> None:
+    """The submissions with marks set by hand."""
+    for grade in grades:
+        show_override(grade)
+    if not grades:
+        say("No mark was set by hand.")
 
 
 def show_guarantees(guarantees: Sequence[Guarantee]) -> None:

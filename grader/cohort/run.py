@@ -166,7 +166,7 @@ def write_grading(grading: Grading, folder: Path, course: Course) -> None:
 def write_cohort(grades: Sequence[Grade], folder: Path, course: Course, similar: Sequence[Group] = ()) -> None:
     """Write the pages that are about all submissions together."""
     rows = [CohortRow(grade=grade, path=_report_in(folder, grade)) for grade in grades]
-    write_file(folder / "index.html", render_index(rows, similar, course.templates))
+    write_file(folder / "index.html", render_index(rows, similar, course.templates, course.catalog.titles))
     write_file(folder / "grades.csv", grades_csv(grades))
     write_file(folder / "totals.csv", totals_csv(grades))
     write_file(folder / "junit.xml", junit_pieces(grades))

@@ -155,6 +155,12 @@ class Catalog(_Entry, frozen=True):
         """The exercises' ids, in order."""
         return [exercise.id for exercise in self.exercises]
 
+    @property
+    def titles(self) -> dict[str, str]:
+        """The titles of the exercises, by id, and of their parts, by `exercise/part`."""
+        parts = {f"{each.id}/{part.id}": part.title for each in self.exercises for part in each.parts}
+        return {each.id: each.title for each in self.exercises} | parts
+
     def after(self, exercise: str) -> str | None:
         """The id of the exercise that comes next."""
         return dict(pairwise(self.ids)).get(exercise)

@@ -10,6 +10,8 @@ from grader.records import Check, Grade, Record, Verdict
 
 _BINS = 10
 _MOST_COMMON = 10
+HARD = 0.2
+"""The share of students with a wrong line from which on a tensor is called hard."""
 
 
 class CohortRow(Record, frozen=True):
@@ -61,7 +63,7 @@ class Bin(Record, frozen=True):
 
 
 class TensorStats(Record, frozen=True):
-    """How the cohort did on one tensor of one part. `hardest` marks the largest share of `wrong` in the exercise."""
+    """How the cohort did on one tensor of one part. `hardest` marks the largest share of `wrong`, where it is large."""
 
     part: str
     name: str
@@ -198,7 +200,7 @@ def _tensors(grades: Sequence[Grade]) -> list[TensorStats]:
             name=key[1],
             total=len(group),
             counts=_count(group),
-            hardest=key == hardest and wrong[key] > 0,
+            hardest=key == hardest and wrong[key] >= HARD,
         )
         for key, group in checks.items()
     ]

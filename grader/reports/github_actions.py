@@ -91,23 +91,28 @@ def _holds(row: str, line: str) -> bool:
 # --- the job summary ------------------------------------------------------------------------------------------------
 
 
-def job_summary(grades: Sequence[Grade]) -> str:
-    """Markdown for `$GITHUB_STEP_SUMMARY`: a table of the submissions, and for each what is left to mend."""
+def job_summary(grades: Sequence[Grade], titles: Mapping[str, str] | None = None) -> str:
+    """Markdown for `$GITHUB_STEP_SUMMARY`: a table of the submissions, and for each what is left to fix.
+
+    `titles` are those of the exercises, by id, and of their parts, by `exercise/part`.
+    """
+    known = titles if titles is not None else {}
     lines = ["## Gradients", "", "| student | exercise | score | |", "|---|---|---:|---|"]
     for grade in grades:
         score = "–" if grade.status == "ungradable" else f"{number(grade.score)} / {number(grade.max_score)}"
-        lines.append(f"| {_cell(grade.student)} | {_cell(grade.exercise)} | {score} | {_cell(_in_short(grade))} |")
+        exercise = _cell(known.get(grade.exercise, grade.exercise))
+        lines.append(f"| {_cell(grade.student)} | {exercise} | {score} | {_cell(_in_short(grade))} |")
     for grade in grades:
         left = [check for check in grade.checks if not check.verdict.is_right]
         if left:
             lines += [
                 "",
-                f"### {_escaped(grade.student)}: {_escaped(grade.exercise)}",
+                f"### {_escaped(grade.student)}: {_escaped(known.get(grade.exercise, grade.exercise))}",
                 "",
                 "| | gradient | |",
                 "|---|---|---|",
             ]
-            lines += [_row(check) for check in left]
+            lines += [_row(check, known.get(f"{grade.exercise}/{check.part}", check.part)) for check in left]
     return _cut("\n".join(lines) + "\n")
 
 
@@ -118,19 +123,30 @@ def _in_short(grade: Grade) -> str:
     return ", ".join(f"{count} {verdict.value}" for verdict, count in counts.items() if count)
 
 
-def _row(check: Check) -> str:
-    return f"| {GLYPHS[check.verdict]} | `{_cell(check.name)}` ({_cell(check.part)}) | {_cell(explain(check))} |"
+def _row(check: Check, part: str) -> str:
+    return f"| {GLYPHS[check.verdict]} | {_cell(f'`{check.name}`')} ({_cell(part)}) | {_cell(explain(check))} |"
 
 
 def _cell(text: str) -> str:
     return _escaped(" ".join(text.split()))
 
 
+_CODE = re.compile(r"(?<!`)(`[^`\n]+`)(?!`)")
+
+
 def _escaped(text: str) -> str:
-    """Text that Markdown and the HTML in it show as it is; backticks stay, for names in sentences."""
+    """Text that Markdown and the HTML in it show as it is.
+
+    What stands between two backticks stays code, in which nothing but a table's bar needs an escape.
+    """
     text = "".join(char if char.isprintable() else "\ufffd" for char in text)
+    pieces = _CODE.split(text)  # plain text and code by turns
+    return "".join(piece.replace("|", r"\|") if number % 2 else _plain(piece) for number, piece in enumerate(pieces))
+
+
+def _plain(text: str) -> str:
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return re.sub(r"([\\*_\[\]|#~!@])", r"\\\1", text)
+    return re.sub(r"([\\*_\[\]|#~!@`])", r"\\\1", text)
 
 
 def _cut(text: str) -> str:
@@ -168,14 +184,17 @@ def report_run(
     workspace = Path(environment.get("GITHUB_WORKSPACE", "."))
     found: list[Annotation] = []
     grades = []
+    titles: dict[str, str] = {}
     for grading in gradings:
         path = paths.get((grading.grade.student, grading.grade.exercise))
         if path is not None:
             grades.append(grading.grade)
+            titles |= {f"{grading.grade.exercise}/{part.id}": part.title for part in grading.parts}
+            titles |= {grading.grade.exercise: grading.title} if grading.parts else {}
             found = first_of_each_kind([*found, *annotations_for(grading, _below(path, workspace), _text(path))])
     if summary := environment.get("GITHUB_STEP_SUMMARY"):
         with Path(summary).open("a", encoding="utf-8") as file:
-            file.write(job_summary(grades))
+            file.write(job_summary(grades, titles))
     return [one.command for one in found]
 
 

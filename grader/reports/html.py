@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache, partial
 from pathlib import Path
 from urllib.parse import quote
@@ -44,8 +44,15 @@ def render_report(grading: Grading, templates: Path | None = None) -> str:
     return _render("report.html.jinja", templates, page=page_of(grading))
 
 
-def render_index(rows: Sequence[CohortRow], similar: Sequence[Group] = (), templates: Path | None = None) -> str:
+def render_index(
+    rows: Sequence[CohortRow],
+    similar: Sequence[Group] = (),
+    templates: Path | None = None,
+    titles: Mapping[str, str] | None = None,
+) -> str:
     """The cohort's page, with a link to each report, as a whole HTML page that needs no other file.
+
+    `titles` are those of the exercises, by id, and of their parts, by `exercise/part`.
 
     Raises:
         CourseError: a template in the folder `templates` fails.
@@ -53,7 +60,8 @@ def render_index(rows: Sequence[CohortRow], similar: Sequence[Group] = (), templ
     grades = [row.grade for row in rows]
     found = totals(grades) if len({grade.exercise for grade in grades}) > 1 else []
     paths = {(row.grade.exercise, row.grade.student): row.path for row in rows}
-    return _render("index.html.jinja", templates, cohort=cohort_of(rows), similar=similar, paths=paths, totals=found)
+    shown = {"cohort": cohort_of(rows), "similar": similar, "paths": paths, "totals": found, "titles": titles or {}}
+    return _render("index.html.jinja", templates, **shown)
 
 
 def render_cell_output(grading: Grading, next_exercise: str | None = None) -> str:

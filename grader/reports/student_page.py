@@ -124,6 +124,11 @@ class Page(Record, frozen=True):
     start: Row | None
 
     @property
+    def titles(self) -> dict[str, str]:
+        """Part → its title."""
+        return {part.view.id: part.view.title for part in self.parts}
+
+    @property
     def flags(self) -> list[FlagGroup]:
         """The flags, those of a kind together."""
         groups: dict[tuple[str, str | None], list[Flag]] = defaultdict(list)

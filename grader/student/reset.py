@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 import json
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from grader.course.catalog import ExerciseSpec
 from grader.course.course import Course
 from grader.course.exercise import Exercise
 from grader.errors import UnreadableNotebook, UsageError
@@ -16,17 +18,33 @@ from grader.intake.matching import match_cells
 from grader.notebook.file import grader_metadata, parse_json, read_notebook
 
 
+def part_names(exercises: Sequence[ExerciseSpec]) -> dict[tuple[str, str], str]:
+    """Exercise and part → what `grader reset` calls the part: its id, behind the exercise's where several have it."""
+    ids = [part.id for spec in exercises for part in spec.parts]
+    return {
+        (spec.id, part.id): part.id if ids.count(part.id) == 1 else f"{spec.id}/{part.id}"
+        for spec in exercises
+        for part in spec.parts
+    }
+
+
 def find_target(course: Course, target: str) -> tuple[str, str | None]:
-    """What `target` names: an exercise, or a part as `part` or `exercise/part`; the exercise's id and the part's.
+    """What `target` names: an exercise, or a part by its id or title, perhaps behind the exercise's id and a slash.
+
+    Returns:
+        The exercise's id and the part's.
 
     Raises:
         UsageError: nothing is called that, or several parts are.
     """
     found: list[tuple[str, str | None]] = []
     for spec in course.catalog.exercises:
-        names = {spec.id: None} | {name: part.id for part in spec.parts for name in (part.id, f"{spec.id}/{part.id}")}
-        if target in names:
-            found.append((spec.id, names[target]))
+        names: dict[str, str | None] = {spec.id: None}
+        for part in spec.parts:
+            for name in (part.title.casefold(), part.id):
+                names |= {name: part.id, f"{spec.id}/{name}": part.id}
+        if (wanted := target.strip().casefold()) in names:
+            found.append((spec.id, names[wanted]))
     if len(found) > 1:
         several = ", ".join(f"{exercise}/{part}" for exercise, part in found)
         raise UsageError(f"Several exercises have a part {target!r}: say which, {several}.")
