@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+import nbformat
 import pytest
 import torch
 from torch import Tensor
@@ -18,7 +19,7 @@ from grader.course.exercise import Cell, Exercise, code_cells, read_own_notebook
 from grader.course.isolation import _default_dtype, _quiet_place
 from grader.course.reference import Reference
 from grader.intake.collect import UNKNOWN, collect
-from grader.intake.take_in import guess_exercise
+from grader.intake.take_in import guess_exercise, take_in
 from tests.finite_differences import directional_derivative
 from tests.submissions import COURSE, handed_in
 
@@ -141,3 +142,21 @@ def test_a_file_that_tells_nothing_is_taken_to_be_for_what_all_others_are_for(tm
     }
     (tmp_path / "eve.ipynb").write_bytes(handed_in(EXERCISES[1]))
     assert {item.student: item.exercise for item in collect([tmp_path], COURSE)}["bob"] == UNKNOWN
+
+
+@pytest.mark.parametrize("exercise_id", EXERCISES)
+def test_a_cell_near_the_top_loads_the_magics_and_says_what_they_do(exercise_id):
+    notebook = read_own_notebook(COURSE.notebook_path(exercise_id))
+    first = [cell.source for cell in notebook.cells[:4] if cell.cell_type == "code"]
+    (cell,) = [source for source in first if "%load_ext grader" in source]
+    assert {"# %check", "# %hint"} <= set(cell.split("\n"))
+
+
+def test_of_the_cell_with_the_magics_no_note_is_made_whatever_becomes_of_it():
+    exercise = COURSE.exercise("00_chain_rule")
+    for change in (lambda source: source.replace("# %check", "%check dz"), lambda source: ""):
+        notebook = read_own_notebook(COURSE.notebook_path(exercise.id))
+        for cell in notebook.cells:
+            if "%load_ext grader" in cell.source:
+                cell.source = change(cell.source)
+        assert take_in(nbformat.writes(notebook).encode(), exercise).notes == []

@@ -220,7 +220,7 @@ def test_many_flags_of_a_kind_are_one_line_and_the_others_on_demand():
     page = render_report(msgspec.structs.replace(grading, grade=msgspec.structs.replace(grading.grade, flags=flags)))
     shown = section_text(page, "flags")
     assert "d0: the kernel died. (Every gradient by hand) 4 more like this d1: the kernel died." in shown
-    assert shown.endswith("⚑ unchecked dx: alone. (part other)")
+    assert shown.endswith("⚑ unchecked dx: alone. (other)")
 
 
 def test_names_between_backticks_are_code_and_nothing_else_is_markup():

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from grader.reports.cell_output import as_html, render_lines, render_progress
 from grader.reports.cohort_page import cohort_of
 from grader.reports.html import CohortRow, render_index, render_report
 from tests.report_samples import SCRIPT, perfect_grading, sample_cohort, sample_grading, ungradable_grading
@@ -90,6 +91,36 @@ def test_axe_finds_nothing(show, name: str, width: int, scheme: str):
     page.evaluate(OPEN_ALL)
     violations = Axe().run(page, options=ALL_RULES).response["violations"]
     assert [(each["id"], each["nodes"][0]["html"][:200]) for each in violations] == []
+
+
+GROUNDS = {
+    "JupyterLab light": ("#ffffff", "rgba(0, 0, 0, 0.87)"),
+    "JupyterLab dark": ("#111111", "rgba(255, 255, 255, 0.87)"),
+    "VS Code dark": ("#1f1f1f", "#cccccc"),
+    "Colab dark": ("#383838", "#d5d5d5"),
+}
+"""What a cell's output stands on, and the colour in which the front end writes."""
+
+
+def output_on(ground: str, html: str) -> str:
+    back, text = GROUNDS[ground]
+    style = f"margin: 0; background: {back}; color: {text}; font: 14px sans-serif"
+    return (
+        f'<!DOCTYPE html><html lang="en"><head><title>Output</title></head><body style="{style}">'
+        f"<main><h1>Output</h1>{html}</main></body></html>"
+    )
+
+
+@pytest.mark.parametrize("ground", GROUNDS)
+def test_an_output_in_the_notebook_can_be_read_on_every_ground_and_on_a_phone(show, ground: str):
+    hints = render_lines(["Hint 1 of 1 for dh: Look at `tanh`.", "That was the last hint for dh."])
+    html = as_html(sample_grading()) + as_html(ungradable_grading()) + hints
+    page = show(output_on(ground, html + render_progress("Running your cells", 2, 3)), 390).page
+    page.evaluate(OPEN_ALL)
+    violations = Axe().run(page, options=ALL_RULES).response["violations"]
+    assert [(each["id"], each["nodes"][0]["html"][:200]) for each in violations] == []
+    assert page.evaluate(CONTRAST) == []
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
 def test_a_sentence_below_a_line_of_code_stands_in_one_piece(show):

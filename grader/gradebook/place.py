@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sqlalchemy import make_url
+from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from grader.errors import UsageError
@@ -44,4 +44,5 @@ def _without_password(said: str) -> str:
         return said
     if url.drivername == "sqlite" and url.database:
         return url.set(database=str(Path(url.database).absolute())).render_as_string()
-    return url.set(password=None).render_as_string()
+    kept = URL.create(url.drivername, url.username, None, url.host, url.port, url.database, url.query)
+    return kept.render_as_string()
