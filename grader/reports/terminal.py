@@ -62,6 +62,7 @@ def say(text: str, sign: str = "", *, style: str = "") -> None:
     """A sentence, broken between words only, whose further lines stand below the first one's text."""
     indent = cell_len(sign)
     for number, line in enumerate(Text(text, style).wrap(console, max(console.width - indent, 20))):
+        line.rstrip()
         console.print(Text(" " * indent if number else sign, style) + line, no_wrap=True, crop=False)
 
 

@@ -28,7 +28,7 @@ PYTHON = "GRADER_PYTHON"
 MAX_ERROR = 300
 """Characters of the last line that a process wrote which are shown."""
 _STARTING = "Starting the process that checks: it loads PyTorch, once"
-PROBE = Path(__file__).parent.parent / "kernels" / "probe" / "grader_probe.py"
+PROBE = Path(__file__).parent.parent / "kernels" / "probe"
 
 
 class _Output:
@@ -128,13 +128,10 @@ class GraderMagics(Magics):
     def _export(self, names: list[str]) -> dict[str, Any]:
         """The tensors of these names, as a grader's kernel would send them; only read, never touched."""
         if self._probe is None:
-            # In a grader's kernel the folder of both is on the path; here it must not be.
-            sys.modules.setdefault("grader_detached", importlib.import_module("grader.kernels.probe.grader_detached"))
-            spec = importlib.util.spec_from_file_location("grader_probe", PROBE)
-            assert spec is not None
-            assert spec.loader is not None
-            self._probe = importlib.util.module_from_spec(spec)
-            spec.loader.exec_module(self._probe)
+            # In a grader's kernel the folder of both is on the path; here it must not be. Neither needs our package's
+            # dependencies, of which a kernel whose Python isn't the helper's has few.
+            sys.modules.setdefault("grader_detached", _loaded("grader_detached"))
+            self._probe = _loaded("grader_probe")
         part = {"id": "", "gradients": names, "upstream": [], "values": [], "also": [], "forward": []}
         exported: dict[str, Any] = self._probe._export(self._shell.user_ns, part)
         return exported
@@ -221,6 +218,16 @@ def unload(shell: InteractiveShell) -> None:
     if isinstance(magics, GraderMagics):
         shell.events.unregister("pre_run_cell", magics.remember_cell)
         magics.close()
+
+
+def _loaded(name: str) -> ModuleType:
+    """A module of the probe's, from its file."""
+    spec = importlib.util.spec_from_file_location(name, PROBE / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def _without_comment(line: str) -> str:
