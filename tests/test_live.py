@@ -200,3 +200,16 @@ def test_another_python_can_be_named_and_the_first_answer_says_what_is_being_don
     assert "<progress" in said.outputs[1].data["text/html"]
     assert "16 / 16 points" in texts[-1]
     assert len(kernel.run("%check")[1].outputs) == 1
+
+
+def test_each_cell_that_was_run_has_the_notebooks_id_of_it(kernel):
+    for source, id_ in (("a = 1", "first"), ("b = 2", "second"), ("a = 1", "third")):
+        kernel.shell.run_cell(source, store_history=True, cell_id=id_)
+    history = kernel.shell.magics_manager.registry["GraderMagics"]._history()
+    told = [(cell["id"], cell["source"]) for cell in history[-3:]]
+    assert told == [("first", "a = 1"), ("second", "b = 2"), ("third", "a = 1")]
+
+
+def test_the_cell_that_loads_the_magics_can_be_run_again(kernel):
+    _, said = kernel.run("%load_ext grader")
+    assert said.stdout == said.stderr == ""

@@ -98,6 +98,9 @@ class Grader:
         wall, cpu = time.monotonic(), time.process_time()
         try:
             intake = take_in(submission.data, self.exercise)
+            if live is not None:  # the kernel's cells, whose places in the notebook aren't known
+                cells = [msgspec.structs.replace(cell, position=None) for cell in intake.cells]
+                intake = msgspec.structs.replace(intake, cells=cells)
             return self._graded(submission, intake, wall, cpu, live)
         except (SubmissionError, ExecutionError) as error:
             return ungradable(submission, self.exercise.spec, str(error))

@@ -19,8 +19,13 @@ def cell_name(cells: Sequence[CellView], index: int) -> str:
 
 
 def line_name(cells: Sequence[CellView], index: int, line: int) -> str:
-    """`Cell 11, line 3`: the notebook's own numbers, also where a cell is shown in pieces."""
+    """`Cell 11, line 3`: the notebook's own numbers, also where a cell is shown in pieces.
+
+    Of a running kernel nobody knows where in the notebook its cells are: `Line 3`.
+    """
     cell = cells[index]
+    if cell.number is None and cell.label:
+        return f"Line {line_number(cell, line)}"
     return f"Cell {index + 1 if cell.number is None else cell.number}, line {line_number(cell, line)}"
 
 

@@ -84,10 +84,11 @@ def _show_checks(checks: Sequence[Check], own_lines: Mapping[str, str]) -> None:
     missing = [check.name for check in checks if check.verdict is Verdict.MISSING and check.diagnosis is None]
     if right:
         _show(Verdict.EXACT, f"right: {' '.join(right)}")
+    for remark in dict.fromkeys(check.remark for check in checks if check.verdict.is_right and check.remark):
+        names = [check.name for check in checks if check.verdict.is_right and check.remark == remark]
+        say(f"{', '.join(names)}: {remark}", " " * 4, style="dim")
     for check in checks:
-        if check.verdict.is_right and check.remark is not None:
-            say(f"{check.name}: {check.remark}", " " * 4, style="dim")
-        elif not check.verdict.is_right and check.verdict is not Verdict.CARRIED and check.name not in missing:
+        if not check.verdict.is_right and check.verdict is not Verdict.CARRIED and check.name not in missing:
             _show(check.verdict, explain(check))
             if check.verdict in (Verdict.WRONG, Verdict.MISSING) and check.name in own_lines:
                 say(own_lines[check.name], " " * 6, style="bold")

@@ -57,7 +57,7 @@ class GraderMagics(Magics):
 
     def __init__(self, shell: InteractiveShell) -> None:
         super().__init__(shell=shell)
-        self._cell_ids: dict[int, str | None] = {}
+        self._ran: list[tuple[str, str | None]] = []
         self._probe: ModuleType | None = None
         self._log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - as long as the process
         self._answered = False
@@ -83,7 +83,9 @@ class GraderMagics(Magics):
 
     def remember_cell(self, info: Any) -> None:
         """Before a cell is run: the notebook's id of it, where the front end tells."""
-        self._cell_ids[self._shell.execution_count] = getattr(info, "cell_id", None)
+        self._ran.append((info.raw_cell, getattr(info, "cell_id", None)))
+        # The cell that loads us is run again for each check, and IPython would complain that we are loaded.
+        self._shell.extension_manager.loaded.discard("grader")
 
     def close(self) -> None:
         """End the process beside the kernel."""
@@ -108,17 +110,27 @@ class GraderMagics(Magics):
         output.show(answer)
 
     def _asked(self, do: str, options: Any, output: _Output) -> dict[str, Any]:
-        cells = [
-            {"source": source, "id": self._cell_ids.get(number)}
-            for number, source in enumerate(self._shell.history_manager.input_hist_raw)
-            if source.strip()
-        ]
-        common = {"cells": cells, "exercise": options.exercise, "only": options.name}
+        common = {"cells": self._history(), "exercise": options.exercise, "only": options.name}
         found = self._answer({**common, "do": "names", "tensors": self._tensor_names()}, output)
         if "error" in found:
             return found
         asked = {**common, "do": do, "exercise": found["use"], "export": self._export(found["names"])}
         return self._answer(asked, output)
+
+    def _history(self) -> list[dict[str, str | None]]:
+        """The cells that were executed, each with the notebook's id of it, where that was told.
+
+        Which number a cell has while it begins to run differs between versions of IPython, so they are matched by text,
+        from the last to the first: what was run before we were loaded was told to nobody.
+        """
+        told = list(self._ran)
+        cells: list[dict[str, str | None]] = []
+        for source in reversed(self._shell.history_manager.input_hist_raw):
+            place = next((number for number in reversed(range(len(told))) if told[number][0] == source), None)
+            id_ = told.pop(place)[1] if place is not None else None
+            if source.strip():
+                cells.append({"source": source, "id": id_})
+        return cells[::-1]
 
     def _tensor_names(self) -> list[str]:
         torch = sys.modules.get("torch")
