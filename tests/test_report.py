@@ -589,6 +589,20 @@ def test_every_tensor_has_its_shares_and_one_is_the_hardest():
     assert hardest.counts[Verdict.WRONG] == max(each.counts[Verdict.WRONG] for each in exercise.tensors)
 
 
+def test_no_step_is_called_the_hardest_where_few_were_wrong():
+    grades = [perfect_grading().grade for _ in range(9)]
+    slip = msgspec.structs.replace(grades[0].checks[0], verdict=Verdict.WRONG)
+    grades.append(msgspec.structs.replace(grades[0], checks=[slip, *grades[0].checks[1:]]))
+    assert ">hardest<" not in render_index([CohortRow(grade=grade, path="x") for grade in grades])
+
+
+def test_the_class_is_told_titles_in_place_of_ids():
+    titles = {"01_backprop_ninja": "Becoming a ninja", "01_backprop_ninja/every-gradient": "Every single one"}
+    page = render_index(sample_cohort(), titles=titles)
+    assert '<a href="#e1">Becoming a ninja</a>' in page
+    assert '<th scope="rowgroup" colspan="7">Every single one</th>' in page
+
+
 def test_no_step_is_the_hardest_where_nothing_is_wrong():
     page = render_index([CohortRow(grade=perfect_grading().grade, path="x")])
     assert ">hardest<" not in page

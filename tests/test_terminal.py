@@ -16,6 +16,7 @@ from grader.records import Check, Diagnosis, Verdict
 from grader.reports import terminal
 from grader.reports.verdict_text import explain
 from tests.report_samples import FIRST_WRONG, sample_grading
+from tests.submissions import COURSE
 
 
 @pytest.fixture
@@ -116,3 +117,11 @@ def test_a_shape_that_the_diagnosis_names_is_not_named_again():
 def test_the_class_rows_show_flags():
     out = show._summary(sample_grading().grade)
     assert out.endswith("look at autograd-used")
+
+
+def test_after_full_marks_comes_the_next_exercise(monkeypatch):
+    out = io.StringIO()
+    monkeypatch.setattr(terminal, "console", Console(file=out, width=80))
+    show.show_next(COURSE.catalog, "01_backprop_ninja")
+    show.show_next(COURSE.catalog, COURSE.catalog.ids[-1])
+    assert out.getvalue().split("\n")[:2] == ["Next: 02_layers", "That was the last exercise."]

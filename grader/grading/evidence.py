@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -21,6 +22,8 @@ from grader.marking.verdicts import PartMarks
 from grader.records import CellOutput, CellView, Check, Evidence, GraphNode, HeatMap, Verdict
 
 MAP_SIDE = 32
+_IN = re.compile(r"Cell In\[(\d+)\]")
+_IN_LINE = re.compile(r"Cell In\[\d+\], line (\d+)")
 MAX_TEXT = 20_000
 """Characters of one output that a report shows."""
 
@@ -130,7 +133,7 @@ def cell_views(cells: Sequence[PlannedCell], runs: Sequence[CellRun]) -> tuple[l
         if not cell.student and not run.outputs:
             continue
         places[index] = len(views)
-        outputs = [shown for output in run.outputs for shown in _shown(output)]
+        outputs = [_by_place(shown, cell) for output in run.outputs for shown in _shown(output)]
         if cell.role == "compare" and not cell.student:
             outputs = [_no_comparison(output) if output.kind == "error" else output for output in outputs]
         if run.status in ("timeout", "died", "skipped"):
@@ -149,6 +152,14 @@ def cell_views(cells: Sequence[PlannedCell], runs: Sequence[CellRun]) -> tuple[l
             )
         )
     return views, places
+
+
+def _by_place(output: CellOutput, cell: PlannedCell) -> CellOutput:
+    """A traceback that speaks of this cell alone, with the notebook's number of it in place of the kernel's."""
+    if output.kind != "error" or cell.position is None or len(set(_IN.findall(output.content))) != 1:
+        return output
+    text = _IN_LINE.sub(lambda found: cell.place(int(found[1])), output.content)
+    return msgspec.structs.replace(output, content=text)
 
 
 def _no_comparison(error: CellOutput) -> CellOutput:

@@ -42,7 +42,7 @@ class PlannedCell(Record, frozen=True):
     first_line: int = 1
 
     def place(self, line: int) -> str:
-        """Where a line of it stands in the notebook: `Cell 4, line 3`; where its place isn't known, `Line 3 of its cell`."""
+        """Where a line of it stands in the notebook: `Cell 4, line 3`; the line alone where the place isn't known."""
         if self.position is None:
             return f"Line {self.first_line + line - 1} of its cell"
         return f"Cell {self.position}, line {self.first_line + line - 1}"
