@@ -247,7 +247,7 @@ def test_a_flag_says_where_and_what(grade, solved):
     grading = grade(solved(("dh = hsum * dscaled + dhsum", "n = 3\ndh = h.grad")))
     (flag,) = grading.grade.flags
     assert (flag.code, flag.part) == ("autograd-used", "steps")
-    assert "of the cell gradients-top: dh gets its numbers from h.grad" in flag.message
+    assert "Cell 6, line 5: dh gets its numbers from h.grad" in flag.message
 
 
 def test_the_policy_takes_the_flagged_parts_points(course):

@@ -99,7 +99,8 @@ class Helper:
             hints = next_hint(self.course.spec(exercise.id), grading.grade, self.notebook.parent, request.only)
             lines = hints.lines if hints is not None else [NO_HINT]
             return {"exercise": exercise.id, "text": "\n".join(lines), "html": render_lines(lines)}
-        shown, after = narrowed(grading, request.only), self.course.catalog.after(exercise.id)
+        shown = narrowed(grading, request.only)
+        after = self.course.catalog.after(exercise.id) if request.only is None else None
         return {"exercise": exercise.id, "text": as_text(shown, after), "html": as_html(shown, after)}
 
     def _grading(self, request: Request, exercise: Exercise) -> Grading:
