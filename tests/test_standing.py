@@ -113,6 +113,18 @@ def test_attempts_count_as_the_terms_say(terms, scores, score, counted):
     assert f"with {score:g} points" in found.standing.reasons[-1]
 
 
+@pytest.mark.parametrize(
+    ("terms", "scores", "said"),
+    [
+        (Terms(attempts=3), [4.0, 7.0], "Attempt 2 of 3: it counts, with 7 points."),
+        (Terms(attempts=1), [4.0, 7.0], "Attempt 2 (the first 1 count): attempt 1 counts, with 4 points."),
+        (Terms(counts="best"), [7 + 1 / 3, 5.0], "Attempt 2: attempt 1 counts, the best, with 7.33 points."),
+    ],
+)
+def test_one_short_sentence_tells_which_attempt_counts(terms, scores, said):
+    assert settled(terms, *[(score, None) for score in scores]).standing.reasons == [said]
+
+
 def test_the_best_attempt_is_the_best_after_lateness():
     terms = Terms(due=DUE, late=LATE, counts="best")
     found = settled(terms, (8.0, EARLY), (9.0, "2026-12-06T12:00:00Z"))

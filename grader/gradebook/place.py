@@ -20,7 +20,7 @@ def gradebook_place(folder: Path, said: str | None) -> str | Path:
         return said
     try:
         return (folder / REMEMBERED).read_text(encoding="utf-8").strip() or folder / "gradebook.sqlite"
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return folder / "gradebook.sqlite"
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{str(folder / REMEMBERED)!r} can't be read: remove it, and give --gradebook.") from error
