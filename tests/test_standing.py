@@ -117,7 +117,7 @@ def test_attempts_count_as_the_terms_say(terms, scores, score, counted):
     ("terms", "scores", "said"),
     [
         (Terms(attempts=3), [4.0, 7.0], "Attempt 2 of 3: it counts, with 7 points."),
-        (Terms(attempts=1), [4.0, 7.0], "Attempt 2 (the first 1 count): attempt 1 counts, with 4 points."),
+        (Terms(attempts=1), [4.0, 7.0], "Attempt 2 (only the first counts): attempt 1 counts, with 4 points."),
         (Terms(counts="best"), [7 + 1 / 3, 5.0], "Attempt 2: attempt 1 counts, the best, with 7.33 points."),
     ],
 )

@@ -110,7 +110,8 @@ def _counted(scores: Sequence[float], number: int, terms: Terms) -> int:
 def _said(number: int, counted: int, score: float, terms: Terms) -> str:
     of = ""
     if terms.attempts is not None:
-        of = f" of {terms.attempts}" if number <= terms.attempts else f" (the first {terms.attempts} count)"
+        first = "only the first counts" if terms.attempts == 1 else f"the first {terms.attempts} count"
+        of = f" of {terms.attempts}" if number <= terms.attempts else f" ({first})"
     best = ", the best" if terms.counts == "best" else ""
     which = "it counts" if counted == number else f"attempt {counted} counts"
     return f"Attempt {number}{of}: {which}{best}, with {in_points(score)} points."
