@@ -1,8 +1,8 @@
 """The system calls that kernels may make.
 
-Measured with strace in both kinds of kernels: all exercises with their solutions, IPython's magics and shell lines, plots
-in every format, torch's threads, data loaders, files and compiler, multiprocessing, asyncio, subprocesses. Beside each
-call stand its older and newer forms, which another C library may use instead.
+Measured with strace in both kinds of kernels: all exercises with their solutions, IPython's magics and shell lines,
+plots in every format, torch's threads, data loaders, files and compiler, multiprocessing, asyncio, subprocesses. Beside
+each call stand its older and newer forms, which another C library may use instead.
 """
 
 from __future__ import annotations
