@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from grader.records import Record
+from grader.safe_text import safe_text
 
 MIME = "application/vnd.backprop-grader+json"
 MAX_EXPORT_BYTES = 96 * 2**20
@@ -127,5 +128,4 @@ def _usable(tensor: Tensor | None) -> Tensor | None:
 
 
 def _printable(text: str) -> str:
-    text = text[:MAX_WORD]
-    return text if text.isprintable() else "".join(char if char.isprintable() else "\ufffd" for char in text)
+    return safe_text(text[:MAX_WORD], "page")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from grader.errors import GraderError
+from grader.safe_text import safe_text
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -40,6 +41,6 @@ def pytest_configure(config: pytest.Config) -> None:
         found = collect([Path(path) for path in paths], course, config.getoption("exercise"))
         pool = GraderPool(course, config.getoption("kernel"), config.getoption("sandbox"))
     except GraderError as error:
-        raise pytest.UsageError(str(error)) from error
+        raise pytest.UsageError(safe_text(str(error), "terminal")) from error
     config.add_cleanup(pool.close)
     config.pluginmanager.register(Submissions([item.submission() for item in found], pool), "grader-submissions")

@@ -10,6 +10,7 @@ from pathlib import Path
 from grader.records import Check, Grade, Grading, Record, Verdict
 from grader.reports.json_csv_junit import number
 from grader.reports.verdict_text import GLYPHS, explain
+from grader.safe_text import safe_text
 
 MAX_SUMMARY = 1 << 20
 """GitHub's limit on a step's summary, in bytes."""
@@ -128,7 +129,7 @@ def _cell(text: str) -> str:
 
 def _escaped(text: str) -> str:
     """Text that Markdown and the HTML in it show as it is; backticks stay, for names in sentences."""
-    text = "".join(char if char.isprintable() else "\ufffd" for char in text)
+    text = safe_text(text, "line")
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\*_\[\]|#~!@])", r"\\\1", text)
 
@@ -143,7 +144,7 @@ def _cut(text: str) -> str:
 
 def _data(text: str) -> str:
     """A message, escaped as workflow commands need it."""
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return safe_text(text, "page").replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def _property(text: str) -> str:
