@@ -21,7 +21,7 @@ REFERENCE_ROLES: tuple[Role, ...] = ("setup", "parameters", "forward")
 MAX_BYTES = 64 * 2**20
 """The largest notebook that is read: published attempts reach 4 MB of figures."""
 MAX_CELLS = 2_000
-MAX_CODE, MAX_STATEMENTS = 1_000_000, 50_000
+MAX_CODE, MAX_STATEMENTS = 500_000, 20_000
 """Characters, and lines and semicolons, of a notebook's code: what is found out about it takes time with each."""
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")

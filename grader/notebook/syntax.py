@@ -85,10 +85,12 @@ def _without_magic(line: str) -> str:
 
 def segments(source: str) -> Callable[[ast.stmt | ast.expr], str]:
     """What gives the text of a node. `ast.get_source_segment` takes the whole source apart for each."""
-    rows = [row.encode("utf-8", "replace") for row in _LINE.findall(source)]
+    rows: list[bytes] = [row.encode("utf-8", "replace") for row in _LINE.findall(source)]
 
     def segment(node: ast.stmt | ast.expr) -> str:
         first, last = node.lineno - 1, (node.end_lineno or node.lineno) - 1
+        if first == last:
+            return rows[first][node.col_offset : node.end_col_offset].decode()
         found = rows[first : last + 1]
         found[-1] = found[-1][: node.end_col_offset]
         found[0] = found[0][node.col_offset :]
