@@ -435,8 +435,11 @@ def test_who_shares_a_folder_with_somebody_new_gets_one_of_their_own(run, handed
 
 def test_an_error_of_the_database_is_a_sentence_and_keeps_what_there_is(tmp_path):
     path = tmp_path / "gradebook.sqlite"
-    with pytest.raises(UsageError, match="can't be used"), Gradebook(path) as book:
-        book.start(tmp_path)
-        with contextlib.closing(sqlite3.connect(path)) as other:
+
+    def used() -> None:
+        with Gradebook(path) as book, contextlib.closing(sqlite3.connect(path)) as other:
             other.execute("DROP TABLE results")
-        book.runs()
+            book.runs()
+
+    with pytest.raises(UsageError, match="can't be used"):
+        used()

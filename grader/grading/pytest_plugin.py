@@ -26,6 +26,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--sandbox", choices=["bwrap", "none"], default="bwrap", help="With --grade: what confines them.")
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    """With `--grade`, run no `conftest.py`: pytest looks for it in folders called `test…`, which may be a student's."""
+    if early_config.known_args_namespace.grade:
+        early_config.known_args_namespace.noconftest = True
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """With `--grade`, collect submissions in place of tests."""
     paths = config.getoption("grade")
