@@ -209,10 +209,10 @@ def _attempts(port: int, abstract: str, secret: Path) -> Sequence[_Attempt]:
             _FILTER,
         ),
         _Attempt(
-            "No sockets but TCP, UDP and Unix ones, alone and in pairs",
+            "No sockets but TCP, UDP and Unix ones, alone and in pairs",  # and netlink's, for the list of interfaces
             f"""
             {_SYSCALL}
-            attempt(lambda: socket.socket(16, socket.SOCK_RAW, 0), lambda: socket.socket(16, socket.SOCK_DGRAM, 15),
+            attempt(lambda: socket.socket(16, socket.SOCK_RAW, 12), lambda: socket.socket(16, socket.SOCK_DGRAM, 15),
                     lambda: socket.socket(2, socket.SOCK_STREAM, 262), lambda: socket.socket(2, socket.SOCK_DGRAM, 136),
                     *(lambda family=family: syscall((53, 199), family, 1, 0, pair) for family in (2, 16, 38, 40, 44)))
             """,

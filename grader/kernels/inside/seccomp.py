@@ -29,7 +29,8 @@ _NUMBER, _ARCHITECTURE = 0, 4
 _ALLOW, _REFUSE = 0x7FFF0000, 0x00050000
 _PR_SET_SECCOMP, _MODE_FILTER = 22, 2
 
-_STREAM, _DATAGRAM, _SEQPACKET = 1, 2, 5
+_STREAM, _DATAGRAM, _RAW, _SEQPACKET = 1, 2, 3, 5
+_NETLINK = 16
 _TYPE_FLAGS = 0x800 | 0x80000  # SOCK_NONBLOCK, SOCK_CLOEXEC
 _SHARED_ANONYMOUS = 0x21
 """Its pages stay when a process lets go of them: no measurement of processes sees them. Files in /dev/shm have a limit.
@@ -73,9 +74,16 @@ def program() -> bytes:
 
 
 def _socket() -> Iterator[_Step]:
-    """TCP and UDP, which the network namespace confines, and Unix sockets."""
-    local = [*_local_socket(), (_RETURN, _ALLOW, 0, 0)]
-    yield from [_load(0), (_IF_EQUAL, socket.AF_UNIX, 0, len(local)), *local]
+    """TCP and UDP, which the network namespace confines, Unix sockets, and netlink for the list of interfaces.
+
+    A cold kernel's libzmq asks for that list, and ends the process where it gets none.
+    """
+    interfaces = [
+        *_among(2, (0,), errno.EPROTONOSUPPORT),
+        *_among(1, (_RAW, _DATAGRAM), errno.ESOCKTNOSUPPORT, without=_TYPE_FLAGS),
+    ]
+    for family, look in ((socket.AF_UNIX, list(_local_socket())), (_NETLINK, interfaces)):
+        yield from [_load(0), (_IF_EQUAL, family, 0, len(look) + 1), *look, (_RETURN, _ALLOW, 0, 0)]
     yield from _among(0, (socket.AF_INET, 10), errno.EAFNOSUPPORT)
     yield from _among(2, (0, socket.IPPROTO_TCP, socket.IPPROTO_UDP), errno.EPROTONOSUPPORT)
     yield from _among(1, (_STREAM, _DATAGRAM), errno.ESOCKTNOSUPPORT, without=_TYPE_FLAGS)

@@ -1,4 +1,4 @@
-# promise: Only TCP, UDP and Unix sockets can be had, alone and in pairs.
+# promise: Only TCP, UDP and Unix sockets can be had, pairs of the last alone, and the list of interfaces.
 import ctypes
 import errno
 import os
@@ -6,7 +6,7 @@ import platform
 
 libc = ctypes.CDLL(None, use_errno=True)
 SOCKET, SOCKETPAIR = (41, 53) if platform.machine() == "x86_64" else (198, 199)
-CONFINED = {(1, kind, 0) for kind in (1, 2, 5)} | {
+CONFINED = {(1, kind, 0) for kind in (1, 2, 5)} | {(16, 2, 0), (16, 3, 0)} | {
     (family, kind, protocol) for family in (2, 10) for kind, own in ((1, 6), (2, 17)) for protocol in (0, own)
 }
 REFUSALS = {errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT, errno.ESOCKTNOSUPPORT}
