@@ -207,7 +207,7 @@ def grade(
     found = collect(paths, course, exercise)
     handed_in = {(item.student, item.exercise) for item in found}
     if handed_in_at is not None and (nobody := handed_in_at.of_nobody(handed_in)):
-        print(f"grader: {times}: no submission here is of {listed(nobody, 5)}; check the spelling.", file=sys.stderr)
+        _warn(f"{times}: no submission here is of {listed(nobody, 5)}; check the spelling.")
     submitted = handed_in_at.of if handed_in_at is not None else lambda *_: None
 
     def graders(left: Sequence[Found]) -> AbstractContextManager[Workers]:
@@ -220,7 +220,7 @@ def grade(
             for command in report_run(book.gradings(), paths_by_key, os.environ):
                 print(command)
     except KeyboardInterrupt:
-        print("grader: stopped; what was graded so far is written.", file=sys.stderr)
+        _warn("stopped; what was graded so far is written.")
         raise typer.Exit(EXIT_STOPPED) from None
     show_cohort(grades, out)
     if any(grade.status == "ungradable" for grade in grades):
@@ -320,7 +320,7 @@ def export(
         sys.stdout.write(text)
     if unknown:
         named = ", ".join(map(repr, unknown))
-        print(f"grader: the roster has no row of their own, or several, for {named}.", file=sys.stderr)
+        _warn(f"the roster has no row of their own, or several, for {named}.")
         raise typer.Exit(EXIT_UNGRADED)
 
 
@@ -437,12 +437,18 @@ def _course(beside: Path | None = None):  # type: ignore[no-untyped-def]  # noqa
     return find_course(beside.absolute().parent if beside is not None else Path.cwd())
 
 
+def _warn(said: str) -> None:
+    from grader.safe_text import safe_text
+
+    print(f"grader: {safe_text(said, 'terminal')}", file=sys.stderr)
+
+
 def main() -> None:
     """Run the command; an error of ours is one sentence and an exit status, never a traceback."""
     try:
         app()
     except GraderError as error:
-        print(f"grader: {error}", file=sys.stderr)
+        _warn(str(error))
         sys.exit(EXIT_USAGE)
 
 

@@ -17,7 +17,7 @@ import copy
 import marshal
 import zlib
 from collections.abc import Iterator, Mapping, Sequence, Set
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import torch
@@ -25,7 +25,7 @@ from torch import Tensor
 
 from grader.course.graph import PartReference
 from grader.execution.plan import ProbePart, Step, last_gradients, runs_hidden
-from grader.execution.tensors import Export, read_export
+from grader.execution.tensors import MAX_NAMES, Export, read_export, unpacked
 from grader.intake.take_in import PlannedCell
 from grader.notebook.syntax import bound_by, names_bound, parse, statements, up_to_line
 from grader.records import Record
@@ -48,6 +48,7 @@ class DetachedPart(Record, frozen=True):
         own: names of the student's own that may stand for a gradient that has different numbers in a second run.
         values: the trained parameters.
         forward: the tensors of the forward pass.
+        elements: of larger tensors only the shape is wanted.
     """
 
     cells: list[tuple[Literal["code", "source"], str]]
@@ -57,6 +58,7 @@ class DetachedPart(Record, frozen=True):
     own: list[str]
     values: list[str]
     forward: list[str]
+    elements: int
 
 
 class DetachedCase(Record, frozen=True):
@@ -227,6 +229,7 @@ def _rewritten(part: ProbePart, reference: PartReference, again: Sequence[tuple[
         own=own,
         values=part.values,
         forward=part.forward,
+        elements=part.elements,
     )
     return told, Lines(places=rewriter.places, reads=reads, variables=variables)
 
@@ -399,32 +402,38 @@ def _call(function: str, names: Set[str] | tuple[()]) -> ast.stmt:
 
 
 class _RawRun(Record, frozen=True):
-    recorded: Any
-    ended: frozenset[str]
-    absent: frozenset[str]
-    changed: Any
-    given: Any
-    after: Any
+    recorded: msgspec.Raw
+    ended: Annotated[frozenset[str], msgspec.Meta(max_length=MAX_NAMES)]
+    absent: Annotated[frozenset[str], msgspec.Meta(max_length=MAX_NAMES)]
+    changed: msgspec.Raw
+    given: msgspec.Raw
+    after: msgspec.Raw
 
 
-def read_detached(raw: object, plan: DetachedPlan) -> dict[str, dict[str, Detached]]:
+_Short = msgspec.Meta(max_length=MAX_NAMES)
+_RawRuns = Annotated[dict[str, Annotated[dict[str, Annotated[list[_RawRun], _Short]], _Short]], _Short]
+
+
+def read_detached(answer: bytes | None, plan: DetachedPlan) -> dict[str, dict[str, Detached]]:
     """Case → part → its detached runs, from the kernel's message; none where it is not what the probe sends."""
-    try:
-        sent = msgspec.convert(raw, dict[str, dict[str, list[_RawRun]]])
-    except msgspec.ValidationError:
-        sent = {}
+    sent = unpacked(answer, _RawRuns) or {}
     return {
         case: {
-            part: Detached(lines=plan.lines[part], runs=list(_read_runs(told, sent.get(case, {}).get(part, []))))
+            part: Detached(
+                lines=plan.lines[part],
+                runs=list(_read_runs(told, sent.get(case, {}).get(part, []), plan.parts[part].elements)),
+            )
             for part, told in parts.items()
         }
         for case, parts in plan.cases.items()
     }
 
 
-def _read_runs(told: DetachedCase, sent: Sequence[_RawRun]) -> Iterator[DetachedRun]:
+def _read_runs(told: DetachedCase, sent: Sequence[_RawRun], elements: int) -> Iterator[DetachedRun]:
     for others, run in zip(told.runs, sent, strict=False):
-        exports = {name: read_export(getattr(run, name)) for name in ("recorded", "changed", "given", "after")}
+        exports = {
+            name: read_export(getattr(run, name), elements) for name in ("recorded", "changed", "given", "after")
+        }
         if None in exports.values():
             return
         found = {"ended": run.ended, "absent": run.absent, **exports}

@@ -10,6 +10,7 @@ import msgspec
 
 from grader.course.catalog import Case
 from grader.course.exercise import Exercise
+from grader.execution.tensors import MAX_ELEMENTS
 from grader.intake.take_in import PlannedCell
 from grader.notebook.syntax import up_to_line
 from grader.records import Record
@@ -24,7 +25,8 @@ class ProbePart(Record, frozen=True):
     """What the probe is told of a part: names only, no values.
 
     `gradients` are checked, `upstream` are the gradients they start from, `values` are compared by value; `also` are
-    the other gradients, and `forward` the forward pass's tensors: reported only where the part's cells change them.
+    the other gradients, and `forward` the forward pass's tensors: reported only where the part's cells change them. Of
+    a tensor with more than so many `elements` only the shape is wanted.
     """
 
     id: str
@@ -33,6 +35,7 @@ class ProbePart(Record, frozen=True):
     values: list[str]
     also: list[str]
     forward: list[str]
+    elements: int = MAX_ELEMENTS
 
 
 class Step(Record, frozen=True):
@@ -43,8 +46,12 @@ class Step(Record, frozen=True):
     part: ProbePart | None = None
 
 
-def probe_parts(exercise: Exercise, tensors: Mapping[str, Sequence[str]]) -> dict[str, ProbePart]:
-    """Part id → what the probe is told. `tensors`: part id → names of the tensors of its forward pass."""
+_TIMES_LARGER, _SMALL = 64, 1 << 16
+"""A gradient that many times as large as its part's largest tensor, and not small, is wrong by its shape alone."""
+
+
+def probe_parts(exercise: Exercise, tensors: Mapping[str, Mapping[str, int]]) -> dict[str, ProbePart]:
+    """Part id → what the probe is told. `tensors`: part id → the tensors of its forward pass, and their elements."""
     parts = {}
     for part_id, checks in exercise.parts.items():
         gradients = [f"d{name}" for name in tensors[part_id]]
@@ -55,6 +62,7 @@ def probe_parts(exercise: Exercise, tensors: Mapping[str, Sequence[str]]) -> dic
             values=checks.values,
             also=[name for name in gradients if name not in (*checks.gradients, *checks.upstream)],
             forward=list(tensors[part_id]),
+            elements=min(MAX_ELEMENTS, max(_SMALL, _TIMES_LARGER * max(tensors[part_id].values(), default=0))),
         )
     return parts
 

@@ -17,6 +17,7 @@ from types import TracebackType
 
 import msgspec
 from sqlalchemy import Connection, Row, Select, func, insert, select, update
+from sqlalchemy.exc import SQLAlchemyError
 
 from grader.course.catalog import Terms
 from grader.errors import UsageError
@@ -30,6 +31,8 @@ from grader.version import grader_version
 
 __all__ = ["Gradebook", "Key", "Result", "Run"]
 
+MAX_GRADING = 256 * 2**20
+"""Bytes of one grading; those of the largest notebooks have some 20 MB."""
 _Settle = Callable[[Grade], Grade]
 """What makes of a grade the one that counts."""
 _OWNER = (results.c.run, results.c.student, results.c.exercise, gradings.c.submission, results.c.submitted)
@@ -55,6 +58,9 @@ class Gradebook:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._engine.dispose()
+        if isinstance(error, SQLAlchemyError):
+            reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+            raise UsageError(f"The gradebook can't be used: {reason}. What it has was left as it is.") from error
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
@@ -135,6 +141,11 @@ class Gradebook:
         with self._engine.connect().execution_options(yield_per=50) as connection:
             for row in connection.execute(query.order_by(results.c.student, results.c.exercise)):
                 yield row, partial(settle, row.run, row.submission, row.submitted)
+
+    def students(self) -> list[str]:
+        """Everybody of whom there is a result."""
+        with self._engine.connect() as connection:
+            return list(connection.scalars(select(results.c.student).distinct().order_by(results.c.student)))
 
     # --- writing ----------------------------------------------------------------------------------------------------
 
@@ -237,14 +248,25 @@ def _add_result(
 
 def _decoded(text: str, shared: dict[bytes, Check]) -> Grade:
     """A grade whose checks are those in `shared` where they are the same: of ten thousand students most are."""
-    grade = msgspec.json.decode(text, type=Grade)
+    try:
+        grade = msgspec.json.decode(text, type=Grade)
+    except (msgspec.MsgspecError, RecursionError, TypeError) as error:
+        raise _damaged() from error
     checks = [shared.setdefault(msgspec.json.encode(check), check) for check in grade.checks]
     return msgspec.structs.replace(grade, checks=checks)
 
 
 def _unpacked(data: bytes, settled: _Settle) -> Grading:
-    grading = msgspec.msgpack.decode(zlib.decompress(data), type=Grading)
+    try:
+        whole = zlib.decompressobj().decompress(data, MAX_GRADING)
+        grading = msgspec.msgpack.decode(whole, type=Grading)
+    except (zlib.error, msgspec.MsgspecError, RecursionError, TypeError) as error:
+        raise _damaged() from error
     return msgspec.structs.replace(grading, grade=settled(grading.grade))
+
+
+def _damaged() -> UsageError:
+    return UsageError("A grading in the gradebook is damaged: take the gradebook's last copy. It was left as it is.")
 
 
 def _now() -> str:

@@ -24,10 +24,7 @@ from grader.reports.cohort_page import CohortRow, Group, cohort_of
 from grader.reports.student_page import page_of
 from grader.reports.totals import totals
 from grader.reports.verdict_text import GLYPHS, MEANINGS, carried_by_reason, explain
-
-# Lone surrogates can't be encoded, control characters vanish or end the text early, and the bidirectional controls
-# reorder what the reader sees, so that code reads otherwise than it runs.
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+from grader.safe_text import safe_text
 
 
 def render_report(grading: Grading, templates: Path | None = None) -> str:
@@ -79,14 +76,7 @@ def _render(template: str, templates: Path | None, **context: object) -> str:
         if templates is None:
             raise
         raise CourseError(f"A template in {templates} fails: {error}; see docs/authoring.md.") from error
-    return _UNPRINTABLE.sub(_made_visible, page)
-
-
-def _made_visible(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    if code < 0x20:
-        return chr(0x2400 + code)  # the control pictures: ␛ for an escape
-    return "\ufffd" if code >= 0xD800 else f"[U+{code:04X}]"
+    return safe_text(page, "page")
 
 
 @cache

@@ -6,8 +6,6 @@ Numbers are written in full (`repr`), so that totals agree across all formats to
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -16,7 +14,7 @@ import msgspec
 
 from grader.errors import UsageError
 from grader.records import Check, Grade, Record
-from grader.reports.json_csv_junit import inert, number
+from grader.reports.json_csv_junit import csv_text, number
 from grader.reports.verdict_text import explain
 
 CANVAS_COLUMNS = ["Student", "ID", "SIS User ID", "SIS Login ID", "Section"]
@@ -163,11 +161,7 @@ def _filled(
 
 
 def _csv(columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([inert(row.get(column, "")) for column in columns] for row in rows)
-    return text.getvalue()
+    return csv_text(columns, ([row.get(column) for column in columns] for row in rows))
 
 
 # --- Gradescope -----------------------------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from grader.records import (
     Verdict,
 )
 from grader.reports.graph_layout import Layout, lay_out
-from grader.reports.heat_map_png import Picture, checked_png, pictures_of
+from grader.reports.heat_map_png import Gallery, NoRoom, Picture, pictures_of
 
 
 class Row(Record, frozen=True):
@@ -199,6 +199,7 @@ def _cells(grading: Grading, rows: Sequence[Row]) -> dict[str | None, list[Cell]
         if row.check.verdict == Verdict.WRONG and row.cell is not None and row.line is not None:
             marks[row.cell, row.line].append(row)
     cells: dict[str | None, list[Cell]] = defaultdict(list)
+    gallery = Gallery()
     for index, view in enumerate(grading.cells):
         lines = [
             Line(number=number, text=text, rows=marks.get((index, number), []))
@@ -209,7 +210,7 @@ def _cells(grading: Grading, rows: Sequence[Row]) -> dict[str | None, list[Cell]
                 anchor=f"c{index}",
                 number=index + 1,
                 lines=lines,
-                outputs=[_output(output) for output in view.outputs],
+                outputs=[_output(output, gallery) for output in view.outputs],
                 seconds=view.seconds,
                 marked=sum(bool(line.rows) for line in lines),
                 failed=any(output.kind == "error" for output in view.outputs),
@@ -218,9 +219,12 @@ def _cells(grading: Grading, rows: Sequence[Row]) -> dict[str | None, list[Cell]
     return cells
 
 
-def _output(output: CellOutput) -> Output:
+def _output(output: CellOutput, gallery: Gallery) -> Output:
     if output.kind == "image":
-        picture = checked_png(output.content)
+        try:
+            picture = gallery.add(output.content)
+        except NoRoom:
+            return Output(kind="text", content="[cut: the pictures have too many pixels to show this one, too]")
         return Output(kind="broken", content="") if picture is None else Output(kind="image", content=picture)
     lines = output.content.strip().splitlines()
     headline = lines[-1] if output.kind == "error" and len(lines) > 1 else None
