@@ -59,13 +59,14 @@ def grade_cohort(
         UsageError: `folder` can't be written to.
     """
     run = book.start(folder, course.catalog.terms)
+    paths = {(item.student, item.exercise): str(Path(item.path).absolute()) for item in found}
     versions = {id_: course.exercise(id_).version for id_ in {item.exercise for item in found} & {*course.catalog.ids}}
 
     def taken_over(item: Found) -> bool:
         known = _known(item, versions, book)
         if known is None:
             return False
-        grading = book.take_over(run, known, submitted(item.student, item.exercise))
+        grading = book.take_over(run, known, submitted(item.student, item.exercise), paths[item.student, item.exercise])
         if not _is_written(grading.grade, folder):
             write_grading(grading, folder, course)
         done(grading.grade)
@@ -74,7 +75,8 @@ def grade_cohort(
     def finished(grading: Grading) -> None:
         version = versions.get(grading.grade.exercise, "")
         when = submitted(grading.grade.student, grading.grade.exercise)
-        grading = book.add(run, msgspec.structs.replace(grading, exercise_version=version), when)
+        path = paths.get((grading.grade.student, grading.grade.exercise))
+        grading = book.add(run, msgspec.structs.replace(grading, exercise_version=version), when, path)
         write_grading(grading, folder, course)
         done(grading.grade)
 

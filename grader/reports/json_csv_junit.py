@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
-from grader.records import Check, Grade, Standing, Verdict
+from grader.records import Check, Comment, Grade, Standing, Verdict
 from grader.reports.totals import totals
 from grader.reports.verdict_text import explain
 
@@ -25,19 +25,19 @@ def grade_json(grade: Grade) -> str:
 
 
 def grades_csv(grades: Sequence[Grade]) -> str:
-    """One row a submission: student, exercise, status, score, maximum, verdict counts, flags, reason, standing.
+    """One row a submission: student, exercise, status, score, maximum, verdict counts, flags, reason, standing, comments.
 
     The score is what counts; `earned` is the submission's own, `weight` the exercise's in the total.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     verdicts = [verdict.value for verdict in Verdict]
-    writer.writerow(["student", "exercise", "status", "score", "max_score", *verdicts, "flags", "reason", *_STANDING])
+    writer.writerow(["student", "exercise", "status", "score", "max_score", *verdicts, "flags", "reason", *_STANDING, "comments"])
     for grade in grades:
         counts = [sum(check.verdict == verdict for check in grade.checks) for verdict in verdicts]
         flags = " ".join(sorted({flag.code for flag in grade.flags}))
         row = [inert(grade.student), grade.exercise, grade.status, number(grade.score), number(grade.max_score)]
-        writer.writerow([*row, *counts, flags, inert(grade.reason or ""), *_standing_cells(grade)])
+        writer.writerow([*row, *counts, flags, inert(grade.reason or ""), *_standing_cells(grade), inert(commented(grade))])
     return text.getvalue()
 
 
@@ -62,6 +62,20 @@ def totals_csv(grades: Sequence[Grade]) -> str:
         cells = ["" if score is None else number(score) for score in (*scores, total.percent)]
         writer.writerow([inert(total.student), *cells])
     return text.getvalue()
+
+
+def commented(grade: Grade) -> str:
+    """What people wrote to the student, a line each."""
+    return "\n".join(placed(comment) for comment in grade.comments)
+
+
+def placed(comment: Comment) -> str:
+    """A comment in one line, after what it is about."""
+    text = " ".join(comment.text.split())
+    if comment.line is not None and comment.cell is not None:
+        return f"Cell {comment.cell + 1}, line {comment.line}: {text}"
+    where = comment.name or (f"Part {comment.part}" if comment.part is not None else None)
+    return f"{where}: {text}" if where is not None else text
 
 
 def inert(text: str) -> str:
@@ -100,6 +114,7 @@ def _suite(grade: Grade) -> ET.Element:
     properties = ET.Element("properties")
     suite.insert(0, properties)
     for name, value in (("score", number(grade.score)), ("max_score", number(grade.max_score)),
+                        *(("comment", _xml(placed(comment))) for comment in grade.comments),
                         *(("standing", _xml(reason)) for reason in (grade.standing or _NONE).reasons)):  # fmt: skip
         ET.SubElement(properties, "property", name=name, value=value)
     suite.set("tests", str(len(cases)))
