@@ -59,14 +59,16 @@ def grade_cohort(
         UsageError: `folder` can't be written to.
     """
     run = book.start(folder, course.catalog.terms)
-    paths = {(item.student, item.exercise): str(Path(item.path).absolute()) for item in found}
+    paths = {  # what can't be taken in as it lies there can't be taken up from there again
+        (item.student, item.exercise): str(Path(item.path).absolute()) for item in found if item.problem is None
+    }
     versions = {id_: course.exercise(id_).version for id_ in {item.exercise for item in found} & {*course.catalog.ids}}
 
     def taken_over(item: Found) -> bool:
         known = _known(item, versions, book)
         if known is None:
             return False
-        grading = book.take_over(run, known, submitted(item.student, item.exercise), paths[item.student, item.exercise])
+        grading = book.take_over(run, known, submitted(item.student, item.exercise), paths.get((item.student, item.exercise)))
         if not _is_written(grading.grade, folder):
             write_grading(grading, folder, course)
         done(grading.grade)

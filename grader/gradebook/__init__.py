@@ -55,6 +55,10 @@ class Gradebook:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections to the database."""
         self._engine.dispose()
 
     # --- reading ----------------------------------------------------------------------------------------------------
@@ -92,6 +96,18 @@ class Gradebook:
         if not before:
             raise UsageError(f"There is nothing to compare run {second.id} with: it is the first that was finished.")
         return before[-1], second
+
+    def size(self) -> tuple[int, int]:
+        """The number of the last run, and how many results there are: they only ever grow."""
+        with self._engine.connect() as connection:
+            last = connection.execute(select(func.max(runs.c.id))).scalar()
+            return last or 0, connection.execute(select(func.count()).select_from(results)).scalar() or 0
+
+    def students_of(self, run: int) -> set[str]:
+        """The students who have a result in this run or a later one."""
+        query = select(results.c.student).where(results.c.run >= run).distinct()
+        with self._engine.connect() as connection:
+            return {row.student for row in connection.execute(query)}
 
     def grades(self, run: int | None = None) -> Iterator[Grade]:
         """Each grade as it counts, by student and exercise: overrides and the terms of its run applied.

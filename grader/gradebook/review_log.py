@@ -73,6 +73,7 @@ class Action(Record, frozen=True):
     rows: list[int]
     of: Of
     label: str
+    item: str | None
 
 
 class Changed(UsageError):
@@ -130,7 +131,8 @@ class ReviewLog:
             return None
         _, source, rows = max(found, key=lambda each: each[0])
         of = Of(rows[0].student, rows[0].exercise, rows[0].submission)
-        return Action(source, [row.id for row in rows], of, _label(source, rows))
+        item = rows[0].item if source == "notes" and rows[0].kind == "settled" else None
+        return Action(source, [row.id for row in rows], of, _label(source, rows), item)
 
     def _rows(self, source: Source, student: str | None) -> Iterator[Row[Any]]:
         table = _TABLES[source]
