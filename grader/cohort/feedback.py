@@ -56,9 +56,9 @@ def write_feedback(book: Gradebook, course: Course, folder: Path) -> Written:
             held[name] += 1
             with zipfile.ZipFile(archives[name], "a", zipfile.ZIP_DEFLATED) as archive:
                 archive.writestr(zipfile.ZipInfo(inside), page.encode("utf-8", "replace"), zipfile.ZIP_DEFLATED)
-    for name, archive in archives.items():
+    for name, data in archives.items():
         if held[name]:
-            write_file(folder / f"{name}.zip", archive.getvalue())
+            write_file(folder / f"{name}.zip", data.getvalue())
         else:
             (folder / f"{name}.zip").unlink(missing_ok=True)
     write_file(folder / "comments.csv", comments_csv(result.grade for result in results.values()))

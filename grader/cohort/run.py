@@ -68,8 +68,10 @@ def grade_cohort(
         known = _known(item, versions, book)
         if known is None:
             return False
-        grading = book.take_over(run, known, submitted(item.student, item.exercise), paths.get((item.student, item.exercise)))
-        if not _is_written(grading.grade, folder):
+        grading = book.take_over(
+            run, known, submitted(item.student, item.exercise), paths.get((item.student, item.exercise))
+        )
+        if not is_written(grading.grade, folder):
             write_grading(grading, folder, course)
         done(grading.grade)
         return True
@@ -106,7 +108,7 @@ def _known(item: Found, versions: Mapping[str, str], book: Gradebook) -> int | N
     return book.known(item.student, item.exercise, key)
 
 
-def _is_written(grade: Grade, folder: Path) -> bool:
+def is_written(grade: Grade, folder: Path) -> bool:
     """Whether the folder has the files of this very grade; the JSON is written after the report."""
     try:
         return (folder / report_paths(grade)[1]).read_text(encoding="utf-8") == grade_json(grade)

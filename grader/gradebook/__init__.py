@@ -119,9 +119,7 @@ class Gradebook:
         """
         return (result.grade for result in self.results(run))
 
-    def results(
-        self, run: int | None = None, upto: int | None = None, student: str | None = None
-    ) -> Iterator[Result]:
+    def results(self, run: int | None = None, upto: int | None = None, student: str | None = None) -> Iterator[Result]:
         """As `grades`, each with its key; with `upto` everybody's last as it was when that run had ended."""
         columns = (gradings.c.grade, gradings.c.exercise_version, gradings.c.grader_version, results.c.path)
         shared: dict[bytes, Check] = {}
@@ -183,9 +181,7 @@ class Gradebook:
         with self._engine.connect() as connection:
             return connection.execute(select(func.max(c.id)).where(where)).scalar()
 
-    def take_over(
-        self, run: int, grading: int, submitted: datetime | None = None, path: str | None = None
-    ) -> Grading:
+    def take_over(self, run: int, grading: int, submitted: datetime | None = None, path: str | None = None) -> Grading:
         """Make an earlier grading this run's result, too; the grading as it counts."""
         with self._engine.begin() as connection:
             row = connection.execute(select(gradings).where(gradings.c.id == grading)).one()
@@ -193,9 +189,7 @@ class Gradebook:
         settle = settler(self._engine, run, student=row.student)
         return _unpacked(row.grading, partial(settle, run, row.submission, when))
 
-    def add(
-        self, run: int, grading: Grading, submitted: datetime | None = None, path: str | None = None
-    ) -> Grading:
+    def add(self, run: int, grading: Grading, submitted: datetime | None = None, path: str | None = None) -> Grading:
         """Keep a grading as this run's result; it is on the disk when this returns. The grading as it counts.
 
         Args:

@@ -25,19 +25,23 @@ def grade_json(grade: Grade) -> str:
 
 
 def grades_csv(grades: Sequence[Grade]) -> str:
-    """One row a submission: student, exercise, status, score, maximum, verdict counts, flags, reason, standing, comments.
+    """One row a submission: student, exercise, status, score, maximum, verdict counts, flags, reason, and so on.
 
     The score is what counts; `earned` is the submission's own, `weight` the exercise's in the total.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     verdicts = [verdict.value for verdict in Verdict]
-    writer.writerow(["student", "exercise", "status", "score", "max_score", *verdicts, "flags", "reason", *_STANDING, "comments"])
+    writer.writerow(
+        ["student", "exercise", "status", "score", "max_score", *verdicts, "flags", "reason", *_STANDING, "comments"]
+    )
     for grade in grades:
         counts = [sum(check.verdict == verdict for check in grade.checks) for verdict in verdicts]
         flags = " ".join(sorted({flag.code for flag in grade.flags}))
         row = [inert(grade.student), grade.exercise, grade.status, number(grade.score), number(grade.max_score)]
-        writer.writerow([*row, *counts, flags, inert(grade.reason or ""), *_standing_cells(grade), inert(commented(grade))])
+        writer.writerow(
+            [*row, *counts, flags, inert(grade.reason or ""), *_standing_cells(grade), inert(commented(grade))]
+        )
     return text.getvalue()
 
 

@@ -38,7 +38,10 @@ _HEADERS = {
 }
 MAX_BODY = 2**20
 _SESSIONS = 1000
-_ENTRY = '<!DOCTYPE html><html lang="en"><title>Review</title><meta http-equiv="refresh" content="0;url=/queue">'
+_ENTRY = (
+    '<!DOCTYPE html><html lang="en"><title>Review</title><link rel="icon" href="data:,">'
+    '<meta http-equiv="refresh" content="0;url=/queue">'
+)
 """A cookie that is SameSite=Strict is not sent along when another site's link led here: this page leads on."""
 
 

@@ -1,4 +1,4 @@
-"""What people do: each action writes to the gradebook, and says where to go on. An error means that nothing was saved."""
+"""What people do: each action writes to the gradebook, and says where to go on. An error: nothing was saved."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def mark(desk: Desk, call: Call) -> str:
     except Changed as changed:
         where = name or (f"part {part}" if part else "the whole")
         raise UsageError(_both(changed, where, points, reason)) from changed
-    desk.reports.changed(of)
+    desk.reports.changed([of])
     call.session.flash = f"Saved: {points:g} points for {name or part or 'the whole'} of {of.student}."
     return call.back
 
@@ -74,7 +74,7 @@ def comment(desk: Desk, call: Call) -> str:
         part = name = None
     note = Note(of=of, kind=kind, text=text, by=call.session.name, part=part, name=name, cell=cell, line=line)
     desk.log.add_notes([note])
-    desk.reports.changed(of)
+    desk.reports.changed([of])
     whose = "internal note on" if kind == "internal" else "comment for"
     call.session.flash = f"Saved: the {whose} {of.student}."
     return call.back
@@ -103,19 +103,18 @@ def comment_all(desk: Desk, call: Call) -> str:
     text = call.text("text", "The comment")
     if str(len(found)) != call.form.get("expected"):
         raise UsageError(
-            f"The filter fits {len(found)} submissions by now, and it were {call.form.get('expected')} when you wrote "
-            "this: nothing was saved. Look again, and save it once more."
+            f"The filter fits {len(found)} submissions by now, and it fitted {call.form.get('expected')} when you "
+            "wrote this: nothing was saved. Look again, and save it once more."
         )
     notes = []
     for submission in found:
         of = now.of(submission.grade.student, submission.grade.exercise)
         check = where_diagnosed(submission, query)
         if of is not None:
-            place = {"part": check.part, "name": check.name} if check is not None else {}
-            notes.append(Note(of=of, kind="comment", text=text, by=call.session.name, **place))
+            part, name = (check.part, check.name) if check is not None else (None, None)
+            notes.append(Note(of=of, kind="comment", text=text, by=call.session.name, part=part, name=name))
     desk.log.add_notes(notes)
-    for note in notes:
-        desk.reports.changed(note.of)
+    desk.reports.changed(note.of for note in notes)
     call.session.flash = f"Saved: the comment for {len(notes)} students."
     return query.address()
 
@@ -156,8 +155,7 @@ def take_back(desk: Desk, call: Call) -> str:
     undone = desk.log.withdraw(source, rows, call.session.name)  # type: ignore[arg-type]
     if not undone:
         raise UsageError("Somebody has taken that back already.")
-    for of in dict.fromkeys(undone):
-        desk.reports.changed(of)
+    desk.reports.changed(undone)
     call.session.flash = f"Taken back: {call.form.get('label', 'it')[:300]}."
     reopened = call.form.get("reopens", "")
     return f"/item/{reopened}" if reopened else _shown(desk, undone, call)

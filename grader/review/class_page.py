@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import urlencode
 
+import msgspec
+
 from grader.records import Check, Record, Verdict
 from grader.reports.cohort_page import Cohort, Submission
 
@@ -60,8 +62,7 @@ def read_query(fields: Mapping[str, str]) -> Query:
     """A query from an address; what makes no sense there is passed over."""
     given = {name: fields[name][:200] for name in Query.__struct_fields__ if name in fields and name != "page"}
     page = fields.get("page", "1")
-    query = Query(**given, page=int(page) if page.isascii() and page.isdigit() and len(page) < 6 else 1)  # type: ignore[arg-type]
-    return query
+    return Query(**given, page=int(page) if page.isascii() and page.isdigit() and len(page) < 6 else 1)
 
 
 def table_of(cohort: Cohort, query: Query) -> Table:
@@ -72,7 +73,7 @@ def table_of(cohort: Cohort, query: Query) -> Table:
     grades = [submission.grade for submission in cohort.submissions]
     its = [grade for grade in grades if query.exercise in ("", grade.exercise)]
     return Table(
-        query=Query(**{**_fields(query), "page": page}),
+        query=msgspec.structs.replace(query, page=page),
         rows=found[(page - 1) * PAGE : page * PAGE],
         found=len(found),
         total=len(cohort.submissions),
@@ -122,10 +123,6 @@ def _is_asked(check: Check, query: Query) -> bool:
         and query.verdict in ("", check.verdict.value)
         and query.diagnosis in ("", diagnosis)
     )
-
-
-def _fields(query: Query) -> dict[str, object]:
-    return {name: getattr(query, name) for name in query.__struct_fields__}
 
 
 _SORTS: Mapping[str, Callable[[Submission], tuple[object, ...]]] = {

@@ -4,27 +4,34 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 
 from grader.cohort.run import similar
 from grader.course.course import Course
 from grader.gradebook import Gradebook
 from grader.gradebook.results import Result
 from grader.gradebook.review_log import Mark, Note, Of
-from grader.records import Grading, Record
+from grader.records import Grading
 from grader.reports.cohort_page import Cohort, CohortRow, Group, cohort_of
 from grader.review.queue import Item, items_of
 
 
-class Snapshot(Record, frozen=True):
+@dataclass(frozen=True)
+class Snapshot:
     """All that pages are made of, at one moment. `items` are all questions, the settled ones too."""
 
     results: Mapping[tuple[str, str], Result]
     marks: list[Mark]
     notes: list[Note]
     items: list[Item]
-    cohort: Cohort
 
-    @property
+    @cached_property
+    def cohort(self) -> Cohort:
+        """The class's numbers."""
+        return cohort_of([CohortRow(each.grade, None) for each in self.results.values()])
+
+    @cached_property
     def open(self) -> list[Item]:
         """What is left in the queue."""
         return [item for item in self.items if item.settled is None]
@@ -95,7 +102,6 @@ class Classroom:
             marks=marks,
             notes=notes,
             items=items_of(results.values(), self.groups, marks, notes),
-            cohort=cohort_of([CohortRow(each.grade, None) for each in results.values()]),
         )
 
 
@@ -107,4 +113,3 @@ def used_comments(notes: Sequence[Note], exercise: str) -> list[str]:
     """The comments written before in an exercise, the most recent first, each once."""
     said = (note for note in reversed(notes) if note.kind == "comment" and note.of.exercise == exercise)
     return list(dict.fromkeys(note.text for note in said))
-

@@ -72,5 +72,3 @@ def _say(said: Said) -> None:
 
 if __name__ == "__main__":
     main()
-
-

@@ -1,23 +1,25 @@
-"""The files in DIR, kept in step with what is done by hand: a student's at once, the class's when there is a pause."""
+"""The files in DIR, kept in step with what is done by hand: a student's soon, the class's when there is a pause."""
 
 from __future__ import annotations
 
 import threading
+import time
+from collections.abc import Iterable
 from pathlib import Path
 
-from grader.cohort.run import write_cohort, write_grading
+from grader.cohort.run import is_written, write_cohort, write_grading
 from grader.course.course import Course
 from grader.errors import GraderError
 from grader.gradebook import Gradebook
 from grader.gradebook.review_log import Of
 from grader.reports.cohort_page import Group
 
-PAUSE = 2.0
+PAUSE = 10.0
 """Seconds without a change after which the class's pages are written: they hold everybody, and take a while."""
 
 
 class ReportsOnDisk:
-    """Writes what `grader grade` wrote anew; nothing where there is no folder.
+    """Writes what `grader grade` wrote anew, in a thread of its own; nothing where there is no folder.
 
     The gradebook is what counts. Where the program ends before a file was written, the next start writes it.
 
@@ -33,42 +35,69 @@ class ReportsOnDisk:
         self.folder = folder
         self.groups: list[Group] = []
         self.problem: str | None = None
-        self._lock = threading.Lock()
-        self._timer: threading.Timer | None = None
+        self._waiting: dict[tuple[str, str], None] = {}
+        self._class_at: float | None = None
+        self._closing = False
+        self._wake = threading.Condition()
+        self._thread = threading.Thread(target=self._work, daemon=True)
+        if folder is not None:
+            self._thread.start()
 
-    def changed(self, of: Of) -> None:
-        """Write a student's report and JSON, and soon the class's pages."""
-        if self.folder is None:
-            return
-        try:
-            for grading in self.book.gradings(student=of.student, exercise=of.exercise):
-                write_grading(grading, self.folder, self.course)
-            self.problem = None
-        except GraderError as error:
-            self.problem = str(error)
-        with self._lock:
-            if self._timer is not None:
-                self._timer.cancel()
-            self._timer = threading.Timer(PAUSE, self.write_class)
-            self._timer.daemon = True
-            self._timer.start()
+    def changed(self, found: Iterable[Of]) -> None:
+        """Have these students' reports and JSON written, and after a pause the class's pages."""
+        self._wait_for([(of.student, of.exercise) for of in found])
 
-    def write_class(self) -> None:
-        """Write the pages about everybody."""
-        with self._lock:
-            self._timer = None
-        if self.folder is None or not self.book.size()[0]:
-            return
-        try:
-            write_cohort(list(self.book.grades()), self.folder, self.course, self.groups)
-        except GraderError as error:
-            self.problem = str(error)
+    def catch_up(self) -> None:
+        """Have written what isn't as the gradebook has it: an earlier review may have been killed before it did."""
+        if self.folder is not None and self.book.size()[0]:
+            stale = [grade for grade in self.book.grades() if not is_written(grade, self.folder)]
+            self._wait_for([(grade.student, grade.exercise) for grade in stale])
 
     def close(self) -> None:
         """Write what is still to be written."""
-        with self._lock:
-            waiting = self._timer
-            if waiting is not None:
-                waiting.cancel()
-        if waiting is not None:
-            self.write_class()
+        with self._wake:
+            self._closing = True
+            self._wake.notify()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    def _wait_for(self, keys: list[tuple[str, str]]) -> None:
+        with self._wake:
+            self._waiting.update(dict.fromkeys(keys))
+            if keys:
+                self._class_at = time.monotonic() + PAUSE
+            self._wake.notify()
+
+    def _work(self) -> None:
+        while True:
+            with self._wake:
+                self._wake.wait_for(self._is_due, self._seconds())
+                key = next(iter(self._waiting), None)
+                if key is not None:
+                    del self._waiting[key]
+                elif self._class_at is None and self._closing:
+                    return
+                elif self._class_at is None or (time.monotonic() < self._class_at and not self._closing):
+                    continue
+                else:
+                    self._class_at = None
+            self._write(key)
+
+    def _is_due(self) -> bool:
+        return bool(self._waiting) or self._closing
+
+    def _seconds(self) -> float | None:
+        return None if self._class_at is None else max(self._class_at - time.monotonic(), 0.0)
+
+    def _write(self, key: tuple[str, str] | None) -> None:
+        """One student's files, or the pages about everybody."""
+        assert self.folder is not None
+        try:
+            if key is None:
+                write_cohort(list(self.book.grades()), self.folder, self.course, self.groups)
+            else:
+                for grading in self.book.gradings(student=key[0], exercise=key[1]):
+                    write_grading(grading, self.folder, self.course)
+            self.problem = None
+        except GraderError as error:
+            self.problem = str(error)

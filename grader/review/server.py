@@ -12,6 +12,7 @@ import webbrowser
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import msgspec
 import uvicorn
 from filelock import FileLock, Timeout
 
@@ -56,7 +57,7 @@ def serve(options: Options, course: Course, say: Callable[[str], None]) -> None:
     listening = _listening(options.host or "127.0.0.1", options.port)
     with listening, _only_one(options.gradebook), Gradebook(options.gradebook) as book:
         port = listening.getsockname()[1]
-        rules = Rules(**{**_fields(rules), "cookie": f"grader-review-{port}"})
+        rules = msgspec.structs.replace(rules, cookie=f"grader-review-{port}")
         with open_desk(options, course, book) as desk:
             config = uvicorn.Config(
                 make_app(desk, rules), log_level="warning", access_log=False, server_header=False, ws="none",
@@ -80,7 +81,7 @@ def open_desk(options: Options, course: Course, book: Gradebook) -> Iterator[Des
     def looked_again() -> None:
         classroom.compare()
         reports.groups = classroom.groups
-        reports.write_class()  # an earlier review may have been killed before it did
+        reports.catch_up()
 
     regrader = Regrader(course, options.gradebook, options.folder, options.sandbox, looked_again)
     threading.Thread(target=looked_again, daemon=True).start()
@@ -118,10 +119,6 @@ def access_rules(options: Options) -> tuple[Rules, str]:
         header=options.proxy_header, proxy=options.proxy,
     )  # fmt: skip
     return rules, options.names[0] if options.names else host
-
-
-def _fields(rules: Rules) -> dict[str, object]:
-    return {name: getattr(rules, name) for name in rules.__struct_fields__}
 
 
 def _own_name() -> str:

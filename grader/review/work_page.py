@@ -11,6 +11,7 @@ from grader.course.course import Course
 from grader.course.exercise import Exercise
 from grader.gradebook.review_log import Mark, Note, Of
 from grader.records import Grade, Grading, Record
+from grader.reports.heat_map_png import Picture
 from grader.reports.student_page import Cell, Page, Row, page_of
 from grader.review.classroom import Classroom, Snapshot, used_comments
 from grader.review.queue import Item, Kind
@@ -92,6 +93,9 @@ def work_on(
     if item is not None and item.kind is Kind.SIMILAR:
         panels = _compared(classroom, item, grading)
     marks = [mark for mark in now.marks if mark.of == of]
+    # A question that is settled keeps its place among those that are open.
+    order = [each.key for each in now.items if each.settled is None or (item is not None and each.key == item.key)]
+    place = order.index(item.key) if item is not None else 0
     places = _places(grading.grade, marks)
     chosen = place_value(*checks[0]) if checks else place_value(item.part if item is not None else None, None)
     return Work(
@@ -104,20 +108,11 @@ def work_on(
         notes=[note for note in now.notes if note.of == of],
         used=used_comments(now.notes, of.exercise)[:30],
         path=now.results[of.student, of.exercise].path,
-        **_neighbours(now, item),
+        position=place + 1 if item is not None else 0,
+        left=len(now.open),
+        before=order[place - 1] if item is not None and place else None,
+        after=next(iter(order[place + 1 :] if item is not None else order), None),
     )
-
-
-def _neighbours(now: Snapshot, item: Item | None) -> dict[str, int | str | None]:
-    """The open questions before and after; a settled one keeps its place between them."""
-    order = [each.key for each in now.items if each.settled is None or (item is not None and each.key == item.key)]
-    left = len(now.open)
-    if item is None:
-        return {"position": 0, "left": left, "before": None, "after": order[0] if order else None}
-    place = order.index(item.key)
-    before = order[place - 1] if place else None
-    after = order[place + 1] if place + 1 < len(order) else None
-    return {"position": place + 1, "left": left, "before": before, "after": after}
 
 
 def _panel(of: Of, page: Page, checks: Sequence[tuple[str, str]], part: str | None) -> Panel:
@@ -129,7 +124,13 @@ def _panel(of: Of, page: Page, checks: Sequence[tuple[str, str]], part: str | No
     if not lines:  # nothing of the student's is known to bind it: all of the part
         lines = {cell.anchor for each in page.parts if each.view.id in parts for cell in each.cells}
     chosen = [cell for cell in cells if cell.anchor in lines] or cells
+    rows = [msgspec.structs.replace(row, pictures=[_theirs(picture) for picture in row.pictures]) for row in rows]
     return Panel(of, page, rows, sorted(chosen, key=lambda cell: cell.number), set())
+
+
+def _theirs(picture: Picture) -> Picture:
+    """Whose it is: a report says "yours" to the student."""
+    return msgspec.structs.replace(picture, title="The student’s") if picture.title == "Yours" else picture
 
 
 def _compared(classroom: Classroom, item: Item, first: Grading) -> list[Panel]:
