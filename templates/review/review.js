@@ -57,8 +57,11 @@
     box.focus();
   };
   const unreachable = "Nothing was saved: the server can’t be reached. Start `grader review` again, keep this page open, and save once more.";
-  document.addEventListener("htmx:sendError", () => fail(unreachable));
-  document.addEventListener("htmx:responseError", (event) => fail("Nothing was saved: the server answered " + event.detail.xhr.status + "."));
+  const saves = (event) => event.detail.requestConfig.verb === "post";
+  document.addEventListener("htmx:sendError", (event) => { if (saves(event)) fail(unreachable); });
+  document.addEventListener("htmx:responseError", (event) => {
+    if (saves(event)) fail("Nothing was saved: the server answered " + event.detail.xhr.status + ".");
+  });
   document.addEventListener("htmx:afterSettle", (event) => {
     if (event.target.id !== "main") return;
     const words = [byId("failed"), byId("said")].find((each) => each.textContent.trim());
