@@ -18,6 +18,7 @@ from sqlalchemy.exc import IntegrityError, OperationalError
 from grader.errors import UsageError
 from grader.gradebook.schema import notes, overrides, withdrawn
 from grader.records import Comment, Override, Record
+from grader.wording import points
 
 Kind = Literal["comment", "internal", "settled", "disputed"]
 """A comment for the student; a note for colleagues; a question of the queue that is settled; a mark in dispute."""
@@ -267,7 +268,7 @@ def _label(source: Source, rows: Sequence[Row[Any]]) -> str:
     who = students[0] if len(students) == 1 else f"{len(students)} students"
     if source == "overrides":
         where = rows[0].name or (f"part {rows[0].part}" if rows[0].part else "the whole")
-        return f"the mark of {rows[0].points:g} for {where} of {who}"
+        return f"the mark of {points(rows[0].points)} for {where} of {who}"
     return f"{_LABELS[rows[0].kind]} {who}"
 
 

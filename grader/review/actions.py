@@ -12,6 +12,7 @@ from grader.records import Grading
 from grader.review.class_page import chosen, read_query, where_diagnosed
 from grader.review.desk import Call, Desk, read_seen, submission_address
 from grader.review.work_page import read_place
+from grader.wording import points
 
 
 def mark(desk: Desk, call: Call) -> str:
@@ -20,28 +21,28 @@ def mark(desk: Desk, call: Call) -> str:
     of = call.of(now)
     value, (part, name) = _place(call)
     grade = now.results[of.student, of.exercise].grade
-    points = _points(call.form.get("points", ""))
+    given = _points(call.form.get("points", ""))
     reason = call.text("reason", "The reason", 1000)
     check = f"{part}/{name}" if name is not None else None
-    override = new_override(grade, check, points, reason, part=part, by=call.session.name)
+    override = new_override(grade, check, given, reason, part=part, by=call.session.name)
     try:
         desk.log.set_mark(of, override, read_seen(call.form.get("seen", "{}")).get(value, 0))
     except Changed as changed:
         where = name or (f"part {part}" if part else "the whole")
-        raise UsageError(_both(changed, where, points, reason)) from changed
+        raise UsageError(_both(changed, where, given, reason)) from changed
     desk.reports.changed([of])
-    call.session.flash = f"Saved: {points:g} points for {name or part or 'the whole'} of {of.student}."
+    call.session.flash = f"Saved: {points(given)} for {name or part or 'the whole'} of {of.student}."
     return call.back
 
 
-def _both(changed: Changed, where: str, points: float, reason: str) -> str:
+def _both(changed: Changed, where: str, given: float, reason: str) -> str:
     """What was set meanwhile, and what was to be set."""
-    mine = f"Yours, not saved: {points:g} points, “{reason}”. Save again to put it in that place."
+    mine = f"Yours, not saved: {points(given)}, “{reason}”. Save again to put it in that place."
     if changed.mark is None:
         return f"The mark for {where} was taken back while you were looking. {mine}"
     theirs = changed.mark.override
     return (
-        f"{theirs.by or 'Somebody'} gave {theirs.points:g} points for {where} while you were looking, "
+        f"{theirs.by or 'Somebody'} gave {points(theirs.points)} for {where} while you were looking, "
         f"“{theirs.reason}”. {mine}"
     )
 

@@ -13,7 +13,7 @@ from grader.gradebook.review_log import Mark, Note, Of
 from grader.records import Check, Flag, Grade, Record, Verdict
 from grader.reports.cohort_page import Group
 from grader.reports.verdict_text import explain
-from grader.wording import listed
+from grader.wording import listed, points
 
 
 class Kind(StrEnum):
@@ -168,7 +168,7 @@ def _disputed(marks: Iterable[Mark], notes: Sequence[Note], current: set[Of]) ->
         first, second = (each.override for each in here[-2:])
         if first.by != second.by and first.points != second.points:
             says = " ".join(
-                f"{each.by or 'Somebody'} gave {each.points:g} points: {each.reason}" for each in (first, second)
+                f"{each.by or 'Somebody'} gave {points(each.points)}: {each.reason}" for each in (first, second)
             )
             checks = [(part, name)] if part is not None and name is not None else []
             key = item_key(Kind.DISPUTED, of, "marks", *(str(each.id) for each in here[-2:]))

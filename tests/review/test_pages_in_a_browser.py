@@ -105,10 +105,16 @@ def test_nothing_of_a_students_does_anything_and_nothing_is_loaded_from_elsewher
 def test_even_a_script_that_slipped_through_does_not_run(served, sit_down):
     desk = sit_down(served)
     desk.page.evaluate(
-        """() => { const bait = document.createElement('div');
-        bait.innerHTML = '<img src="data:," onerror="document.title=\\'owned\\'"><a id=bait href="javascript:document.title=\\'owned\\'">x</a>';
-        document.body.append(bait); const script = document.createElement('script');
-        script.textContent = "document.title = 'owned'"; document.body.append(script); }"""
+        """() => {
+          const owns = "document.title = 'owned'";
+          const bait = document.createElement('a');
+          Object.assign(bait, { id: 'bait', href: 'javascript:' + owns, textContent: 'x' });
+          const image = document.createElement('div');
+          image.innerHTML = `<img src="data:," onerror="${owns}">`;
+          const script = document.createElement('script');
+          script.textContent = owns;
+          document.body.append(bait, image, script);
+        }"""
     )
     desk.page.locator("#bait").dispatch_event("click")
     desk.page.wait_for_timeout(100)
