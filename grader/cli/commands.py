@@ -271,18 +271,21 @@ def override(
     check: Annotated[
         str | None, typer.Option(metavar="NAME", help="For this check only: dlogits, or PART/dlogits.")
     ] = None,
+    part: Annotated[str | None, typer.Option(metavar="PART", help="For this part as a whole.")] = None,
     exercise: Annotated[str | None, typer.Option(metavar="ID", help="The exercise, where there are several.")] = None,
     gradebook: Annotated[str | None, _GRADEBOOK] = None,
 ) -> None:
-    """Set a mark by hand: for one check, or for the whole submission. The reports are written anew.
+    """Set a mark by hand: for one check, for a part, or for the whole submission. The reports are written anew.
 
     It holds for what the student has handed in now: a new notebook is graded on its own.
     """
     from grader.cli.show import show_override
     from grader.cohort.run import override_mark
 
+    if check is not None and part is not None:
+        raise UsageError("--check and --part are for different things: give one of the two.")
     with _gradebook(folder, gradebook) as book:
-        show_override(override_mark(book, _course(), folder, student, exercise, check, points, reason))
+        show_override(override_mark(book, _course(), folder, student, exercise, check, points, reason, part))
 
 
 @app.command(epilog="Example:  grader review graded")

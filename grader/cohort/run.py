@@ -135,11 +135,12 @@ def override_mark(
     check: str | None,
     points: float,
     reason: str,
+    part: str | None = None,
 ) -> Grade:
     """Set a mark by hand for what a student handed in last, and write its files and the cohort's pages anew.
 
     Raises:
-        UsageError: no such submission or check, or a number that can't be its points.
+        UsageError: no such submission, check or part, or a number that can't be its points.
     """
     student, reason = as_text(student), as_text(reason)  # a student as `collect` names whose file is called that
     found = list(book.gradings(student=student, exercise=exercise))
@@ -149,7 +150,7 @@ def override_mark(
     if len(found) > 1:
         exercises = " or ".join(each.grade.exercise for each in found)
         raise UsageError(f"{student!r} handed in several exercises: say which with --exercise: {exercises}.")
-    book.override(found[0], new_override(found[0].grade, check, points, reason))
+    book.override(found[0], new_override(found[0].grade, check, points, reason, part=part))
     (grading,) = book.gradings(student=student, exercise=found[0].grade.exercise)
     write_grading(grading, folder, course)
     write_cohort(list(book.grades()), folder, course, similar(book, course))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hmac
 from collections.abc import Awaitable, Callable
 
+from sqlalchemy.exc import SQLAlchemyError
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -31,6 +32,9 @@ _ACTIONS: dict[str, tuple[Page, Page]] = {
     "/feedback": (actions.feedback, pages.feedback),
 }
 """Each action, and the page that says why it did nothing."""
+
+
+_NO_GRADEBOOK = "The gradebook can't be reached, and nothing was saved: go back, and try again in a moment."
 
 
 def make_app(desk: Desk, rules: Rules) -> ASGIApp:
@@ -69,6 +73,8 @@ def _page(desk: Desk, page: Page) -> _Endpoint:
             text = await run_in_threadpool(page, desk, call)
         except pages.NotThere as error:
             return HTMLResponse(await run_in_threadpool(pages.problem, desk, call, str(error)), 404)
+        except SQLAlchemyError:
+            return PlainTextResponse(_NO_GRADEBOOK, 503)
         return HTMLResponse(text)
 
     return answer
@@ -86,6 +92,8 @@ def _action(desk: Desk, action: Page, page: Page) -> _Endpoint:
             return RedirectResponse(await run_in_threadpool(action, desk, call), 303)
         except GraderError as error:
             call.failed = Failed(str(error), form)
+        except SQLAlchemyError:
+            return PlainTextResponse(_NO_GRADEBOOK, 503)
         try:
             return HTMLResponse(await run_in_threadpool(page, desk, call), 409)
         except pages.NotThere:

@@ -60,7 +60,8 @@
   const saves = (event) => event.detail.requestConfig.verb === "post";
   document.addEventListener("htmx:sendError", (event) => { if (saves(event)) fail(unreachable); });
   document.addEventListener("htmx:responseError", (event) => {
-    if (saves(event)) fail("Nothing was saved: the server answered " + event.detail.xhr.status + ".");
+    const { status, responseText } = event.detail.xhr;
+    if (saves(event)) fail(status === 503 ? responseText : "Nothing was saved: the server answered " + status + ".");
   });
   document.addEventListener("htmx:afterSettle", (event) => {
     if (event.target.id !== "main") return;

@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 import msgspec
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from grader.gradebook import Gradebook
 from grader.records import Override
@@ -143,6 +144,18 @@ def test_what_another_process_writes_is_seen(client):
         assert client.desk.classroom.now().of("late", EXERCISE).submission == "9" * 64
         book.add(run, msgspec.structs.replace(invented("later"), submission="8" * 64))
         assert client.desk.classroom.now().of("later", EXERCISE) is not None
+
+
+def test_a_gradebook_that_is_gone_is_said_and_nothing_is_called_saved(client, monkeypatch):
+    def gone(*_):
+        raise OperationalError("INSERT", {}, Exception("server closed the connection"))
+
+    monkeypatch.setattr(client.desk.log, "set_mark", gone)
+    status, _, body = client.post("/mark", points="1", reason="x")
+    assert status == 503
+    assert "nothing was saved" in body
+    monkeypatch.setattr(client.desk.book, "size", gone)
+    assert client.get("/queue")[0] == 503
 
 
 def test_two_threads_that_save_for_one_check_never_both_think_they_were_first(client):

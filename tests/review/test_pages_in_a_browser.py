@@ -9,6 +9,7 @@ import pytest
 from grader.gradebook import Gradebook
 from grader.gradebook.review_log import Note, Of
 from grader.records import Override
+from grader.review.users import Users
 from tests.report_samples import HOSTILE_NAMES
 from tests.review.serving import EXERCISE, fill, invented, reviewing
 
@@ -66,10 +67,11 @@ def served(tmp_path_factory):
 def test_axe_finds_nothing_on_any_page_and_none_is_wider_than_the_window(served, sit_down, width, scheme):
     desk = sit_down(served, viewport={"width": width, "height": 900}, color_scheme=scheme)
     paths = dict(PAGES)
-    desk.press("j")
-    for number in range(4):  # questions of several kinds
-        paths[f"question {number}"] = desk.page.url.removeprefix(desk.base)
+    for kind in ("ungradable", "unchecked", "autograd", "similar", "disputed"):
+        desk.open(f"/queue?kind={kind}")
         desk.press("j")
+        paths[kind] = desk.page.url.removeprefix(desk.base)
+        assert "/item/" in paths[kind]
     found = {}
     for name, path in paths.items():
         desk.open(path)
@@ -79,6 +81,24 @@ def test_axe_finds_nothing_on_any_page_and_none_is_wider_than_the_window(served,
         found[name] = [(each["id"], each["nodes"][0]["html"][:200]) for each in violations]
         assert desk.page.evaluate("document.documentElement.scrollWidth") == width, name
     assert {name: each for name, each in found.items() if each} == {}
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_logging_in_with_a_name_and_a_password(tmp_path, chromium, scheme):
+    fill(tmp_path / "gradebook.sqlite", tmp_path, ["alice"], hostile=False)
+    Users(tmp_path / "users").add("tom", "a long password")
+    with reviewing(tmp_path, "--users", tmp_path / "users") as (address, _):
+        page = chromium.new_context(color_scheme=scheme, viewport={"width": 390, "height": 700}).new_page()
+        page.goto(address)
+        assert Axe().run(page).response["violations"] == []
+        for password in ("wrong", "a long password"):
+            page.get_by_label("Name").fill("tom")
+            page.get_by_label("Password").fill(password)
+            page.get_by_role("button", name="Log in").click()
+            page.wait_for_load_state()
+        page.wait_for_url("**/queue")
+        assert page.locator(".desk-bar bdi").inner_text() == "tom"
+        page.context.close()
 
 
 def test_axe_would_find_something(served, sit_down):
