@@ -54,7 +54,6 @@ class Rules(Record, frozen=True, kw_only=True):
         hosts: the names under which the server may be asked, without a port.
         users: those who may log in.
         header: the header in which a reverse proxy at `proxy` says who it is.
-        secure: whether the cookie is for HTTPS only.
         cookie: its name; cookies are shared by all ports of a host.
     """
 
@@ -64,7 +63,6 @@ class Rules(Record, frozen=True, kw_only=True):
     users: Users | None = None
     header: str | None = None
     proxy: str = "127.0.0.1"
-    secure: bool = False
     cookie: str = "grader-review"
 
 
@@ -142,7 +140,7 @@ class Guard:
             return await self._by_password(request, rules.users)
         given = parse_qs(request.url.query).get("token", [""])[0]
         if rules.token is not None and hmac.compare_digest(given.encode(), rules.token.encode()):
-            return self._let_in(rules.name)
+            return self._let_in(request, rules.name)
         return PlainTextResponse("Open the address that `grader review` printed, with its token.", 403)
 
     def _by_header(self, request: Request, header: str) -> Response | None:
@@ -162,19 +160,18 @@ class Guard:
         name = form.get("name", "").strip()
         async with self._guessing:
             if await run_in_threadpool(users.knows, name, form.get("password", "")):
-                return self._let_in(name)
+                return self._let_in(request, name)
             await asyncio.sleep(1)  # one guess a second, whoever guesses
         return HTMLResponse(login_page("This name and password don't belong together."), 401)
 
-    def _let_in(self, name: str) -> Response:
+    def _let_in(self, request: Request, name: str) -> Response:
         if len(self._sessions) >= _SESSIONS:
             self._sessions.pop(next(iter(self._sessions)))
         key = secrets.token_urlsafe(32)
         self._sessions[key] = Session(name)
         response = HTMLResponse(_ENTRY)
-        response.set_cookie(
-            self.rules.cookie, key, httponly=True, samesite="strict", secure=self.rules.secure, path="/"
-        )
+        tls = request.headers.get("x-forwarded-proto") == "https"  # a lie would only keep the cookie from its sender
+        response.set_cookie(self.rules.cookie, key, httponly=True, samesite="strict", secure=tls, path="/")
         return response
 
 
