@@ -31,6 +31,7 @@ def run_review(course: Course, folder: Path | None, gradebook: str, **options: A
             raise
         raise UsageError(_INSTALL) from error
     serve(Options(folder=folder, gradebook=gradebook, **options), course, _say)
+    console.print("Stopped; everything that was saved is in the gradebook.")
 
 
 def _say(address: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import urlencode
 
@@ -65,9 +66,12 @@ def read_query(fields: Mapping[str, str]) -> Query:
     return Query(**given, page=int(page) if page.isascii() and page.isdigit() and len(page) < 6 else 1)
 
 
-def table_of(cohort: Cohort, query: Query) -> Table:
-    """The rows that a query asks for."""
-    found = sorted(chosen(cohort, query), key=_SORTS.get(query.sort, _SORTS["student"]), reverse=bool(query.down))
+def table_of(cohort: Cohort, totals: Mapping[str, float | None], query: Query) -> Table:
+    """The rows that a query asks for; `totals` has each student's, in per cent."""
+    key = _SORTS.get(query.sort, _SORTS["student"])
+    if query.sort == "total":
+        key = functools.partial(_by_total, totals)
+    found = sorted(chosen(cohort, query), key=key, reverse=bool(query.down))
     pages = max((len(found) + PAGE - 1) // PAGE, 1)
     page = min(max(query.page, 1), pages)
     grades = [submission.grade for submission in cohort.submissions]
@@ -125,6 +129,11 @@ def _is_asked(check: Check, query: Query) -> bool:
     )
 
 
+def _by_total(totals: Mapping[str, float | None], each: Submission) -> tuple[object, ...]:
+    total = totals.get(each.grade.student)
+    return (-1.0 if total is None else total, each.grade.student.casefold())
+
+
 _SORTS: Mapping[str, Callable[[Submission], tuple[object, ...]]] = {
     "student": lambda each: (each.grade.student.casefold(), each.grade.exercise),
     "exercise": lambda each: (each.grade.exercise, each.grade.student.casefold()),
@@ -147,6 +156,7 @@ COLUMNS: Sequence[tuple[str, str]] = (
     ("wrong", "Wrong"),
     ("missing", "Missing"),
     ("unchecked", "Unchecked"),
+    ("total", "Total"),
     ("flags", "Flags"),
 )
 """What the table can be sorted by, and its heading."""

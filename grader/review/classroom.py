@@ -14,6 +14,7 @@ from grader.gradebook.results import Result
 from grader.gradebook.review_log import Mark, Note, Of
 from grader.records import Grading
 from grader.reports.cohort_page import Cohort, CohortRow, Group, cohort_of
+from grader.reports.totals import totals
 from grader.review.queue import Item, items_of
 
 
@@ -30,6 +31,13 @@ class Snapshot:
     def cohort(self) -> Cohort:
         """The class's numbers."""
         return cohort_of([CohortRow(each.grade, None) for each in self.results.values()])
+
+    @cached_property
+    def totals(self) -> dict[str, float | None]:
+        """Each student's total in per cent, where there are several exercises."""
+        grades = [each.grade for each in self.results.values()]
+        several = len({grade.exercise for grade in grades}) > 1
+        return {total.student: total.percent for total in totals(grades)} if several else {}
 
     @cached_property
     def open(self) -> list[Item]:

@@ -56,8 +56,8 @@ def class_table(desk: Desk, call: Call) -> str:
     now = desk.classroom.now()
     query = read_query(call.filters if call.form else call.query)
     return desk.page(
-        "class", call, now, table=table_of(now.cohort, query), cohort=now.cohort, COLUMNS=COLUMNS,
-        submission_address=submission_address, progress=desk.regrader.progress,
+        "class", call, now, table=table_of(now.cohort, now.totals, query), cohort=now.cohort, totals=now.totals,
+        COLUMNS=COLUMNS, submission_address=submission_address, progress=desk.regrader.progress,
     )  # fmt: skip
 
 

@@ -51,7 +51,7 @@ class ReportsOnDisk:
         """Have written what isn't as the gradebook has it: an earlier review may have been killed before it did."""
         if self.folder is not None and self.book.size()[0]:
             stale = [grade for grade in self.book.grades() if not is_written(grade, self.folder)]
-            self._wait_for([(grade.student, grade.exercise) for grade in stale])
+            self._wait_for([(grade.student, grade.exercise) for grade in stale], the_class=True)
 
     def close(self) -> None:
         """Write what is still to be written."""
@@ -61,10 +61,10 @@ class ReportsOnDisk:
         if self._thread.is_alive():
             self._thread.join()
 
-    def _wait_for(self, keys: list[tuple[str, str]]) -> None:
+    def _wait_for(self, keys: list[tuple[str, str]], *, the_class: bool = False) -> None:
         with self._wake:
             self._waiting.update(dict.fromkeys(keys))
-            if keys:
+            if keys or the_class:
                 self._class_at = time.monotonic() + PAUSE
             self._wake.notify()
 

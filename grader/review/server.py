@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import getpass
 import secrets
+import signal
 import socket
 import tempfile
 import threading
@@ -68,7 +69,11 @@ def serve(options: Options, course: Course, say: Callable[[str], None]) -> None:
                 address += f"queue?token={rules.token}"
             listening.listen(128)  # whoever reads the address may ask at once
             say(address)
-            with _opened(address) if options.open_browser else contextlib.nullcontext():
+            signal.signal(signal.SIGTERM, signal.default_int_handler)  # uvicorn raises what stopped it once more
+            with (
+                _opened(address) if options.open_browser else contextlib.nullcontext(),
+                contextlib.suppress(KeyboardInterrupt),
+            ):
                 uvicorn.Server(config).run(sockets=[listening])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlencode
 
 import pytest
@@ -11,6 +12,7 @@ from grader.gradebook.review_log import Note, Of
 from grader.records import Override
 from grader.review.users import Users
 from tests.hostile.arena import all_scenarios
+from tests.hostile.conftest import opened
 from tests.report_samples import HOSTILE_NAMES
 from tests.review.serving import EXERCISE, fill, invented, reviewing
 
@@ -122,6 +124,29 @@ def test_nothing_of_a_students_does_anything_and_nothing_is_loaded_from_elsewher
         assert desk.page.title() != "owned"
     assert desk.complaints == []
     assert desk.foreign == []
+
+
+@pytest.mark.slow
+def test_what_hostile_notebooks_really_put_out_does_nothing(sit_down, tmp_path):
+    def grade_them():
+        with opened(tmp_path, "bwrap") as arena, Gradebook(tmp_path / "gradebook.sqlite") as book:
+            run = book.start(tmp_path)
+            for scenario in all_scenarios():
+                if scenario.name.startswith("shows_"):
+                    outcome = arena.grade(arena.notebook(scenario), scenario.seconds, scenario.name)
+                    book.add(run, outcome.hostile)
+
+    with ThreadPoolExecutor(1) as thread:  # the browser's driver has an event loop in this one
+        thread.submit(grade_them).result()
+    with reviewing(tmp_path) as (address, _):
+        desk = sit_down(address)
+        for name in ("shows_html", "shows_escape_sequences"):
+            desk.open("/submission?" + urlencode({"student": name, "exercise": "mini"}))
+            desk.page.evaluate(OPEN_ALL)
+            assert "TRIED" in desk.page.locator("main").inner_text()
+            assert desk.page.locator(".cell script, .cell img:not(.output), .cell svg").count() == 0
+        assert desk.complaints == []
+        assert desk.foreign == []
 
 
 def test_even_a_script_that_slipped_through_does_not_run(served, sit_down):

@@ -9,7 +9,8 @@ from grader.gradebook import Gradebook, Key, Result
 from grader.gradebook.overrides import new_override
 from grader.gradebook.review_log import Changed, Note, Of
 from grader.records import Check, Flag, Grade, Grading, Verdict
-from grader.reports.cohort_page import Group
+from grader.reports.cohort_page import CohortRow, Group, cohort_of
+from grader.review.class_page import read_query, table_of
 from grader.review.queue import Kind, items_of
 
 SUBMISSION = "a" * 64
@@ -164,3 +165,33 @@ def test_whose_page_changed_is_known_without_reading_everything(book):
     before = book.log.latest()
     book.log.withdraw("notes", [row], None)
     assert book.log.students_since(before) == {"ann"}
+
+
+# --- the class ------------------------------------------------------------------------------------------------------
+
+
+def names(query, totals=None):
+    cohort = cohort_of([CohortRow(grade, None) for grade in CLASS])
+    return [each.grade.student for each in table_of(cohort, totals or {}, read_query(query)).rows]
+
+
+@pytest.mark.parametrize(
+    ("query", "students"),
+    [
+        ({"check": "p/d1", "verdict": "wrong"}, ["ann"]),
+        ({"verdict": "wrong", "check": "p/d0"}, []),
+        ({"verdict": "unchecked"}, ["bob"]),
+        ({"flag": "autograd-used"}, ["eve"]),
+        ({"status": "ungradable", "sort": "student", "down": "yes"}, ["dee", "cy"]),
+        ({"find": "A", "sort": "wrong", "down": "yes"}, ["ann", "fay"]),
+        ({"find": "nobody"}, []),
+        ({"page": "-3", "exercise": "mini", "sort": "no such column"}, ["ann", "bob", "cy", "dee", "eve", "fay"]),
+    ],
+)
+def test_a_filter_fits_who_fits_all_of_it(query, students):
+    assert names(query) == students
+
+
+def test_totals_are_sorted_as_numbers_and_the_unknown_ones_come_last():
+    totals = {"ann": 9.5, "bob": 80.0, "cy": None, "dee": 10.0, "eve": 100.0, "fay": 0.0}
+    assert names({"sort": "total", "down": "yes"}, totals) == ["eve", "bob", "dee", "ann", "fay", "cy"]
