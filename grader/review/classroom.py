@@ -7,8 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from grader.cohort.run import similar
 from grader.course.course import Course
+from grader.errors import GraderError
 from grader.gradebook import Gradebook
 from grader.gradebook.results import Result
 from grader.gradebook.review_log import Mark, Note, Of
@@ -65,7 +68,9 @@ class Classroom:
     def __init__(self, book: Gradebook, course: Course) -> None:
         self.book = book
         self.course = course
-        self.groups: list[Group] = []
+        self.groups: list[Group] | None = None
+        """The groups of similar submissions; None until they were looked for."""
+        self.problem: str | None = None
         self._lock = threading.RLock()
         self._written = (-1, -1, -1)
         self._size = (-1, -1)
@@ -92,9 +97,14 @@ class Classroom:
 
     def compare(self) -> None:
         """Find the groups of similar submissions anew; of a large class that takes seconds."""
-        groups = similar(self.book, self.course) if self.book.size()[0] else []
+        groups: list[Group] = []
+        problem = None
+        try:
+            groups = similar(self.book, self.course) if self.book.size()[0] else []
+        except (GraderError, SQLAlchemyError) as error:
+            problem = f"Similar code could not be looked for: {str(error).splitlines()[0]}"
         with self._lock:
-            self.groups = groups
+            self.groups, self.problem = groups, problem
             if self._snapshot is not None:
                 self._snapshot = self._taken()
 
@@ -109,7 +119,7 @@ class Classroom:
             results=results,
             marks=marks,
             notes=notes,
-            items=items_of(results.values(), self.groups, marks, notes),
+            items=items_of(results.values(), self.groups or [], marks, notes),
         )
 
 

@@ -63,7 +63,7 @@ class Desk:
             "session": call.session,
             "undo": self.log.last_action(call.session.name, call.session.since),
             "open": len(now.open),
-            "problem": self.reports.problem,
+            "problems": [self.reports.problem, self.classroom.problem],
             "has_folder": self.folder is not None,
             "address": address,
         }

@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from grader.cohort.run import is_written, write_cohort, write_grading
 from grader.course.course import Course
 from grader.errors import GraderError
@@ -14,6 +16,8 @@ from grader.gradebook import Gradebook
 from grader.gradebook.review_log import Of
 from grader.reports.cohort_page import Group
 
+SOON = 1.0
+"""Seconds until a student's files are written: first whoever saved something gets their answer."""
 PAUSE = 10.0
 """Seconds without a change after which the class's pages are written: they hold everybody, and take a while."""
 
@@ -35,8 +39,7 @@ class ReportsOnDisk:
         self.folder = folder
         self.groups: list[Group] = []
         self.problem: str | None = None
-        self._waiting: dict[tuple[str, str], None] = {}
-        self._class_at: float | None = None
+        self._due: dict[tuple[str, str] | None, float] = {}
         self._closing = False
         self._wake = threading.Condition()
         self._thread = threading.Thread(target=self._work, daemon=True)
@@ -62,32 +65,30 @@ class ReportsOnDisk:
             self._thread.join()
 
     def _wait_for(self, keys: list[tuple[str, str]], *, the_class: bool = False) -> None:
+        now = time.monotonic()
         with self._wake:
-            self._waiting.update(dict.fromkeys(keys))
+            for key in keys:
+                self._due.setdefault(key, now + SOON)
             if keys or the_class:
-                self._class_at = time.monotonic() + PAUSE
+                self._due[None] = now + PAUSE
             self._wake.notify()
 
     def _work(self) -> None:
         while True:
             with self._wake:
-                self._wake.wait_for(self._is_due, self._seconds())
-                key = next(iter(self._waiting), None)
-                if key is not None:
-                    del self._waiting[key]
-                elif self._class_at is None and self._closing:
+                if self._closing and not self._due:
                     return
-                elif self._class_at is None or (time.monotonic() < self._class_at and not self._closing):
+                # The class comes last: its pages hold what the others do.
+                key = min(self._due, key=self._turn, default=None)
+                left = self._due[key] - time.monotonic() if self._due else None
+                if not self._closing and (left is None or left > 0):
+                    self._wake.wait(left)
                     continue
-                else:
-                    self._class_at = None
+                del self._due[key]
             self._write(key)
 
-    def _is_due(self) -> bool:
-        return bool(self._waiting) or self._closing
-
-    def _seconds(self) -> float | None:
-        return None if self._class_at is None else max(self._class_at - time.monotonic(), 0.0)
+    def _turn(self, key: tuple[str, str] | None) -> tuple[bool, float]:
+        return key is None, self._due[key]
 
     def _write(self, key: tuple[str, str] | None) -> None:
         """One student's files, or the pages about everybody."""
@@ -99,5 +100,8 @@ class ReportsOnDisk:
                 for grading in self.book.gradings(student=key[0], exercise=key[1]):
                     write_grading(grading, self.folder, self.course)
             self.problem = None
-        except GraderError as error:
-            self.problem = str(error)
+        except (GraderError, SQLAlchemyError) as error:
+            self.problem = (
+                f"The files in the folder could not be written: {str(error).splitlines()[0]} "
+                "Marks and comments are safe in the gradebook."
+            )

@@ -85,7 +85,7 @@ def open_desk(options: Options, course: Course, book: Gradebook) -> Iterator[Des
 
     def looked_again() -> None:
         classroom.compare()
-        reports.groups = classroom.groups
+        reports.groups = classroom.groups or []
         reports.catch_up()
 
     regrader = Regrader(course, options.gradebook, options.folder, options.sandbox, looked_again)

@@ -87,8 +87,8 @@ def work_on(
     grading = classroom.grading(of)
     if grading is None:
         return None
-    page = page_of(grading)
     checks = item.checks if item is not None else [check] if check is not None else []
+    page = page_of(_without_pictures(grading, checks))
     panels = [_panel(of, page, checks, item.part if item is not None else None)]
     if item is not None and item.kind is Kind.SIMILAR:
         panels = _compared(classroom, item, grading)
@@ -113,6 +113,18 @@ def work_on(
         before=order[place - 1] if item is not None and place else None,
         after=next(iter(order[place + 1 :] if item is not None else order), None),
     )
+
+
+def _without_pictures(grading: Grading, checks: Sequence[tuple[str, str]]) -> Grading:
+    """The grading without what this page doesn't draw: graphs, and the tensors of other checks."""
+    evidence = [
+        each
+        if (each.part, each.name) in checks
+        else msgspec.structs.replace(each, student=None, expected=None, difference=None)
+        for each in grading.evidence
+    ]
+    parts = [msgspec.structs.replace(part, graph=[]) for part in grading.parts]
+    return msgspec.structs.replace(grading, evidence=evidence, parts=parts)
 
 
 def _panel(of: Of, page: Page, checks: Sequence[tuple[str, str]], part: str | None) -> Panel:
@@ -140,7 +152,7 @@ def _compared(classroom: Classroom, item: Item, first: Grading) -> list[Panel]:
     common = set.intersection(*lines)
     panels = []
     for number, grading in enumerate(gradings):
-        page = page_of(grading)
+        page = page_of(_without_pictures(grading, []))
         cells = [_renamed(cell, f"s{number}-") for part in page.parts for cell in part.cells]
         shared = {
             (cell.anchor, line.number) for cell in cells for line in cell.lines if "".join(line.text.split()) in common
