@@ -27,7 +27,8 @@ def queue(desk: Desk, call: Call) -> str:
     shown = [item for item in items if wanted in ("", item.kind.value)]
     return desk.page(
         "queue", call, now, items=shown[:ITEMS], found=len(shown), counts=[(kind, counts[kind]) for kind in Kind],
-        TITLES=TITLES, kind=wanted, settled=settled, address_of=_item_address, total=len(now.items), comparing=desk.classroom.groups is None,
+        TITLES=TITLES, kind=wanted, settled=settled, address_of=_item_address, total=len(now.items),
+        comparing=desk.classroom.groups is None,
     )  # fmt: skip
 
 
