@@ -28,14 +28,14 @@ def with_overrides(grade: Grade, set_by_hand: Sequence[Override]) -> Grade:
             applied.append(msgspec.structs.replace(override, was=check.points))
             check = msgspec.structs.replace(check, points=override.points)
         checks.append(check)
-    score = sum(check.points for check in checks)
+    parts: dict[str, float] = {}
     for part in dict.fromkeys(check.part for check in checks):
         override = last.get((part, None))
         own = [check for check in checks if check.part == part]
         if override is not None and override.points <= sum(check.max_points for check in own):
-            was = sum(check.points for check in own)
-            applied.append(msgspec.structs.replace(override, was=was))
-            score += override.points - was
+            applied.append(msgspec.structs.replace(override, was=sum(check.points for check in own)))
+            parts[part] = override.points
+    score = sum(check.points for check in checks if check.part not in parts) + sum(parts.values())
     whole = last.get((None, None))
     if whole is not None and whole.points <= grade.max_score:
         applied.append(msgspec.structs.replace(whole, was=score))

@@ -60,8 +60,10 @@
   const saves = (event) => event.detail.requestConfig.verb === "post";
   document.addEventListener("htmx:sendError", (event) => { if (saves(event)) fail(unreachable); });
   document.addEventListener("htmx:responseError", (event) => {
-    const { status, responseText } = event.detail.xhr;
-    if (saves(event)) fail(status === 503 ? responseText : "Nothing was saved: the server answered " + status + ".");
+    const { xhr } = event.detail;
+    const isSentence = xhr.getResponseHeader("Content-Type")?.startsWith("text/plain");
+    const why = isSentence ? xhr.responseText : "The server answered " + xhr.status + ": load the page again in another tab.";
+    if (saves(event)) fail("Nothing was saved. " + why);
   });
   document.addEventListener("htmx:afterSettle", (event) => {
     if (event.target.id !== "main") return;

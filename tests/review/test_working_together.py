@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import time
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
@@ -37,7 +38,8 @@ def set_mark(desk, points, reason):
     desk.page.locator("#points").fill(str(points))
     desk.page.locator("#reason").fill(reason)
     desk.page.locator("#mark button").click()
-    desk.page.locator("#said:not(:empty), #failed:not(:empty)").first.wait_for()
+    shown = desk.page.locator(".history", has_text=reason)
+    shown.or_(desk.page.locator("#failed:not(:empty)")).first.wait_for()
 
 
 @pytest.mark.browser
@@ -98,6 +100,23 @@ def test_a_killed_server_loses_no_mark_that_a_page_showed_as_saved(sit_down, tmp
     with reviewing(tmp_path):  # it starts again, and catches up with the files
         report = tmp_path / "alice" / "01_backprop_ninja.html"
         wait_until(lambda: report.exists() and kept[-1] in report.read_text())
+
+
+@pytest.mark.browser
+def test_what_was_typed_is_still_there_when_the_server_was_started_again(sit_down, tmp_path):
+    fill(tmp_path / "gradebook.sqlite", tmp_path, ["alice"], hostile=False)
+    with reviewing(tmp_path) as (address, process):
+        desk = sit_down(address)
+        desk.open(submission("alice", "every-gradient/dC"))
+        process.kill()
+        process.wait()
+    with reviewing(tmp_path, "--port", urlsplit(address).port):
+        desk.page.locator("#text").fill("A long thought.")
+        desk.page.locator("#comment button").click()
+        desk.page.locator("#failed:not(:empty)").wait_for()
+        assert "Nothing was saved" in desk.failed()
+        assert "printed" in desk.failed()
+        assert desk.page.locator("#text").input_value() == "A long thought."
 
 
 def wait_until(holds):
