@@ -20,7 +20,7 @@ def python(code, *arguments, cwd=ROOT, **options):
 GRADER = "from grader.cli.commands import main; main()"
 
 
-@pytest.mark.parametrize("module", ["starlette", "uvicorn", "filelock"])
+@pytest.mark.parametrize("module", ["starlette", pytest.param("filelock", marks=pytest.mark.slow)])
 def test_without_the_extra_it_says_the_one_command_that_adds_it(tmp_path, module):
     fill(tmp_path / "gradebook.sqlite", tmp_path, ["alice"], hostile=False)
     done = python(f"import sys; sys.modules[{module!r}] = None; {GRADER}", "review", tmp_path)

@@ -62,7 +62,7 @@ def served(tmp_path_factory):
     ("width", "scheme"),
     [
         (390, "dark"),
-        (1280, "light"),
+        pytest.param(1280, "light", marks=pytest.mark.slow),
         pytest.param(390, "light", marks=pytest.mark.slow),
         pytest.param(1280, "dark", marks=pytest.mark.slow),
     ],
@@ -86,7 +86,7 @@ def test_axe_finds_nothing_on_any_page_and_none_is_wider_than_the_window(served,
     assert {name: each for name, each in found.items() if each} == {}
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
 def test_logging_in_with_a_name_and_a_password(tmp_path, chromium, scheme):
     fill(tmp_path / "gradebook.sqlite", tmp_path, ["alice"], hostile=False)
     Users(tmp_path / "users").add("tom", "a long password")
