@@ -75,6 +75,8 @@ def _page(desk: Desk, page: Page) -> _Endpoint:
             return HTMLResponse(await run_in_threadpool(pages.problem, desk, call, str(error)), 404)
         except SQLAlchemyError:
             return PlainTextResponse(_NO_GRADEBOOK, 503)
+        except GraderError as error:  # a template of the course's own, say
+            return PlainTextResponse(str(error), 500)
         return HTMLResponse(text)
 
     return answer
