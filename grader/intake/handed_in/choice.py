@@ -43,14 +43,14 @@ class _Candidate(Record, frozen=True):
     exercise: str | None
     problem: str | None = None
 
-    def rank(self, named: bool) -> tuple[int, int, int]:
+    def rank(self, area: Area) -> tuple[int, int, int]:
         """The smallest counts: the exercise's own name before others, notebooks before what they became."""
         if self.read.copy:
             name = 3
-        elif self.read.exact or (self.read.exercise is not None and not self.read.rest and not self.read.again):
+        elif self.read.exercise is not None and not self.read.rest and (area.marks or not self.read.again):
             name = 0
         else:
-            name = 1 if self.read.exercise is not None or named else 2
+            name = 1 if self.read.exercise is not None or area.named else 2
         kind = 0 if is_notebook(Path(self.file.name)) else 1
         return name, kind, len(self.file.parts)
 
@@ -99,7 +99,7 @@ def chosen(
         narrowed = _resembling(group, guess) if wanted is not None else group
         result.append(_best(exercise, narrowed, area))
     aside = [file.problem for file in closed if file.problem] + [
-        f"{as_text(each.file.name)!r} resembles no exercise and was left aside" for each in strangers
+        f"{as_text(each.file.name)!r} resembles no exercise, left aside" for each in strangers
     ]
     return [msgspec.structs.replace(each, remarks=[*each.remarks, *aside]) for each in result]
 
@@ -163,7 +163,7 @@ def _guessed(file: Arrived, guess: Guess) -> str | None:
 
 
 def _best(exercise: str, group: Sequence[_Candidate], area: Area) -> Chosen:
-    ranked = sorted(group, key=lambda each: (each.rank(area.named), -_mark(each, area)))
+    ranked = sorted(group, key=lambda each: (each.rank(area), -_mark(each, area)))
     first, others = ranked[0], ranked[1:]
     rivals = [each for each in others if _equal(each, first, area)]
     if rivals and not all(_same_content(each, first) for each in rivals):
@@ -177,7 +177,7 @@ def _best(exercise: str, group: Sequence[_Candidate], area: Area) -> Chosen:
 
 def _equal(other: _Candidate, first: _Candidate, area: Area) -> bool:
     """Whether nothing says which of two counts: neither their names nor the platform."""
-    return other.rank(area.named) == first.rank(area.named) and _mark(other, area) == _mark(first, area)
+    return other.rank(area) == first.rank(area) and _mark(other, area) == _mark(first, area)
 
 
 def _mark(each: _Candidate, area: Area) -> int:

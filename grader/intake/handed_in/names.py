@@ -31,15 +31,13 @@ class FileName(Record, frozen=True):
     """A file's name, taken apart.
 
     `exercise` is the one that it names, `rest` what is left: the student, where the name says it, else empty.
-    `copy` tells that it was marked as a copy, `again` is Canvas's number of the resubmission, `exact` that it is
-    called like the exercise and nothing else.
+    `copy` tells that it was marked as a copy, `again` is Canvas's number of the resubmission.
     """
 
     rest: str
     exercise: str | None
     copy: bool
     again: int
-    exact: bool
 
 
 def is_disguised(name: str) -> bool:
@@ -61,14 +59,14 @@ def taken_apart(name: str, ids: Sequence[str]) -> FileName:
     """The exercise, the marks of a copy, and what is left of a file's name."""
     stem = composed(stem_of(name))
     if stem in ids:
-        return FileName("", stem, copy=False, again=0, exact=True)
+        return FileName("", stem, copy=False, again=0)
     again = _NUMBERED.search(stem)
     if again is not None and (found := _called(stem[: again.start()], ids)) is not None and not found[0]:
-        return FileName("", found[1], copy=False, again=int(again[1]), exact=False)
+        return FileName("", found[1], copy=False, again=int(again[1]))
     bare, copy = _without_copies(stem)
     rest, exercise = _called(bare, ids) or (bare, None)
     rest, more = _without_copies(rest) if exercise is not None else (rest, False)
-    return FileName(rest, exercise, copy=copy or more, again=0, exact=False)
+    return FileName(rest, exercise, copy=copy or more, again=0)
 
 
 def _without_copies(stem: str) -> tuple[str, bool]:

@@ -28,7 +28,7 @@ METADATA = "submission_metadata.yml"
 _CANVAS = re.compile(r"(?P<name>[^/]+?)(?P<late>_LATE)?_(?P<id>\d+)_(?P<file>\d+)_(?P<rest>.+)", re.DOTALL)
 _MOODLE = re.compile(r"(?P<name>.+?)_(?P<id>\d+)_assignsubmission_(?:file|onlinetext)(?:_(?P<rest>.*))?", re.DOTALL)
 _BLACKBOARD = re.compile(
-    r"(?P<work>.+?)_(?P<name>[^_]+)_attempt_(?P<time>\d{4}(?:-\d{2}){5})(?:_(?P<rest>.+))?", re.DOTALL
+    r"(?P<work>.+?)_(?P<name>[^_]+)_attempt_(?P<time>\d{4}(?:-\d{2}){5})(?:_(?P<rest>.+)|\.\w+)", re.DOTALL
 )
 _REPOSITORIES = re.compile(r"\d|hw|homework|assignment|exercise|exercice|aufgabe|lab|project|week|task|pset", re.I)
 
@@ -135,8 +135,8 @@ def _is_download(name: str, files: Sequence[Arrived], ids: Sequence[str], *, alo
         return True
     if any(map(_canvas, tops)):
         return True
-    if not alone:
-        return False
+    if not alone or "submitted" in tops:
+        return alone
     with_work = {file.parts[0] for file in inside if len(file.parts) > 1 and _is_candidate(file.name)}
     students = {_own_name(file, ids) for file in inside if len(file.parts) == 1 and _is_candidate(file.name)} - {""}
     return len(with_work) > 1 or (len(students) > 1 and (packed or is_zip(name)))

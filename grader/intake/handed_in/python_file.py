@@ -41,14 +41,10 @@ def as_notebook(data: bytes) -> bytes:
             cells[-1][1].append(line)
         else:
             cells.append(("markdown" if _TEXT.search(mark["title"] or "") else "code", []))
-    made = [
-        {
-            "cell_type": kind,
-            "metadata": {},
-            "source": source,
-            **({"outputs": [], "execution_count": None} if kind == "code" else {}),
-        }
-        for kind, lines in cells
-        if (source := "\n".join(lines).strip("\n"))
-    ]
+    made = [_cell(kind, source) for kind, lines in cells if (source := "\n".join(lines).strip("\n"))]
     return json.dumps({"cells": made, "metadata": {}, "nbformat": 4, "nbformat_minor": 4}).encode()
+
+
+def _cell(kind: str, source: str) -> dict[str, object]:
+    cell: dict[str, object] = {"cell_type": kind, "metadata": {}, "source": source}
+    return {**cell, "outputs": [], "execution_count": None} if kind == "code" else cell
