@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from grader.cohort.export import Times
+from grader.cohort.times import Times
 from grader.course.catalog import Late, Terms, read_catalog
 from grader.course.course import Course
 from grader.errors import CourseError, UsageError

@@ -193,8 +193,8 @@ def grade(
     submission could not be graded (the others are, and are written).
     """
     from grader.cli.show import grading_progress, show_cohort
-    from grader.cohort.export import Times
     from grader.cohort.run import grade_cohort
+    from grader.cohort.times import Times
     from grader.grading.workers import Workers, open_workers
     from grader.intake.collect import Found, collect
     from grader.reports.github_actions import report_run

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import io
 import stat
-import unicodedata
 import zipfile
 import zlib
 from collections.abc import Iterator, Sequence
@@ -212,11 +211,6 @@ def read_plain(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise SubmissionError(f"The file {path.name!r} can't be read: {error.strerror or error}.") from error
-
-
-def composed(name: str) -> str:
-    """A name in composed letters: macOS hands out `é` as two characters, all others as one."""
-    return unicodedata.normalize("NFC", name)
 
 
 def folder_name(root: Path) -> str:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 
-from grader.intake.handed_in.files import composed
 from grader.records import Record
 
 _COPIES_BEHIND = (
@@ -92,6 +92,11 @@ def _called(stem: str, ids: Sequence[str]) -> tuple[str, str] | None:
         if match is not None:
             return match["behind"] or match["before"] or "", id_
     return None
+
+
+def composed(name: str) -> str:
+    """A name in composed letters: macOS hands out `é` as two characters, all others as one."""
+    return unicodedata.normalize("NFC", name)
 
 
 def loose(name: str) -> str:

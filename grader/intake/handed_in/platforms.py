@@ -18,8 +18,8 @@ import yaml
 
 from grader.errors import SubmissionError
 from grader.files import as_text, is_notebook
-from grader.intake.handed_in.files import Arrived, Kind, composed, folder_name, is_zip, read_member, read_plain
-from grader.intake.handed_in.names import is_disguised, is_script, taken_apart
+from grader.intake.handed_in.files import Arrived, Kind, folder_name, is_zip, read_member, read_plain
+from grader.intake.handed_in.names import composed, is_disguised, is_script, taken_apart
 from grader.intake.handed_in.people import Identity, Owner
 from grader.records import Record
 from grader.when import NotATime, parse_time
