@@ -65,7 +65,7 @@ def grade_cohort(
         known = _known(item, versions, book)
         if known is None:
             return False
-        grading = book.take_over(run, known, submitted(item.student, item.exercise))
+        grading = book.take_over(run, known, item.student, submitted(item.student, item.exercise))
         if not _is_written(grading.grade, folder):
             write_grading(grading, folder, course)
         done(grading.grade)
@@ -82,9 +82,12 @@ def grade_cohort(
         left = list(found)
         if resume:
             left = [item for item in found if not taken_over(item)]
+        first, others = _one_of_each_group(left)
         if left:
             with open_graders(left) as graders:
-                graders.grade(left, finished)
+                graders.grade(first, finished)
+                if again := [item for item in others if not taken_over(item)]:
+                    graders.grade(again, finished)
         book.finish(run)
     finally:  # an interrupted run leaves the pages of what it did
         everybody = list(book.grades())
@@ -93,13 +96,26 @@ def grade_cohort(
     return [grade for grade in everybody if (grade.student, grade.exercise) in asked]
 
 
+def _one_of_each_group(found: Sequence[Found]) -> tuple[list[Found], list[Found]]:
+    """One submission of each that a group handed in, and the same for its other members: it is graded once."""
+    first: dict[tuple[object, ...], Found] = {}
+    others = []
+    for item in found:
+        key = (item.path, *item.inside, item.exercise, item.student if not item.group else "")
+        if key in first:
+            others.append(item)
+        else:
+            first[key] = item
+    return list(first.values()), others
+
+
 def _known(item: Found, versions: Mapping[str, str], book: Gradebook) -> int | None:
     """The number of this very submission's grading, where the gradebook has it already."""
     submission = item.submission()
     if submission.problem is not None or item.exercise not in versions:
         return None
     key = Key(submission.digest, versions[item.exercise], grader_version())
-    return book.known(item.student, item.exercise, key)
+    return book.known([item.student, *item.group], item.exercise, key)
 
 
 def _is_written(grade: Grade, folder: Path) -> bool:
@@ -111,13 +127,19 @@ def _is_written(grade: Grade, folder: Path) -> bool:
 
 
 def similar(book: Gradebook, course: Course) -> list[Group]:
-    """The groups of suspiciously similar submissions, of all that the gradebook's students handed in last."""
+    """The groups of suspiciously similar submissions, of all that the gradebook's students handed in last.
+
+    Who handed something in together is no such group.
+    """
     known = course.catalog.ids
-    return similar_groups(
+    together = {student: {*said} for student, said in book.people.identities().items()}
+    found = similar_groups(
         own_lines(grading, course.exercise(grading.grade.exercise))
         for grading in book.gradings()
         if grading.grade.exercise in known and grading.cells
     )
+    shared = [set.intersection(*(together.get(student, set()) for student in group.students)) for group in found]
+    return [group for group, same in zip(found, shared, strict=True) if not any(each.kind == "group" for each in same)]
 
 
 def override_mark(

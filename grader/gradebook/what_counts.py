@@ -10,6 +10,7 @@ from sqlalchemy import Engine, ScalarSelect, func, select
 from grader.course.catalog import Terms
 from grader.gradebook.late_policy import Attempt, with_standing
 from grader.gradebook.overrides import with_overrides
+from grader.gradebook.people import People, extensions_in
 from grader.gradebook.schema import gradings, overrides, results, runs
 from grader.records import Grade, Override
 
@@ -43,7 +44,11 @@ def settler(
         student: whose results are asked for; None for everybody's.
     """
     upto = run if upto is None else upto
-    set_by_hand, terms = _overrides(engine, student), _terms(engine, run, upto)
+    set_by_hand, terms, extended = (
+        _overrides(engine, student),
+        _terms(engine, run, upto),
+        extensions_in(engine, student),
+    )
     weights = _weights(engine, terms, upto) if run is None else {}
     several = {
         exercise
@@ -61,7 +66,8 @@ def settler(
             alike.append(Attempt(submission=submission, grade=grade, submitted=submitted))
         its = terms.get(run, {}).get(grade.exercise, Terms())
         its = msgspec.structs.replace(its, weight=weights.get(grade.exercise, its.weight))
-        return with_standing(alike, submission, its)
+        extension = extended.get((grade.student, grade.exercise), extended.get((grade.student, None)))
+        return with_standing(alike, submission, its, extension)
 
     return settle
 
@@ -90,7 +96,7 @@ def _attempts(
     engine: Engine, upto: int | None, exercises: Sequence[str], student: str | None, set_by_hand: _ByHand
 ) -> dict[tuple[str, str], list[Attempt]]:
     """Student and exercise → what was graded up to a run, each content once, in the order of the runs."""
-    columns = (gradings.c.student, gradings.c.exercise, gradings.c.submission, gradings.c.grade, results.c.submitted)
+    columns = (results.c.student, results.c.exercise, gradings.c.submission, gradings.c.grade, results.c.submitted)
     query = select(*columns).join_from(results, gradings, results.c.grading == gradings.c.id)
     query = query.where(results.c.exercise.in_(exercises), gradings.c.status == "graded")
     if upto is not None:
@@ -102,19 +108,26 @@ def _attempts(
         for row in connection.execute(query.order_by(results.c.run)):
             made = set_by_hand.get((row.student, row.exercise, row.submission), [])
             grade = with_overrides(msgspec.json.decode(row.grade, type=Grade), made)
+            grade = msgspec.structs.replace(grade, student=row.student)
             attempt = Attempt(submission=row.submission, grade=grade, submitted=row.submitted)
             found.setdefault((row.student, row.exercise), {})[row.submission] = attempt  # the newest, in its place
     return {key: list(attempts.values()) for key, attempts in found.items()}
 
 
 def _overrides(engine: Engine, student: str | None) -> _ByHand:
-    """The overrides of one student, or all."""
+    """The overrides of one student, or all, under the names that count now."""
     found: dict[tuple[str, str, str], list[Override]] = {}
+    people = People(engine)
     query = select(overrides).order_by(overrides.c.id)
     if student is not None:
-        query = query.where(overrides.c.student == student)
+        names = people.names_of(student)
+        renamed = dict.fromkeys(names, student)
+        query = query.where(overrides.c.student.in_(names))
+    else:
+        renamed = people.renames()
     with engine.connect() as connection:
         for row in connection.execute(query):
             made = Override(points=row.points, was=0.0, reason=row.reason, at=row.made, part=row.part, name=row.name)
-            found.setdefault((row.student, row.exercise, row.submission), []).append(made)
+            key = (renamed.get(row.student, row.student), row.exercise, row.submission)
+            found.setdefault(key, []).append(made)
     return found

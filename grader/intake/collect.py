@@ -115,7 +115,7 @@ def collect(
         found += [item for item in here if item.shown not in seen]
         seen |= {item.shown for item in here}
     found = _in_one_case(_as_the_others(found))
-    return sorted(_without_doubles(found), key=lambda item: (item.student, item.exercise))
+    return once_each(found)
 
 
 def _areas_of(path: Path, ids: Sequence[str]) -> list[Area]:
@@ -203,12 +203,16 @@ def _in_one_case(found: Sequence[Found]) -> list[Found]:
     ]
 
 
-def _without_doubles(found: Sequence[Found]) -> list[Found]:
-    """Two files for one student and exercise: where no platform says which is newer, the grader doesn't choose."""
+def once_each(found: Iterable[Found]) -> list[Found]:
+    """A submission for each student and exercise, sorted; of two files the newer one by what the platform says.
+
+    Where it says nothing the grader doesn't choose: the submission has a problem that names them.
+    """
     groups: dict[tuple[str, str], list[Found]] = defaultdict(list)
     for item in found:
         groups[safe_name(item.student), item.exercise].append(item)
-    return [group[0] if len(group) == 1 else _one_of(group) for group in groups.values()]
+    kept = [group[0] if len(group) == 1 else _one_of(group) for group in groups.values()]
+    return sorted(kept, key=lambda item: (item.student, item.exercise))
 
 
 def _one_of(group: Sequence[Found]) -> Found:

@@ -96,6 +96,11 @@ class Roster(Record, frozen=True, dict=True):
         said += [row.get(column, "") for kind in _STRICT for column in self.of_kind(kind)]
         return next((name.strip() for name in [*said, *row.values()] if name.strip()), "")
 
+    def own(self, row: Mapping[str, str]) -> str:
+        """What a row has to tell its student from another one of the same name."""
+        said = (row.get(column, "").strip() for kind in _STRICT for column in self.of_kind(kind) if kind != "full")
+        return next((value for value in said if value), str(self.people.index(dict(row)) + 1))
+
     def of_kind(self, kind: str) -> list[str]:
         """The columns that are of a kind."""
         return [column for column, its in self.kinds.items() if its == kind]
@@ -113,7 +118,7 @@ class Roster(Record, frozen=True, dict=True):
             tries: list[tuple[_Index, list[str]]] = [
                 (cells, [_key(kind, value) for kind, value in known]),
                 (cells, [_key(kind, person.student) for kind in _STRICT]),
-                (names, [_folded(person.student)]),
+                (names, [_folded(person.student), _folded(" ".join(reversed(person.student.split(","))))]),
                 (local, [_plain(person.student)]),
             ]
             matches = next((index[key] for index, keys in tries for key in keys if index.get(key)), set())

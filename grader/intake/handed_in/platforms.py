@@ -154,7 +154,7 @@ def _loose(files: Sequence[Arrived], root: str, ids: Sequence[str]) -> Iterator[
             yield Area([], [file], where=file.name)  # a list, a read-me: nobody's
             continue
         key = "\n".join([owner.student, *sorted(str(each) for each in owner.identities)])
-        area = found.setdefault(key, Area([owner], [], named=rest is None, where=file.shown))
+        area = found.setdefault(key, Area([owner], [], named=rest is None, where=file.name))
         inside = Arrived([rest or file.name], file.path, file.inside, file.kind, file.problem)
         area.files.append(inside)
         if mark is not None:
