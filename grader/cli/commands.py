@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 import grader.startup  # noqa: F401  (before what imports nbformat)
+from grader.cli.encoding import make_output_safe, write_data
 from grader.errors import GraderError, UsageError
 
 if TYPE_CHECKING:
@@ -396,7 +397,7 @@ def export(
         grades = [grade for grade in book.grades(run) if exercise in (None, grade.exercise)]
         text, unknown = export_grades(format_, grades, roster, out, book.people.identities())
     if text is not None:
-        sys.stdout.write(text)
+        write_data(text)
     if unknown:
         named = ", ".join(map(repr, unknown))
         print(f"grader: the roster has no row of their own, or several, for {named}.", file=sys.stderr)
@@ -518,6 +519,7 @@ def _course(beside: Path | None = None):  # type: ignore[no-untyped-def]  # noqa
 
 def main() -> None:
     """Run the command; an error of ours is one sentence and an exit status, never a traceback."""
+    make_output_safe()
     try:
         app()
     except GraderError as error:

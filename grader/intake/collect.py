@@ -118,6 +118,19 @@ def collect(
     return once_each(found)
 
 
+def collect_one(folder: Path, student: str, course: Course, exercise_id: str) -> Found:
+    """The submission of a student whose folder it is, for an exercise that is known."""
+    files = files_in(folder) if folder.is_dir() else []
+    area = Area([Owner(student)], files, where=folder.name)
+    names = list(course.files(course.spec(exercise_id)))
+
+    def guess(data: bytes) -> str | None:
+        return guess_exercise(data, [course.exercise(exercise_id)])
+
+    (picked,) = chosen(area, course.catalog.ids, exercise_id, guess, names)
+    return _found(picked, area.owners[0], area, course.catalog.ids)
+
+
 def _areas_of(path: Path, ids: Sequence[str]) -> list[Area]:
     if (path.is_dir() and path.suffix.lower() != ".ipynb") or (path.is_file() and is_zip(path.name)):
         return areas(files_in(path), path, ids)
