@@ -85,7 +85,10 @@ def line_in(text: str, source: str, line: int | None) -> int:
 
 def _holds(row: str, line: str) -> bool:
     """Whether a row of the JSON is a source line, with its quotes, comma and line end."""
-    return re.fullmatch(r'\s*(?:"source": ?(?:\[\s*)?)?"' + re.escape(line) + r'(?:\\n)?"\]?,?\s*', row) is not None
+    return (
+        re.fullmatch(r'\s*(?:"source": ?(?:\[\s*)?)?"' + re.escape(line) + r'(?:\\r)?(?:\\n)?"\]?,?\s*', row)
+        is not None
+    )
 
 
 # --- the job summary ------------------------------------------------------------------------------------------------
