@@ -193,6 +193,9 @@ def grade(
     pattern: Annotated[
         str | None, typer.Option(metavar="REGEX", help="Where in a file's path the student is: (?P<student>[a-z]+).")
     ] = None,
+    time_factor: Annotated[
+        float | None, typer.Option(metavar="N", help="Time limits are N times the catalogue's, on a slow machine.")
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume/--no-resume", help="Grade only what changed since it was graded last, or all.")
     ] = True,
@@ -209,6 +212,8 @@ def grade(
     from grader.cohort.arrivals import Naming, arrive
     from grader.cohort.people import handed_in_csv, without_submission
     from grader.cohort.run import grade_cohort
+    from grader.execution.time_limits import FACTOR
+    from grader.execution.time_limits import time_factor as factor_in_force
     from grader.files import write_file
     from grader.grading.workers import Workers, open_workers
     from grader.intake.collect import Found
@@ -216,6 +221,9 @@ def grade(
 
     if workers is not None and scheduler is not None:
         raise UsageError("--workers starts processes here and --scheduler uses others: give one of the two.")
+    if time_factor is not None:
+        os.environ[FACTOR] = str(time_factor)
+    factor_in_force()  # refuses what is no number, before anything is graded
     course = _course()
     naming = Naming(pattern=pattern, names=names, roster=roster, times=times, timezone=timezone)
     arrivals = arrive(paths, course, exercise, naming)
