@@ -383,6 +383,10 @@ def export(
     ] = None,
     sandbox: Annotated[Sandbox, typer.Option(help="For gradescope-autograder: what confines the code.")] = "bwrap",
     gradebook: Annotated[str | None, _GRADEBOOK] = None,
+    by: Annotated[
+        Literal["exercise", "part", "check"],
+        typer.Option(help="For csv, canvas and moodle: a column for each of these."),
+    ] = "exercise",
     run: Annotated[
         int | None, typer.Option(metavar="N", help="Only what this run had, as `grader runs` lists it.")
     ] = None,
@@ -403,7 +407,7 @@ def export(
         raise UsageError("Give the folder that `grader grade --out` wrote: grader export FORMAT DIR.")
     with _gradebook(folder, gradebook) as book:
         grades = [grade for grade in book.grades(run) if exercise in (None, grade.exercise)]
-        text, unknown = export_grades(format_, grades, roster, out, book.people.identities())
+        text, unknown = export_grades(format_, grades, roster, out, book.people.identities(), by)
     if text is not None:
         write_data(text)
     if unknown:

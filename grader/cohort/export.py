@@ -12,6 +12,7 @@ from grader.files import safe_name, write_file
 from grader.records import Grade
 from grader.reports.json_csv_junit import grades_csv, junit_xml, totals_csv
 from grader.reports.lms_csv import Exported, Known, canvas_csv, grades_json, gradescope_json, moodle_csv
+from grader.reports.questions import By, points_csv, taken_apart
 from grader.reports.roster import Roster
 
 _NOBODY: Known = {}
@@ -24,6 +25,7 @@ _WHOLE: dict[str, Callable[[Sequence[Grade]], str]] = {
     "json": grades_json,
     "totals": totals_csv,
 }
+_BY_QUESTION = ("csv", "canvas", "moodle")
 _BY_ROSTER: dict[str, Callable[[Sequence[Grade], Roster | None, Known], Exported]] = {
     "canvas": canvas_csv,
     "moodle": moodle_csv,
@@ -31,7 +33,12 @@ _BY_ROSTER: dict[str, Callable[[Sequence[Grade], Roster | None, Known], Exported
 
 
 def export_grades(
-    kind: Format, grades: Sequence[Grade], roster: Path | None, out: Path | None, known: Known = _NOBODY
+    kind: Format,
+    grades: Sequence[Grade],
+    roster: Path | None,
+    out: Path | None,
+    known: Known = _NOBODY,
+    by: By = "exercise",
 ) -> tuple[str | None, list[str]]:
     """Write grades in a format to `out`, or hand back their text where there is no `out`.
 
@@ -43,6 +50,10 @@ def export_grades(
     """
     if roster is not None and kind not in _BY_ROSTER:
         raise UsageError(f"--roster is for {' and '.join(_BY_ROSTER)}: leave it away for {kind}.")
+    if by != "exercise":
+        if kind not in _BY_QUESTION:
+            raise UsageError(f"--by is for {', '.join(_BY_QUESTION)}: leave it away for {kind}.")
+        grades = taken_apart(grades, by)
     if kind == "gradescope":
         if out is None:
             raise UsageError("Gradescope wants a results.json for each submission: say into which folder with --out.")
@@ -55,7 +66,7 @@ def export_grades(
     if kind in _BY_ROSTER:
         text, unknown = _BY_ROSTER[kind](grades, read_roster(roster) if roster is not None else None, known)
     else:
-        text = _WHOLE[kind](grades)
+        text = points_csv(grades) if by != "exercise" else _WHOLE[kind](grades)
     if out is None:
         return text, unknown
     write_file(out, text)
