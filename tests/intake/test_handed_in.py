@@ -272,9 +272,9 @@ def test_whatever_they_handed_in_is_graded_or_named(arrive, solved):
 
 
 def test_what_lies_beside_notebooks_is_passed_over_and_named(arrive):
-    found = arrive("ann.ipynb", files={"README.txt": b"", "data/x.csv": b"", "tool.py": b"print(1)"})
+    found = arrive("ann.ipynb", files={"README.txt": b"", "ben.pdf": b"", "data/x.csv": b"", "tool.py": b"print(1)"})
     assert students(found) == {"ann": None}
-    assert sorted(arrive.passed_over) == ["README.txt", "data/"]
+    assert sorted(arrive.passed_over) == ["ben.pdf", "data/"]
 
 
 def test_several_deeper_ones_are_named_and_none_is_chosen(arrive):

@@ -31,3 +31,10 @@ def test_the_others_are_judged_as_ever(grade, solved, statement):
     for data in (printing, solved(("dhsum = (h", f"{statement}\n{slow}"))):
         grading = grade(data)
         assert set(verdicts(grading).values()) <= {"exact", "approximate"}, verdicts(grading)
+
+
+@pytest.mark.parametrize("bar", ["tqdm import tqdm", "tqdm.auto import tqdm", "tqdm.notebook import tqdm"])
+def test_a_progress_bar_works(grade, solved, bar):
+    line = "dhsum = (h * dscaled).sum(1, keepdim=True)"
+    grading = grade(solved((line, f"from {bar}\nfor _ in tqdm(range(1), desc='rows'):\n    {line}")))
+    assert set(verdicts(grading).values()) <= {"exact", "approximate"}

@@ -32,6 +32,9 @@ _BLACKBOARD = re.compile(
 )
 _REPOSITORIES = re.compile(r"\d|hw|homework|assignment|exercise|exercice|aufgabe|lab|project|week|task|pset", re.I)
 
+_WRONG_KINDS = {".pdf", ".html", ".htm", ".doc", ".docx", ".odt", ".rtf", ".rar", ".7z", ".gz", ".tar", ".png", ".jpg"}
+"""What somebody may have handed in by mistake: it is named where it lies beside the others' notebooks."""
+
 
 class Area(Record, frozen=True):
     """The files of one owner, among which is what was handed in. `parts` of each are their way inside of the area.
@@ -151,8 +154,9 @@ def _loose(files: Sequence[Arrived], root: str, ids: Sequence[str]) -> Iterator[
     for file in files:
         owner, rest, mark = _named(file.name, root, ids)
         if rest is None and not (_is_candidate(file.name) or is_script(file.name)):
-            yield Area([], [file], where=file.name)  # a list, a read-me: nobody's
-            continue
+            if Path(file.name).suffix.lower() in _WRONG_KINDS:
+                yield Area([], [file], where=file.name)
+            continue  # a list, a read-me: nobody's
         key = "\n".join([owner.student, *sorted(str(each) for each in owner.identities)])
         area = found.setdefault(key, Area([owner], [], named=rest is None, where=file.name))
         inside = Arrived([rest or file.name], file.path, file.inside, file.kind, file.problem)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib.util
 import io
 import itertools
 import json
@@ -20,6 +21,7 @@ import signal
 import struct
 import sys
 import time
+import types
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -425,6 +427,10 @@ def _hold_open(shell: Any) -> None:
     shell.unobserve_all("exit_now")
     shell.kernel.do_shutdown = _stay
     pdb.set_trace = _go_on
+    if importlib.util.find_spec("ipywidgets") is None:  # else a progress bar for notebooks raises
+        bars: Any = types.ModuleType("tqdm.notebook")
+        bars.__getattr__ = lambda name: getattr(importlib.import_module("tqdm.std"), name.replace("_notebook", ""))
+        sys.modules.setdefault("tqdm.notebook", bars)
     kernel = shell.kernel
     if _mend_kernels_streams not in shell.events.callbacks["post_execute"]:
         shell.events.register("post_execute", _mend_kernels_streams)
