@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 
@@ -27,7 +27,7 @@ class Found(Record, frozen=True):
 
     `exercise` is empty where the file gives no hint of one. `inside` are the members to go through where `path` is a
     zip. `identities`, `submitted` and `late` are what the platform says, `group` is everybody who handed it in
-    together, and `remarks` say what was guessed, and what was left aside.
+    together, and `remarks` say what was guessed, and what was left aside. `empty` tells that there is no file at all.
     """
 
     student: str
@@ -40,6 +40,7 @@ class Found(Record, frozen=True):
     late: bool | None = None
     group: list[str] = []
     remarks: list[str] = []
+    empty: bool = False
 
     @property
     def shown(self) -> str:
@@ -55,7 +56,9 @@ class Found(Record, frozen=True):
         return read_file(self._file())
 
     def size(self) -> int:
-        """The file's size in bytes; 0 where it can't be read."""
+        """The file's size in bytes, or what most have where it is in a zip; 0 where it can't be read."""
+        if self.inside:
+            return 1 << 20
         try:
             return Path(self.path).stat().st_size
         except OSError:
@@ -107,7 +110,7 @@ def collect(
             if not area.owners:
                 passed_over(as_text(area.where))
             picked = chosen(area, ids, exercise_id, guess, course_files) if area.owners else []
-            here += [_found(each, owner, area, ids) for each in picked for owner in area.owners]
+            here += [_found(each, owner, area, path, ids) for each in picked for owner in area.owners]
             any_file |= any(each.file is not None for each in picked)
         if not any_file:
             raise UsageError(_no_notebook(path, here))
@@ -128,7 +131,7 @@ def collect_one(folder: Path, student: str, course: Course, exercise_id: str) ->
         return guess_exercise(data, [course.exercise(exercise_id)])
 
     (picked,) = chosen(area, course.catalog.ids, exercise_id, guess, names)
-    return _found(picked, area.owners[0], area, course.catalog.ids)
+    return _found(picked, area.owners[0], area, folder.parent, course.catalog.ids)
 
 
 def _areas_of(path: Path, ids: Sequence[str]) -> list[Area]:
@@ -145,7 +148,7 @@ def _no_notebook(path: Path, here: Sequence[Found]) -> str:
     return f"The {what} {str(path)!r} holds no notebook: give a folder of .ipynb files.{holds}"
 
 
-def _found(each: Chosen, owner: Owner, area: Area, ids: Sequence[str]) -> Found:
+def _found(each: Chosen, owner: Owner, area: Area, root: Path, ids: Sequence[str]) -> Found:
     problem = each.problem
     if each.exercise is None and problem is None:
         problem = "It resembles no exercise of this course: say which it is with --exercise, or hand in the right file."
@@ -153,7 +156,7 @@ def _found(each: Chosen, owner: Owner, area: Area, ids: Sequence[str]) -> Found:
     return Found(
         student=owner.student,
         exercise=each.exercise if each.exercise is not None else _only(ids),
-        path=file.path if file is not None else as_text(area.where),
+        path=file.path if file is not None else str(root / area.where),
         inside=file.inside if file is not None else [],
         problem=problem,
         identities=owner.identities,
@@ -161,6 +164,7 @@ def _found(each: Chosen, owner: Owner, area: Area, ids: Sequence[str]) -> Found:
         late=owner.late,
         group=[one.student for one in area.owners] if len(area.owners) > 1 else [],
         remarks=[*owner.remarks, *each.remarks],
+        empty=file is None,
     )
 
 
@@ -184,16 +188,28 @@ def _as_the_others(found: Sequence[Found]) -> list[Found]:
 
 
 def _told_apart(found: Sequence[Found]) -> list[Found]:
-    """Two people of one name in one download get what the platform tells them apart by behind their names."""
-    called: dict[str, set[Identity]] = defaultdict(set)
+    """Two people of one name in one download get what the platform tells them apart by behind their names.
+
+    Moodle numbers its participants anew in every assignment: there they are two where they hand in the same exercise.
+    """
+    called: dict[str, dict[Identity, set[str]]] = defaultdict(lambda: defaultdict(set))
     for item in found:
-        called[item.student] |= {*item.identities[:1]}
+        for identity in item.identities[:1]:
+            called[item.student][identity].add(item.exercise)
+    apart = {student for student, known in called.items() if _are_several(known)}
     return [
         msgspec.structs.replace(item, student=f"{item.student} ({item.identities[0].value})")
-        if item.identities and len(called[item.student]) > 1
+        if item.identities and item.student in apart
         else item
         for item in found
     ]
+
+
+def _are_several(known: Mapping[Identity, set[str]]) -> bool:
+    exercises = [exercise for each in known.values() for exercise in each]
+    return len(known) > 1 and (
+        any(identity.kind != "moodle" for identity in known) or len(set(exercises)) < len(exercises)
+    )
 
 
 def _in_one_case(found: Sequence[Found]) -> list[Found]:
@@ -224,7 +240,8 @@ def once_each(found: Iterable[Found]) -> list[Found]:
     groups: dict[tuple[str, str], list[Found]] = defaultdict(list)
     for item in found:
         groups[safe_name(item.student), item.exercise].append(item)
-    kept = [group[0] if len(group) == 1 else _one_of(group) for group in groups.values()]
+    with_files = [[item for item in group if not item.empty] or group[:1] for group in groups.values()]
+    kept = [group[0] if len(group) == 1 else _one_of(group) for group in with_files]
     return sorted(kept, key=lambda item: (item.student, item.exercise))
 
 

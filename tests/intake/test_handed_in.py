@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from grader.errors import UsageError
-from grader.intake.collect import Found, collect
+from grader.intake.collect import Found, _told_apart, collect
 from grader.intake.handed_in.names import taken_apart
+from grader.intake.handed_in.people import Identity
 from grader.intake.handed_in.python_file import as_notebook
 
 IDS = ["mini", "01_backprop_ninja", "04_softmax_and_attention"]
@@ -154,6 +155,14 @@ def test_the_downloads_of_several_assignments_beside_each_other(arrive, solved):
 def test_two_people_of_one_name_are_told_apart(arrive):
     found = arrive("Ann Ash_1_assignsubmission_file_/mini.ipynb", "Ann Ash_2_assignsubmission_file_/mini.ipynb")
     assert students(found) == {"Ann Ash (1)": None, "Ann Ash (2)": None}
+
+
+def test_moodles_numbers_of_two_assignments_are_one_person(arrive, course, monkeypatch):
+    found = arrive("one/Ann Ash_1_assignsubmission_file_/mini.ipynb", "two/Ann Ash_2_assignsubmission_file_/mini.ipynb")
+    assert students(found) == {"Ann Ash (1)": None, "Ann Ash (2)": None}  # the same exercise: they are two
+    first = Found(student="Ann", exercise="a", path="a", identities=[Identity("moodle", "1")])
+    second = Found(student="Ann", exercise="b", path="b", identities=[Identity("moodle", "2")])
+    assert [item.student for item in _told_apart([first, second])] == ["Ann", "Ann"]
 
 
 def test_moodles_folder_for_a_text_is_no_second_submission(arrive):
@@ -301,7 +310,40 @@ def test_a_script_becomes_a_notebook():
     ]  # fmt: skip
 
 
+def test_an_empty_folder_in_a_zip_is_a_student_with_nothing(tmp_path, course, solved):
+    with zipfile.ZipFile(tmp_path / "x.zip", "w") as archive:
+        archive.writestr("ann/mini.ipynb", solved())
+        archive.mkdir("eve")
+        archive.mkdir("fay/empty")
+    said = students(collect([tmp_path / "x.zip"], course))
+    assert said["ann"] is None
+    assert "no notebook in 'eve', it is empty" in said["eve"]
+    assert "no notebook in 'fay', it is empty" in said["fay"]
+
+
+def test_an_empty_folder_in_one_of_two_downloads_takes_nobodys_place(tmp_path, course, solved):
+    for place in ("one", "two"):
+        (tmp_path / place / "eve").mkdir(parents=True)
+        (tmp_path / place / "ann").mkdir()
+        (tmp_path / place / "ann" / "mini.ipynb").write_bytes(solved())
+    paths = [tmp_path / "one", tmp_path / "two"]
+    assert "no notebook in 'eve'" in students(collect(paths, course))["eve"]
+    (tmp_path / "two" / "eve" / "mini.ipynb").write_bytes(solved())
+    assert students(collect(paths, course))["eve"] is None
+
+
+def test_a_folder_called_submitted_beside_students_hides_nobody(arrive):
+    found = arrive("submitted/mini.ipynb", "ann/mini.ipynb")
+    assert sorted(students(found)) == ["ann", "submitted"]
+
+
 # --- hostile zips
+
+
+def test_names_without_end_and_zips_without_number_end(arrive, solved):
+    many = {f"{number}.zip": zip_of({"a.txt": b"x"}) for number in range(50)}
+    files = {"ben.zip": zip_of({"-" * 60_000 + ".ipynb": solved()}), "cy.zip": zip_of(many)}
+    assert set(students(arrive("ann/mini.ipynb", files=files))) == {"ann", "ben", "cy"}
 
 
 def test_a_zip_writes_nothing_and_its_names_are_labels_alone(arrive, tmp_path, solved):

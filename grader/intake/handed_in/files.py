@@ -27,6 +27,8 @@ MAX_DEPTH = 12
 MAX_NESTED = 3
 """Zips in zips."""
 MAX_MEMBERS = 100_000
+MAX_NAME = 255
+"""Characters of a folder's or file's name, of which a zip's may have as many as it likes."""
 
 _JUNK = {"__macosx", "__pycache__", "node_modules", "site-packages", "thumbs.db", "desktop.ini"}
 _BROKEN_ZIP = (zipfile.BadZipFile, zlib.error, RuntimeError, NotImplementedError, EOFError, OSError, ValueError)
@@ -125,29 +127,38 @@ def _in_zip(path: str, inside: list[str], parts: list[str], data: bytes | None) 
             members = archive.infolist()
             if len(members) > MAX_MEMBERS:
                 raise ValueError(f"it holds {len(members)} files")
-            found = False
+            room = MAX_ZIP_BYTES if parts else None  # for zips in it, where it is a student's and no whole download
+            full: set[tuple[str, ...]] = set()
+            folders: list[list[str]] = [[]] if parts else []
             for info in members:
                 way = _way(info)
-                if info.is_dir() or not way or any(map(is_junk, way)) or len(parts) + len(way) > MAX_DEPTH:
+                if not way or any(map(is_junk, way)) or len(parts) + len(way) > MAX_DEPTH:
                     continue
-                found = True
-                yield from _member(archive, info, path, inside, [*parts, *way])
-            if not found and parts:
-                yield Arrived(parts, path, inside, "folder")
+                if info.is_dir():
+                    folders.append(way)
+                    continue
+                full |= {tuple(way[:depth]) for depth in range(len(way))}
+                if room is not None and is_zip(info.filename):
+                    room -= info.file_size
+                yield from _member(archive, info, path, inside, [*parts, *way], room=room is None or room >= 0)
+            full |= {tuple(way[:depth]) for way in folders for depth in range(len(way))}
+            for way in folders:
+                if tuple(way) not in full:
+                    yield Arrived([*parts, *way], path, inside, "folder")
     except _BROKEN_ZIP as error:
         problem = f"The zip {as_text(name)!r} can't be read ({str(error).rstrip('.')}): hand in the notebook itself."
         yield Arrived(parts, path, inside, "closed", problem)
 
 
 def _member(
-    archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: str, inside: list[str], parts: list[str]
+    archive: zipfile.ZipFile, info: zipfile.ZipInfo, path: str, inside: list[str], parts: list[str], *, room: bool
 ) -> Iterator[Arrived]:
     way = [*inside, info.filename]
     if stat.S_ISLNK(info.external_attr >> 16):
         yield Arrived(parts, path, way, "other")
     elif not is_zip(info.filename):
         yield Arrived(parts, path, way)
-    elif len(way) > MAX_NESTED or info.file_size > MAX_ZIP_BYTES:
+    elif len(way) > MAX_NESTED or info.file_size > MAX_ZIP_BYTES or not room:
         yield Arrived(parts, path, way, "closed", f"The zip {parts[-1]!r} is too large, or lies too deep in others.")
     else:
         try:
@@ -164,7 +175,7 @@ def _way(info: zipfile.ZipInfo) -> list[str]:
     if not info.flag_bits & 0x800:
         with contextlib.suppress(UnicodeError):
             name = name.encode("cp437").decode("utf-8")
-    return [part for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+    return [part[-MAX_NAME:] for part in name.replace("\\", "/").split("/") if part not in ("", ".", "..")]
 
 
 def _unpacked(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int) -> bytes:

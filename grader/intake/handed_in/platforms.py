@@ -32,6 +32,8 @@ _BLACKBOARD = re.compile(
 )
 _REPOSITORIES = re.compile(r"\d|hw|homework|assignment|exercise|exercice|aufgabe|lab|project|week|task|pset", re.I)
 
+_NBGRADER = {"submitted", "source", "release", "autograded", "feedback", "solution", "assignments"}
+"""The folders of an nbgrader course."""
 _WRONG_KINDS = {".pdf", ".html", ".htm", ".doc", ".docx", ".odt", ".rtf", ".rar", ".7z", ".gz", ".tar", ".png", ".jpg"}
 """What somebody may have handed in by mistake: it is named where it lies beside the others' notebooks."""
 
@@ -81,7 +83,7 @@ def _areas(files: Sequence[Arrived], root: str, ids: Sequence[str], *, packed: b
             folders[file.parts[0] if file.parts else root].append(file)
         else:
             top.append(file)
-    if "submitted" in folders and not any(is_notebook(Path(file.name)) for file in top):
+    if "submitted" in folders and set(folders) <= _NBGRADER and not any(map(_is_candidate, (f.name for f in top))):
         yield from _areas(_inside(folders["submitted"]), "submitted", ids, packed=False)  # an nbgrader course
         return
     metadata = next((file for file in top if file.name == METADATA), None)
@@ -174,12 +176,12 @@ def _named(name: str, root: str, ids: Sequence[str]) -> tuple[Owner, str | None,
         return _moodle(match), match["rest"] or name, None
     if match := _canvas(name):
         identity = Identity("canvas", match["id"])
-        owner = Owner(composed(match["name"]), [identity], late=match["late"] is not None)
+        owner = Owner(composed(as_text(match["name"])), [identity], late=match["late"] is not None)
         return owner, match["rest"], int(match["file"])
     if match := _BLACKBOARD.fullmatch(name):
         ending = Path(name).suffix
         return (
-            Owner(composed(match["name"])),
+            Owner(composed(as_text(match["name"]))),
             match["rest"] or f"{match['work']}{ending}",
             int(match["time"].replace("-", "")),
         )
