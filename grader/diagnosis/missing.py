@@ -12,9 +12,12 @@ from grader.marking.case_outcomes import Outcome
 from grader.marking.verdicts import PartMarks
 from grader.notebook.syntax import Statement, assigned_names, imported, parse, statements, syntax_error
 from grader.records import Diagnosis
+from grader.wording import listed
 
 _HARMLESS = re.compile(r"(?!.*\]\()[\w ,.:;()\[\]'=+-]{1,160}", re.ASCII)
 """What is repeated of an error's text: the student's code may have made it, and it goes into pages and comments."""
+MAX_ALLOWED = 6
+"""So many of the packages and files that an exercise allows are named."""
 _UNDEFINED = re.compile(r"name '(\w{1,80})' is not defined")
 
 
@@ -107,9 +110,12 @@ def _failed_import(marks: PartMarks, name: str) -> Diagnosis | None:
         tree = parse(cell.source) if cell.student else None
         for node in ast.walk(tree) if tree is not None else ():
             if isinstance(node, ast.Import | ast.ImportFrom) and name in imported(node):
+                spec = marks.exercise.spec
+                allowed = listed([*spec.packages, *spec.files], MAX_ALLOWED)
                 message = (
                     f"{quoted(name)} comes from {quoted(ast.unparse(node))}, and that import failed where notebooks "
-                    "are graded: a package or file of your own isn't there. Use what the exercise imports itself."
+                    "are graded: a package or file of your own isn't there. Use what the exercise imports itself"
+                    f"{f', or what comes with it ({allowed})' if allowed else ''}."
                 )
                 return Diagnosis(code="import-failed", message=message)
     return None

@@ -23,6 +23,7 @@ def test_an_import_that_failed_is_named_and_not_the_students_name(grade, solved,
     diagnosis = check_named(grading, "steps", "dhsum").diagnosis
     assert diagnosis.code == "import-failed"
     assert f"`{imported}`, and that import failed" in diagnosis.message
+    assert "what comes with it (mini_data.py)" in diagnosis.message
     assert [name for name, verdict in verdicts(grading).items() if verdict == "missing"] == ["steps/dhsum"]
 
 
