@@ -27,7 +27,9 @@ def time_factor() -> float:
     except ValueError:
         factor = math.nan
     if not 0 < factor <= 1000:
-        raise UsageError(f"{FACTOR} is {text!r}: give a number above 0 and up to 1000.")
+        raise UsageError(
+            f"The time factor ({FACTOR}, --time-factor) is {text!r}: give a number above 0 and up to 1000."
+        )
     return factor
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import io
+import json
 import shutil
 from datetime import datetime
 from pathlib import Path
@@ -265,3 +266,14 @@ def test_one_student_has_longer_and_another_is_excused(put, graded, book, course
         extend_due_date(book, course, out, "cy", None, None, " ")
     with pytest.raises(UsageError, match="no exercise 'nope'"):
         extend_due_date(book, course, out, "cy", "nope", None, "x")
+
+
+@pytest.mark.parametrize("mark", ["# In[{}]:\n\n", "# %%\n", "\n# {}\n"])
+def test_an_exported_script_earns_what_its_notebook_does(mark, put, graded, solved):
+    """As Jupyter, editors, and with no marks at all Colab, export a notebook."""
+    cells = [cell for cell in json.loads(solved())["cells"] if cell["cell_type"] == "code"]
+    script = "#!/usr/bin/env python\n" + "\n\n".join(
+        mark.format(number) + "".join(cell["source"]) for number, cell in enumerate(cells)
+    )
+    (grade,) = graded(put(files={"ann/mini.py": script.encode()}))
+    assert (grade.status, grade.score) == ("graded", 16)

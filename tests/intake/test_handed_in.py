@@ -297,6 +297,18 @@ def test_several_deeper_ones_are_named_and_none_is_chosen(arrive):
     assert (ann.problem, ann.remarks) == (None, ["'mini.ipynb' counts, left aside: 'old/mini.ipynb'"])
 
 
+@pytest.mark.parametrize("how", ["folder", "zip"])
+def test_what_lies_too_deep_is_named(arrive, how):
+    deep = "/".join("abcdefghijklmno")
+    said = {
+        item.student: item
+        for item in arrive("ann/mini.ipynb", f"ben/{deep}/mini.ipynb", f"ann/{deep}/x.ipynb", how=how)
+    }
+    assert "lies too deep in others" in said["ben"].problem
+    assert said["ann"].problem is None
+    assert "lies too deep in others" in said["ann"].remarks[0]
+
+
 def test_the_only_folder_of_several_students_is_no_student(arrive):
     assert students(arrive("class/ann/mini.ipynb", "class/ben/mini.ipynb")) == {"ann": None, "ben": None}
 

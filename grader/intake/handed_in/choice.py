@@ -98,7 +98,7 @@ def chosen(
     for exercise, group in groups.items():
         narrowed = _resembling(group, guess) if wanted is not None else group
         result.append(_best(exercise, narrowed, area))
-    aside = [file.problem for file in closed if file.problem] + [
+    aside = list(dict.fromkeys(file.problem.rstrip(".") for file in closed if file.problem))[:FEW] + [
         f"{as_text(each.file.name)!r} resembles no exercise, left aside" for each in strangers
     ]
     return [msgspec.structs.replace(each, remarks=[*each.remarks, *aside]) for each in result]

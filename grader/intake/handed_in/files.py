@@ -111,6 +111,8 @@ def _entry(path: Path, parts: list[str], *, follow: bool) -> Iterator[Arrived]:
     if path.is_dir() and (follow or not is_link) and path.suffix.lower() != ".ipynb":
         if len(parts) < MAX_DEPTH:
             yield from _below(path, parts, follow=False)
+        else:
+            yield Arrived(parts, str(path), kind="closed", problem=_too_deep(parts))
     elif is_link or not path.is_file():
         yield Arrived(parts, str(path), kind="other")
     elif is_zip(path.name):
@@ -132,7 +134,11 @@ def _in_zip(path: str, inside: list[str], parts: list[str], data: bytes | None) 
             folders: list[list[str]] = [[]] if parts else []
             for info in members:
                 way = _way(info)
-                if not way or any(map(is_junk, way)) or len(parts) + len(way) > MAX_DEPTH:
+                if not way or any(map(is_junk, way)):
+                    continue
+                if len(parts) + len(way) > MAX_DEPTH:
+                    deep = [*parts, *way][:MAX_DEPTH]
+                    yield Arrived(deep, path, [*inside, info.filename], "closed", _too_deep(deep))
                     continue
                 if info.is_dir():
                     folders.append(way)
@@ -148,6 +154,10 @@ def _in_zip(path: str, inside: list[str], parts: list[str], data: bytes | None) 
     except _BROKEN_ZIP as error:
         problem = f"The zip {as_text(name)!r} can't be read ({str(error).rstrip('.')}): hand in the notebook itself."
         yield Arrived(parts, path, inside, "closed", problem)
+
+
+def _too_deep(parts: Sequence[str]) -> str:
+    return f"The folder {as_text(parts[-1])!r} lies too deep in others to be looked into: move its notebooks up."
 
 
 def _member(
