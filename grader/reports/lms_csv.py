@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -110,7 +110,7 @@ def moodle_csv(grades: Sequence[Grade], roster: Roster | None = None, known: Kno
                 f"{' and '.join(titles)}: say which with --exercise."
             )
         filled = _filled(grades, rows, dict.fromkeys(titles, grade_column))
-        return Exported(_csv(roster.columns, filled), unknown)
+        return Exported(_csv(roster.columns, filled, str), unknown)  # its `-` in empty cells must come back as it was
     columns = [column for column, kind in roster.kinds.items() if kind in _MOODLE_KINDS]
     return Exported(_csv([*columns, *titles], _filled(grades, rows, titles)), unknown)
 
@@ -164,11 +164,11 @@ def _filled(
     return list(table.values())
 
 
-def _csv(columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> str:
+def _csv(columns: Sequence[str], rows: Iterable[Mapping[str, str]], written: Callable[[str], str] = inert) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
-    writer.writerows([inert(row.get(column, "")) for column in columns] for row in rows)
+    writer.writerows([written(row.get(column, "")) for column in columns] for row in rows)
     return text.getvalue()
 
 

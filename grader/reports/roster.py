@@ -38,6 +38,8 @@ _KINDS = {header.strip(): kind for kind, text in _HEADERS.items() for header in 
 _PARTICIPANT = re.compile(r"(?P<word>\D*[^\W\d_]\D*?)\s*(?P<number>\d+)")
 """Moodle's name of somebody in an assignment, in any language: `Participant 12345`."""
 POINTS_POSSIBLE = "Points Possible"
+_NOBODY = {POINTS_POSSIBLE, "Student, Test"}
+"""Canvas's rows of nobody: the maxima, and its test student."""
 _STRICT: tuple[Kind, ...] = ("email", "login", "number", "canvas", "participant", "github", "full")
 """The columns in which a student is looked for, the surest first."""
 _OF_IDENTITY: Mapping[str, tuple[Kind, ...]] = {
@@ -84,8 +86,8 @@ class Roster(Record, frozen=True, dict=True):
 
     @cached_property
     def people(self) -> list[dict[str, str]]:
-        """The rows that are somebody's: Canvas has one for the points possible, and empty ones are left."""
-        return [row for row in self.rows if any(row.values()) and row.get("Student", "").strip() != POINTS_POSSIBLE]
+        """The rows that are somebody's."""
+        return [row for row in self.rows if any(row.values()) and row.get("Student", "").strip() not in _NOBODY]
 
     def name(self, row: Mapping[str, str]) -> str:
         """What a row calls its student: the full name, else the address, the login, or whatever stands first."""

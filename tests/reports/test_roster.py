@@ -98,6 +98,7 @@ def test_moodles_grading_worksheet_is_filled_in(tmp_path, identifier, column, wo
         (f"{word} 12346", grade("x").score),
     ]
     assert rows(text)[1]["Feedback comments"] == "Fine."
+    assert rows(text)[0]["Last modified (grade)"] == "-"
     with pytest.raises(UsageError, match="say which with --exercise"):
         moodle_csv([grade("A."), grade("A.", "02_more")], given, known)
 
