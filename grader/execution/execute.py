@@ -193,12 +193,16 @@ class Runner:
             self.runs[index] = CellRun(status="ok", outputs=self.source.setup_outputs[index])
         async with Client.start(self.source) as client:
             running = 0
+            held = False
             for step in self.steps:
                 if step.cell is not None:
                     running = step.cell
                     if step.cell < done or step.cell in self.fatal or step.cell in self._left_out:
                         continue
                 try:
+                    if not held and step.cell is not None and self.cells[step.cell].student:
+                        await client.probe("__import__('grader_probe').hold()", cell_seconds(self.spec))
+                    held = held or step.do == "inject" or (step.cell is not None and self.cells[step.cell].student)
                     await self._run_step(client, step)
                 except (DeadKernelError, CellTimeoutError) as error:
                     # What it printed before is often what tells a student why.

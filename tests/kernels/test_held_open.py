@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from grader.grading.pool import GraderPool
+from grader.records import Submission
 from tests.conftest import verdicts
 
 ENDS = ["exit()", "quit()", "get_ipython().kernel.do_shutdown(True)", "import pdb; pdb.set_trace()", "breakpoint()"]
@@ -31,6 +33,24 @@ def test_the_others_are_judged_as_ever(grade, solved, statement):
     for data in (printing, solved(("dhsum = (h", f"{statement}\n{slow}"))):
         grading = grade(data)
         assert set(verdicts(grading).values()) <= {"exact", "approximate"}, verdicts(grading)
+
+
+def test_an_exit_above_everything_too(grade, solved):
+    def edit(notebook):
+        cell = {"cell_type": "code", "metadata": {}, "source": "exit()", "outputs": [], "execution_count": None}
+        notebook["cells"].insert(0, cell)
+
+    grading = grade(solved(("dhsum = (h", "import time; time.sleep(0.3)\ndhsum = (h"), edit=edit))
+    assert set(verdicts(grading).values()) <= {"exact", "approximate"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("statement", ["exit()", "import sys; sys.stdout.close()", "import sys; sys.stdout = None"])
+def test_cold_kernels_stay_too(course, solved, statement):
+    answer = ("dhsum = (h", f"{statement}\nimport time; time.sleep(0.3)\ndhsum = (h")
+    with GraderPool(course, "cold", "bwrap") as pool:
+        grading = pool.grade(Submission("s", "mini", solved(answer)))
+    assert set(verdicts(grading).values()) <= {"exact", "approximate"}
 
 
 @pytest.mark.parametrize("bar", ["tqdm import tqdm", "tqdm.auto import tqdm", "tqdm.notebook import tqdm"])

@@ -151,10 +151,6 @@ class PromptStream(OutStream):
         os.close(pipe)
         os.set_blocking(self._fid, False)
 
-    def close(self) -> None:
-        """Stay open: other cells print too, and the kernel itself says here what they raise."""
-        self.flush()
-
     def _schedule_flush(self) -> None:
         self._flush_pending = True
 

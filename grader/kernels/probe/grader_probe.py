@@ -53,6 +53,11 @@ def inject(parameters: str, dtype: str) -> None:
     _namespace().update(json.loads(parameters))
 
 
+def hold() -> None:
+    """Before the first cell of a student's, where it stands above the parameters."""
+    _hold_open(_shell())
+
+
 def begin(spec: str) -> None:
     """Start a part: forget the names that it must compute itself, and remember what it finds."""
     _begin(_namespace(), json.loads(spec))
@@ -70,6 +75,7 @@ def hidden(spec: str) -> None:
     forks of this kernel, and when it is `careful` all do. Where the system has no safe fork (Windows; macOS with its
     frameworks loaded), all run in this process.
     """
+    _hold_open(_shell())
     request = json.loads(spec)
     forks = sys.platform == "linux"
     in_forks = [case for case in request["cases"] if forks and (case["alone"] or request["careful"])]
@@ -432,6 +438,8 @@ def _hold_open(shell: Any) -> None:
         bars.__getattr__ = lambda name: getattr(importlib.import_module("tqdm.std"), name.replace("_notebook", ""))
         sys.modules.setdefault("tqdm.notebook", bars)
     kernel = shell.kernel
+    for stream in (kernel._stdout, kernel._stderr):
+        stream.close = stream.flush  # the kernel itself says there what the others raise
     if _mend_kernels_streams not in shell.events.callbacks["post_execute"]:
         shell.events.register("post_execute", _mend_kernels_streams)
     _mend_streams(kernel._stdout, kernel._stderr)
