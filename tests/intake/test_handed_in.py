@@ -173,13 +173,29 @@ def test_moodles_folder_for_a_text_is_no_second_submission(arrive):
     assert students(found) == {"Ann Ash": None}
 
 
-def test_canvas_newest_file_counts(arrive, tmp_path):
+@pytest.mark.parametrize("again", ["-{}", "{}"])
+def test_canvas_newest_file_counts(arrive, again):
+    first, second = again.format(1), again.format(2)
     found = arrive(
-        "ashann_12345_678903_mini-2.ipynb",
-        files={"ashann_12345_678901_mini.ipynb": b"{}", "ashann_12345_678902_mini-1.ipynb": b"{}"},
+        f"ashann_12345_678903_mini{second}.ipynb",
+        files={"ashann_12345_678901_mini.ipynb": b"{}", f"ashann_12345_678902_mini{first}.ipynb": b"{}"},
     )
     assert students(found) == {"ashann": None}
-    assert "mini-2.ipynb' counts" in found[0].remarks[0]
+    assert f"mini{second}.ipynb' counts" in found[0].remarks[0]
+
+
+@pytest.mark.parametrize("how", ["folder", "zip"])
+def test_a_students_zip_in_canvas_or_blackboards_download(arrive, solved, how):
+    zipped = zip_of({"work/mini.ipynb": solved(), "work/data.csv": b""})
+    files = {
+        "boxben_12346_678902_my work.zip": zipped,
+        "boxben_12346_678903_screen.png": b"PNG",
+        "hw1_cy_attempt_2026-12-04-21-09-56_work.zip": zipped,
+        "Dan Dee_7_assignsubmission_file_work.zip": zipped,
+    }
+    found = arrive("ashann_12345_678901_mini.ipynb", files=files, how=how)
+    assert students(found) == {"Dan Dee": None, "ashann": None, "boxben": None, "cy": None}
+    assert found[2].identities == [("canvas", "12346")]
 
 
 def test_broken_metadata_loses_nobody(arrive):

@@ -19,7 +19,7 @@ _COPIES_BEHIND = (
 )
 _COPY_BEHIND = re.compile(rf"(?:{'|'.join(_COPIES_BEHIND)})$", re.IGNORECASE)
 _COPY_BEFORE = re.compile(r"^(?:copy(?: \(\d+\))? of|kopie von|copie de|copia de|kopia)[ _-]+", re.IGNORECASE)
-_NUMBERED = re.compile(r"-(\d{1,3})$")
+_NUMBERED = re.compile(r"-?(\d{1,3})$")
 """Canvas's number behind the name of a file that was handed in again."""
 _ENDING = re.compile(
     r"\.ipynb(?:(?:[-_ .]*\(\d+\))?\.(?:txt|json|download|bak))*$|\.(?:py|zip|txt|json)$", re.IGNORECASE

@@ -62,6 +62,7 @@ def areas(files: Sequence[Arrived], root: Path, ids: Sequence[str]) -> list[Area
         key = "\n".join(known) or str(number)
         if key in found:  # Moodle has a folder for files, and another for a text
             found[key].files.extend(area.files)
+            found[key].marks.update(area.marks)
         else:
             found[key] = area
     return list(found.values())
@@ -132,7 +133,7 @@ def _is_download(name: str, files: Sequence[Arrived], ids: Sequence[str], *, alo
     It is one where a platform made it. The only folder there is also one where it holds several students' folders, or
     in a zip, several students' notebooks.
     """
-    if _MOODLE.fullmatch(_bare(name)):
+    if any(pattern.fullmatch(_bare(name)) for pattern in (_MOODLE, _BLACKBOARD)) or _canvas(name):
         return False
     inside = _inside(files)
     tops = {file.parts[0] for file in inside}
@@ -211,6 +212,10 @@ def _folder(name: str, files: Sequence[Arrived], repositories: tuple[str, str], 
         user = shown[len(before) : len(shown) - len(behind)]
         return Area([Owner(user, [Identity("github", user)])], inside, where=name)
     owner = Owner(shown)
+    if is_zip(name) and (_canvas(name) or _BLACKBOARD.fullmatch(name)):  # a student's zip in a download of files
+        owner, _, mark = _named(name, "", ids)
+        marks = {file.shown: mark for file in inside} if mark is not None else {}
+        return Area([owner], inside, marks=marks, where=name)
     if is_zip(name):
         read = taken_apart(name, ids)
         owner = Owner(as_text(read.rest or shown))
