@@ -112,7 +112,7 @@ def test_its_script_grades_a_submission(autograder, course):
 )
 def test_whatever_is_handed_in_gets_a_result(autograder, files, said):
     for name in files:
-        (autograder / "submission" / name).write_text("junk")
+        (autograder / "submission" / name).write_text(f"junk, {name}")
     results = run(autograder)
     assert said in results["output"]
     assert "could not be graded" in results["output"]
