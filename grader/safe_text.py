@@ -35,7 +35,7 @@ def safe_text(text: str, place: Place) -> str:
     if place == "csv":
         text = UNSEEN.sub(lambda match: _spelt_out(match, ""), text)
         begins = unicodedata.normalize("NFKC", text.lstrip()[:3])
-        return f"'{text}" if _FORMULA.match(begins) else text
+        return f"'{text}" if _FORMULA.match(begins) and text != "-" else text
     text = UNSEEN.sub(lambda match: _spelt_out(match, _KEPT[place]), text)
     return _COMMAND.sub(r"\g<0> ", text) if place in ("line", "terminal") else text
 

@@ -192,8 +192,8 @@ def test_what_a_submission_costs_does_not_grow_with_the_gradebook(tmp_path):
         event.listen(book._engine, "before_cursor_execute", lambda *call: asked.append((call[2], call[3])))
         number = book.start(tmp_path, {"mini": Terms(counts="best")})
         book.add(number, grading())
-        known = book.known("ann", "mini", Key("1" * 64, "v1", grader_version()))
-        book.take_over(book.start(tmp_path, {"mini": Terms(counts="best")}), known)
+        known = book.known(["ann"], "mini", Key("1" * 64, "v1", grader_version()))
+        book.take_over(book.start(tmp_path, {"mini": Terms(counts="best")}), known, "ann")
         selects = [call for call in asked if call[0].startswith("SELECT")]
         assert len(selects) > 5
         with contextlib.closing(sqlite3.connect(tmp_path / "gradebook.sqlite")) as connection:

@@ -350,3 +350,12 @@ def test_stray_files_and_a_blank_out_of_step(author):
     assert "exercises/old.ipynb belongs to no exercise of the catalogue; name it in `files`, or move it away." in out
     assert "solutions/08_line.ipynb belongs to no exercise of the catalogue; add an entry, or move it away." in out
     assert "mini: the blank is out of step with its solution; run `grader release`." in out
+
+
+def test_a_package_that_students_may_use_and_is_not_there_is_named(mini):
+    catalog = mini / "exercises" / "catalog.toml"
+    catalog.write_text(catalog.read_text().replace("files = [", 'packages = ["json", "no_such_package"]\nfiles = [', 1))
+    found = [problem for problem in exercise_problems(Course(mini / "exercises"), "mini", None) if "package" in problem]
+    assert found == [
+        "the package no_such_package, which students may use, isn't installed here; install it where notebooks are graded."
+    ]

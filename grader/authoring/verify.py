@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from pathlib import Path
 
@@ -37,10 +38,23 @@ def verify_course(course: Course, kernel: KernelKind, sandbox: SandboxKind) -> t
 def exercise_problems(course: Course, exercise_id: str, pool: GraderPool | None) -> list[str]:
     """What is wrong with one exercise; without graders, as far as can be seen without grading."""
     try:
-        found = [*_out_of_step(course, exercise_id), *_hints(course, exercise_id), *_contents(course, exercise_id)]
+        found = [
+            *_packages(course, exercise_id),
+            *_out_of_step(course, exercise_id),
+            *_hints(course, exercise_id),
+            *_contents(course, exercise_id),
+        ]
         return [*found, *_marks(course, exercise_id, pool)] if pool is not None else found
     except GraderError as error:
         return [str(error).removeprefix(f"{exercise_id}: ")]
+
+
+def _packages(course: Course, exercise_id: str) -> list[str]:
+    return [
+        f"the package {name}, which students may use, isn't installed here; install it where notebooks are graded."
+        for name in course.spec(exercise_id).packages
+        if not name.isidentifier() or importlib.util.find_spec(name) is None
+    ]
 
 
 def _out_of_step(course: Course, exercise_id: str) -> list[str]:

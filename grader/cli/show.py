@@ -139,6 +139,25 @@ def show_cohort(grades: Sequence[Grade], folder: Path) -> None:
     console.print(f"Report: {folder / 'index.html'}", markup=False, highlight=False, soft_wrap=True)
 
 
+def show_grades(grades: Sequence[Grade]) -> None:
+    """A line for each of a student's grades, with what is said of its score."""
+    for grade in grades:
+        line = f"{grade.student} {grade.exercise}: {grade.score:g} / {grade.max_score:g}, {_summary(grade)}"
+        console.print(Text(printable(line)), soft_wrap=True)
+
+
+def show_remarks(remarks: Sequence[str]) -> None:
+    """What is to be said beside the results, on stderr."""
+    for remark in remarks:
+        error_console.print(Text(printable(f"grader: {remark}")), soft_wrap=True)
+
+
+def show_without_submission(names: Sequence[str]) -> None:
+    """Who of the class list handed in nothing."""
+    if names:
+        console.print(Text(printable(f"Nothing from {len(names)} of the roster: {', '.join(names)}.")), soft_wrap=True)
+
+
 def _summary(grade: Grade) -> str:
     if grade.status == "ungradable":
         return f"could not be graded: {grade.reason}"

@@ -60,8 +60,10 @@ def grade_cohort(
     """
     run = book.start(folder, course.catalog.terms)
     names = folder_names({*book.students(), *(item.student for item in found)})
-    paths = {  # what can't be taken in as it lies there can't be taken up from there again
-        (item.student, item.exercise): str(Path(item.path).absolute()) for item in found if item.problem is None
+    paths = {  # in a zip it is the member's, which can't be taken up from there again, and says whose it was
+        (item.student, item.exercise): str(Path(item.path).absolute().joinpath(*item.inside))
+        for item in found
+        if item.problem is None
     }
     versions = {id_: course.exercise(id_).version for id_ in {item.exercise for item in found} & {*course.catalog.ids}}
 
@@ -69,9 +71,8 @@ def grade_cohort(
         known = _known(item, versions, book)
         if known is None:
             return False
-        grading = book.take_over(
-            run, known, submitted(item.student, item.exercise), paths.get((item.student, item.exercise))
-        )
+        where = paths.get((item.student, item.exercise))
+        grading = book.take_over(run, known, item.student, submitted(item.student, item.exercise), where)
         if not is_written(grading.grade, folder, names):
             write_grading(grading, folder, course, names)
         done(grading.grade)
@@ -89,9 +90,12 @@ def grade_cohort(
         left = list(found)
         if resume:
             left = [item for item in found if not taken_over(item)]
+        first, others = _one_of_each_group(left)
         if left:
             with open_graders(left) as graders:
-                graders.grade(left, finished)
+                graders.grade(first, finished)
+                if again := [item for item in others if not taken_over(item)]:
+                    graders.grade(again, finished)
         book.finish(run)
     finally:  # an interrupted run leaves the pages of what it did
         everybody = list(book.grades())
@@ -104,13 +108,26 @@ def grade_cohort(
     return [grade for grade in everybody if (grade.student, grade.exercise) in asked]
 
 
+def _one_of_each_group(found: Sequence[Found]) -> tuple[list[Found], list[Found]]:
+    """One submission of each that a group handed in, and the same for its other members: it is graded once."""
+    first: dict[tuple[object, ...], Found] = {}
+    others = []
+    for item in found:
+        key = (item.path, *item.inside, item.exercise, item.student if not item.group else "")
+        if key in first:
+            others.append(item)
+        else:
+            first[key] = item
+    return list(first.values()), others
+
+
 def _known(item: Found, versions: Mapping[str, str], book: Gradebook) -> int | None:
     """The number of this very submission's grading, where the gradebook has it already."""
     submission = item.submission()
     if submission.problem is not None or item.exercise not in versions:
         return None
     key = Key(submission.digest, versions[item.exercise], grader_version())
-    return book.known(item.student, item.exercise, key)
+    return book.known([item.student, *item.group], item.exercise, key)
 
 
 def is_written(grade: Grade, folder: Path, names: Mapping[str, str]) -> bool:
@@ -122,13 +139,19 @@ def is_written(grade: Grade, folder: Path, names: Mapping[str, str]) -> bool:
 
 
 def similar(book: Gradebook, course: Course) -> list[Group]:
-    """The groups of suspiciously similar submissions, of all that the gradebook's students handed in last."""
+    """The groups of suspiciously similar submissions, of all that the gradebook's students handed in last.
+
+    Who handed something in together is no such group.
+    """
     known = course.catalog.ids
-    return similar_groups(
+    together = {student: {*said} for student, said in book.people.identities().items()}
+    found = similar_groups(
         own_lines(grading, course.exercise(grading.grade.exercise))
         for grading in book.gradings()
         if grading.grade.exercise in known and grading.cells
     )
+    shared = [set.intersection(*(together.get(student, set()) for student in group.students)) for group in found]
+    return [group for group, same in zip(found, shared, strict=True) if not any(each.kind == "group" for each in same)]
 
 
 def override_mark(

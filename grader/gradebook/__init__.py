@@ -9,7 +9,7 @@ What counts for a student and an exercise is their last result, whichever run it
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -22,9 +22,10 @@ from sqlalchemy.exc import SQLAlchemyError
 from grader.course.catalog import Terms
 from grader.errors import UsageError
 from grader.gradebook.engine import open_engine
+from grader.gradebook.people import People
 from grader.gradebook.results import Key, Result, Run
 from grader.gradebook.review_log import Of, ReviewLog
-from grader.gradebook.schema import gradings, results, runs
+from grader.gradebook.schema import extensions, gradings, renames, results, runs
 from grader.gradebook.what_counts import last_run, settler
 from grader.records import Check, Grade, Grading, Override
 from grader.version import grader_version
@@ -51,6 +52,7 @@ class Gradebook:
     def __init__(self, url: str | Path) -> None:
         self._engine = open_engine(url)
         self.log = ReviewLog(self._engine)
+        self.people = People(self._engine)
 
     def __enter__(self) -> Gradebook:
         return self
@@ -103,11 +105,15 @@ class Gradebook:
             raise UsageError(f"There is nothing to compare run {second.id} with: it is the first that was finished.")
         return before[-1], second
 
-    def size(self) -> tuple[int, int]:
-        """The number of the last run, and how many results there are: they only ever grow."""
+    def size(self) -> tuple[int, int, int]:
+        """The number of the last run, and how many results there are, and changes of names and due dates."""
         with self._engine.connect() as connection:
             last = connection.execute(select(func.max(runs.c.id))).scalar()
-            return last or 0, connection.execute(select(func.count()).select_from(results)).scalar() or 0
+            counts = [
+                connection.execute(select(func.count()).select_from(table)).scalar() or 0
+                for table in (results, renames, extensions)
+            ]
+        return last or 0, counts[0], counts[1] + counts[2]
 
     def students_of(self, run: int) -> set[str]:
         """The students who have a result in this run or a later one."""
@@ -130,7 +136,7 @@ class Gradebook:
         columns = (gradings.c.grade, gradings.c.exercise_version, gradings.c.grader_version, results.c.path)
         shared: dict[bytes, Check] = {}
         for row, settled in self._results(select(*_OWNER, *columns), run, upto, student):
-            grade = settled(_decoded(row.grade, shared))
+            grade = settled(_decoded(row.grade, row.student, shared))
             key = Key(row.submission, row.exercise_version, row.grader_version)
             yield Result(grade=grade, key=key, path=row.path)
 
@@ -142,7 +148,7 @@ class Gradebook:
         if exercise is not None:
             query = query.where(results.c.exercise == exercise)
         for row, settled in self._results(query, run, student=student):
-            yield _unpacked(row.grading, settled)
+            yield _unpacked(row.grading, row.student, settled)
 
     def _results(
         self,
@@ -183,22 +189,31 @@ class Gradebook:
         with self._engine.begin() as connection:
             connection.execute(update(runs).where(runs.c.id == run).values(finished=_now()))
 
-    def known(self, student: str, exercise: str, key: Key) -> int | None:
-        """The number of the last grading with this key that is to be had again: one that could be made at all."""
+    def known(self, students: Sequence[str], exercise: str, key: Key) -> int | None:
+        """The number of the last grading with this key that is to be had again: one that could be made at all.
+
+        Args:
+            students: the student, and whose gradings are the student's too: the others of a group.
+            exercise: the exercise.
+            key: what the grade depends on.
+        """
         c = gradings.c
-        mine = (c.student == student) & (c.exercise == exercise) & (c.status == "graded")
+        names = [name for student in students for name in self.people.names_of(student)]
+        mine = c.student.in_(names) & (c.exercise == exercise) & (c.status == "graded")
         same = (c.submission, c.exercise_version, c.grader_version)
         where = mine & (same[0] == key.submission) & (same[1] == key.exercise_version) & (same[2] == key.grader_version)
         with self._engine.connect() as connection:
             return connection.execute(select(func.max(c.id)).where(where)).scalar()
 
-    def take_over(self, run: int, grading: int, submitted: datetime | None = None, path: str | None = None) -> Grading:
-        """Make an earlier grading this run's result, too; the grading as it counts."""
+    def take_over(
+        self, run: int, grading: int, student: str, submitted: datetime | None = None, path: str | None = None
+    ) -> Grading:
+        """Make an earlier grading this run's result for a student, too; the grading as it counts."""
         with self._engine.begin() as connection:
             row = connection.execute(select(gradings).where(gradings.c.id == grading)).one()
-            when = _add_result(connection, run, row.student, row.exercise, row.submission, grading, submitted, path)
-        settle = settler(self._engine, run, student=row.student)
-        return _unpacked(row.grading, partial(settle, run, row.submission, when))
+            when = _add_result(connection, run, student, row.exercise, row.submission, grading, submitted, path)
+        settle = settler(self._engine, run, student=student)
+        return _unpacked(row.grading, student, partial(settle, run, row.submission, when))
 
     def add(self, run: int, grading: Grading, submitted: datetime | None = None, path: str | None = None) -> Grading:
         """Keep a grading as this run's result; it is on the disk when this returns. The grading as it counts.
@@ -265,23 +280,25 @@ def _add_result(
     return when
 
 
-def _decoded(text: str, shared: dict[bytes, Check]) -> Grade:
+def _decoded(text: str, student: str, shared: dict[bytes, Check]) -> Grade:
     """A grade whose checks are those in `shared` where they are the same: of ten thousand students most are."""
     try:
         grade = msgspec.json.decode(text, type=Grade)
     except (msgspec.MsgspecError, RecursionError, TypeError) as error:
         raise _damaged() from error
     checks = [shared.setdefault(msgspec.json.encode(check), check) for check in grade.checks]
-    return msgspec.structs.replace(grade, checks=checks)
+    return msgspec.structs.replace(grade, student=student, checks=checks)
 
 
-def _unpacked(data: bytes, settled: _Settle) -> Grading:
+def _unpacked(data: bytes, student: str, settled: _Settle) -> Grading:
+    """A grading under the name that counts now; it is kept under the one that it came with."""
     try:
         whole = zlib.decompressobj().decompress(data, MAX_GRADING)
         grading = msgspec.msgpack.decode(whole, type=Grading)
     except (zlib.error, msgspec.MsgspecError, RecursionError, TypeError) as error:
         raise _damaged() from error
-    return msgspec.structs.replace(grading, grade=settled(grading.grade))
+    grade = msgspec.structs.replace(grading.grade, student=student)
+    return msgspec.structs.replace(grading, grade=settled(grade))
 
 
 def _damaged() -> UsageError:

@@ -16,6 +16,7 @@ from sqlalchemy import Connection, Engine, Row, Select, Table, and_, exists, fun
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from grader.errors import UsageError
+from grader.gradebook.people import People
 from grader.gradebook.schema import notes, overrides, withdrawn
 from grader.records import Comment, Override, Record
 from grader.wording import points
@@ -94,16 +95,19 @@ class ReviewLog:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._people = People(engine)
 
     # --- reading ----------------------------------------------------------------------------------------------------
 
     def marks(self, student: str | None = None) -> list[Mark]:
         """The marks that were not taken back, in the order in which they were made; of one student, or of all."""
-        return [_mark(row) for row in self._rows("overrides", student)]
+        renamed = self._people.renames()
+        return [_mark(row, renamed) for row in self._rows("overrides", student)]
 
     def notes(self, student: str | None = None) -> list[Note]:
         """The notes that were not taken back, in the order in which they were made; of one student, or of all."""
-        return [_note(row) for row in self._rows("notes", student)]
+        renamed = self._people.renames()
+        return [_note(row, renamed) for row in self._rows("notes", student)]
 
     def latest(self) -> tuple[int, int, int]:
         """The numbers of the last rows: what is new since is in later ones."""
@@ -117,7 +121,8 @@ class ReviewLog:
         with self._engine.connect() as connection:
             for table, last in zip((overrides, notes, withdrawn), latest, strict=True):
                 found |= {row.student for row in connection.execute(select(table.c.student).where(table.c.id > last))}
-        return found
+        renamed = self._people.renames()
+        return {renamed.get(student, student) for student in found}
 
     def last_action(self, by: str, since: str) -> Action | None:
         """What somebody did last, not before `since`, and has not taken back."""
@@ -131,7 +136,7 @@ class ReviewLog:
         if not found:
             return None
         _, source, rows = max(found, key=lambda each: each[0])
-        of = Of(rows[0].student, rows[0].exercise, rows[0].submission)
+        of = _of(rows[0], self._people.renames())
         item = rows[0].item if source == "notes" and rows[0].kind == "settled" else None
         return Action(source, [row.id for row in rows], of, _label(source, rows), item)
 
@@ -139,7 +144,7 @@ class ReviewLog:
         table = _TABLES[source]
         query = _standing(source, table).order_by(table.c.id)
         if student is not None:
-            query = query.where(table.c.student == student)
+            query = query.where(table.c.student.in_(self._people.names_of(student)))
         with self._engine.connect() as connection:
             yield from connection.execute(query)
 
@@ -160,12 +165,14 @@ class ReviewLog:
         with self._writing(of) as connection:
             if seen is not None:
                 c = overrides.c
-                here = and_(c.student == of.student, c.exercise == of.exercise, c.submission == of.submission)
+                names = self._people.names_of(of.student)
+                here = and_(c.student.in_(names), c.exercise == of.exercise, c.submission == of.submission)
                 place = and_(c.part.is_not_distinct_from(override.part), c.name.is_not_distinct_from(override.name))
                 query = _standing("overrides", overrides).where(here, place).order_by(c.id.desc()).limit(1)
                 standing = connection.execute(query).first()
                 if (standing.id if standing is not None else 0) != seen:
-                    raise Changed(_mark(standing) if standing is not None else None)
+                    renamed = dict.fromkeys(names, of.student)
+                    raise Changed(_mark(standing, renamed) if standing is not None else None)
             row = {
                 "student": of.student,
                 "exercise": of.exercise,
@@ -197,7 +204,7 @@ class ReviewLog:
                 row = connection.execute(select(table).where(table.c.id == number)).first()
             if row is None:
                 continue
-            of = Of(row.student, row.exercise, row.submission)
+            of = _of(row, self._people.renames())
             values = {"source": source, "row": number, "student": of.student, "author": by, "made": _now()}
             try:
                 with self._writing(of) as connection:
@@ -227,13 +234,18 @@ def _standing(source: Source, table: Table) -> Select[Any]:
     return select(table).where(not_(back))
 
 
-def _mark(row: Row[Any]) -> Mark:
+def _of(row: Row[Any], renamed: Mapping[str, str]) -> Of:
+    """The submission that a row is about, under the student's name that counts now; rows keep the one they had."""
+    return Of(renamed.get(row.student, row.student), row.exercise, row.submission)
+
+
+def _mark(row: Row[Any], renamed: Mapping[str, str]) -> Mark:
     override = Override(row.points, 0.0, row.reason, row.made, row.part, row.name, row.author)
-    return Mark(row.id, Of(row.student, row.exercise, row.submission), override)
+    return Mark(row.id, _of(row, renamed), override)
 
 
-def _note(row: Row[Any]) -> Note:
-    of = Of(row.student, row.exercise, row.submission)
+def _note(row: Row[Any], renamed: Mapping[str, str]) -> Note:
+    of = _of(row, renamed)
     where = {"item": row.item, "part": row.part, "name": row.name, "cell": row.cell, "line": row.line}
     return Note(of=of, kind=row.kind, text=row.text, id=row.id, by=row.author, at=row.made, **where)
 

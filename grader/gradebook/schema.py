@@ -124,3 +124,35 @@ withdrawn = Table(
     UniqueConstraint("source", "row", name="withdrawn_once"),
 )
 """Rows of `overrides` and `notes` that were taken back: these stay in the gradebook and no longer count."""
+
+identities = Table(
+    "identities",
+    metadata,
+    Column("student", Text, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("value", Text, nullable=False),
+    UniqueConstraint("student", "kind", "value", name="identities_once"),
+)
+"""What platforms know students by: `intake.handed_in.people.Identity`."""
+
+renames = Table(
+    "renames",
+    metadata,
+    Column("handed_in", Text, primary_key=True),
+    Column("student", Text, nullable=False),
+    Index("renames_by_student", "student"),
+)
+"""What is handed in under one name counts under another. Results have that one, gradings the one they came with."""
+
+extensions = Table(
+    "extensions",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("student", Text, nullable=False),
+    Column("exercise", Text),
+    Column("due", String(40)),
+    Column("reason", Text, nullable=False),
+    Column("made", String(32), nullable=False),
+    Index("extensions_by_student", "student"),
+)
+"""Who has until when, for an exercise or, where that is NULL, for all; the last one counts. Without a time: excused."""

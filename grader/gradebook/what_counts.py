@@ -10,6 +10,7 @@ from sqlalchemy import Engine, ScalarSelect, func, select
 from grader.course.catalog import Terms
 from grader.gradebook.late_policy import Attempt, with_standing
 from grader.gradebook.overrides import with_overrides
+from grader.gradebook.people import extensions_in
 from grader.gradebook.review_log import Of, ReviewLog
 from grader.gradebook.schema import gradings, results, runs
 from grader.records import Comment, Grade, Override
@@ -46,6 +47,7 @@ def settler(
     upto = run if upto is None else upto
     log = ReviewLog(engine)
     set_by_hand, said, terms = _overrides(log, student), _comments(log, student), _terms(engine, run, upto)
+    extended = extensions_in(engine, student)
     weights = _weights(engine, terms, upto) if run is None else {}
     several = {
         exercise
@@ -66,7 +68,8 @@ def settler(
             alike.append(Attempt(submission=submission, grade=grade, submitted=submitted))
         its = terms.get(run, {}).get(grade.exercise, Terms())
         its = msgspec.structs.replace(its, weight=weights.get(grade.exercise, its.weight))
-        return with_standing(alike, submission, its)
+        extension = extended.get((grade.student, grade.exercise), extended.get((grade.student, None)))
+        return with_standing(alike, submission, its, extension)
 
     return settle
 
@@ -95,7 +98,7 @@ def _attempts(
     engine: Engine, upto: int | None, exercises: Sequence[str], student: str | None, set_by_hand: _ByHand
 ) -> dict[tuple[str, str], list[Attempt]]:
     """Student and exercise → what was graded up to a run, each content once, in the order of the runs."""
-    columns = (gradings.c.student, gradings.c.exercise, gradings.c.submission, gradings.c.grade, results.c.submitted)
+    columns = (results.c.student, results.c.exercise, gradings.c.submission, gradings.c.grade, results.c.submitted)
     query = select(*columns).join_from(results, gradings, results.c.grading == gradings.c.id)
     query = query.where(results.c.exercise.in_(exercises), gradings.c.status == "graded")
     if upto is not None:
@@ -107,6 +110,7 @@ def _attempts(
         for row in connection.execute(query.order_by(results.c.run)):
             made = set_by_hand.get(Of(row.student, row.exercise, row.submission), [])
             grade = with_overrides(msgspec.json.decode(row.grade, type=Grade), made)
+            grade = msgspec.structs.replace(grade, student=row.student)
             attempt = Attempt(submission=row.submission, grade=grade, submitted=row.submitted)
             found.setdefault((row.student, row.exercise), {})[row.submission] = attempt  # the newest, in its place
     return {key: list(attempts.values()) for key, attempts in found.items()}

@@ -15,6 +15,7 @@ from grader.intake.release_index import Released, released
 from grader.intake.run_order import in_order
 from grader.intake.saved_cmp import SavedCmp, saved_lines
 from grader.intake.segments import context_of, units_of
+from grader.intake.text_cells import code_again
 from grader.notebook.file import Role, grader_metadata, read_notebook
 from grader.notebook.syntax import assigned_names, defined_names
 from grader.records import Record
@@ -59,6 +60,7 @@ def take_in(data: bytes, exercise: Exercise) -> Intake:
         NothingMatches: no cell of it belongs to the exercise.
     """
     notebook = read_notebook(data)
+    turned = code_again(notebook, exercise)
     readings = understand(notebook.cells, exercise)
     known = released(exercise)
     if not _evidence(readings, known):
@@ -67,7 +69,7 @@ def take_in(data: bytes, exercise: Exercise) -> Intake:
             "or a gradient of it. Hand in the exercise's own notebook, with the gradients filled in."
         )
     cells, changed = _planned(readings, known)
-    notes = intake_notes(readings, known, cells_left=_left(cells), changed=changed)
+    notes = turned + intake_notes(readings, known, cells_left=_left(cells), changed=changed)
     return Intake(cells=cells, notes=notes, readings=readings, saved=saved_lines(notebook.cells, readings, known))
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 
 from grader.execution.execute import CellError, CellRun
+from grader.execution.time_limits import cell_seconds
 from grader.marking.case_outcomes import Outcome, PartCase
 from grader.marking.part_in_all_cases import PartCases
+from grader.notebook.file import REFERENCE_ROLES
 from grader.notebook.syntax import Statement, loops_around, statements, top_level_line, unfinished
 
 
@@ -29,6 +31,8 @@ class Stops:
 
         `asking` are the names that are built on this one: used before they are bound, two may be built on each other.
         """
+        if (reason := self._own_cell_failed()) is not None:
+            return reason
         for index, cell in enumerate(self.part.cells):
             run = self.part.execution.cells[index]
             if not (cell.student or cell.role == "backward") or cell.part != self.part.part_id or run.status == "ok":
@@ -39,13 +43,21 @@ class Stops:
         attempted = any(cell.role == "gradients" for cell in self.part.student_cells)
         return _LOST if attempted and self.part.part_id not in self.part.execution.visible else None
 
+    def _own_cell_failed(self) -> str | None:
+        """What kept one of the exercise's own cells, on which all else is built, from coming to its end."""
+        for cell, run in zip(self.part.cells, self.part.execution.cells, strict=True):
+            own = not cell.student and cell.role in REFERENCE_ROLES and cell.part in (None, self.part.part_id)
+            if own and run.status in _NOT_OVER:
+                return f"The exercise's own cell {cell.label} {_NOT_OVER[run.status]}."
+        return None
+
     def _unfinished(self, name: str, source: str, run: CellRun, asking: frozenset[str]) -> str | None:
         """Why one cell has not bound `name` for good; None where it has, or binds it nowhere."""
         left = [statement for statement in statements(source) if statement.last >= top_level_line(source, run.line)]
         if not any(name in statement.names for statement in left):
             return None
         if run.status == "timeout":
-            return f"The cell that assigns {name} was stopped after {self.part.exercise.spec.cell_seconds:g} s."
+            return f"The cell that assigns {name} was stopped after {cell_seconds(self.part.exercise.spec):g} s."
         if run.status == "died":
             return f"The kernel died in the cell that assigns {name}{f': {run.end}' if run.end else ''}."
         if run.status == "skipped":
@@ -126,4 +138,9 @@ class Stops:
         return part_case.outcomes[name] is Outcome.ABSENT or part_case.usable(name) is None
 
 
+_NOT_OVER = {
+    "timeout": "was out of time, so nothing after it could be checked",
+    "died": "ended its kernel, so nothing after it could be checked",
+    "skipped": "was not reached: the notebook's time was over",
+}
 _LOST = "The kernel died, or was tampered with, before the grader could read what this part computed."

@@ -129,6 +129,13 @@ def _repaired_cell(cell: dict[str, Any]) -> dict[str, Any]:
     }
     if isinstance(cell.get("id"), str):
         clean["id"] = cell["id"]
+    pasted = cell.get("attachments")  # pictures in a text
+    if (
+        clean["cell_type"] != "code"
+        and isinstance(pasted, dict)
+        and all(isinstance(one, dict) for one in pasted.values())
+    ):
+        clean["attachments"] = pasted
     if clean["cell_type"] == "code":
         outputs = cell.get("outputs")
         clean["outputs"] = [o for o in outputs if isinstance(o, dict)] if isinstance(outputs, list) else []
@@ -147,8 +154,9 @@ def _cleaned(notebook: NotebookNode) -> NotebookNode:
             id_ += "-again"
         seen.add(id_)
         cell["id"] = id_
-        if not isinstance(cell.get("source"), str):
-            cell["source"] = ""
+        source = cell.get("source")
+        # An editor on Windows may have written its line ends, and a mark of the encoding, into every cell.
+        cell["source"] = re.sub("\r\n?", "\n", source.removeprefix("\ufeff")) if isinstance(source, str) else ""
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     return notebook
 

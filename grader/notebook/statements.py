@@ -12,7 +12,7 @@ from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from grader.notebook.syntax import bound_by, names_read, parse, parse_plain, segments
+from grader.notebook.syntax import bound_by, compile_error, imported, names_read, parse, parse_plain, segments
 from grader.records import Record
 
 Kind = Literal["import", "definition", "assignment", "loop", "assertion", "expression", "other"]
@@ -69,7 +69,7 @@ def dissect(source: str) -> Dissected:
     if tree is None:
         lines = [_without_prompt(line) for line in lines]
         tree = parse("\n".join(lines))
-    if tree is None:
+    if tree is None or compile_error(tree) is not None:
         return Dissected(lines=source.split("\n"), pieces=None)
     inside = _string_lines(tree)
     for number, line in enumerate(lines if parse_plain("\n".join(lines)) is None else []):
@@ -146,7 +146,7 @@ def _kind(node: ast.stmt) -> Kind:
 def _bound(node: ast.stmt) -> tuple[list[str], list[str]]:
     """The notebook's names that a statement binds, and those that are bound inside its functions only."""
     if isinstance(node, ast.Import | ast.ImportFrom):
-        return [alias.asname or alias.name.split(".")[0] for alias in node.names], []
+        return imported(node), []
     binds: list[str] = []
     inner: list[str] = []
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):

@@ -58,11 +58,23 @@ def parse_plain(source: str) -> ast.Module | None:
 def syntax_error(source: str) -> SyntaxError | None:
     """The first syntax error of a cell, magics and shell lines blanked out; None where the parser names none."""
     try:
-        _parsed(_without_magics(source))
+        return compile_error(_parsed(_without_magics(source)))
     except SyntaxError as error:
         return error
     except (ValueError, RecursionError, MemoryError):
-        pass
+        return None
+
+
+def compile_error(tree: ast.Module) -> SyntaxError | None:
+    """What the compiler refuses of a tree that the parser made: a `return` outside of functions, an argument twice."""
+    try:
+        with _parsing, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            compile(tree, "<cell>", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+    except SyntaxError as error:
+        return error
+    except (ValueError, RecursionError, MemoryError):
+        return None  # as deep as that it may still be run
     return None
 
 
@@ -125,6 +137,11 @@ def loaded_names(source: str) -> set[str]:
     """The names that a cell reads."""
     tree = parse(source)
     return set(names_read(tree)) if tree is not None else set()
+
+
+def imported(node: ast.Import | ast.ImportFrom) -> list[str]:
+    """The names that an import binds."""
+    return [alias.asname or alias.name.split(".")[0] for alias in node.names]
 
 
 def names_read(tree: ast.AST) -> frozenset[str]:

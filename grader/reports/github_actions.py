@@ -92,7 +92,7 @@ def _joined(lines: Sequence[str]) -> str:
     return "\n" + "".join(f"{line}\n" for line in lines)
 
 
-_ROW = re.compile(r'\s*(?:"source": ?(?:\[\s*)?)?"(.*?)(?:\\n)?"\]?,?\s*')
+_ROW = re.compile(r'\s*(?:"source": ?(?:\[\s*)?)?"(.*?)(?:\\r)?(?:\\n)?"\]?,?\s*')
 
 
 # --- the job summary ------------------------------------------------------------------------------------------------

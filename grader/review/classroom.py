@@ -73,7 +73,7 @@ class Classroom:
         self.problem: str | None = None
         self._lock = threading.RLock()
         self._written = (-1, -1, -1)
-        self._size = (-1, -1)
+        self._size = (-1, -1, -1)
         self._results: dict[tuple[str, str], Result] = {}
         self._snapshot: Snapshot | None = None
 
@@ -83,7 +83,8 @@ class Classroom:
             written, size = self.book.log.latest(), self.book.size()
             if self._snapshot is not None and (written, size) == (self._written, self._size):
                 return self._snapshot
-            if self._snapshot is None or size[0] != self._size[0]:  # a new run may have new terms, which are all's
+            # A new run may have new terms, which are all's; a student may have got another name, or be gone.
+            if self._snapshot is None or size[::2] != self._size[::2] or size[1] < self._size[1]:
                 self._results = {_key(each): each for each in self.book.results()} if size[0] else {}
             else:
                 changed = self.book.log.students_since(self._written)

@@ -35,7 +35,7 @@ class Request(Record, frozen=True):
     tensors: list[str] = []
     exercise: str | None = None
     export: dict[str, Any] = {}
-    only: str | None = None
+    only: list[str] = []
 
 
 class Helper:
@@ -86,7 +86,7 @@ class Helper:
             return {"use": exercise.id, "names": self.pool.names(exercise.id)}
         grading = self._grading(request, exercise)
         if request.do == "hint":
-            hint = next_hint(self.course.spec(exercise.id), grading.grade, self.notebook.parent, request.only)
+            hint = next_hint(self.course.spec(exercise.id), grading.grade, self.notebook.parent, *request.only[:1])
             text = hint or "There is no further hint for what is left."
             return {"exercise": exercise.id, "text": text, "html": None}
         shown = narrowed(grading, request.only)

@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib.util
+import io
 import itertools
 import json
 import linecache
 import os
+import pdb
 import select
 import signal
 import struct
 import sys
 import time
+import types
 from collections.abc import Iterable, Iterator
 from functools import partial
 from typing import Any
@@ -45,8 +49,14 @@ _watched: dict[str, dict[str, tuple[object, int]]] = {}
 
 def inject(parameters: str, dtype: str) -> None:
     """Put a case's parameters (JSON) into the notebook's namespace and set the default dtype."""
+    _hold_open(_shell())
     torch.set_default_dtype(getattr(torch, dtype))
     _namespace().update(json.loads(parameters))
+
+
+def hold() -> None:
+    """Before the first cell of a student's, where it stands above the parameters."""
+    _hold_open(_shell())
 
 
 def begin(spec: str) -> None:
@@ -66,6 +76,7 @@ def hidden(spec: str) -> None:
     forks of this kernel, and when it is `careful` all do. Where the system has no safe fork (Windows; macOS with its
     frameworks loaded), all run in this process.
     """
+    _hold_open(_shell())
     request = json.loads(spec)
     forks = sys.platform == "linux"
     in_forks = [case for case in request["cases"] if forks and (case["alone"] or request["careful"])]
@@ -330,8 +341,10 @@ _codes: dict[tuple[str, int], Any] = {}
 
 def _run_cell(shell: Any, source: str) -> dict[str, Any] | None:
     """Run a cell; the error's name and its line in the cell, if it raised one."""
+    streams = sys.stdout, sys.stderr
     with _out_of_the_loop():
         error = _execute(shell, source)
+    _mend_streams(*streams)
     if error is None:
         return None
     message = str(error)[:500].encode("utf-8", "replace").decode()  # a lone surrogate can't be sent
@@ -380,19 +393,26 @@ def _line_of(error: BaseException, namespace: dict[str, Any]) -> int | None:
     return None
 
 
-class _Nowhere:
-    """A text stream that drops what it is given."""
+class _Nowhere(io.TextIOBase):
+    """A text stream that drops what it is given, and can't be closed."""
 
     encoding = "utf-8"
+    errors = "strict"
+    name = "<stdout>"
 
     def write(self, text: str) -> int:
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
         return len(text)
 
-    def flush(self) -> None:
-        pass
+    def writable(self) -> bool:
+        return True
 
-    def isatty(self) -> bool:
-        return False
+    def fileno(self) -> int:
+        return 1
+
+    def close(self) -> None:
+        pass
 
 
 def _mute(shell: Any) -> None:
@@ -402,6 +422,53 @@ def _mute(shell: Any) -> None:
     shell.display_pub = CapturingDisplayPublisher()
     shell.display_trap.hook = lambda value: None
     shell._showtraceback = lambda *_: None
+
+
+# --- what a cell may do to the kernel that others need ----------------------------------------------------------------
+
+
+def _hold_open(shell: Any) -> None:
+    """Keep a cell from ending the kernel a moment later, in the middle of another cell, or from taking its streams.
+
+    `exit()`, `quit` and `do_shutdown` stop the loop after a tenth of a second: what was lost by then was chance. A
+    debugger would wait for somebody to type.
+    """
+    shell.unobserve_all("exit_now")
+    shell.kernel.do_shutdown = _stay
+    pdb.set_trace = _go_on
+    if importlib.util.find_spec("ipywidgets") is None:  # else a progress bar for notebooks raises
+        bars: Any = types.ModuleType("tqdm.notebook")
+        bars.__getattr__ = lambda name: getattr(importlib.import_module("tqdm.std"), name.replace("_notebook", ""))
+        sys.modules.setdefault("tqdm.notebook", bars)
+    kernel = shell.kernel
+    for stream in (kernel._stdout, kernel._stderr):
+        stream.close = stream.flush  # the kernel itself says there what the others raise
+    if _mend_kernels_streams not in shell.events.callbacks["post_execute"]:
+        shell.events.register("post_execute", _mend_kernels_streams)
+    _mend_streams(kernel._stdout, kernel._stderr)
+
+
+async def _stay(restart: bool) -> dict[str, Any]:
+    return {"status": "ok", "restart": restart}
+
+
+def _go_on(*_: object, **__: object) -> None:
+    pass
+
+
+def _mend_kernels_streams() -> None:
+    kernel = _shell().kernel
+    _mend_streams(kernel._stdout, kernel._stderr)
+
+
+def _mend_streams(out: Any, err: Any) -> None:
+    """Put a stream back that was taken away, closed or replaced by what is none: others would fail for it."""
+    for name, stream in (("stdout", out), ("stderr", err)):
+        there = getattr(sys, name, None)
+        if not (callable(getattr(there, "write", None)) and callable(getattr(there, "flush", None))) or (
+            there is not stream and getattr(there, "closed", False)
+        ):
+            setattr(sys, name, stream)
 
 
 # --- the shell --------------------------------------------------------------------------------------------------------
