@@ -7,6 +7,7 @@ from pathlib import Path
 
 from grader.authoring.coverage import giveaways, unchecked_gradients, unkept_gradients
 from grader.authoring.release import released_text
+from grader.authoring.training_loops import unfair_loops
 from grader.course.course import Course
 from grader.course.exercise import read_own_notebook
 from grader.course.reference import Reference
@@ -63,6 +64,7 @@ def _contents(course: Course, exercise_id: str) -> list[str]:
         *unchecked_gradients(exercise, solution, tensors),
         *unkept_gradients(exercise, tensors),
         *giveaways(exercise, solution),
+        *unfair_loops(exercise),
     ]
     for case in hidden:
         try:

@@ -60,14 +60,19 @@ def grade_cohort(
     """
     run = book.start(folder, course.catalog.terms)
     names = folder_names({*book.students(), *(item.student for item in found)})
+    paths = {  # what can't be taken in as it lies there can't be taken up from there again
+        (item.student, item.exercise): str(Path(item.path).absolute()) for item in found if item.problem is None
+    }
     versions = {id_: course.exercise(id_).version for id_ in {item.exercise for item in found} & {*course.catalog.ids}}
 
     def taken_over(item: Found) -> bool:
         known = _known(item, versions, book)
         if known is None:
             return False
-        grading = book.take_over(run, known, submitted(item.student, item.exercise))
-        if not _is_written(grading.grade, folder, names):
+        grading = book.take_over(
+            run, known, submitted(item.student, item.exercise), paths.get((item.student, item.exercise))
+        )
+        if not is_written(grading.grade, folder, names):
             write_grading(grading, folder, course, names)
         done(grading.grade)
         return True
@@ -75,7 +80,8 @@ def grade_cohort(
     def finished(grading: Grading) -> None:
         version = versions.get(grading.grade.exercise, "")
         when = submitted(grading.grade.student, grading.grade.exercise)
-        grading = book.add(run, msgspec.structs.replace(grading, exercise_version=version), when)
+        path = paths.get((grading.grade.student, grading.grade.exercise))
+        grading = book.add(run, msgspec.structs.replace(grading, exercise_version=version), when, path)
         write_grading(grading, folder, course, names)
         done(grading.grade)
 
@@ -90,7 +96,7 @@ def grade_cohort(
     finally:  # an interrupted run leaves the pages of what it did
         everybody = list(book.grades())
         for grade in everybody:  # of an earlier run, before there was another whose folder would be the same
-            if names.get(grade.student) != safe_name(grade.student) and not _is_written(grade, folder, names):
+            if names.get(grade.student) != safe_name(grade.student) and not is_written(grade, folder, names):
                 for grading in book.gradings(student=grade.student, exercise=grade.exercise):
                     write_grading(grading, folder, course, names)
         write_cohort(everybody, folder, course, similar(book, course))
@@ -107,7 +113,7 @@ def _known(item: Found, versions: Mapping[str, str], book: Gradebook) -> int | N
     return book.known(item.student, item.exercise, key)
 
 
-def _is_written(grade: Grade, folder: Path, names: Mapping[str, str]) -> bool:
+def is_written(grade: Grade, folder: Path, names: Mapping[str, str]) -> bool:
     """Whether the folder has the files of this very grade; the JSON is written after the report."""
     try:
         return (folder / report_paths(grade, names)[1]).read_text(encoding="utf-8") == grade_json(grade)
@@ -134,11 +140,12 @@ def override_mark(
     check: str | None,
     points: float,
     reason: str,
+    part: str | None = None,
 ) -> Grade:
     """Set a mark by hand for what a student handed in last, and write its files and the cohort's pages anew.
 
     Raises:
-        UsageError: no such submission or check, or a number that can't be its points.
+        UsageError: no such submission, check or part, or a number that can't be its points.
     """
     student, reason = as_text(student), as_text(reason)  # a student as `collect` names whose file is called that
     found = list(book.gradings(student=student, exercise=exercise))
@@ -148,7 +155,7 @@ def override_mark(
     if len(found) > 1:
         exercises = " or ".join(each.grade.exercise for each in found)
         raise UsageError(f"{student!r} handed in several exercises: say which with --exercise: {exercises}.")
-    book.override(found[0], new_override(found[0].grade, check, points, reason))
+    book.override(found[0], new_override(found[0].grade, check, points, reason, part=part))
     (grading,) = book.gradings(student=student, exercise=found[0].grade.exercise)
     write_grading(grading, folder, course, folder_names(book.students()))
     write_cohort(list(book.grades()), folder, course, similar(book, course))

@@ -13,6 +13,7 @@ from __future__ import annotations
 import ast
 import base64
 import contextlib
+import copy
 import marshal
 import zlib
 from collections.abc import Iterator, Mapping, Sequence, Set
@@ -81,6 +82,7 @@ class DetachedRun(Record, frozen=True):
         seed: where the random numbers come from.
         recorded: gradient → what the student's lines made of it; those that none bound are left out.
         ended: of these, the ones that were found at the end: no statement of the part's cells binds them.
+        absent: those that nothing had bound, neither before the part nor in it.
         changed: gradients that a line has bound or written to after what was taken for the last one to do so, as they
             were in the end.
         after: the trained parameters, and the tensors of the forward pass that the part's cells changed.
@@ -91,6 +93,7 @@ class DetachedRun(Record, frozen=True):
     seed: int
     recorded: Export
     ended: frozenset[str]
+    absent: frozenset[str]
     changed: Export
     after: Export
     others: frozenset[str] = frozenset()
@@ -332,32 +335,29 @@ class _Rewriter:
             here = {name for name, its in last.items() if its == place}
             self._statements += 1
             self.places.update(dict.fromkeys(map(self.names.__getitem__, here), self._statements))
-            done = self._descend(node, here)
+            rewritten, always = self._descend(node, here)
             future = isinstance(node, ast.ImportFrom) and node.module == "__future__"
-            found.append(node if future else _tried(node))
-            if here and not done:
+            found.append(node if future else _tried(rewritten))
+            if here and not always:
                 found.append(_call("after", {self.names[name] for name in here}))
         return found
 
-    def _descend(self, node: ast.stmt, here: Set[str]) -> bool:
-        """Rewrite the lines of a block that runs once, so that each is tried on its own; whether it always runs."""
+    def _descend(self, node: ast.stmt, here: Set[str]) -> tuple[ast.stmt, bool]:
+        """A block with each of its lines tried on its own; whether the gradients are kept inside of it."""
         if isinstance(node, ast.With):
-            node.body = self._body(node.body, here)
-            return True
+            return _with_body(node, self._body(node.body, here)), True
         if isinstance(node, ast.If):
-            node.body, node.orelse = self._body(node.body, here), self._body(node.orelse, here)
-        elif isinstance(node, ast.For | ast.While) and here and self._is_training(node):
+            return _with_body(node, self._body(node.body, here), self._body(node.orelse, here)), False
+        if isinstance(node, ast.For | ast.While) and here and self._is_training(node):
             ends = max(
                 place for place, line in enumerate(node.body) if _bound([line], walrus=self.walrus) & self.names.keys()
             )
             step, rest = self._body(node.body[: ends + 1], here), self._body(node.body[ends + 1 :], set())
             leaves = {self.names[name] for name in here} & self.leaves
-            node.body = [*step, _call("update", leaves), *rest, ast.Break(**_NOWHERE)]
-            node.orelse = []
-            return True
-        elif isinstance(node, ast.For):  # no `while`: one whose counter can't be counted up would never end
-            node.body = self._body(node.body, set())
-        return False
+            return _with_body(node, [*step, _call("update", leaves), *rest, ast.Break(**_NOWHERE)]), True
+        if isinstance(node, ast.For):  # no `while`: one whose counter can't be counted up would never end
+            return _with_body(node, self._body(node.body, set()), node.orelse), False
+        return node, False
 
     def _is_training(self, node: ast.For | ast.While) -> bool:
         """Whether a loop's body holds a forward pass and its gradients: one round of it is then all that is asked."""
@@ -372,6 +372,16 @@ class _Rewriter:
 
 _NOWHERE: dict[str, Any] = {"lineno": 1, "col_offset": 0, "end_lineno": 1, "end_col_offset": 0}
 """The place of the lines that are put in, which the compiler wants to know."""
+
+
+def _with_body(node: ast.With | ast.If | ast.For | ast.While, body: list[ast.stmt],
+               orelse: Sequence[ast.stmt] = ()) -> ast.stmt:  # fmt: skip
+    """The same block around other lines: trees are shared, and never changed."""
+    found = copy.copy(node)
+    found.body = body
+    if not isinstance(found, ast.With):
+        found.orelse = list(orelse)
+    return found
 
 
 def _tried(node: ast.stmt) -> ast.stmt:
@@ -394,6 +404,7 @@ def _call(function: str, names: Set[str] | tuple[()]) -> ast.stmt:
 class _RawRun(Record, frozen=True):
     recorded: msgspec.Raw
     ended: Annotated[frozenset[str], msgspec.Meta(max_length=MAX_NAMES)]
+    absent: Annotated[frozenset[str], msgspec.Meta(max_length=MAX_NAMES)]
     changed: msgspec.Raw
     given: msgspec.Raw
     after: msgspec.Raw
@@ -425,4 +436,5 @@ def _read_runs(told: DetachedCase, sent: Sequence[_RawRun], elements: int) -> It
         }
         if None in exports.values():
             return
-        yield DetachedRun(seed=told.seed, ended=run.ended, others=frozenset(others), **exports)  # type: ignore[arg-type]
+        found = {"ended": run.ended, "absent": run.absent, **exports}
+        yield DetachedRun(seed=told.seed, others=frozenset(others), **found)  # type: ignore[arg-type]

@@ -57,7 +57,7 @@ def _shown(url: str | Path) -> str:
 def _engine(url: URL) -> Engine:
     if url.drivername != "sqlite":
         try:
-            return create_engine(url)
+            return create_engine(url, pool_pre_ping=True)  # a review is open for hours, and servers are restarted
         except ImportError as error:
             raise UsageError("PostgreSQL needs a driver: pip install 'backprop-grader[postgresql]'.") from error
     if url.database:

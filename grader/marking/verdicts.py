@@ -140,7 +140,8 @@ class PartMarks(PartCases):
             slips = first.alone.slips_on_the_way()
             held_up += [(first.alone.variable(slip), "is wrong") for slip in slips if slip[1:] in above]
         if not held_up:
-            return "Right on its own; the cell stopped before this line."
+            stopped = self.visible.outcomes[name] is Outcome.ABSENT or self._stops.stopped_short(name) is not None
+            return f"Right on its own; {_STOPPED if stopped else _REACHED}."
         other, state = held_up[-1]
         return f"Right on its own; {other}, further up, {state}."
 
@@ -293,6 +294,8 @@ _UNCONFIRMED = (
 )
 
 
+_STOPPED = "the cell stopped before this line"
+_REACHED = "what reaches it isn't"
 _BLANK = (
     "What your gradients further up send here is zero, not a number, or of a wrong shape, so that nothing can be said "
     "of this one: begin with the first wrong one."

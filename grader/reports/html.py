@@ -37,7 +37,7 @@ def render_report(grading: Grading, templates: Path | None = None) -> str:
     Raises:
         CourseError: a template in that folder fails.
     """
-    return _render("report.html.jinja", templates, page=page_of(grading))
+    return render("report.html.jinja", templates, page=page_of(grading))
 
 
 def render_index(rows: Sequence[CohortRow], similar: Sequence[Group] = (), templates: Path | None = None) -> str:
@@ -49,13 +49,13 @@ def render_index(rows: Sequence[CohortRow], similar: Sequence[Group] = (), templ
     grades = [row.grade for row in rows]
     found = totals(grades) if len({grade.exercise for grade in grades}) > 1 else []
     paths = {(row.grade.exercise, row.grade.student): row.path for row in rows}
-    return _render("index.html.jinja", templates, cohort=cohort_of(rows), similar=similar, paths=paths, totals=found)
+    return render("index.html.jinja", templates, cohort=cohort_of(rows), similar=similar, paths=paths, totals=found)
 
 
 def render_cell_output(grading: Grading) -> str:
     """The verdicts as a piece of HTML for a notebook's output: inline styles and pictures as data, nothing else."""
     told = {"explain": explain, "carried_by_reason": carried_by_reason}
-    return _render("cell_output.html.jinja", None, page=page_of(grading), COLORS=_COLORS, **told)
+    return render("cell_output.html.jinja", None, page=page_of(grading), COLORS=_COLORS, **told)
 
 
 _COLORS = {
@@ -69,7 +69,12 @@ _COLORS = {
 """Readable on light and on dark: an output doesn't know which it stands on."""
 
 
-def _render(template: str, templates: Path | None, **context: object) -> str:
+def render(template: str, templates: Path | None, **context: object) -> str:
+    """A template written out, escaped, with nothing in it that the eye wouldn't see.
+
+    Raises:
+        CourseError: a template in the folder `templates` fails.
+    """
     try:
         page = _environment(templates).get_template(template).render(context)
     except jinja2.TemplateError as error:
@@ -142,4 +147,4 @@ def _href(path: str) -> str:
     return "./" + quote(path, safe="/", errors="surrogateescape")
 
 
-__all__ = ["CohortRow", "render_index", "render_report"]
+__all__ = ["CohortRow", "render", "render_index", "render_report"]

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
-from grader.records import Check, Grade, Standing, Verdict
+from grader.records import Check, Comment, Grade, Standing, Verdict
 from grader.reports.totals import totals
 from grader.reports.verdict_text import explain
 from grader.safe_text import safe_text
@@ -23,7 +23,7 @@ def grade_json(grade: Grade) -> str:
 
 
 def grades_csv(grades: Sequence[Grade]) -> str:
-    """One row a submission: student, exercise, status, score, maximum, verdict counts, flags, reason, standing.
+    """One row a submission: student, exercise, status, score, maximum, verdict counts, flags, reason, and so on.
 
     The score is what counts; `earned` is the submission's own, `weight` the exercise's in the total.
     """
@@ -33,9 +33,9 @@ def grades_csv(grades: Sequence[Grade]) -> str:
         counts = [sum(check.verdict == verdict for check in grade.checks) for verdict in verdicts]
         flags = " ".join(sorted({flag.code for flag in grade.flags}))
         row: list[Cell] = [grade.student, grade.exercise, grade.status, grade.score, grade.max_score]
-        rows.append([*row, *counts, flags, grade.reason, *_standing_cells(grade)])
+        rows.append([*row, *counts, flags, grade.reason, *_standing_cells(grade), commented(grade)])
     columns = ["student", "exercise", "status", "score", "max_score", *verdicts, "flags", "reason", *_STANDING]
-    return csv_text(columns, rows)
+    return csv_text([*columns, "comments"], rows)
 
 
 _STANDING = ["weight", "earned", "submitted", "late_percent", "attempt", "counted", "standing"]
@@ -72,6 +72,20 @@ def _csv_cell(cell: Cell) -> str:
     return safe_text(cell, "csv") if isinstance(cell, str) else number(cell)
 
 
+def commented(grade: Grade) -> str:
+    """What people wrote to the student, a line each."""
+    return "\n".join(placed(comment) for comment in grade.comments)
+
+
+def placed(comment: Comment) -> str:
+    """A comment in one line, after what it is about."""
+    text = " ".join(comment.text.split())
+    if comment.line is not None and comment.cell is not None:
+        return f"Cell {comment.cell + 1}, line {comment.line}: {text}"
+    where = comment.name or (f"Part {comment.part}" if comment.part is not None else None)
+    return f"{where}: {text}" if where is not None else text
+
+
 def number(points: float) -> str:
     """Points as text: in full, so that what is read back adds up to the last digit; `50` without its `.0`."""
     return str(int(points)) if points == int(points) else repr(points)
@@ -103,6 +117,7 @@ def _suite(grade: Grade) -> ET.Element:
     properties = ET.Element("properties")
     suite.insert(0, properties)
     for name, value in (("score", number(grade.score)), ("max_score", number(grade.max_score)),
+                        *(("comment", _xml(placed(comment))) for comment in grade.comments),
                         *(("standing", _xml(reason)) for reason in (grade.standing or _NONE).reasons)):  # fmt: skip
         ET.SubElement(properties, "property", name=name, value=value)
     suite.set("tests", str(len(cases)))
