@@ -12,7 +12,9 @@ from typing import Any
 from grader.errors import UsageError
 from grader.gradebook import schema
 
-_TABLES = {*schema.metadata.tables, "alembic_version"}
+_FIRST = {"runs", "gradings", "results", "overrides", "alembic_version"}
+"""What the first gradebooks had; later ones have more."""
+_TABLES = {*_FIRST, *schema.metadata.tables}
 _INDEXES = {str(index.name) for table in schema.metadata.tables.values() for index in table.indexes}
 _TRIGGER = re.compile(
     r"CREATE TRIGGER (\w+)_kept_(?:update|delete) BEFORE (?:UPDATE|DELETE) ON \1 "
@@ -34,9 +36,8 @@ def recognise(connection: Any) -> None:
         connection.execute(f"PRAGMA {pragma}")
     query = f"SELECT type, name, sql FROM sqlite_master WHERE name NOT LIKE 'sqlite\\_%' ESCAPE '\\' LIMIT {_LIMIT}"  # noqa: S608
     found = connection.execute(query).fetchall()
-    tables = {name for kind, name, _ in found if kind == "table"}  # an older gradebook lacks the newest ones
-    ours = tables <= _TABLES and "alembic_version" in tables
-    if found and not (ours and all(_is_ours(*row) for row in found)):
+    tables = {name for kind, name, _ in found if kind == "table"}
+    if found and (not _FIRST <= tables <= _TABLES or not all(_is_ours(*row) for row in found)):
         raise UsageError("This SQLite file isn't a gradebook, or was changed into another: name the right file.")
 
 

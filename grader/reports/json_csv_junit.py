@@ -73,8 +73,8 @@ def _csv_cell(cell: Cell) -> str:
 
 
 def commented(grade: Grade) -> str:
-    """What people wrote to the student, a line each."""
-    return "\n".join(placed(comment) for comment in grade.comments)
+    """What people wrote to the student, in a line: a cell of a table has no more."""
+    return " / ".join(placed(comment) for comment in grade.comments)
 
 
 def placed(comment: Comment) -> str:

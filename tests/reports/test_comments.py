@@ -47,7 +47,7 @@ def test_each_stands_in_the_report_once_and_as_text(grading):
 def test_exports_hold_what_they_have_room_for(grading):
     grades = [grading.grade]
     (row,) = csv.DictReader(grades_csv(grades).splitlines(keepends=True))
-    assert row["comments"].splitlines()[0] == "Cell 2, line 4: At a line. In two lines."
+    assert row["comments"].split(" / ")[0] == "Cell 2, line 4: At a line. In two lines."
     assert "Part every-gradient: At a part." in row["comments"]
     (row,) = csv.DictReader(moodle_csv(grades).text.splitlines(keepends=True))
     assert "dC: On dC" in row["01_backprop_ninja (feedback)"]
