@@ -21,12 +21,14 @@ class Context(Record, frozen=True):
     """What is known of the whole notebook.
 
     `wanted` are the names that its own statements read, `uses` says what they are used for, and `bound` are part and
-    name of everything that its gradients' statements bind outside of functions.
+    name of everything that its gradients' statements bind outside of functions. `functions` are those of a training
+    loop.
     """
 
     wanted: frozenset[str]
     uses: Uses
     bound: frozenset[tuple[str | None, str]]
+    functions: frozenset[str]
 
 
 def context_of(readings: Sequence[CellReading], known: Released) -> Context:
@@ -37,6 +39,9 @@ def context_of(readings: Sequence[CellReading], known: Released) -> Context:
         wanted=frozenset(name for each in own for name in each.piece.reads),
         uses=uses_of(own, frozenset(imported - known.binders.keys())),
         bound=frozenset((each.part, name) for each in own if each.does == "gradient" for name in each.piece.binds),
+        functions=frozenset(
+            each.piece.binds[0] for each in own if each.piece.kind == "definition" and each.part in known.trained
+        ),
     )
 
 
@@ -106,12 +111,15 @@ def _unit(
     dropped = [each.piece for each in stretch if each.does == "copy"]
     final = stretch[-1].piece
     guarded = [each.piece for each in own if each.piece is not final and only_shows(each.piece, context.uses)]
-    source = region(reading.dissected, first, last, dropped, guarded)
+    aliases = [(each.piece, alias) for each in own if (alias := known.alias(each.piece)) is not None]
+    source = region(reading.dissected, first, last, dropped, guarded, aliases)
     cells = [each.cell for each in gradients if each.cell is not None]
     home = max(cells, key=cells.count) if cells else None
     part = gradients[0].part if gradients else None
     if part in known.trained and home is not None:
-        source, sentences = with_given_lines(source, known.cells[home].source, known.settings, known.gradients[part])
+        source, sentences = with_given_lines(
+            source, known.cells[home].source, known.settings, known.gradients[part], context.functions
+        )
         changed += sentences
     source = with_shared(source, _kept_in_functions(gradients, known, context))
     shown = "\n".join(reading.source.split("\n")[first : last + 1])

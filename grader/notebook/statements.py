@@ -165,8 +165,11 @@ def _bound(node: ast.stmt) -> tuple[list[str], list[str]]:
 # --- what is run of a cell ------------------------------------------------------------------------------------------
 
 
-def region(dissected: Dissected, first: int, last: int, dropped: Sequence[Piece], guarded: Sequence[Piece]) -> str:
+def region(dissected: Dissected, first: int, last: int, dropped: Sequence[Piece], guarded: Sequence[Piece],
+           replaced: Sequence[tuple[Piece, str]] = ()) -> str:  # fmt: skip
     """The lines `first` to `last` of a cell as they are run: without `dropped`, and with `guarded` kept from raising.
+
+    `replaced` have another text, of one line.
 
     A statement that shares a line with another is left as it is: writing two on a line is rare, and then they belong
     together.
@@ -175,6 +178,9 @@ def region(dissected: Dissected, first: int, last: int, dropped: Sequence[Piece]
     for piece in dropped:
         if piece.alone:
             lines[piece.first : piece.last + 1] = [""] * (piece.last - piece.first + 1)
+    for piece, text in replaced:
+        if piece.alone:
+            lines[piece.first : piece.last + 1] = [text, *[""] * (piece.last - piece.first)]
     for piece in guarded:
         if piece.alone and piece.simple:
             lines[piece.first] = _GUARD + lines[piece.first]

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import ast
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from typing import TypeGuard
 
-from grader.notebook.syntax import names_bound, parse
+from grader.notebook.syntax import names_bound, names_read, parse
 from grader.records import Record
 
 
@@ -73,14 +73,17 @@ class _Words(ast.NodeTransformer):
         return self.loop.outside(node.id)
 
 
-def find_loop(source: str, gradients: Sequence[str], settings: set[str]) -> Loop | None:
-    """The outermost loop of a cell that binds one of the gradients."""
+def find_loop(source: str, gradients: Sequence[str], settings: set[str],
+              functions: Set[str] = frozenset()) -> Loop | None:  # fmt: skip
+    """The outermost loop of a cell that binds one of the gradients, or calls a function that does."""
     tree = parse(source)
     if tree is None:
         return None
     loops = (node for node in ast.walk(tree) if isinstance(node, ast.For | ast.While))
     counting = (node for node in loops if isinstance(node, ast.While) or isinstance(node.target, ast.Name))
-    found = next((node for node in counting if names_bound(node) & set(gradients)), None)
+    found = next(
+        (node for node in counting if names_bound(node) & set(gradients) or names_read(node) & functions), None
+    )
     return None if found is None else Loop(found, tree, settings)
 
 
