@@ -46,6 +46,8 @@ class _Parting:
         self.bound: dict[str, set[str]] = {part: set() for part in known.order}
         self.latest: dict[str, tuple[int, str]] = {}
         self.functions: dict[str, str] = {}
+        self.keeping: dict[str, str] = {}
+        self.handed = {name for seen in statements if seen.piece.kind != "definition" for name in seen.piece.binds}
         self.inside = _inside_functions(statements)
         self.hinted = {seen.hint for seen in statements}
         self.context: str | None = None
@@ -57,6 +59,8 @@ class _Parting:
         for number, seen in enumerate(statements):
             if seen.does != "gradient" and sure[number] is None:
                 self._follow(seen)
+                calls = seen.piece.reads & self.keeping.keys() if seen.does == "own" else ()
+                self.found[number] = next((self.keeping[name] for name in calls), None)
                 continue
             part = self._goes_on(number, seen) or sure[number] or self._guess(number, seen)
             if part is not None and part == sure[number] and self._passing_through(number, seen, part):
@@ -66,8 +70,12 @@ class _Parting:
             self.found[number] = part
             if part is not None:
                 self.bound[part].update(_names(seen.piece))
-                if seen.piece.kind == "definition" and part in known.trained:
-                    self.functions[seen.piece.binds[0]] = part
+                if seen.piece.kind == "definition":
+                    asked = set(_names(seen.piece)).intersection(known.gradients[part])
+                    if part in known.trained:
+                        self.functions[seen.piece.binds[0]] = part
+                    if part in known.trained or not asked <= self.handed:
+                        self.keeping[seen.piece.binds[0]] = part
                 self.latest.update(dict.fromkeys(_names(seen.piece), (number, part)))
                 if sure[number] is not None:
                     self.context = part

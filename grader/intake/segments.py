@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
+
+import msgspec
 
 from grader.intake.display_only import Uses, only_shows, uses_of
 from grader.intake.expose_locals import with_shared
@@ -43,6 +46,42 @@ def context_of(readings: Sequence[CellReading], known: Released) -> Context:
             each.piece.binds[0] for each in own if each.piece.kind == "definition" and each.part in known.trained
         ),
     )
+
+
+def last_attempts(readings: Sequence[CellReading], known: Released, changed: list[str]) -> list[CellReading]:
+    """The cells without the training loops, or calls of functions with one, that another below makes anew.
+
+    The last one counts, and from a fresh network: what an earlier attempt trained would be in its way.
+    """
+    functions = {
+        each.piece.binds[0]: each.piece for reading in readings for each in reading.readings
+        if each.piece.kind == "definition" and each.part in known.trained
+    }  # fmt: skip
+
+    def trains(each: Reading) -> frozenset[str]:
+        """The gradients with which a statement trains, if it does."""
+        called = [functions[name] for name in each.piece.reads & functions.keys()]
+        pieces = [] if each.piece.kind == "definition" else [each.piece, *called]
+        if not (called or each.part in known.trained) or not any(piece.kind == "loop" or piece in called
+               and re.search(r"\b(?:for|while)\b", piece.text) for piece in pieces):  # fmt: skip
+            return frozenset()
+        return frozenset(name for piece in pieces for name in (*piece.binds, *piece.inner)) & frozenset(known.names)
+
+    attempts = [(reading.position, each, trains(each)) for reading in readings for each in reading.readings]
+    earlier = [
+        (position, each.piece) for number, (position, each, names) in enumerate(attempts)
+        if names and any(names <= others for _, _, others in attempts[number + 1 :])
+    ]  # fmt: skip
+    if not earlier:
+        return list(readings)
+    changed.append(f"There are {len(earlier) + 1} training loops: the last one counts, and began with a fresh network.")
+    return [
+        msgspec.structs.replace(reading, readings=[
+            Reading(each.piece, "copy", each.cell) if (reading.position, each.piece) in earlier else each
+            for each in reading.readings
+        ])
+        for reading in readings
+    ]  # fmt: skip
 
 
 def units_of(reading: CellReading, known: Released, context: Context, changed: list[str]) -> Iterator[Unit]:

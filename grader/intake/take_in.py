@@ -14,7 +14,7 @@ from grader.intake.notes import intake_notes
 from grader.intake.release_index import Released, released
 from grader.intake.run_order import in_order
 from grader.intake.saved_cmp import SavedCmp, saved_lines
-from grader.intake.segments import context_of, units_of
+from grader.intake.segments import context_of, last_attempts, units_of
 from grader.notebook.file import Role, grader_metadata, read_notebook
 from grader.notebook.syntax import assigned_names, defined_names
 from grader.records import Record
@@ -104,8 +104,9 @@ def _evidence(readings: Sequence[CellReading], known: Released) -> int:
 
 def _planned(readings: Sequence[CellReading], known: Released) -> tuple[list[PlannedCell], list[str]]:
     """The release's locked cells with the student's between them, and what was set to the release's in a loop."""
-    context = context_of(readings, known)
     changed: list[str] = []
+    readings = last_attempts(readings, known, changed)
+    context = context_of(readings, known)
     cells: list[PlannedCell] = []
     emitted = 0
     for unit in in_order([unit for reading in readings for unit in units_of(reading, known, context, changed)], known):
