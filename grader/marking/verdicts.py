@@ -47,7 +47,7 @@ class PartMarks(PartCases):
                  references: References, tried: Sequence[Edge] = ()) -> None:  # fmt: skip
         super().__init__(part_id, exercise, cells, execution, references)
         self._stops = Stops(self)
-        self._short_floats = ShortFloats(self)
+        self._short_floats = ShortFloats(self, self._stops)
         self._decision = Decision(self, self._stops, self._short_floats)
         self._tried = tried
         self._judged: dict[str, list[Trial]] = {}
@@ -177,8 +177,8 @@ class PartMarks(PartCases):
         """Whether a value moves with random numbers in the gradients above it; None where nobody can tell."""
         first = self.first_hidden
         value = first.usable(name) if first is not None else None
-        if first is None or first.alone is None or value is None:
-            return None
+        if first is None or first.alone is None or value is None or name in self._short_floats.names:
+            return None  # code that works in float32 only is tried in float64
         return first.alone.trains_on(name, value) if name in self.checks.values else first.alone.follows(name, value)
 
     @cached_property
