@@ -82,6 +82,8 @@ class DetachedRun(Record, frozen=True):
         changed: gradients that a line has bound or written to after what was taken for the last one to do so, as they
             were in the end.
         after: the trained parameters, and the tensors of the forward pass that the part's cells changed.
+        shared: of the changed ones, those that were so by a write to another, whose memory they were; and that one. The
+            lines below started from the numbers again.
         others: the gradients whose numbers were those of the second seed.
         given: the numbers that took the place of names of the student's own in the second run.
     """
@@ -91,6 +93,7 @@ class DetachedRun(Record, frozen=True):
     ended: frozenset[str]
     changed: Export
     after: Export
+    shared: dict[str, str] = {}
     others: frozenset[str] = frozenset()
     given: Export = {}
 
@@ -392,6 +395,7 @@ class _RawRun(Record, frozen=True):
     recorded: Any
     ended: frozenset[str]
     changed: Any
+    shared: dict[str, str]
     given: Any
     after: Any
 
@@ -416,4 +420,4 @@ def _read_runs(told: DetachedCase, sent: Sequence[_RawRun]) -> Iterator[Detached
         exports = {name: read_export(getattr(run, name)) for name in ("recorded", "changed", "given", "after")}
         if None in exports.values():
             return
-        yield DetachedRun(seed=told.seed, ended=run.ended, others=frozenset(others), **exports)  # type: ignore[arg-type]
+        yield DetachedRun(seed=told.seed, ended=run.ended, shared=run.shared, others=frozenset(others), **exports)  # type: ignore[arg-type]

@@ -195,7 +195,8 @@ class Alone:
         """Whether what the line for `name` starts from was no longer the numbers that it should have been."""
         assert self.run is not None
         above = [f"d{consumer}" for consumer in self.reference.consumers.get(name[1:], [])]
-        return any(other in self.run.changed for other in above) or self._borrows(name)
+        changed = any(other in self.run.changed and other not in self.run.shared for other in above)
+        return changed or self._borrows(name)
 
     def _borrows(self, name: str) -> bool:
         """Whether a line reads a parameter's gradient, for a sum that is in it, which isn't right itself.

@@ -78,6 +78,7 @@ class _Run:
         self.given: dict[str, Any] = {}
         self.recorded: dict[str, Any] = {}
         self.left: dict[str, tuple[int, int]] = {}
+        self.shared: dict[str, str] = {}
         for name in self.numbers:
             if name in part["bound"]:
                 self.given[name] = namespace.get(self.variables.get(name, name))
@@ -103,6 +104,15 @@ class _Run:
             self.recorded[name] = value.detach().clone() if isinstance(value, torch.Tensor) else value
             self.left[name] = state(self.namespace, variable)
         return True
+
+    def part_shared(self, name: str) -> None:
+        """Give other gradients their numbers again that a write to this one has changed: it is the same memory."""
+        own = self.namespace.get(self.variables.get(name, name))
+        for other in self.changed() if isinstance(own, torch.Tensor) else ():
+            given = self.given.get(other)
+            if other != name and isinstance(given, torch.Tensor) and _same_memory(own, given):
+                self.shared[other] = name
+                self.give(other)
 
     def replace(self, name: str) -> None:
         """Put random numbers in the place of a name of the student's own, in the shape of its value."""
@@ -132,6 +142,10 @@ class _Run:
         return [
             name for name, left in self.left.items() if state(self.namespace, self.variables.get(name, name)) != left
         ]
+
+
+def _same_memory(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return one.numel() > 0 and one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()
 
 
 @functools.cache
@@ -170,6 +184,7 @@ def after(*names: str) -> None:
     if _run is not None:
         for name in names:
             known = _run.record(name) and name in _run.shapes
+            _run.part_shared(name)
             if known and (name in _run.inner or not _run.is_usable(name)):
                 _run.give(name)
             elif name in _run.own:
@@ -233,11 +248,12 @@ def run(
                 _run.record(name)
             ended = [name for name in _run.recorded if name not in placed]
             changed = [name for name in part["forward"] if state(namespace, name) != before[name]]
-            changed_numbers = _run.changed()
+            changed_numbers = [*_run.changed(), *_run.shared]
             found.append({
                 "recorded": export(_run.recorded, list(_run.recorded)),
                 "ended": ended,
                 "changed": export(_run.named(), changed_numbers),
+                "shared": _run.shared,
                 "given": export(_run.given, sorted(_run.own & _run.given.keys())),
                 "after": export(namespace, [*part["values"], *changed]),
             })  # fmt: skip
