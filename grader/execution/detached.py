@@ -15,7 +15,7 @@ import base64
 import contextlib
 import marshal
 import zlib
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any, Literal
 
 import msgspec
@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from grader.course.graph import PartReference
+from grader.execution.name_uses import uses_after
 from grader.execution.plan import ProbePart, Step, last_gradients, runs_hidden
 from grader.execution.tensors import Export, read_export
 from grader.intake.take_in import PlannedCell
@@ -86,6 +87,8 @@ class DetachedRun(Record, frozen=True):
             lines below started from the numbers again.
         others: the gradients whose numbers were those of the second seed.
         given: the numbers that took the place of names of the student's own in the second run.
+        early: the gradients that a line has turned into another shape, for those below: taken as they were above it.
+        again: what lines have made of a gradient's name after its own line was done with, and others had used it.
     """
 
     seed: int
@@ -96,6 +99,8 @@ class DetachedRun(Record, frozen=True):
     shared: dict[str, str] = {}
     others: frozenset[str] = frozenset()
     given: Export = {}
+    early: frozenset[str] = frozenset()
+    again: Export = {}
 
     def numbers(self, name: str, shape: torch.Size) -> Tensor:
         """The random numbers that stood for a gradient, float64."""
@@ -110,11 +115,14 @@ class Lines(Record, frozen=True):
         places: gradient → the number of the statement after which it was kept; several may have the same.
         reads: gradient → the gradients that its statements read.
         variables: gradient → the student's name for it, where that is different.
+        later: gradient → the line of its cell from which on its name stands for something that no other line is
+            computed from, after it was done with.
     """
 
     places: dict[str, int]
     reads: dict[str, frozenset[str]]
     variables: dict[str, str]
+    later: dict[str, int] = {}
 
 
 class Detached(Record, frozen=True):
@@ -199,7 +207,9 @@ def _rewritten(part: ProbePart, reference: PartReference, again: Sequence[tuple[
     makes = [index for index in indices if cells[index].part == part.id and cells[index].role in roles]
     trees = {index: parse(sources[index]) for index in indices if index in makes or cells[index].student}
     walrus = any(":=" in sources[index] for index in makes)
-    bound = {index: _bound(tree.body, walrus=walrus) for index in makes if (tree := trees[index]) is not None}
+    later = uses_after({index: tree for index in makes if (tree := trees[index]) is not None}, _shapes(reference))
+    bound = {index: _bound(tree.body, walrus=walrus, later=later.get(index, {}))
+             for index in makes if (tree := trees[index]) is not None}  # fmt: skip
     names = _names(reference, set().union(*bound.values()))
     own = _own_names(again, names, part.forward, [sources[index] for index in makes])
     names.update(zip(own, own, strict=True))
@@ -211,7 +221,7 @@ def _rewritten(part: ProbePart, reference: PartReference, again: Sequence[tuple[
             here = {name for name, place in lasts.items() if place == index}
             # A formula too deep for it, or a `return` outside of functions: the cell is run as it stands.
             with contextlib.suppress(RecursionError, SyntaxError, ValueError):
-                codes[index] = _compiled(rewriter.rewritten(tree, here))
+                codes[index] = _compiled(rewriter.rewritten(tree, here, later.get(index, {})))
     reads: dict[str, frozenset[str]] = {}
     for line in (line for index in makes for line in statements(cells[index].source)):
         for name in names.keys() & set(line.names):
@@ -228,7 +238,8 @@ def _rewritten(part: ProbePart, reference: PartReference, again: Sequence[tuple[
         values=part.values,
         forward=part.forward,
     )
-    return told, Lines(places=rewriter.places, reads=reads, variables=variables)
+    lines = {name: line for rebound in later.values() for line, names in rebound.items() for name in names}
+    return told, Lines(places=rewriter.places, reads=reads, variables=variables, later=lines)
 
 
 def _names(reference: PartReference, bound: Set[str]) -> dict[str, str]:
@@ -287,14 +298,18 @@ def _between(part: str, steps: Sequence[Step]) -> list[int]:
     return found
 
 
-def _bound(nodes: Sequence[ast.AST], *, walrus: bool = False) -> set[str]:
-    """The names that statements bind or write into, in the scope in which they stand; `walrus`: in expressions, too."""
+def _bound(nodes: Sequence[ast.AST], *, walrus: bool = False, later: Mapping[int, Set[str]] = {}) -> set[str]:
+    """The names that statements bind or write into, in the scope in which they stand; `walrus`: in expressions, too.
+
+    Without those that a line gives to something else: `later`, as `uses_after` has it.
+    """
     found: set[str] = set()
     pending = list(nodes)
     while pending:
         node = pending.pop()
         if not isinstance(node, _SCOPES):
-            found.update(bound_by(node), names_bound(node.target) if isinstance(node, ast.For) else ())
+            found.update(set(bound_by(node)) - later.get(getattr(node, "lineno", 0), set()))
+            found.update(names_bound(node.target) if isinstance(node, ast.For) else ())
             if hasattr(node, "body") or isinstance(node, ast.ExceptHandler | ast.match_case):
                 pending += ast.iter_child_nodes(node)
             elif walrus:
@@ -320,13 +335,16 @@ class _Rewriter:
         self.leaves = {f"d{name}" for name in reference.tensors if name not in self.forward}
         self.places: dict[str, int] = {}
         self._statements = 0
+        self._later: Mapping[int, Set[str]] = {}
+        self._seen: set[str] = set()
 
-    def rewritten(self, tree: ast.Module, names: Set[str]) -> ast.Module:
-        """A cell; `names` are the gradients for which it holds the part's last statement."""
+    def rewritten(self, tree: ast.Module, names: Set[str], later: Mapping[int, Set[str]]) -> ast.Module:
+        """A cell; `names` are the gradients for which it holds the part's last statement, `later` as for `_bound`."""
+        self._later = later
         return ast.Module(self._body(tree.body, names), type_ignores=[])
 
     def _body(self, body: Sequence[ast.stmt], names: Set[str]) -> list[ast.stmt]:
-        last = {name: place for place, node in enumerate(body) for name in _bound([node], walrus=self.walrus) & names}
+        last = {name: place for place, node in enumerate(body) for name in self._bound([node]) & names}
         found: list[ast.stmt] = []
         for place, node in enumerate(body):
             here = {name for name, its in last.items() if its == place}
@@ -334,10 +352,22 @@ class _Rewriter:
             self.places.update(dict.fromkeys(map(self.names.__getitem__, here), self._statements))
             done = self._descend(node, here)
             future = isinstance(node, ast.ImportFrom) and node.module == "__future__"
+            anew = self._gradients(bound_by(node)) if isinstance(node, ast.Assign) else set()
+            if anew & self._seen:
+                found.append(_call("before", anew & self._seen))
             found.append(node if future else _tried(node))
             if here and not done:
                 found.append(_call("after", {self.names[name] for name in here}))
+            if rebound := self._later.get(node.lineno, set()):
+                found.append(_call("again", self._gradients(rebound)))
+            self._seen |= anew
         return found
+
+    def _gradients(self, names: Iterable[str]) -> set[str]:
+        return {self.names[name] for name in names if name in self.names}
+
+    def _bound(self, nodes: Sequence[ast.AST]) -> set[str]:
+        return _bound(nodes, walrus=self.walrus, later=self._later)
 
     def _descend(self, node: ast.stmt, here: Set[str]) -> bool:
         """Rewrite the lines of a block that runs once, so that each is tried on its own; whether it always runs."""
@@ -348,7 +378,7 @@ class _Rewriter:
             node.body, node.orelse = self._body(node.body, here), self._body(node.orelse, here)
         elif isinstance(node, ast.For | ast.While) and here and self._is_training(node):
             ends = max(
-                place for place, line in enumerate(node.body) if _bound([line], walrus=self.walrus) & self.names.keys()
+                place for place, line in enumerate(node.body) if self._bound([line]) & self.names.keys()
             )
             step, rest = self._body(node.body[: ends + 1], here), self._body(node.body[ends + 1 :], set())
             leaves = {self.names[name] for name in here} & self.leaves
@@ -392,6 +422,8 @@ def _call(function: str, names: Set[str] | tuple[()]) -> ast.stmt:
 
 
 class _RawRun(Record, frozen=True):
+    early: frozenset[str]
+    again: Any
     recorded: Any
     ended: frozenset[str]
     changed: Any
@@ -417,7 +449,7 @@ def read_detached(raw: object, plan: DetachedPlan) -> dict[str, dict[str, Detach
 
 def _read_runs(told: DetachedCase, sent: Sequence[_RawRun]) -> Iterator[DetachedRun]:
     for others, run in zip(told.runs, sent, strict=False):
-        exports = {name: read_export(getattr(run, name)) for name in ("recorded", "changed", "given", "after")}
+        exports = {name: read_export(getattr(run, name)) for name in ("recorded", "changed", "given", "after", "again")}
         if None in exports.values():
             return
-        yield DetachedRun(seed=told.seed, ended=run.ended, shared=run.shared, others=frozenset(others), **exports)  # type: ignore[arg-type]
+        yield DetachedRun(seed=told.seed, ended=run.ended, shared=run.shared, early=run.early, others=frozenset(others), **exports)  # type: ignore[arg-type]

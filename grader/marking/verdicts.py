@@ -24,7 +24,7 @@ from grader.marking.part_in_all_cases import PartCases, References
 from grader.marking.tolerance import cmp_line, conformed, finite_or_none
 from grader.marking.unfinished_cells import Stops
 from grader.notebook.near_names import nearest
-from grader.notebook.syntax import assigned_names
+from grader.notebook.syntax import assigned_names, line_that_binds
 from grader.records import VISIBLE, Check, CmpLine, Verdict
 
 __all__ = ["PartMarks", "References"]
@@ -110,7 +110,7 @@ class PartMarks(PartCases):
         share = 0.0
         remark = _shape_remark(name, found, self.visible.expected(name))
         if worst is Outcome.CARRIED:
-            share = self.exercise.spec.carried
+            share = 1.0 if self._rebound(name) else self.exercise.spec.carried
             if self.visible.outcomes[name] is not Outcome.CARRIED:
                 remark = " ".join(filter(None, (self._right_alone(name), remark)))
         elif self.visible_only(name):
@@ -132,6 +132,8 @@ class PartMarks(PartCases):
         """That a line is right, though its value isn't or isn't there, and what holds it up."""
         if name in self.checks.values:
             return "Right on its own; its gradient isn't."
+        if (line := self._rebound(name)) is not None:
+            return f"Right; from line {line} on, {name} is something else."
         above = self.visible.reference.computed_from(name[1:])
         states = {other: self._state(other) for other in self.checks.gradients if other[1:] in above}
         held_up = [(other, state) for other, state in states.items() if state is not None and other != name]
@@ -143,6 +145,14 @@ class PartMarks(PartCases):
             return "Right on its own; the cell stopped before this line."
         other, state = held_up[-1]
         return f"Right on its own; {other}, further up, {state}."
+
+    def _rebound(self, name: str) -> int | None:
+        """The line from which on a gradient's name is something else, when its own line was done with."""
+        first = self.first_hidden
+        if first is None or first.alone is None or not first.alone.rebound(name):
+            return None
+        lines = [line_that_binds(cell.source, first.alone.variable(name)) for cell in self.student_cells]
+        return next((line for line in reversed(lines) if line is not None), None)
 
     def _state(self, name: str) -> str | None:
         """What keeps the lines below a gradient from being judged by their values; None where nothing does."""

@@ -26,6 +26,10 @@ _kept: dict[tuple[str, str], _Kept] = {}
 _run: _Run | None = None
 
 
+class Again(BaseException):
+    """A line has turned a gradient, its argument, into another shape: it is to be taken as it was above that line."""
+
+
 class _Kept:
     """The notebook's namespace as it was when a part began, and the numbers in it."""
 
@@ -62,9 +66,11 @@ class _Run:
         part: what the grader says of the part; see `run`.
         seed: where the random numbers come from.
         others: the names whose numbers come from the seed after it.
+        early: the gradients that are taken as they are above a line that turns them into another shape.
     """
 
-    def __init__(self, namespace: dict[str, Any], part: dict[str, Any], seed: int, others: Iterable[str]) -> None:
+    def __init__(self, namespace: dict[str, Any], part: dict[str, Any], seed: int, others: Iterable[str],
+                 early: set[str]) -> None:  # fmt: skip
         self.namespace = namespace
         self.inner = set(part["inner"])
         self.shapes = part["shapes"]
@@ -79,6 +85,9 @@ class _Run:
         self.recorded: dict[str, Any] = {}
         self.left: dict[str, tuple[int, int]] = {}
         self.shared: dict[str, str] = {}
+        self.usable: set[str] = set()
+        self.again: dict[str, Any] = {}
+        self.early = early
         for name in self.numbers:
             if name in part["bound"]:
                 self.given[name] = namespace.get(self.variables.get(name, name))
@@ -120,6 +129,11 @@ class _Run:
         if isinstance(value, torch.Tensor) and value.is_floating_point():
             self.numbers[name] = drawn(name, tuple(value.shape), self.seed).to(value.dtype)
             self.give(name)
+
+    def leave(self, name: str) -> None:
+        """Take a name as it is now for what it should be in the end."""
+        if name in self.left:
+            self.left[name] = state(self.namespace, self.variables.get(name, name))
 
     def is_usable(self, name: str) -> bool:
         """Whether what the student's name for a gradient is bound to can be calculated with as one."""
@@ -183,12 +197,39 @@ def after(*names: str) -> None:
     """
     if _run is not None:
         for name in names:
+            if name in _run.early and name in _run.recorded:
+                _run.leave(name)
+                continue
             known = _run.record(name) and name in _run.shapes
             _run.part_shared(name)
+            if known and name in _run.usable and not _run.is_usable(name):
+                raise Again(name)
             if known and (name in _run.inner or not _run.is_usable(name)):
                 _run.give(name)
             elif name in _run.own:
                 _run.replace(name)
+
+
+def before(*names: str) -> None:
+    """A line binds gradients anew: those that it turns into another shape are taken as they are above it.
+
+    That it does so is seen afterwards, and the cells are run again.
+    """
+    if _run is not None:
+        for name in names:
+            if name in _run.early and name not in _run.recorded and _run.record(name):
+                _run.give(name)
+            elif _run.is_usable(name):
+                _run.usable.add(name)
+
+
+def again(*names: str) -> None:
+    """A line has bound the names of gradients anew that were done with."""
+    if _run is not None:
+        for name in names:
+            value = _run.named().get(name)
+            _run.again[name] = value.detach().clone() if isinstance(value, torch.Tensor) else value
+            _run.leave(name)
 
 
 def update(*names: str) -> None:
@@ -238,22 +279,32 @@ def run(
         for others in part["runs"] if kept is not None else ():
             if time.monotonic() > deadline:
                 break
-            kept.restore(namespace)  # type: ignore[union-attr]
-            before = {name: state(namespace, name) for name in part["forward"]}
-            _run = _Run(namespace, part, part["seed"], others)
-            for kind, text in part["cells"]:
-                run_cell(kind, text)
+            early: set[str] = set()
+            while True:
+                kept.restore(namespace)  # type: ignore[union-attr]
+                began = {name: state(namespace, name) for name in part["forward"]}
+                _run = _Run(namespace, part, part["seed"], others, early)
+                try:
+                    for kind, text in part["cells"]:
+                        run_cell(kind, text)
+                    break
+                except Again as told:
+                    if told.args[0] in early or time.monotonic() > deadline:
+                        return found
+                    early.add(told.args[0])
             placed = list(_run.recorded)
             for name in part["shapes"]:
                 _run.record(name)
             ended = [name for name in _run.recorded if name not in placed]
-            changed = [name for name in part["forward"] if state(namespace, name) != before[name]]
+            changed = [name for name in part["forward"] if state(namespace, name) != began[name]]
             changed_numbers = [*_run.changed(), *_run.shared]
             found.append({
                 "recorded": export(_run.recorded, list(_run.recorded)),
                 "ended": ended,
                 "changed": export(_run.named(), changed_numbers),
                 "shared": _run.shared,
+                "early": sorted(early),
+                "again": export(_run.again, list(_run.again)),
                 "given": export(_run.given, sorted(_run.own & _run.given.keys())),
                 "after": export(namespace, [*part["values"], *changed]),
             })  # fmt: skip
