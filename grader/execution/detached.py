@@ -15,7 +15,7 @@ import base64
 import contextlib
 import marshal
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
 from typing import Any, Literal
 
 import msgspec
@@ -27,13 +27,14 @@ from grader.execution.name_uses import uses_after
 from grader.execution.plan import ProbePart, Step, last_gradients, runs_hidden
 from grader.execution.tensors import Export, read_export
 from grader.intake.take_in import PlannedCell
-from grader.notebook.syntax import bound_by, names_bound, parse, statements, up_to_line
+from grader.notebook.syntax import Statement, bound_by, names_bound, parse, statements, up_to_line
 from grader.records import Record
 
 SEED = 20221011
 MAX_OWN = 6
 OWN_NAMES = ("grad_{}", "d_{}", "g_{}", "{}_grad")
 """What a student may call the gradient of a tensor that no check asks for."""
+NOTHING: Mapping[int, Set[str]] = {}
 _SCOPES = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda
 
 
@@ -48,6 +49,7 @@ class DetachedPart(Record, frozen=True):
         own: names of the student's own that may stand for a gradient that has different numbers in a second run.
         values: the trained parameters.
         forward: the tensors of the forward pass.
+        known: these, and the numbers and tensors that the exercise has given beside them.
     """
 
     cells: list[tuple[Literal["code", "source"], str]]
@@ -57,6 +59,7 @@ class DetachedPart(Record, frozen=True):
     own: list[str]
     values: list[str]
     forward: list[str]
+    known: list[str]
 
 
 class DetachedCase(Record, frozen=True):
@@ -87,7 +90,9 @@ class DetachedRun(Record, frozen=True):
             lines below started from the numbers again.
         others: the gradients whose numbers were those of the second seed.
         given: the numbers that took the place of names of the student's own in the second run.
-        early: the gradients that a line has turned into another shape, for those below: taken as they were above it.
+        reshaped: the gradients that a line has turned into another shape before others were computed from them.
+        otherwise: as `recorded`, where whatever the exercise has given kept its name, and where the `reshaped` were
+            random numbers above the line that turned them into another shape.
         again: what lines have made of a gradient's name after its own line was done with, and others had used it.
     """
 
@@ -99,8 +104,9 @@ class DetachedRun(Record, frozen=True):
     shared: dict[str, str] = {}
     others: frozenset[str] = frozenset()
     given: Export = {}
-    early: frozenset[str] = frozenset()
+    reshaped: frozenset[str] = frozenset()
     again: Export = {}
+    otherwise: Export = {}
 
     def numbers(self, name: str, shape: torch.Size) -> Tensor:
         """The random numbers that stood for a gradient, float64."""
@@ -115,6 +121,7 @@ class Lines(Record, frozen=True):
         places: gradient → the number of the statement after which it was kept; several may have the same.
         reads: gradient → the gradients that its statements read.
         variables: gradient → the student's name for it, where that is different.
+        starts: gradient → what of the forward pass its statements read, themselves or by names of the student's own.
         later: gradient → the line of its cell from which on its name stands for something that no other line is
             computed from, after it was done with.
     """
@@ -122,6 +129,7 @@ class Lines(Record, frozen=True):
     places: dict[str, int]
     reads: dict[str, frozenset[str]]
     variables: dict[str, str]
+    starts: dict[str, frozenset[str]] = {}
     later: dict[str, int] = {}
 
 
@@ -213,7 +221,7 @@ def _rewritten(part: ProbePart, reference: PartReference, again: Sequence[tuple[
     names = _names(reference, set().union(*bound.values()))
     own = _own_names(again, names, part.forward, [sources[index] for index in makes])
     names.update(zip(own, own, strict=True))
-    rewriter = _Rewriter(names, reference, walrus=walrus)
+    rewriter = _Rewriter(names, reference, [*part.forward, *part.given] if not part.values else (), walrus=walrus)
     codes: dict[int, str] = {}
     lasts = {name: index for index, those in bound.items() for name in those & names.keys()}
     for index, tree in trees.items():
@@ -229,6 +237,7 @@ def _rewritten(part: ProbePart, reference: PartReference, again: Sequence[tuple[
                 names[read] for read in line.reads & names.keys()
             }
     variables = {gradient: name for name, gradient in names.items() if name != gradient}
+    starts = _starts([line for index in makes for line in statements(cells[index].source)], names, part.forward)
     told = DetachedPart(
         cells=[("code", codes[index]) if index in codes else ("source", sources[index]) for index in indices],
         bound=[name for name in rewriter.places if name not in part.upstream],
@@ -237,9 +246,28 @@ def _rewritten(part: ProbePart, reference: PartReference, again: Sequence[tuple[
         own=own,
         values=part.values,
         forward=part.forward,
+        known=[*part.forward, *part.given],
     )
     lines = {name: line for rebound in later.values() for line, names in rebound.items() for name in names}
-    return told, Lines(places=rewriter.places, reads=reads, variables=variables, later=lines)
+    return told, Lines(places=rewriter.places, reads=reads, variables=variables, starts=starts, later=lines)
+
+
+def _starts(lines: Sequence[Statement], names: Mapping[str, str],
+            forward: Collection[str]) -> dict[str, frozenset[str]]:  # fmt: skip
+    """What of the forward pass the statements for each gradient start from, by helpers and not by other gradients."""
+    reads: dict[str, set[str]] = {}
+    for line in lines:
+        for name in line.names:
+            reads.setdefault(name, set()).update(line.reads)
+    found = {}
+    for name in reads.keys() & names.keys():
+        seen, todo = set[str](), [name]
+        while todo:
+            new = reads.get(todo.pop(), set()) - seen - names.keys()
+            seen |= new
+            todo += new - set(forward)
+        found[names[name]] = frozenset(seen.intersection(forward))
+    return found
 
 
 def _names(reference: PartReference, bound: Set[str]) -> dict[str, str]:
@@ -298,7 +326,7 @@ def _between(part: str, steps: Sequence[Step]) -> list[int]:
     return found
 
 
-def _bound(nodes: Sequence[ast.AST], *, walrus: bool = False, later: Mapping[int, Set[str]] = {}) -> set[str]:
+def _bound(nodes: Sequence[ast.AST], *, walrus: bool = False, later: Mapping[int, Set[str]] = NOTHING) -> set[str]:
     """The names that statements bind or write into, in the scope in which they stand; `walrus`: in expressions, too.
 
     Without those that a line gives to something else: `later`, as `uses_after` has it.
@@ -325,20 +353,23 @@ class _Rewriter:
     Args:
         names: the student's name → the gradient that it is.
         reference: the part, for the names of its tensors.
+        given: the names that the exercise has given, and that a line may give to something else.
         walrus: whether expressions bind names.
     """
 
-    def __init__(self, names: Mapping[str, str], reference: PartReference, *, walrus: bool) -> None:
+    def __init__(self, names: Mapping[str, str], reference: PartReference, given: Iterable[str] = (), *,
+                 walrus: bool) -> None:  # fmt: skip
         self.names = names
+        self.given = frozenset(given) - names.keys()
         self.walrus = walrus
         self.forward = computed(reference)
         self.leaves = {f"d{name}" for name in reference.tensors if name not in self.forward}
         self.places: dict[str, int] = {}
         self._statements = 0
-        self._later: Mapping[int, Set[str]] = {}
+        self._later: Mapping[int, Set[str]] = NOTHING
         self._seen: set[str] = set()
 
-    def rewritten(self, tree: ast.Module, names: Set[str], later: Mapping[int, Set[str]]) -> ast.Module:
+    def rewritten(self, tree: ast.Module, names: Set[str], later: Mapping[int, Set[str]] = NOTHING) -> ast.Module:
         """A cell; `names` are the gradients for which it holds the part's last statement, `later` as for `_bound`."""
         self._later = later
         return ast.Module(self._body(tree.body, names), type_ignores=[])
@@ -360,6 +391,8 @@ class _Rewriter:
                 found.append(_call("after", {self.names[name] for name in here}))
             if rebound := self._later.get(node.lineno, set()):
                 found.append(_call("again", self._gradients(rebound)))
+            if taken := names_bound(node) & self.given if not isinstance(node, _SCOPES) else set():
+                found.append(_call("given", taken))
             self._seen |= anew
         return found
 
@@ -377,9 +410,7 @@ class _Rewriter:
         if isinstance(node, ast.If):
             node.body, node.orelse = self._body(node.body, here), self._body(node.orelse, here)
         elif isinstance(node, ast.For | ast.While) and here and self._is_training(node):
-            ends = max(
-                place for place, line in enumerate(node.body) if self._bound([line]) & self.names.keys()
-            )
+            ends = max(place for place, line in enumerate(node.body) if self._bound([line]) & self.names.keys())
             step, rest = self._body(node.body[: ends + 1], here), self._body(node.body[ends + 1 :], set())
             leaves = {self.names[name] for name in here} & self.leaves
             node.body = [*step, _call("update", leaves), *rest, ast.Break(**_NOWHERE)]
@@ -422,7 +453,8 @@ def _call(function: str, names: Set[str] | tuple[()]) -> ast.stmt:
 
 
 class _RawRun(Record, frozen=True):
-    early: frozenset[str]
+    reshaped: frozenset[str]
+    otherwise: Any
     again: Any
     recorded: Any
     ended: frozenset[str]
@@ -449,7 +481,11 @@ def read_detached(raw: object, plan: DetachedPlan) -> dict[str, dict[str, Detach
 
 def _read_runs(told: DetachedCase, sent: Sequence[_RawRun]) -> Iterator[DetachedRun]:
     for others, run in zip(told.runs, sent, strict=False):
-        exports = {name: read_export(getattr(run, name)) for name in ("recorded", "changed", "given", "after", "again")}
-        if None in exports.values():
-            return
-        yield DetachedRun(seed=told.seed, ended=run.ended, shared=run.shared, early=run.early, others=frozenset(others), **exports)  # type: ignore[arg-type]
+        exports: dict[str, Export] = {}
+        for name in ("recorded", "changed", "given", "after", "again", "otherwise"):
+            export = read_export(getattr(run, name))
+            if export is None:
+                return
+            exports[name] = export
+        yield DetachedRun(seed=told.seed, ended=run.ended, shared=run.shared, reshaped=run.reshaped,
+                          others=frozenset(others), **exports)  # fmt: skip

@@ -62,8 +62,8 @@ def last_attempts(readings: Sequence[CellReading], known: Released, changed: lis
         """The gradients with which a statement trains, if it does."""
         called = [functions[name] for name in each.piece.reads & functions.keys()]
         pieces = [] if each.piece.kind == "definition" else [each.piece, *called]
-        if not (called or each.part in known.trained) or not any(piece.kind == "loop" or piece in called
-               and re.search(r"\b(?:for|while)\b", piece.text) for piece in pieces):  # fmt: skip
+        if not (called or each.part in known.trained) or not any(piece.kind == "loop" or (piece in called
+               and re.search(r"\b(?:for|while)\b", piece.text)) for piece in pieces):  # fmt: skip
             return frozenset()
         return frozenset(name for piece in pieces for name in (*piece.binds, *piece.inner)) & frozenset(known.names)
 

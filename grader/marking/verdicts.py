@@ -24,7 +24,7 @@ from grader.marking.part_in_all_cases import PartCases, References
 from grader.marking.tolerance import cmp_line, conformed, finite_or_none
 from grader.marking.unfinished_cells import Stops
 from grader.notebook.near_names import nearest
-from grader.notebook.syntax import assigned_names, line_that_binds
+from grader.notebook.syntax import assigned_names, first_bindings, line_that_binds, statements
 from grader.records import VISIBLE, Check, CmpLine, Verdict
 
 __all__ = ["PartMarks", "References"]
@@ -102,6 +102,8 @@ class PartMarks(PartCases):
             if slip is not None and self.first_hidden is not None:
                 return self._check(name, Verdict.WRONG, 0.0, self.first_hidden.case.id, None)
             return self._right(name)
+        if worst is Outcome.WRONG and (differing := self._forward_differs(name)) is not None:
+            return self._check(name, Verdict.UNCHECKED, 0.0, VISIBLE, differing)
         if worst is Outcome.BLANK:
             return self._check(name, Verdict.UNCHECKED, 0.0, VISIBLE, _BLANK)
         stopped = self._stops.stopped_short(name) if worst is Outcome.WRONG else None
@@ -134,6 +136,8 @@ class PartMarks(PartCases):
             return "Right on its own; its gradient isn't."
         if (line := self._rebound(name)) is not None:
             return f"Right; from line {line} on, {name} is something else."
+        if (otherwise := self.given_otherwise(name)) is not None:
+            return f"Right on its own; {otherwise}."
         above = self.visible.reference.computed_from(name[1:])
         states = {other: self._state(other) for other in self.checks.gradients if other[1:] in above}
         held_up = [(other, state) for other, state in states.items() if state is not None and other != name]
@@ -142,7 +146,8 @@ class PartMarks(PartCases):
             slips = first.alone.slips_on_the_way()
             held_up += [(first.alone.variable(slip), "is wrong") for slip in slips if slip[1:] in above]
         if not held_up:
-            return "Right on its own; the cell stopped before this line."
+            differing = self._first_differing() if self.checks.values else None
+            return f"Right on its own; {differing or 'the cell stopped before this line'}."
         other, state = held_up[-1]
         return f"Right on its own; {other}, further up, {state}."
 
@@ -153,6 +158,42 @@ class PartMarks(PartCases):
             return None
         lines = [line_that_binds(cell.source, first.alone.variable(name)) for cell in self.student_cells]
         return next((line for line in reversed(lines) if line is not None), None)
+
+    def _forward_differs(self, name: str) -> str | None:
+        """Why a gradient of a training loop can't be judged: its line starts from a forward pass that isn't ours."""
+        first = self.first_hidden
+        alone = first.alone if first is not None else None
+        if alone is None or not self.checks.values or name in self.checks.values:
+            return None
+        on_the_way = [other for other in alone.lines.starts if other[1:] in alone.reference.computed_from(name[1:])]
+        if not any(alone.starts_from_differing(other) for other in (name, *on_the_way)) or alone.says(name) is False:
+            return None
+        differing = self._first_differing()
+        return f"{differing}, and {name} is computed from it or from what follows." if differing is not None else None
+
+    def _first_differing(self) -> str | None:
+        """The first tensor of a training loop's forward pass that isn't the exercise's."""
+        first = self.first_hidden
+        differing = first.alone.differing if first is not None and first.alone is not None else frozenset()
+        for line, bound in (found for cell in self.student_cells for found in first_bindings(cell.source)):
+            if bound in differing:
+                return f"`{bound}` is not what the exercise's forward pass makes, from line {line} of its cell on"
+        return None
+
+    def given_otherwise(self, name: str) -> str | None:
+        """Which of the names that the exercise has given a gradient's line reads, and the part's lines gave anew."""
+        if self.checks.values:
+            return None  # a training loop has a forward pass of its own
+        known = {*self.visible.reference.forward, *self.visible.reference.constants} - {*self.checks.names}
+        read = {read for cell in self.student_cells for each in statements(cell.source)
+                if name in each.names for read in each.reads}  # fmt: skip
+        for cell in self.student_cells:
+            for line, bound in first_bindings(cell.source):
+                if bound in read & known and bound in self.visible.exported:
+                    number = self.visible.exported[bound].number
+                    value = "something else" if number is None else f"{number:g}"
+                    return f"`{bound}` is {value} from line {line} on"
+        return None
 
     def _state(self, name: str) -> str | None:
         """What keeps the lines below a gradient from being judged by their values; None where nothing does."""

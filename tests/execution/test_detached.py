@@ -83,7 +83,7 @@ def run(cells, namespace, *, bound=(), inner=("da", "dc"), shapes=None):
     told = {
         "cells": [("source", cell) for cell in cells], "shapes": shapes or {"da": [2], "dc": [2], "db": [2]},
         "bound": list(bound), "inner": list(inner), "variables": {}, "own": [], "values": [], "forward": ["a"],
-        "runs": [[]], "seed": 1,
+        "known": ["a"], "runs": [[]], "seed": 1,
     }  # fmt: skip
     grader_detached.keep(namespace, "case", "part")
     (found,) = grader_detached.run(

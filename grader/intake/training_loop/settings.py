@@ -98,7 +98,9 @@ def _draws(theirs: Loop, ours: Loop) -> list[Edit]:
                 edits.append(edit(node.value, new))
             own = _chosen_from(theirs.node, names_bound(node))
             if len({each.id for each in own}) == len({each.id for each in data}):
-                names = dict(zip(dict.fromkeys(each.id for each in own), dict.fromkeys(each.id for each in data)))
+                names = dict(
+                    zip(dict.fromkeys(each.id for each in own), dict.fromkeys(each.id for each in data), strict=True)
+                )
                 edits += [edit(each, ast.Name(names[each.id], ast.Load())) for each in own if each.id != names[each.id]]
     return edits
 

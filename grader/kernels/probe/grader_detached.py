@@ -26,10 +26,6 @@ _kept: dict[tuple[str, str], _Kept] = {}
 _run: _Run | None = None
 
 
-class Again(BaseException):
-    """A line has turned a gradient, its argument, into another shape: it is to be taken as it was above that line."""
-
-
 class _Kept:
     """The notebook's namespace as it was when a part began, and the numbers in it."""
 
@@ -49,10 +45,10 @@ class _Kept:
         namespace.clear()
         namespace.update(self.names)
         for tensor, version, copy in self.tensors:
-            if tensor._version != version:
-                if copy is None:
-                    raise RuntimeError("a large tensor was changed in place")
-                tensor.data.copy_(copy)
+            if copy is not None:
+                tensor.data.copy_(copy)  # `p.data -= …` is no new version
+            elif tensor._version != version:
+                raise RuntimeError("a large tensor was changed in place")
         for generator, state in self.generators:
             generator.set_state(state)
         torch.set_rng_state(self.random)
@@ -64,30 +60,34 @@ class _Run:
     Args:
         namespace: the notebook's, as it was when the part began.
         part: what the grader says of the part; see `run`.
-        seed: where the random numbers come from.
         others: the names whose numbers come from the seed after it.
+        restores: whether what the exercise has given keeps its name, whatever lines give the name to.
         early: the gradients that are taken as they are above a line that turns them into another shape.
     """
 
-    def __init__(self, namespace: dict[str, Any], part: dict[str, Any], seed: int, others: Iterable[str],
+    def __init__(self, namespace: dict[str, Any], part: dict[str, Any], others: Iterable[str], *, restores: bool,
                  early: set[str]) -> None:  # fmt: skip
         self.namespace = namespace
         self.inner = set(part["inner"])
         self.shapes = part["shapes"]
         self.variables = part["variables"]
-        self.seed = seed
+        self.seed = seed = part["seed"]
         self.own = set(part["own"]) if others else set()
         seeds = dict.fromkeys(others, seed + 1)
         self.numbers = {
             name: drawn(name, tuple(shape), seeds.get(name, seed)) for name, shape in part["shapes"].items()
         }
+        self.began = {name: namespace[name] for name in part["known"] if name in namespace} if restores else {}
+        self.began_as = {name: state(namespace, name) for name in part["forward"]}
+        self.early = early
         self.given: dict[str, Any] = {}
         self.recorded: dict[str, Any] = {}
         self.left: dict[str, tuple[int, int]] = {}
         self.shared: dict[str, str] = {}
-        self.usable: set[str] = set()
         self.again: dict[str, Any] = {}
-        self.early = early
+        self.usable: set[str] = set()
+        self.reshaped: set[str] = set()
+        self.rebound: set[str] = set()
         for name in self.numbers:
             if name in part["bound"]:
                 self.given[name] = namespace.get(self.variables.get(name, name))
@@ -117,9 +117,8 @@ class _Run:
     def part_shared(self, name: str) -> None:
         """Give other gradients their numbers again that a write to this one has changed: it is the same memory."""
         own = self.namespace.get(self.variables.get(name, name))
-        for other in self.changed() if isinstance(own, torch.Tensor) else ():
-            given = self.given.get(other)
-            if other != name and isinstance(given, torch.Tensor) and _same_memory(own, given):
+        for other in self.changed():
+            if other != name and _same_memory(own, self.given.get(other)):
                 self.shared[other] = name
                 self.give(other)
 
@@ -158,8 +157,10 @@ class _Run:
         ]
 
 
-def _same_memory(one: torch.Tensor, other: torch.Tensor) -> bool:
-    return one.numel() > 0 and one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()
+def _same_memory(one: object, other: object) -> bool:
+    if not isinstance(one, torch.Tensor) or not isinstance(other, torch.Tensor) or not one.numel():
+        return False
+    return one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()
 
 
 @functools.cache
@@ -203,7 +204,7 @@ def after(*names: str) -> None:
             known = _run.record(name) and name in _run.shapes
             _run.part_shared(name)
             if known and name in _run.usable and not _run.is_usable(name):
-                raise Again(name)
+                _run.reshaped.add(name)
             if known and (name in _run.inner or not _run.is_usable(name)):
                 _run.give(name)
             elif name in _run.own:
@@ -211,16 +212,22 @@ def after(*names: str) -> None:
 
 
 def before(*names: str) -> None:
-    """A line binds gradients anew: those that it turns into another shape are taken as they are above it.
-
-    That it does so is seen afterwards, and the cells are run again.
-    """
+    """A line binds gradients anew; where it is known to turn them into another shape, they are taken as they are."""
     if _run is not None:
         for name in names:
             if name in _run.early and name not in _run.recorded and _run.record(name):
                 _run.give(name)
             elif _run.is_usable(name):
                 _run.usable.add(name)
+
+
+def given(*names: str) -> None:
+    """A line has given what the exercise has called so another value."""
+    if _run is not None:
+        for name in names:
+            _run.rebound.add(name)
+            if name in _run.began:
+                _run.namespace[name] = _run.began[name]
 
 
 def again(*names: str) -> None:
@@ -266,8 +273,8 @@ def run(
             (gradient → the shape of its numbers), `bound` (those that the cells bind: they are not there before),
             `inner` (the gradients from which others are computed), `variables` (gradient → the student's name for it,
             where that is different), `own` (names of the student's that get numbers, too, where some gradients have
-            different ones), `values` and `forward` (names that are wanted as they are in the end), `runs` (for each,
-            the gradients whose numbers are different) and `seed`.
+            different ones), `values` and `forward` (names that are wanted as they are in the end), `known` (all that
+            the exercise has given), `runs` (for each, the gradients whose numbers are different) and `seed`.
         run_cell: runs a cell, given as in `cells`.
         export: the named values of a namespace, as the probe exports them.
         deadline: of `time.monotonic`, after which no further run is begun.
@@ -275,39 +282,42 @@ def run(
     global _run
     found: list[dict[str, Any]] = []
     kept = _kept.get(key)
+
+    def through(restores: bool, early: set[str]) -> _Run:
+        """Run all cells, and say what came of it."""
+        global _run
+        kept.restore(namespace)  # type: ignore[union-attr]
+        _run = _Run(namespace, part, others, restores=restores, early=early)
+        for kind, text in part["cells"]:
+            run_cell(kind, text)
+        return _run
+
     try:
         for others in part["runs"] if kept is not None else ():
             if time.monotonic() > deadline:
                 break
-            early: set[str] = set()
-            while True:
-                kept.restore(namespace)  # type: ignore[union-attr]
-                began = {name: state(namespace, name) for name in part["forward"]}
-                _run = _Run(namespace, part, part["seed"], others, early)
-                try:
-                    for kind, text in part["cells"]:
-                        run_cell(kind, text)
-                    break
-                except Again as told:
-                    if told.args[0] in early or time.monotonic() > deadline:
-                        return found
-                    early.add(told.args[0])
-            placed = list(_run.recorded)
+            done = through(restores=False, early=set())
+            placed = list(done.recorded)
             for name in part["shapes"]:
-                _run.record(name)
-            ended = [name for name in _run.recorded if name not in placed]
-            changed = [name for name in part["forward"] if state(namespace, name) != began[name]]
-            changed_numbers = [*_run.changed(), *_run.shared]
-            found.append({
-                "recorded": export(_run.recorded, list(_run.recorded)),
+                done.record(name)
+            ended = [name for name in done.recorded if name not in placed]
+            changed = [name for name in part["forward"] if state(namespace, name) != done.began_as.get(name)]
+            changed_numbers = [*done.changed(), *done.shared]
+            told = {
+                "recorded": export(done.recorded, list(done.recorded)),
                 "ended": ended,
-                "changed": export(_run.named(), changed_numbers),
-                "shared": _run.shared,
-                "early": sorted(early),
-                "again": export(_run.again, list(_run.again)),
-                "given": export(_run.given, sorted(_run.own & _run.given.keys())),
+                "changed": export(done.named(), changed_numbers),
+                "shared": done.shared,
+                "reshaped": sorted(done.reshaped),
+                "again": export(done.again, list(done.again)),
+                "given": export(done.given, sorted(done.own & done.given.keys())),
                 "after": export(namespace, [*part["values"], *changed]),
-            })  # fmt: skip
+                "otherwise": export({}, []),
+            }
+            if (done.rebound or done.reshaped) and not found:
+                other = through(restores=True, early=done.reshaped)
+                told["otherwise"] = export(other.recorded, list(other.recorded))
+            found.append(told)
     except Exception:
         return []
     finally:
