@@ -133,7 +133,8 @@ class PartMarks(PartCases):
     def _right_alone(self, name: str) -> str:
         """That a line is right, though its value isn't or isn't there, and what holds it up."""
         if name in self.checks.values:
-            return "Right on its own; its gradient isn't."
+            right = self.right_by_value(f"d{name}")
+            return f"Right on its own; {'the loop stopped before its update' if right else 'its gradient is not'}."
         if (line := self._rebound(name)) is not None:
             return f"Right; from line {line} on, {name} is something else."
         if (otherwise := self.given_otherwise(name)) is not None:

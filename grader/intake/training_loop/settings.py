@@ -97,10 +97,9 @@ def _draws(theirs: Loop, ours: Loop) -> list[Edit]:
             if ast.dump(new) != ast.dump(node.value):
                 edits.append(edit(node.value, new))
             own = _chosen_from(theirs.node, names_bound(node))
-            if len({each.id for each in own}) == len({each.id for each in data}):
-                names = dict(
-                    zip(dict.fromkeys(each.id for each in own), dict.fromkeys(each.id for each in data), strict=True)
-                )
+            theirs_in_order, ours_in_order = (list(dict.fromkeys(each.id for each in names)) for names in (own, data))
+            if len(theirs_in_order) == len(ours_in_order):
+                names = dict(zip(theirs_in_order, ours_in_order, strict=True))
                 edits += [edit(each, ast.Name(names[each.id], ast.Load())) for each in own if each.id != names[each.id]]
     return edits
 

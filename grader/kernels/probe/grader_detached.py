@@ -283,7 +283,7 @@ def run(
     found: list[dict[str, Any]] = []
     kept = _kept.get(key)
 
-    def through(restores: bool, early: set[str]) -> _Run:
+    def through(others: list[str], *, restores: bool, early: set[str]) -> _Run:
         """Run all cells, and say what came of it."""
         global _run
         kept.restore(namespace)  # type: ignore[union-attr]
@@ -296,7 +296,7 @@ def run(
         for others in part["runs"] if kept is not None else ():
             if time.monotonic() > deadline:
                 break
-            done = through(restores=False, early=set())
+            done = through(others, restores=False, early=set())
             placed = list(done.recorded)
             for name in part["shapes"]:
                 done.record(name)
@@ -315,7 +315,7 @@ def run(
                 "otherwise": export({}, []),
             }
             if (done.rebound or done.reshaped) and not found:
-                other = through(restores=True, early=done.reshaped)
+                other = through(others, restores=True, early=done.reshaped)
                 told["otherwise"] = export(other.recorded, list(other.recorded))
             found.append(told)
     except Exception:
