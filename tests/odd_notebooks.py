@@ -1,6 +1,6 @@
 """Notebooks as they were found: what was right in them lost its points, or what was wrong earned some.
 
-As in `test_published`, each gives a notebook, the verdicts that differ from right, and words that a note or remark holds.
+As in `test_published`, each gives a notebook, the verdicts that differ from right, and words of a note or remark.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ import ast
 import re
 from collections.abc import Iterator, Sequence, Set
 
-from grader.intake.training_loop.loops import Edit, Loop, edit, edited, find_loop, is_number
+from grader.intake.training_loop.loops import COUNT, Edit, Loop, edit, edited, find_loop, is_number
 from grader.intake.training_loop.rates import rate_edits
 from grader.notebook.syntax import names_bound
 
@@ -41,7 +41,7 @@ def with_given_lines(source: str, skeleton: str, settings: set[str], gradients: 
         edits += found
         if found:
             sentences.append(f"Your training loop has its own {what}: the exercise's was used.")
-    return edited(source, [*edits, *_sizes(theirs)]), sentences
+    return edited(source, [*_counted(theirs, edits), *_sizes(theirs)]), sentences
 
 
 def _steps(theirs: Loop, ours: ast.For) -> list[Edit]:
@@ -61,6 +61,19 @@ def _steps(theirs: Loop, ours: ast.For) -> list[Edit]:
         # The bar goes, too: nobody looks at it, and its module may not be there.
         return [edit(call, given)]
     return []
+
+
+def _counted(theirs: Loop, edits: Sequence[Edit]) -> list[Edit]:
+    """The edits, and one by which the steps are counted under a name of ours where a student's has other values, too.
+
+    In `for i in ((step := each) for each in range(9))` the name is bound in the scope of the loop.
+    """
+    if not theirs.recounted or not isinstance(theirs.node, ast.For):
+        return list(edits)
+    whole = edit(theirs.node.iter, theirs.node.iter)
+    steps = next((each.text for each in edits if each.place == whole.place), whole.text)
+    counted = f"(({COUNT} := _each) for _each in {steps})"
+    return [*(each for each in edits if each.place != whole.place), Edit(whole.place, counted)]
 
 
 def _steps_of_while(test: ast.expr, steps: ast.expr) -> list[Edit]:
