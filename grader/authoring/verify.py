@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
-from grader.authoring.coverage import giveaways, unchecked_gradients, unkept_gradients
+from grader.authoring.coverage import giveaways, unchecked_gradients, unkept_gradients, unvaried_parameters
 from grader.authoring.release import released_text
 from grader.course.course import Course
 from grader.course.exercise import read_own_notebook
@@ -62,6 +62,7 @@ def _contents(course: Course, exercise_id: str) -> list[str]:
     problems = [
         *unchecked_gradients(exercise, solution, tensors),
         *unkept_gradients(exercise, tensors),
+        *unvaried_parameters(exercise, tensors),
         *giveaways(exercise, solution),
     ]
     for case in hidden:

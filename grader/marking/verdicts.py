@@ -117,7 +117,7 @@ class PartMarks(PartCases):
                 remark = " ".join(filter(None, (self._right_alone(name), remark)))
         elif self.visible_only(name):
             share = self.exercise.spec.visible_only
-            remark = "It is right at the size you can see, and not at another."
+            remark = "It is right for the sizes and numbers you can see, and not for others."
         elif self.right_in_float32(name):
             remark = remark or "cmp says True on the visible case: float32 is too coarse to show the difference."
         elif name in self.checks.values:

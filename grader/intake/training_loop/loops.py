@@ -10,7 +10,6 @@ from typing import TypeGuard
 from grader.notebook.syntax import names_bound, names_read, parse
 from grader.records import Record
 
-
 COUNT = "_grader_step"
 """The name that counts the steps of a loop whose own counter something else in it uses, too."""
 
