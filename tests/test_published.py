@@ -166,6 +166,16 @@ def gradients_named_otherwise():
     for old, new in (("dprobs", "dL_probs"), ("dh ", "dH "), ("dh\n", "dH\n"), ("dh,", "dH,")):
         text = text.replace(old, new)
     lecture.cells["gradients"] = text
+    return lecture, {}, "dL_probs was taken for dprobs, for a cmp compares it with probs."
+
+
+@scenario
+def gradients_named_otherwise_and_never_compared():
+    lecture, _, _ = gradients_named_otherwise()
+    calls = "cmp('probs', dL_probs, probs)", "cmp('h', dH, h)"
+    for call in calls:
+        assert call in lecture.cells["gradients"]
+        lecture.cells["gradients"] = lecture.cells["gradients"].replace(call, "")
     return lecture, missing("dprobs", "dh"), "dL_probs is no name of this exercise: the nearest one is dprobs."
 
 

@@ -223,7 +223,7 @@ class Runner:
         if seconds <= 0:
             return
         started = time.monotonic()
-        cell = await client.run_cell(self.cells[step.cell].source, seconds)
+        cell = await client.run_cell(_from_line_one(self.cells[step.cell].source), seconds)
         self.runs[step.cell] = _cell_run(cell, client.timed_out, time.monotonic() - started)
 
     # --- the hidden cases
@@ -291,6 +291,11 @@ class Runner:
         exports = {part: export for part, sent in parts.items() if (export := read_export(sent)) is not None}
         errors = {error.cell: error for error in result.errors if 0 <= error.cell < len(self.cells)}
         return HiddenRun(parts=exports, errors=list(errors.values()), failed=result.failed)
+
+
+def _from_line_one(source: str) -> str:
+    """A cell whose first line isn't empty: IPython drops empty ones at the top, and counts lines without them."""
+    return source if source.split("\n", 1)[0].strip() else f"#{source}"
 
 
 _DEAF = "its time was over, and it did not react to an interrupt"

@@ -85,7 +85,13 @@ def _settings(readings: Sequence[CellReading], known: Released) -> Iterator[str]
             left, _, value = each.piece.text.partition("=")
             name = left.strip()
             same = name not in ours or _plain(value) == _plain(ours[name])
-            if each.does == "copy" and each.piece.binds == (name,) and name in known.settings and not same:
+            left_out = each.piece.first + 1 in reading.lost  # no Python: what is run has `None` in its place
+            if (
+                each.does == "copy"
+                and each.piece.binds == (name,)
+                and name in known.settings
+                and not (same or left_out)
+            ):
                 seen.setdefault(name, _plain(value))
     for name, value in seen.items():
         yield f"It sets {name} = {_quoted(value)}: the exercise's {name} = {_plain(ours[name])} was used."

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from grader.course.exercise import Exercise
 from grader.errors import NothingMatches
-from grader.intake.matching import CellReading, understand
+from grader.intake.matching import CellReading, names_by_cmp, understand
 from grader.intake.notes import intake_notes
 from grader.intake.release_index import Released, released
 from grader.intake.run_order import in_order
@@ -67,6 +67,8 @@ def take_in(data: bytes, exercise: Exercise) -> Intake:
             "or a gradient of it. Hand in the exercise's own notebook, with the gradients filled in."
         )
     cells, changed = _planned(readings, known)
+    changed += [f"{name} was taken for {gradient}, for a cmp compares it with {gradient[1:]}."
+                for name, gradient in names_by_cmp(notebook.cells, known).items()]  # fmt: skip
     notes = intake_notes(readings, known, cells_left=_left(cells), changed=changed)
     return Intake(cells=cells, notes=notes, readings=readings, saved=saved_lines(notebook.cells, readings, known))
 

@@ -20,6 +20,7 @@ Kind = Literal["import", "definition", "assignment", "loop", "assertion", "expre
 _SHELL = re.compile(r"^\s*(?:[!%]|pip3? install\b|\?+\w|[\w.]+\?+\s*$)")
 _ASSIGNED_SHELL = re.compile(r"^\s*[\w ,]+=\s*[!%]")
 _KEPT_MAGIC = re.compile(r"^\s*%(?:time(?:it)?|matplotlib)\b")
+_TIMED = re.compile(r"^(\s*)%time\s+(?=\S)")
 _PYTHON_MAGIC = re.compile(r"^\s*%%(time|capture|prun|python3?)\b.*$")
 _OTHER_MAGIC = re.compile(r"^\s*%%")
 _GUARD = "with __import__('contextlib').suppress(Exception): "
@@ -65,6 +66,8 @@ def dissect(source: str) -> Dissected:
         lines[start] = ""
     elif _OTHER_MAGIC.match(lines[start]):
         return Dissected(lines=[""] * len(lines), pieces=[], magics=[lines[start].strip()])
+    if parse_plain("\n".join(lines)) is None:
+        lines = [_TIMED.sub(r"\1", line) for line in lines]  # `%time x = …` is that statement
     tree = parse("\n".join(lines))
     if tree is None:
         lines = [_without_prompt(line) for line in lines]
@@ -163,6 +166,11 @@ def _bound(node: ast.stmt) -> tuple[list[str], list[str]]:
 
 
 # --- what is run of a cell ------------------------------------------------------------------------------------------
+
+
+def as_written(text: str) -> str:
+    """A traceback without what was put before a student's lines."""
+    return text.replace(_GUARD, "")
 
 
 def region(dissected: Dissected, first: int, last: int, dropped: Sequence[Piece], guarded: Sequence[Piece],
