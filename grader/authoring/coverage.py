@@ -69,7 +69,9 @@ def _uncovered(part: str, names: list[str], checked: list[str], reference: PartR
 def unvaried_parameters(exercise: Exercise, references: dict[str, PartReference]) -> Iterator[str]:
     """The parameters that no hidden case changes: their values, written out, would be right in all of them."""
     visible, *hidden = exercise.cases
-    given = {name: value for reference in references.values() for name, value in reference.constants.items()}
+    given: dict[str, object] = {}
+    for reference in references.values():
+        given.update(reference.constants)
     given.update(visible.parameters)
     cells = [cell for cell in exercise.cells if cell.role == "parameters"]
     for name in dict.fromkeys(name for cell in cells for name in assigned_names(cell.source)):

@@ -308,6 +308,9 @@ class PartMarks(PartCases):
         }
         remark = said[found.note.kind]
         meant = self._named_otherwise(name) if found.note.kind == "absent" else None
+        lost = [line for cell in self.student_cells if (line := line_that_binds(cell.source, name[1:])) is not None]
+        if meant is None and found.note.kind == "absent" and lost and not self.checks.values:
+            remark += f" Line {lost[-1]} binds {name[1:]}, a tensor of the forward pass: is {name} meant?"
         if meant is not None:
             remark += f" {meant} is no name of this exercise: is it meant?"
         return self._check(name, Verdict.MISSING, 0.0, VISIBLE, remark)

@@ -104,7 +104,7 @@ def _changing(subject: Subject) -> dict[float, str]:
                 known = changing.get(value)
                 changing[value] = name if known is None or len(name) < len(known) else known
     shown = {size for tensor in visible.forward.values() for size in tensor.shape}
-    return {value: name for value, name in changing.items() if isinstance(value, float) or value in shown}
+    return {value: name for value, name in changing.items() if not isinstance(value, int) or value in shown}
 
 
 def _numbers(subject: Subject) -> Iterator[tuple[float, str | None]]:

@@ -236,6 +236,13 @@ def another_function(subject: Subject) -> Iterator[Guess]:
     for consumer in elementwise_steps(subject):
         if subject.first.shape != subject.first.forward[consumer].shape:
             continue  # a function of one tensor keeps its shape
+        if _is_power(subject, consumer):
+            yield Guess(
+                "wrong-power",
+                f"This is the power itself, {quoted(consumer)}, where its derivative belongs: there the exponent comes "
+                "down as a factor, and is smaller by one.",
+                changed(consumer, _with(consumer, lambda output: output)),
+            )
         for function, derivative in FROM_OUTPUT.items():
             yield Guess(
                 "another-function",
@@ -243,6 +250,12 @@ def another_function(subject: Subject) -> Iterator[Guess]:
                 f"{quoted(consumer)} is computed by another function: differentiate that one.",
                 changed(consumer, _with(consumer, derivative)),
             )
+
+
+def _is_power(subject: Subject, consumer: str) -> bool:
+    """Whether the forward pass computes a tensor as a power, a root among them."""
+    step = subject.first.reference.tensors[consumer].grad_fn
+    return step is not None and step.name().startswith(("Pow", "Sqrt", "Rsqrt"))
 
 
 def _with(consumer: str, derivative: Callable[[Tensor], Tensor]) -> Change:

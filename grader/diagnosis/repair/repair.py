@@ -17,7 +17,7 @@ from torch import Tensor
 from grader.diagnosis.case_view import Scene
 from grader.diagnosis.formula.expression import Node, name, use
 from grader.diagnosis.formula.formula import formulas, leaf_names, parts
-from grader.diagnosis.repair.additions import exchanges, factors, intermediates, ones, terms
+from grader.diagnosis.repair.additions import exchanges, factors, intermediates, ones, searched, terms
 from grader.diagnosis.repair.changed_afterwards import spoiled
 from grader.diagnosis.repair.edits import Candidate, Edit, fewer, within
 from grader.diagnosis.repair.trial import Trial, trials_of
@@ -128,6 +128,7 @@ def _edits(node: Node, first: Trial, candidates: Candidates) -> Iterator[Edit]:
     constants = _sizes(first)
     everything = [*candidates.near, *candidates.far]
     yield from within(node, constants, _rank(node, first))
+    yield from searched(node, candidates.near)
     yield from factors(node, candidates.near, constants[:MAX_FACTORS])
     yield from intermediates(node, everything, first.value)
     yield from exchanges(node, everything, first.value)
