@@ -264,6 +264,37 @@ def test_a_hidden_case_in_which_the_courses_own_cells_fail(author):
     ]
 
 
+def test_a_loop_of_several_steps_in_which_single_lines_are_judged(author):
+    author.catalogue("max_steps = 1", "max_steps = 2").released()
+    assert author.problems() == [
+        "part training makes 2 steps in the visible case, so that a slip in one line makes all of them wrong; "
+        "set max_steps = 1 under [exercises.visible] and in every case without only_after."
+    ]
+
+
+def test_a_loop_of_several_steps_in_a_hidden_case_that_asks_for_no_other(author):
+    author.catalogue('only_after = "twin"', "").released()
+    (problem,) = author.problems()
+    assert problem.startswith("part training makes 3 steps in the hidden case several-steps, so that")
+
+
+def test_a_loop_that_never_makes_a_second_step(author):
+    author.catalogue("max_steps = 3", "max_steps = 1").released()
+    assert author.problems() == [
+        "part training makes one step of its loop in every case, so that one which goes right only once earns full "
+        'marks; add a case with max_steps = 3 and only_after = "twin".'
+    ]
+
+
+def test_a_loop_whose_steps_are_no_parameter(author):
+    for cell in ("train", "train-reference"):
+        author.edit(cell, "range(max_steps)", "range(4)")
+    assert author.released().problems() == [
+        "part training has a training loop whose number of steps is no parameter; let the loop run over "
+        "`range(max_steps)`, with max_steps in the parameters cell."
+    ]
+
+
 def test_a_case_that_sets_what_is_no_parameter(author):
     author.catalogue("{ batch_size = 4 }", "{ batchsize = 4 }")
     assert author.problems() == [

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from grader.authoring.coverage import giveaways, unchecked_gradients, unkept_gradients, unvaried_parameters
 from grader.authoring.release import released_text
+from grader.authoring.training_loops import unfair_loops
 from grader.course.course import Course
 from grader.course.exercise import read_own_notebook
 from grader.course.reference import Reference
@@ -64,6 +65,7 @@ def _contents(course: Course, exercise_id: str) -> list[str]:
         *unkept_gradients(exercise, tensors),
         *unvaried_parameters(exercise, tensors),
         *giveaways(exercise, solution),
+        *unfair_loops(exercise),
     ]
     for case in hidden:
         try:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import ast
 import base64
 import contextlib
+import copy
 import marshal
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
@@ -83,6 +84,7 @@ class DetachedRun(Record, frozen=True):
         seed: where the random numbers come from.
         recorded: gradient → what the student's lines made of it; those that none bound are left out.
         ended: of these, the ones that were found at the end: no statement of the part's cells binds them.
+        absent: those that nothing had bound, neither before the part nor in it.
         changed: gradients that a line has bound or written to after what was taken for the last one to do so, as they
             were in the end.
         after: the trained parameters, and the tensors of the forward pass that the part's cells changed.
@@ -99,6 +101,7 @@ class DetachedRun(Record, frozen=True):
     seed: int
     recorded: Export
     ended: frozenset[str]
+    absent: frozenset[str]
     changed: Export
     after: Export
     shared: dict[str, str] = {}
@@ -381,13 +384,13 @@ class _Rewriter:
             here = {name for name, its in last.items() if its == place}
             self._statements += 1
             self.places.update(dict.fromkeys(map(self.names.__getitem__, here), self._statements))
-            done = self._descend(node, here)
+            rewritten, always = self._descend(node, here)
             future = isinstance(node, ast.ImportFrom) and node.module == "__future__"
             anew = self._gradients(bound_by(node)) if isinstance(node, ast.Assign) else set()
             if anew & self._seen:
                 found.append(_call("before", anew & self._seen))
-            found.append(node if future else _tried(node))
-            if here and not done:
+            found.append(node if future else _tried(rewritten))
+            if here and not always:
                 found.append(_call("after", {self.names[name] for name in here}))
             if rebound := self._later.get(node.lineno, set()):
                 found.append(_call("again", self._gradients(rebound)))
@@ -402,23 +405,20 @@ class _Rewriter:
     def _bound(self, nodes: Sequence[ast.AST]) -> set[str]:
         return _bound(nodes, walrus=self.walrus, later=self._later)
 
-    def _descend(self, node: ast.stmt, here: Set[str]) -> bool:
-        """Rewrite the lines of a block that runs once, so that each is tried on its own; whether it always runs."""
+    def _descend(self, node: ast.stmt, here: Set[str]) -> tuple[ast.stmt, bool]:
+        """A block with each of its lines tried on its own; whether the gradients are kept inside of it."""
         if isinstance(node, ast.With):
-            node.body = self._body(node.body, here)
-            return True
+            return _with_body(node, self._body(node.body, here)), True
         if isinstance(node, ast.If):
-            node.body, node.orelse = self._body(node.body, here), self._body(node.orelse, here)
-        elif isinstance(node, ast.For | ast.While) and here and self._is_training(node):
+            return _with_body(node, self._body(node.body, here), self._body(node.orelse, here)), False
+        if isinstance(node, ast.For | ast.While) and here and self._is_training(node):
             ends = max(place for place, line in enumerate(node.body) if self._bound([line]) & self.names.keys())
             step, rest = self._body(node.body[: ends + 1], here), self._body(node.body[ends + 1 :], set())
             leaves = {self.names[name] for name in here} & self.leaves
-            node.body = [*step, _call("update", leaves), *rest, ast.Break(**_NOWHERE)]
-            node.orelse = []
-            return True
-        elif isinstance(node, ast.For):  # no `while`: one whose counter can't be counted up would never end
-            node.body = self._body(node.body, set())
-        return False
+            return _with_body(node, [*step, _call("update", leaves), *rest, ast.Break(**_NOWHERE)]), True
+        if isinstance(node, ast.For):  # no `while`: one whose counter can't be counted up would never end
+            return _with_body(node, self._body(node.body, set()), node.orelse), False
+        return node, False
 
     def _is_training(self, node: ast.For | ast.While) -> bool:
         """Whether a loop's body holds a forward pass and its gradients: one round of it is then all that is asked."""
@@ -433,6 +433,16 @@ class _Rewriter:
 
 _NOWHERE: dict[str, Any] = {"lineno": 1, "col_offset": 0, "end_lineno": 1, "end_col_offset": 0}
 """The place of the lines that are put in, which the compiler wants to know."""
+
+
+def _with_body(node: ast.With | ast.If | ast.For | ast.While, body: list[ast.stmt],
+               orelse: Sequence[ast.stmt] = ()) -> ast.stmt:  # fmt: skip
+    """The same block around other lines: trees are shared, and never changed."""
+    found = copy.copy(node)
+    found.body = body
+    if not isinstance(found, ast.With):
+        found.orelse = list(orelse)
+    return found
 
 
 def _tried(node: ast.stmt) -> ast.stmt:
@@ -458,6 +468,7 @@ class _RawRun(Record, frozen=True):
     again: Any
     recorded: Any
     ended: frozenset[str]
+    absent: frozenset[str]
     changed: Any
     shared: dict[str, str]
     given: Any
@@ -487,5 +498,5 @@ def _read_runs(told: DetachedCase, sent: Sequence[_RawRun]) -> Iterator[Detached
             if export is None:
                 return
             exports[name] = export
-        yield DetachedRun(seed=told.seed, ended=run.ended, shared=run.shared, reshaped=run.reshaped,
-                          others=frozenset(others), **exports)  # fmt: skip
+        yield DetachedRun(seed=told.seed, ended=run.ended, absent=run.absent, shared=run.shared,
+                          reshaped=run.reshaped, others=frozenset(others), **exports)  # fmt: skip

@@ -6,6 +6,7 @@ graph, in which a hook hands on the same numbers, gives what every line should h
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence, Set
 from functools import cached_property
 
@@ -90,6 +91,14 @@ class Alone:
 
         unasked = [f"d{name}" for name in self.reference.tensors if f"d{name}" not in self.gradients]
         return [name for name in unasked if slips(name)]
+
+    def gaps_on_the_way(self) -> list[str]:
+        """The gradients that no check of the part asks for and that its lines want, though nothing has bound them.
+
+        In the order of the forward pass.
+        """
+        unasked = self._gaps - {*self.gradients, *self.upstream}
+        return [f"d{name}" for name in self.reference.tensors if f"d{name}" in unasked]
 
     def follows(self, name: str, value: Tensor) -> bool | None:
         """Whether a gradient moves with the random numbers above it; None where it has none above, or nobody can tell.
@@ -263,10 +272,16 @@ class Alone:
     # --- what the chain rule gives
 
     @cached_property
+    def _gaps(self) -> frozenset[str]:
+        """The gradients that the part's lines should bind, or read, and that nothing has bound."""
+        absent = self.run.absent if self.run is not None else frozenset()
+        return absent & self.lines.places.keys() | absent.intersection(itertools.chain(*self.lines.reads.values()))
+
+    @cached_property
     def handed(self) -> frozenset[str]:
-        """The tensors whose gradients were random numbers for the lines below: all asked for, and all bound."""
+        """The tensors whose gradients were random numbers for the lines below: all asked for, all bound or wanted."""
         recorded = self.run.recorded if self.run is not None else {}
-        names = {*self.gradients, *self.upstream, *recorded}
+        names = {*self.gradients, *self.upstream, *recorded, *self._gaps}
         return frozenset(name for name in self.reference.tensors if f"d{name}" in names)
 
     def _answers(self, name: str) -> Iterator[dict[str, Tensor]]:

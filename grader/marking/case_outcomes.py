@@ -124,7 +124,7 @@ class PartCase:
         for name in wanting:
             found[name] = self._on_its_own(name, found[name])
         if Outcome.CARRIED in found.values():
-            found.update(dict.fromkeys(self._charged(wanting), Outcome.WRONG))
+            found.update(self._charged(wanting))
         for name in self.values:
             gradient = found.get(f"d{name}", Outcome.RIGHT)
             if gradient is Outcome.ABSENT:
@@ -177,18 +177,25 @@ class PartCase:
                 return True
         return False
 
-    def _charged(self, wanting: Sequence[str]) -> list[str]:
+    def _charged(self, wanting: Sequence[str]) -> dict[str, Outcome]:
         """The gradients to which a slip on the way is charged, in lines that no check asks for.
 
         In a training loop that is all between the loss and the parameters; in any part, what its own cells have made
-        of a gradient that it starts from. Each such slip counts once: at the first check below it, in the order of the
-        backward pass, that isn't right.
+        of a gradient that it starts from. Each such slip, and each line that isn't there, counts once: at the first
+        check below it, in the order of the backward pass, that isn't right, or isn't there.
         """
-        charged = []
+        charged: dict[str, Outcome] = {}
         alone = self.alone or (self.alike.alone if self.alike is not None else None)
-        for slip in alone.slips_on_the_way() if alone is not None else ():
-            below = [name for name in wanting if slip[1:] in self.reference.computed_from(name[1:])]
-            charged += below[:1]
+        if alone is None:
+            return charged
+        absent = [name for name in wanting if name in self.absent]
+        for slips, candidates, outcome in (
+            (alone.slips_on_the_way(), wanting, Outcome.WRONG),
+            (alone.gaps_on_the_way(), absent, Outcome.ABSENT),
+        ):
+            for slip in slips:
+                below = [name for name in candidates if slip[1:] in self.reference.computed_from(name[1:])]
+                charged.update(dict.fromkeys(below[:1], outcome))
         return charged
 
     def _rounded(self, name: str, student: Tensor, expected: Tensor) -> bool:

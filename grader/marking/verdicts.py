@@ -148,7 +148,8 @@ class PartMarks(PartCases):
             held_up += [(first.alone.variable(slip), "is wrong") for slip in slips if slip[1:] in above]
         if not held_up:
             differing = self._first_differing() if self.checks.values else None
-            return f"Right on its own; {differing or 'the cell stopped before this line'}."
+            stopped = self.visible.outcomes[name] is Outcome.ABSENT or self._stops.stopped_short(name) is not None
+            return f"Right on its own; {differing or (_STOPPED if stopped else _REACHED)}."
         other, state = held_up[-1]
         return f"Right on its own; {other}, further up, {state}."
 
@@ -348,6 +349,8 @@ _UNCONFIRMED = (
 )
 
 
+_STOPPED = "the cell stopped before this line"
+_REACHED = "what reaches it isn't"
 _BLANK = (
     "What your gradients further up send here is zero, not a number, or of a wrong shape, so that nothing can be said "
     "of this one: begin with the first wrong one."

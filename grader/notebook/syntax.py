@@ -26,12 +26,15 @@ class Statement(Record, frozen=True):
 
 
 _parsing = threading.Lock()
+REMEMBERED = 20_000
+"""The trees of cells of up to so many letters are kept: every stage reads the same cells."""
 
 
 def parse(source: str) -> ast.Module | None:
     """The syntax tree of a cell, with magics and shell lines blanked out; None for a syntax error.
 
-    A line such as `% n` may also be the middle of an expression, so plain Python is tried first.
+    A line such as `% n` may also be the middle of an expression, so plain Python is tried first. The tree is shared by
+    all who ask for this source: it is read, and never changed.
     """
     tree = parse_plain(source)
     if tree is None:
@@ -59,10 +62,17 @@ def syntax_error(source: str) -> SyntaxError | None:
 
 
 def _parsed(source: str) -> ast.Module:
+    return _remembered(source) if len(source) <= REMEMBERED else _parsed_anew(source)
+
+
+def _parsed_anew(source: str) -> ast.Module:
     # One at a time: catch_warnings is the process's, and CPython 3.11 counts all threads' depths as one.
     with _parsing, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a student's `"\\d"` is no concern of ours
         return ast.parse(source)
+
+
+_remembered = functools.lru_cache(maxsize=256)(_parsed_anew)
 
 
 def _without_magics(source: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from benchmarks.programs import solution_cells
 from benchmarks.running import ROOT, Workbench
 from grader.course.course import Course
+from grader.notebook.syntax import parse
 from grader.records import Verdict
 from tests.broken_lines import KINDS, broken
 
@@ -130,6 +132,15 @@ def test_a_line_that_reads_itself_or_what_comes_later_is_not_right_on_its_own():
     assert found["dbndiff"].verdict is Verdict.CARRIED
 
 
+@pytest.mark.parametrize("line", ["{} = None; unused = ", "{} = undefined * ", "{} = 2 * ", "{} = float('nan') * "])
+@pytest.mark.parametrize(("name", "below"), [("grad_hprebn", "W1"), ("grad_emb", "C"), ("grad_hpreact", "bngain")])
+def test_a_slip_on_the_way_is_charged_once_whatever_it_is(name, below, line):
+    found = mark((f"{name} = ", line.format(name)), part="training")
+    lost = {name for name, check in found.items() if not check.points}
+    assert f"d{below}" in lost
+    assert lost <= {f"d{below}", below}
+
+
 def test_pasted_numbers_are_right_nowhere_else():
     found = mark(("dlogprobs = torch.zeros_like(logprobs)", "dlogprobs = torch.zeros(32, 27)"))
     assert found["dlogprobs"].points == 0.5  # the visible share
@@ -144,3 +155,12 @@ def test_an_update_that_is_no_step_along_the_gradient_is_wrong(factor):
         "C", "W1", "W2", "b2", "bngain", "bnbias", "b1",
     } - ({"b1"} if found["b1"].verdict is not Verdict.WRONG else set())  # fmt: skip
     assert found["dW1"].verdict.is_right
+
+
+@pytest.mark.parametrize("exercise", ["01_backprop_ninja", "05_convolution"])
+def test_the_trees_that_the_stages_share_are_left_as_they_are(exercise):
+    where = bench(exercise)
+    for part in where.exercise.parts:
+        where.mark(part, where.solution)
+    for source in where.solution.values():
+        assert ast.dump(parse(source)) == ast.dump(ast.parse(source))

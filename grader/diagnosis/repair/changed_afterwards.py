@@ -40,6 +40,8 @@ def spoiled(subject: Subject, node: Node) -> Diagnosis | None:
 
 def _forward_changed(subject: Subject, node: Node) -> Diagnosis | None:
     """The formula is right for the forward pass as it was, and its tensors are not what they were."""
+    if any(scene.reference.drifts for scene in subject.scenes):
+        return None  # a step that trains on a wrong gradient changes the next one's forward pass, and no line does
     used = {part.value for part in parts(node) if part.op == "name"}
     for name in sorted(used & set(changed_values(subject.first))):
         names = [{**meanings(scene), name: changed_values(scene).get(name, 0)} for scene in subject.scenes]

@@ -24,7 +24,8 @@ def rate_edits(theirs: Loop, ours: Loop, settings: set[str], gradients: Sequence
         settings: the names of the exercise's parameters.
         gradients: the names that are the student's to bind.
     """
-    given = next((node for node in ours.assignments() if _is_rate(node, ours, settings)), None)
+    updating = {name for value, _ in _updates(ours) for name in names_read(value)}
+    given = next((node for node in ours.assignments() if _is_rate(node, ours, settings, updating)), None)
     if given is None:
         return []
     rate = theirs.in_its_words(given.value, ours.counter)
@@ -39,13 +40,12 @@ def rate_edits(theirs: Loop, ours: Loop, settings: set[str], gradients: Sequence
     return edits
 
 
-def _is_rate(node: ast.Assign, loop: Loop, settings: set[str]) -> bool:
+def _is_rate(node: ast.Assign, loop: Loop, settings: set[str], updating: set[str]) -> bool:
     """Whether a line of the release's loop is computed from parameters and the step alone, and used in an update."""
     reads = names_read(node.value)
     counter = {ast.unparse(loop.counter)} if loop.counter is not None else set()
     simple = not any(isinstance(each, ast.Call | ast.Subscript) for each in ast.walk(node.value))
-    names = {name for value, _ in _updates(loop) for name in names_read(value)}
-    return simple and bool(reads) and reads <= settings | counter and bool(names_bound(node) & names)
+    return simple and bool(reads) and reads <= settings | counter and bool(names_bound(node) & updating)
 
 
 def _updates(loop: Loop) -> Iterator[tuple[ast.expr, ast.expr]]:

@@ -82,6 +82,7 @@ class _Run:
         self.early = early
         self.given: dict[str, Any] = {}
         self.recorded: dict[str, Any] = {}
+        self.others: set[str] = set()
         self.left: dict[str, tuple[int, int]] = {}
         self.shared: dict[str, str] = {}
         self.again: dict[str, Any] = {}
@@ -108,6 +109,7 @@ class _Run:
         variable = self.variables.get(name, name)
         value = self.namespace.get(variable)
         if variable != name and isinstance(value, torch.Tensor) and value.shape != self.numbers[name].shape:
+            self.others.add(name)
             return False
         if name not in self.recorded and variable in self.namespace and value is not self.given.get(name):
             self.recorded[name] = value.detach().clone() if isinstance(value, torch.Tensor) else value
@@ -149,6 +151,12 @@ class _Run:
         """What the gradients are bound to now."""
         variables = {name: self.variables.get(name, name) for name in self.left}
         return {name: self.namespace[own] for name, own in variables.items() if own in self.namespace}
+
+    def absent(self, before: dict[str, Any]) -> list[str]:
+        """The gradients that were bound neither before the part nor by its lines."""
+        names = self.shapes.keys() - self.recorded.keys() - self.others
+        variables = {name: self.variables.get(name, name) for name in names}
+        return [name for name, own in variables.items() if own not in before]
 
     def changed(self) -> list[str]:
         """The gradients that a line has bound or written to after what was taken for the last one to do so."""
@@ -306,6 +314,7 @@ def run(
             told = {
                 "recorded": export(done.recorded, list(done.recorded)),
                 "ended": ended,
+                "absent": done.absent(kept.names),  # type: ignore[union-attr]
                 "changed": export(done.named(), changed_numbers),
                 "shared": done.shared,
                 "reshaped": sorted(done.reshaped),
