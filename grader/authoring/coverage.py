@@ -67,14 +67,15 @@ def _uncovered(part: str, names: list[str], checked: list[str], reference: PartR
 
 
 def unvaried_parameters(exercise: Exercise, references: dict[str, PartReference]) -> Iterator[str]:
-    """The parameters that no hidden case changes: their values, written out, would be right in all of them."""
-    visible, *hidden = exercise.cases
+    """The parameters that no case changes: their values, written out, would be right in all of them."""
+    _, *hidden = exercise.cases
     given: dict[str, object] = {}
     for reference in references.values():
         given.update(reference.constants)
-    given.update(visible.parameters)
     cells = [cell for cell in exercise.cells if cell.role == "parameters"]
     for name in dict.fromkeys(name for cell in cells for name in assigned_names(cell.source)):
+        if name in exercise.cases[0].parameters:
+            continue  # the value that students see is another in every case
         values = [case.parameters[name] for case in hidden if name in case.parameters]
         if hidden and all(name in given and value == given[name] for value in values):
             yield (
