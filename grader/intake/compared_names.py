@@ -23,7 +23,7 @@ def compared_names(sources: Sequence[str], gradients: Collection[str], known: Co
     found: dict[str, str] = {}
     for tree in trees:
         for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
-            if ast.unparse(call.func) != "cmp" or len(call.args) != 3:
+            if not isinstance(call.func, ast.Name) or call.func.id != "cmp" or len(call.args) != 3:
                 continue
             name, tensor = call.args[1:]
             if isinstance(name, ast.Name) and isinstance(tensor, ast.Name):
@@ -37,14 +37,15 @@ def compared_names(sources: Sequence[str], gradients: Collection[str], known: Co
 
 def renamed(source: str, names: Mapping[str, str]) -> str:
     """A cell with names replaced where they are names, every line where it was; as it is where it is no Python."""
-    taken = {name for tree in [parse(source)] if tree is not None for node in ast.walk(tree) for name in bound_by(node)}
-    names = {name: gradient for name, gradient in names.items() if name in source and gradient not in taken}
+    names = {name: gradient for name, gradient in names.items() if name in source}
     if not names:
         return source
+    taken = {name for tree in [parse(source)] if tree is not None for node in ast.walk(tree) for name in bound_by(node)}
+    names = {name: gradient for name, gradient in names.items() if gradient not in taken}
     lines = source.split("\n")
     try:
         tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
-    except (tokenize.TokenError, SyntaxError):
+    except (tokenize.TokenError, SyntaxError, ValueError):
         return source
     for token in reversed(tokens):
         row, column = token.start

@@ -190,7 +190,10 @@ def _assigned(piece: Piece) -> _Assigned | None:
     names = [target.id for target in targets if isinstance(target, ast.Name)]
     if len(names) < len(targets):
         return None
-    text = normal(ast.unparse(node.value))
+    try:
+        text = normal(ast.unparse(node.value))
+    except RecursionError:
+        return None
     if isinstance(node.value, ast.Call) and isinstance(node.value.func, ast.Name):
         return _Assigned(names, [], text, f"{node.value.func.id}()")
     values = node.value.elts if isinstance(node.value, ast.Tuple) else [node.value]

@@ -68,10 +68,10 @@ def last_attempts(readings: Sequence[CellReading], known: Released, changed: lis
         return frozenset(name for piece in pieces for name in (*piece.binds, *piece.inner)) & frozenset(known.names)
 
     attempts = [(reading.position, each, trains(each)) for reading in readings for each in reading.readings]
-    earlier = [
+    earlier = {
         (position, each.piece) for number, (position, each, names) in enumerate(attempts)
         if names and any(names <= others for _, _, others in attempts[number + 1 :])
-    ]  # fmt: skip
+    }  # fmt: skip
     if not earlier:
         return list(readings)
     changed.append(f"There are {len(earlier) + 1} training loops: the last one counts, and began with a fresh network.")
