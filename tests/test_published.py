@@ -707,3 +707,16 @@ def test_a_comparison_that_other_names_make_impossible_is_a_sentence_and_no_trac
     outputs = [output for view in views for output in view.outputs]
     assert not [output.content for output in outputs if output.kind == "error"]
     assert any("could not be made here (NameError: name 'before' is not defined)" in each.content for each in outputs)
+
+
+def test_a_typo_beside_a_magic_is_named_and_tracebacks_show_the_students_lines(mark):
+    typo = f"{CALLS['dprobs']}\n%time dcounts = counts_sum_inv * dprobs + dcount_sum"
+    lecture = Lecture().step("dcounts", typo)
+    lecture.cells["gradients"] = "%%capture\n" + lecture.cells["gradients"]
+    grading = mark(lecture.data())
+    (found,) = [check for check in grading.grade.checks if (check.part, check.name) == (ALL, "dcounts")]
+    assert found.diagnosis is not None
+    assert (found.diagnosis.code, "`dcount_sum`" in found.diagnosis.message) == ("unknown-name", True)
+    traces = [output.content for view in grading.cells for output in view.outputs if output.kind == "error"]
+    assert any("dcount_sum" in trace for trace in traces)
+    assert not [trace for trace in traces if "contextlib" in trace]
