@@ -187,7 +187,12 @@ class Workbench:
             if kept:
                 detached[case.id] = {part: self._detached(part, plan, case, dict(namespace))}
         runs_shown = [_cell_run(index, shown) for index in range(len(cells))]
-        execution = Execution(cells=runs_shown, visible=visible, hidden=hidden, detached=read_detached(detached, plan))
+        execution = Execution(
+            cells=runs_shown,
+            visible=visible,
+            hidden=hidden,
+            detached=read_detached(msgspec.msgpack.encode(detached), plan),
+        )
         marks = PartMarks(part, self.exercise, cells, execution, self.references, self.tried[part])
         if marks.wants_float32:
             self._judge_in_float32(marks, sources)

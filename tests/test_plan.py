@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import msgspec
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -94,7 +95,8 @@ def test_only_the_releases_own_leading_setup_may_be_run_before(cells, length):
 def test_what_the_probe_is_told_of_a_part(course):
     tensors = {"steps": ["hpre", "h", "hsum"], "training": ["h", "W", "b"]}
     forward = {
-        part: SimpleNamespace(tensors=dict.fromkeys(names), constants={"n": 4}) for part, names in tensors.items()
+        part: SimpleNamespace(tensors=dict.fromkeys(names, torch.zeros(30)), constants={"n": 4})
+        for part, names in tensors.items()
     }
     parts = probe_parts(course.exercise("mini"), forward)
     assert list(parts) == ["steps", "training"]

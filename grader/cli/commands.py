@@ -207,7 +207,7 @@ def grade(
     found = collect(paths, course, exercise)
     handed_in = {(item.student, item.exercise) for item in found}
     if handed_in_at is not None and (nobody := handed_in_at.of_nobody(handed_in)):
-        print(f"grader: {times}: no submission here is of {listed(nobody, 5)}; check the spelling.", file=sys.stderr)
+        _warn(f"{times}: no submission here is of {listed(nobody, 5)}; check the spelling.")
     submitted = handed_in_at.of if handed_in_at is not None else lambda *_: None
 
     def graders(left: Sequence[Found]) -> AbstractContextManager[Workers]:
@@ -220,7 +220,7 @@ def grade(
             for command in report_run(book.gradings(), paths_by_key, os.environ):
                 print(command)
     except KeyboardInterrupt:
-        print("grader: stopped; what was graded so far is written.", file=sys.stderr)
+        _warn("stopped; what was graded so far is written.")
         raise typer.Exit(EXIT_STOPPED) from None
     show_cohort(grades, out)
     if any(grade.status == "ungradable" for grade in grades):
@@ -271,18 +271,69 @@ def override(
     check: Annotated[
         str | None, typer.Option(metavar="NAME", help="For this check only: dlogits, or PART/dlogits.")
     ] = None,
+    part: Annotated[str | None, typer.Option(metavar="PART", help="For this part as a whole.")] = None,
     exercise: Annotated[str | None, typer.Option(metavar="ID", help="The exercise, where there are several.")] = None,
     gradebook: Annotated[str | None, _GRADEBOOK] = None,
 ) -> None:
-    """Set a mark by hand: for one check, or for the whole submission. The reports are written anew.
+    """Set a mark by hand: for one check, for a part, or for the whole submission. The reports are written anew.
 
     It holds for what the student has handed in now: a new notebook is graded on its own.
     """
     from grader.cli.show import show_override
     from grader.cohort.run import override_mark
 
+    if check is not None and part is not None:
+        raise UsageError("--check and --part are for different things: give one of the two.")
     with _gradebook(folder, gradebook) as book:
-        show_override(override_mark(book, _course(), folder, student, exercise, check, points, reason))
+        show_override(override_mark(book, _course(), folder, student, exercise, check, points, reason, part))
+
+
+@app.command(epilog="Example:  grader review graded")
+def review(
+    folder: Annotated[Path | None, _FOLDER] = None,
+    gradebook: Annotated[str | None, _GRADEBOOK] = None,
+    host: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Serve to others; see docs/review.md.")] = None,
+    port: Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="The port; 0 takes any free one.")] = 0,
+    name: Annotated[
+        list[str] | None, typer.Option(metavar="HOST", help="A name under which browsers ask; may be repeated.")
+    ] = None,
+    users: Annotated[Path | None, typer.Option(metavar="FILE", help="Who may log in, with passwords.")] = None,
+    add_user: Annotated[str | None, typer.Option(metavar="NAME", help="Ask for a password, add to --users.")] = None,
+    proxy_header: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The header in which a reverse proxy says who it is.")
+    ] = None,
+    proxy: Annotated[str, typer.Option(metavar="ADDRESS", help="Where that proxy asks from.")] = "127.0.0.1",
+    sandbox: Annotated[Sandbox, typer.Option(help="What confines the code that is graded again.")] = "bwrap",
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
+) -> None:
+    """Look through what wants a person, in a browser: settle it, set marks, write comments. Ctrl-C ends it."""
+    from grader.cli.review import add_user_to, run_review
+
+    if add_user is not None:
+        return add_user_to(users, add_user)
+    if folder is None and gradebook is None:
+        raise UsageError("Give the folder that `grader grade --out` wrote, or --gradebook URL.")
+    if folder is not None:
+        _gradebook(folder, gradebook).close()
+    place = gradebook if gradebook is not None else str(folder / "gradebook.sqlite")  # type: ignore[operator]
+    run_review(
+        _course(), folder, place, host=host, port=port, names=name or [], users=users, proxy_header=proxy_header,
+        proxy=proxy, sandbox=sandbox, open_browser=browser,
+    )  # fmt: skip
+
+
+@app.command(epilog="Example:  grader feedback graded")
+def feedback(
+    folder: Annotated[Path, _FOLDER],
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where it goes; by default DIR/feedback.")] = None,
+    gradebook: Annotated[str | None, _GRADEBOOK] = None,
+) -> None:
+    """Write what students get: a folder each, zips for Moodle, Canvas and Gradescope, and the comments as CSV."""
+    from grader.cli.review import show_feedback
+    from grader.cohort.feedback import write_feedback
+
+    with _gradebook(folder, gradebook) as book:
+        show_feedback(write_feedback(book, _course(), out if out is not None else folder / "feedback"))
 
 
 @app.command(epilog="Example:  grader export canvas graded --roster canvas-gradebook.csv --out import.csv")
@@ -320,7 +371,7 @@ def export(
         sys.stdout.write(text)
     if unknown:
         named = ", ".join(map(repr, unknown))
-        print(f"grader: the roster has no row of their own, or several, for {named}.", file=sys.stderr)
+        _warn(f"the roster has no row of their own, or several, for {named}.")
         raise typer.Exit(EXIT_UNGRADED)
 
 
@@ -437,12 +488,18 @@ def _course(beside: Path | None = None):  # type: ignore[no-untyped-def]  # noqa
     return find_course(beside.absolute().parent if beside is not None else Path.cwd())
 
 
+def _warn(said: str) -> None:
+    from grader.safe_text import safe_text
+
+    print(f"grader: {safe_text(said, 'terminal')}", file=sys.stderr)
+
+
 def main() -> None:
     """Run the command; an error of ours is one sentence and an exit status, never a traceback."""
     try:
         app()
     except GraderError as error:
-        print(f"grader: {error}", file=sys.stderr)
+        _warn(str(error))
         sys.exit(EXIT_USAGE)
 
 

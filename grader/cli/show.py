@@ -189,7 +189,7 @@ def show_override(grade: Grade) -> None:
     """What a submission is worth now, and what was set by hand."""
     console.print(Text(printable(f"{grade.student}: {grade.score:g} / {grade.max_score:g} points")))
     for override in grade.overrides:
-        what = f"{override.name} ({override.part})" if override.name is not None else "the score"
+        what = f"{override.name} ({override.part})" if override.name is not None else override.part or "the score"
         console.print(Text(printable(f"  {what}: {override.was:g} → {override.points:g}, {override.reason}")))
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from grader.errors import UsageError
-from grader.files import safe_name, write_file
+from grader.files import folder_names, safe_name, write_file
 from grader.records import Grade
 from grader.reports.json_csv_junit import grades_csv, junit_xml, totals_csv
 from grader.reports.lms_csv import Exported, Roster, canvas_csv, grades_json, gradescope_json, moodle_csv
@@ -44,9 +44,10 @@ def export_grades(
     if kind == "gradescope":
         if out is None:
             raise UsageError("Gradescope wants a results.json for each submission: say into which folder with --out.")
+        folders = folder_names(grade.student for grade in grades)
         for grade in grades:
             write_file(
-                out / safe_name(grade.student) / safe_name(grade.exercise) / "results.json", gradescope_json(grade)
+                out / folders[grade.student] / safe_name(grade.exercise) / "results.json", gradescope_json(grade)
             )
         return None, []
     unknown: list[str] = []

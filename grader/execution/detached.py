@@ -17,7 +17,7 @@ import copy
 import marshal
 import zlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 import torch
@@ -26,7 +26,7 @@ from torch import Tensor
 from grader.course.graph import PartReference
 from grader.execution.name_uses import uses_after
 from grader.execution.plan import ProbePart, Step, last_gradients, runs_hidden
-from grader.execution.tensors import Export, read_export
+from grader.execution.tensors import MAX_NAMES, Export, read_export, unpacked
 from grader.intake.take_in import PlannedCell
 from grader.notebook.syntax import Statement, bound_by, names_bound, parse, statements, up_to_line
 from grader.records import Record
@@ -51,6 +51,7 @@ class DetachedPart(Record, frozen=True):
         values: the trained parameters.
         forward: the tensors of the forward pass.
         known: these, and the numbers and tensors that the exercise has given beside them.
+        elements: of larger tensors only the shape is wanted.
     """
 
     cells: list[tuple[Literal["code", "source"], str]]
@@ -61,6 +62,7 @@ class DetachedPart(Record, frozen=True):
     values: list[str]
     forward: list[str]
     known: list[str]
+    elements: int
 
 
 class DetachedCase(Record, frozen=True):
@@ -250,6 +252,7 @@ def _rewritten(part: ProbePart, reference: PartReference, again: Sequence[tuple[
         values=part.values,
         forward=part.forward,
         known=[*part.forward, *part.given],
+        elements=part.elements,
     )
     lines = {name: line for rebound in later.values() for line, names in rebound.items() for name in names}
     return told, Lines(places=rewriter.places, reads=reads, variables=variables, starts=starts, later=lines)
@@ -462,39 +465,46 @@ def _call(function: str, names: Set[str] | tuple[()]) -> ast.stmt:
 # --- what came of it
 
 
+_Names = Annotated[frozenset[str], msgspec.Meta(max_length=MAX_NAMES)]
+
+
 class _RawRun(Record, frozen=True):
-    reshaped: frozenset[str]
-    otherwise: Any
-    again: Any
-    recorded: Any
-    ended: frozenset[str]
-    absent: frozenset[str]
-    changed: Any
-    shared: dict[str, str]
-    given: Any
-    after: Any
+    recorded: msgspec.Raw
+    ended: _Names
+    absent: _Names
+    reshaped: _Names
+    changed: msgspec.Raw
+    shared: Annotated[dict[str, str], msgspec.Meta(max_length=MAX_NAMES)]
+    given: msgspec.Raw
+    after: msgspec.Raw
+    again: msgspec.Raw
+    otherwise: msgspec.Raw
 
 
-def read_detached(raw: object, plan: DetachedPlan) -> dict[str, dict[str, Detached]]:
+_Short = msgspec.Meta(max_length=MAX_NAMES)
+_RawRuns = Annotated[dict[str, Annotated[dict[str, Annotated[list[_RawRun], _Short]], _Short]], _Short]
+
+
+def read_detached(answer: bytes | None, plan: DetachedPlan) -> dict[str, dict[str, Detached]]:
     """Case → part → its detached runs, from the kernel's message; none where it is not what the probe sends."""
-    try:
-        sent = msgspec.convert(raw, dict[str, dict[str, list[_RawRun]]])
-    except msgspec.ValidationError:
-        sent = {}
+    sent = unpacked(answer, _RawRuns) or {}
     return {
         case: {
-            part: Detached(lines=plan.lines[part], runs=list(_read_runs(told, sent.get(case, {}).get(part, []))))
+            part: Detached(
+                lines=plan.lines[part],
+                runs=list(_read_runs(told, sent.get(case, {}).get(part, []), plan.parts[part].elements)),
+            )
             for part, told in parts.items()
         }
         for case, parts in plan.cases.items()
     }
 
 
-def _read_runs(told: DetachedCase, sent: Sequence[_RawRun]) -> Iterator[DetachedRun]:
+def _read_runs(told: DetachedCase, sent: Sequence[_RawRun], elements: int) -> Iterator[DetachedRun]:
     for others, run in zip(told.runs, sent, strict=False):
         exports: dict[str, Export] = {}
         for name in ("recorded", "changed", "given", "after", "again", "otherwise"):
-            export = read_export(getattr(run, name))
+            export = read_export(getattr(run, name), elements)
             if export is None:
                 return
             exports[name] = export

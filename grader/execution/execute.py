@@ -10,7 +10,7 @@ import asyncio
 import re
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import msgspec
 import nbformat
@@ -30,9 +30,10 @@ from grader.execution.plan import (
     setup_length,
     trailing_looks,
 )
-from grader.execution.tensors import Export, read_export, unpacked
+from grader.execution.tensors import MAX_NAMES, Export, read_export, unpacked
 from grader.intake.take_in import PlannedCell
 from grader.kernels import KernelSource
+from grader.notebook.file import MAX_CELLS
 from grader.records import Record
 
 MAX_RESTARTS = 3
@@ -80,9 +81,12 @@ class HiddenRun(Record, frozen=True):
 
 
 class _RawHidden(Record, frozen=True):
-    parts: dict[str, Any] = {}
-    errors: list[CellError] = []
+    parts: Annotated[dict[str, msgspec.Raw], msgspec.Meta(max_length=MAX_NAMES)] = {}
+    errors: Annotated[list[CellError], msgspec.Meta(max_length=MAX_CELLS)] = []
     failed: str | None = None
+
+
+_ByCase = Annotated[dict[str, bytes], msgspec.Meta(max_length=MAX_NAMES)]
 
 
 class Execution(Record, frozen=True):
@@ -215,9 +219,10 @@ class Runner:
     async def _run_step(self, client: Client, step: Step) -> None:
         if step.cell is None:
             answer = await client.probe(probe_source(step, self.spec.all_cases[0]), self.spec.cell_seconds)
-            export = read_export(unpacked(answer)) if step.do == "export" else None
-            if export is not None and step.part is not None:
-                self.visible[step.part.id] = export
+            if step.do == "export" and step.part is not None:
+                export = read_export(answer, step.part.elements)
+                if export is not None:
+                    self.visible[step.part.id] = export
             return
         seconds = min(self.spec.cell_seconds, self.deadline - time.monotonic())
         if seconds <= 0:
@@ -260,7 +265,7 @@ class Runner:
             if not any(one.failed for one in self._hidden.values()):
                 break
         if detached:
-            self._detached = read_detached(unpacked(found.get(DETACHED)), plan)
+            self._detached = read_detached(found.get(DETACHED), plan)
 
     async def _hidden_found(self, source: str, setup: int, seconds: float) -> dict[str, bytes]:
         """What the hidden cases' kernel hands over by case; nothing where it died or its time was over."""
@@ -272,10 +277,7 @@ class Runner:
             except (DeadKernelError, CellTimeoutError):
                 answer = None
         self.cpu_seconds += client.cpu_seconds
-        try:
-            return msgspec.convert(unpacked(None if client.timed_out else answer), dict[str, bytes])
-        except msgspec.ValidationError:
-            return {}
+        return unpacked(None if client.timed_out else answer, _ByCase) or {}
 
     def _stops(self) -> dict[int, int]:
         """The cells that never came to an end in the visible case → the line at which they were stopped, or 0."""
@@ -283,12 +285,14 @@ class Runner:
         return {**stops, **dict.fromkeys(self.fatal, 0)}
 
     def _hidden_run(self, answer: bytes | None) -> HiddenRun:
-        try:
-            result = msgspec.convert(unpacked(answer), _RawHidden)
-        except msgspec.ValidationError:
+        result = unpacked(answer, _RawHidden)
+        if result is None:
             return HiddenRun(failed="died")
-        parts = {step.part.id: result.parts.get(step.part.id) for step in self.steps if step.part is not None}
-        exports = {part: export for part, sent in parts.items() if (export := read_export(sent)) is not None}
+        exports = {}
+        for part in {step.part.id: step.part for step in self.steps if step.part is not None}.values():
+            export = read_export(result.parts.get(part.id), part.elements)
+            if export is not None:
+                exports[part.id] = export
         errors = {error.cell: error for error in result.errors if 0 <= error.cell < len(self.cells)}
         return HiddenRun(parts=exports, errors=list(errors.values()), failed=result.failed)
 

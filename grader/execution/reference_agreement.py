@@ -17,7 +17,7 @@ from torch import Tensor
 from grader.course.exercise import Exercise
 from grader.execution.cell_client import Client
 from grader.execution.plan import ProbePart, Step, probe_source
-from grader.execution.tensors import Export, read_export, unpacked
+from grader.execution.tensors import Export, read_export
 from grader.kernels import KernelSource
 
 APART = 1e-2
@@ -73,4 +73,4 @@ async def _compute(exercise: Exercise, names: list[str], source: KernelSource, f
             answer = await client.probe(probe_source(Step(do="export", part=asked), visible), seconds)
     except (DeadKernelError, CellTimeoutError):
         return
-    found.update(read_export(unpacked(answer)) or {})
+    found.update(read_export(answer) or {})

@@ -69,7 +69,7 @@ def _late_percent(attempt: Attempt, terms: Terms) -> float:
 
 
 def _set_by_hand(grade: Grade) -> bool:
-    return any(override.name is None for override in grade.overrides)
+    return any(override.part is None and override.name is None for override in grade.overrides)
 
 
 def _days_late(attempt: Attempt, terms: Terms) -> int:

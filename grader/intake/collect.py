@@ -102,9 +102,12 @@ def _inside(folder: Path) -> dict[Path, str | None]:
             found[path] = None
         elif path.is_dir():
             try:
-                found.update(dict.fromkeys(filter(is_notebook, _listed(path)), path.name))
+                inside = list(filter(is_notebook, _listed(path)))
             except UsageError:
-                found[path] = path.name  # the folder itself stands for the submission that can't be reached
+                inside = [path]  # the folder itself stands for the submission that can't be reached
+            if inside and path.is_symlink():
+                inside = [path]  # or that would be somebody else's under another name
+            found.update(dict.fromkeys(inside, path.name))
     return found
 
 
@@ -121,6 +124,8 @@ def _identify(path: Path, owner: str | None, course: Course, exercise_id: str | 
     student = as_text(owner or (path.absolute().parent.name if path.stem in ids else _student_of(path, ids)))
     if path.is_dir() and not is_notebook(path):
         problem = f"The folder {path.name!r} can't be read: let the grader's user read it."
+        if path.is_symlink():
+            problem = f"The folder {path.name!r} is a link: hand in the folder itself."
         return Found(student=student, exercise=exercise_id or _only(ids), path=str(path), problem=problem)
     if path.is_symlink() or not path.is_file():
         return Found(student=student, exercise=exercise_id or "", path=str(path), problem=_NO_FILE)

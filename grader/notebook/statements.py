@@ -8,11 +8,11 @@ from __future__ import annotations
 import ast
 import functools
 import re
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from grader.notebook.syntax import bound_by, names_read, parse, parse_plain
+from grader.notebook.syntax import bound_by, names_read, parse, parse_plain, segments
 from grader.records import Record
 
 Kind = Literal["import", "definition", "assignment", "loop", "assertion", "expression", "other"]
@@ -108,14 +108,15 @@ def _string_lines(tree: ast.AST) -> set[int]:
 def _pieces(source: str) -> Iterator[Piece]:
     tree = parse(source)
     body = tree.body if tree is not None else []
+    text_of = segments(source)
     spans = [(_first_line(node), node.end_lineno or node.lineno) for node in body]
-    for number, node in enumerate(body):
-        first, last = spans[number]
-        shared = any(other != number and span[0] <= last and span[1] >= first for other, span in enumerate(spans))
+    lines = Counter(line for first, last in spans for line in {first, last})
+    for node, (first, last) in zip(body, spans, strict=True):  # two statements share a line where one begins or ends
+        shared = lines[first] > 1 or lines[last] > 1
         binds, inner = _bound(node)
         yield Piece(
             kind=_kind(node),
-            text=ast.get_source_segment(source, node) or "",
+            text=text_of(node),
             first=first - 1,
             last=last - 1,
             binds=tuple(dict.fromkeys(binds)),

@@ -7,6 +7,7 @@ import functools
 import re
 import threading
 import warnings
+from collections.abc import Callable
 
 from grader.records import Record
 
@@ -14,6 +15,10 @@ _MAGIC = re.compile(r"^\s*[%!?]|^\s*[\w.]+\?\??\s*$")
 """Magics, shell lines, and questions (`F.one_hot?`) that IPython answers."""
 _GETTING_MAGIC = re.compile(r"^(\s*)([\w ,]+=\s*)[%!].*$")
 """`files = !ls`: the name is assigned all the same."""
+
+
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n|$)")
+"""As Python's own tokenizer has lines: no line ends at a form feed."""
 
 
 class Statement(Record, frozen=True):
@@ -86,6 +91,22 @@ def _without_magic(line: str) -> str:
         indent = line[: len(line) - len(line.lstrip())]
         return f"{indent}pass"
     return line
+
+
+def segments(source: str) -> Callable[[ast.stmt | ast.expr], str]:
+    """What gives the text of a node. `ast.get_source_segment` takes the whole source apart for each."""
+    rows: list[bytes] = [row.encode("utf-8", "replace") for row in _LINE.findall(source)]
+
+    def segment(node: ast.stmt | ast.expr) -> str:
+        first, last = node.lineno - 1, (node.end_lineno or node.lineno) - 1
+        if first == last:
+            return rows[first][node.col_offset : node.end_col_offset].decode()
+        found = rows[first : last + 1]
+        found[-1] = found[-1][: node.end_col_offset]
+        found[0] = found[0][node.col_offset :]
+        return b"".join(found).decode()
+
+    return segment
 
 
 def assigned_names(source: str) -> list[str]:

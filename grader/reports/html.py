@@ -24,10 +24,7 @@ from grader.reports.cohort_page import CohortRow, Group, cohort_of
 from grader.reports.student_page import page_of
 from grader.reports.totals import totals
 from grader.reports.verdict_text import GLYPHS, MEANINGS, carried_by_reason, explain
-
-# Lone surrogates can't be encoded, control characters vanish or end the text early, and the bidirectional controls
-# reorder what the reader sees, so that code reads otherwise than it runs.
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
+from grader.safe_text import safe_text
 
 
 def render_report(grading: Grading, templates: Path | None = None) -> str:
@@ -40,7 +37,7 @@ def render_report(grading: Grading, templates: Path | None = None) -> str:
     Raises:
         CourseError: a template in that folder fails.
     """
-    return _render("report.html.jinja", templates, page=page_of(grading))
+    return render("report.html.jinja", templates, page=page_of(grading))
 
 
 def render_index(rows: Sequence[CohortRow], similar: Sequence[Group] = (), templates: Path | None = None) -> str:
@@ -52,13 +49,13 @@ def render_index(rows: Sequence[CohortRow], similar: Sequence[Group] = (), templ
     grades = [row.grade for row in rows]
     found = totals(grades) if len({grade.exercise for grade in grades}) > 1 else []
     paths = {(row.grade.exercise, row.grade.student): row.path for row in rows}
-    return _render("index.html.jinja", templates, cohort=cohort_of(rows), similar=similar, paths=paths, totals=found)
+    return render("index.html.jinja", templates, cohort=cohort_of(rows), similar=similar, paths=paths, totals=found)
 
 
 def render_cell_output(grading: Grading) -> str:
     """The verdicts as a piece of HTML for a notebook's output: inline styles and pictures as data, nothing else."""
     told = {"explain": explain, "carried_by_reason": carried_by_reason}
-    return _render("cell_output.html.jinja", None, page=page_of(grading), COLORS=_COLORS, **told)
+    return render("cell_output.html.jinja", None, page=page_of(grading), COLORS=_COLORS, **told)
 
 
 _COLORS = {
@@ -72,21 +69,19 @@ _COLORS = {
 """Readable on light and on dark: an output doesn't know which it stands on."""
 
 
-def _render(template: str, templates: Path | None, **context: object) -> str:
+def render(template: str, templates: Path | None, **context: object) -> str:
+    """A template written out, escaped, with nothing in it that the eye wouldn't see.
+
+    Raises:
+        CourseError: a template in the folder `templates` fails.
+    """
     try:
         page = _environment(templates).get_template(template).render(context)
     except jinja2.TemplateError as error:
         if templates is None:
             raise
         raise CourseError(f"A template in {templates} fails: {error}; see docs/authoring.md.") from error
-    return _UNPRINTABLE.sub(_made_visible, page)
-
-
-def _made_visible(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    if code < 0x20:
-        return chr(0x2400 + code)  # the control pictures: ␛ for an escape
-    return "\ufffd" if code >= 0xD800 else f"[U+{code:04X}]"
+    return safe_text(page, "page")
 
 
 @cache
@@ -152,4 +147,4 @@ def _href(path: str) -> str:
     return "./" + quote(path, safe="/", errors="surrogateescape")
 
 
-__all__ = ["CohortRow", "render_index", "render_report"]
+__all__ = ["CohortRow", "render", "render_index", "render_report"]

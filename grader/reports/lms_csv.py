@@ -6,8 +6,6 @@ Numbers are written in full (`repr`), so that totals agree across all formats to
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -16,7 +14,7 @@ import msgspec
 
 from grader.errors import UsageError
 from grader.records import Check, Grade, Record
-from grader.reports.json_csv_junit import inert, number
+from grader.reports.json_csv_junit import commented, csv_text, number, placed
 from grader.reports.verdict_text import explain
 
 CANVAS_COLUMNS = ["Student", "ID", "SIS User ID", "SIS Login ID", "Section"]
@@ -83,6 +81,8 @@ def canvas_csv(grades: Sequence[Grade], roster: Roster | None = None) -> Exporte
 def moodle_csv(grades: Sequence[Grade], roster: Roster | None = None) -> Exported:
     """Moodle's grade import: rows keyed by e-mail address or ID number, a column for each exercise.
 
+    An exercise in which somebody wrote comments has a second column with them, for Moodle's "Feedback for".
+
     Args:
         grades: the grades.
         roster: what Moodle itself exported: its columns that say who it is are written again. Without one, a student's
@@ -97,7 +97,15 @@ def moodle_csv(grades: Sequence[Grade], roster: Roster | None = None) -> Exporte
         known = ["First name", "Last name", "Username", "ID number", "Email address"]
         columns = [name for name in known if name in roster.columns]
     titles = {exercise: exercise for exercise in _maxima(grades)}
-    return Exported(_csv([*columns, *titles], _filled(grades, rows, titles)), unknown)
+    table = _filled(grades, rows, titles)
+    by_student = dict(zip(rows, table, strict=True))
+    feedback: dict[str, None] = {}
+    for grade in grades:
+        if grade.comments and grade.student in by_student and grade.exercise in titles:
+            column = f"{grade.exercise} (feedback)"
+            feedback[column] = None
+            by_student[grade.student][column] = commented(grade)
+    return Exported(_csv([*columns, *titles, *sorted(feedback)], table), unknown)
 
 
 def _maxima(grades: Iterable[Grade]) -> dict[str, float]:
@@ -163,11 +171,7 @@ def _filled(
 
 
 def _csv(columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([inert(row.get(column, "")) for column in columns] for row in rows)
-    return text.getvalue()
+    return csv_text(columns, ([row.get(column) for column in columns] for row in rows))
 
 
 # --- Gradescope -----------------------------------------------------------------------------------------------------
@@ -180,7 +184,7 @@ def gradescope_json(grade: Grade) -> str:
         "output": _summary(grade),
         "output_format": "text",
         "visibility": "visible",
-        "tests": [_gradescope_test(check) for check in grade.checks],
+        "tests": [_gradescope_test(check, grade) for check in grade.checks],
         "extra_data": {"grade": grade},
     }
     return msgspec.json.format(msgspec.json.encode(results), indent=2).decode() + "\n"
@@ -188,19 +192,23 @@ def gradescope_json(grade: Grade) -> str:
 
 def _summary(grade: Grade) -> str:
     if grade.status == "ungradable":
-        return f"This submission could not be graded, so its 0 points mean nothing yet. {grade.reason}"
+        lines = [f"This submission could not be graded, so its 0 points mean nothing yet. {grade.reason}"]
+        return "\n".join([*lines, *map(placed, grade.comments)])
     lines = [f"{number(grade.score)} of {number(grade.max_score)} points."]
     lines += grade.standing.reasons if grade.standing is not None else []
+    names = {(check.part, check.name) for check in grade.checks}
+    lines += [placed(comment) for comment in grade.comments if (comment.part, comment.name) not in names]
     return "\n".join(lines + [flag.message for flag in grade.flags])
 
 
-def _gradescope_test(check: Check) -> dict[str, Any]:
+def _gradescope_test(check: Check, grade: Grade) -> dict[str, Any]:
+    said = [each.text for each in grade.comments if (each.part, each.name) == (check.part, check.name)]
     return {
         "name": f"{check.part}: {check.name}",
         "score": check.points,
         "max_score": check.max_points,
         "status": "passed" if check.points == check.max_points else "failed",
-        "output": explain(check),
+        "output": "\n".join([explain(check), *said]),
         "output_format": "text",
         "visibility": "visible",
     }

@@ -19,6 +19,7 @@ import struct
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import grader_detached  # type: ignore[import-not-found]  # its folder is on the kernel's path
@@ -102,7 +103,7 @@ def _export(namespace: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
     wanted = [*part["gradients"], *part["upstream"], *part["values"]]
     changed = [name for name in (*part["forward"], *part["given"]) if _changed(namespace, part["id"], name)]
     wanted += [name for name in part["also"] if _changed(namespace, part["id"], name)]
-    sent = _export_named(namespace, [*wanted, *changed])
+    sent = _export_named(namespace, [*wanted, *changed], part.get("elements", MAX_ELEMENTS))
     before = _watched.get(part["id"], {})
     for name in changed if part["restores"] else ():
         if name in before:  # another part's lines below start from what the exercise has called so
@@ -110,20 +111,20 @@ def _export(namespace: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
     return sent
 
 
-def _export_named(namespace: dict[str, Any], wanted: Iterable[str]) -> dict[str, Any]:
+def _export_named(namespace: dict[str, Any], wanted: Iterable[str], elements: int = MAX_ELEMENTS) -> dict[str, Any]:
     tensors: dict[str, Any] = {}
     notes: dict[str, dict[str, Any]] = {}
     storages: dict[int, str] = {}
     for name in dict.fromkeys(wanted):
         try:
-            notes[name] = _describe(name, namespace, tensors, storages)
+            notes[name] = _describe(name, namespace, tensors, storages, elements)
         except Exception as error:
             notes[name] = {"kind": "other", "type": f"a tensor that can't be read ({type(error).__name__})"}
     return {"notes": notes, "tensors": save(tensors)}
 
 
 def _describe(
-    name: str, namespace: dict[str, Any], tensors: dict[str, Any], storages: dict[int, str]
+    name: str, namespace: dict[str, Any], tensors: dict[str, Any], storages: dict[int, str], elements: int
 ) -> dict[str, Any]:
     if name not in namespace:
         return {"kind": "absent"}
@@ -136,6 +137,8 @@ def _describe(
     if value.device.type == "meta":
         return {**note, "kind": "other", "type": "a tensor on the meta device, which holds no numbers"}
     plain = value.detach()
+    if plain.numel() > elements:
+        return note  # its dtype and shape say enough
     plain = plain.to_dense() if plain.layout is not torch.strided else plain.as_subclass(torch.Tensor)
     if plain.numel():
         shared = storages.setdefault(plain.untyped_storage().data_ptr(), name)
@@ -143,8 +146,8 @@ def _describe(
             note["shares"] = shared
     if plain.is_quantized:
         plain = plain.dequantize()
-    if plain.numel() > MAX_ELEMENTS or plain.is_complex():
-        return note  # its dtype and shape say enough
+    if plain.is_complex():
+        return note
     if plain.dtype.is_floating_point and plain.dtype not in (torch.float64, torch.float32, torch.float16):
         plain = plain.float()  # numpy doesn't know the narrow formats, all of whose numbers float32 has
     tensors[name] = plain.resolve_neg().cpu().contiguous().clone().numpy()
@@ -319,7 +322,7 @@ def _run_detached(case: dict[str, Any]) -> dict[str, Any]:
         kept: {
             part: grader_detached.run(
                 shell.user_ns, (kept, part), {**told["parts"][part], **here},
-                run_cell, _export_named, deadline,
+                run_cell, partial(_export_named, elements=told["parts"][part]["elements"]), deadline,
             )
             for part, here in parts.items()
         }
