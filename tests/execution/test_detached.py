@@ -128,7 +128,7 @@ def test_code_arrives_as_it_was_compiled():
     assert grader_detached.code(base64.b64encode(marshal.dumps(code)).decode()) == code
 
 
-PART = DetachedPart(cells=[], bound=[], inner=[], variables={}, own=[], values=[], forward=[], elements=9)
+PART = DetachedPart(cells=[], bound=[], inner=[], variables={}, own=[], values=[], forward=[], known=[], elements=9)
 PLAN = DetachedPlan(parts={"p": PART}, cases={"twin": {"p": DetachedCase(shapes={}, seed=1, runs=[[]])}},
                     lines={"p": Lines(places={}, reads={}, variables={})})  # fmt: skip
 
