@@ -101,11 +101,11 @@ def _changed(namespace: dict[str, Any], part: str, name: str) -> bool:
 
 def _export(namespace: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
     wanted = [*part["gradients"], *part["upstream"], *part["values"]]
-    changed = [name for name in (*part["forward"], *part["given"]) if _changed(namespace, part["id"], name)]
+    changed = [name for name in (*part["forward"], *part.get("given", ())) if _changed(namespace, part["id"], name)]
     wanted += [name for name in part["also"] if _changed(namespace, part["id"], name)]
     sent = _export_named(namespace, [*wanted, *changed], part.get("elements", MAX_ELEMENTS))
     before = _watched.get(part["id"], {})
-    for name in changed if part["restores"] else ():
+    for name in changed if part.get("restores", False) else ():
         if name in before:  # another part's lines below start from what the exercise has called so
             namespace[name] = before[name][0]
     return sent
