@@ -60,11 +60,7 @@ class Workbench:
         self.exercise = (course or Course(ROOT / "exercises")).exercise(exercise)
         self.reference = reference = Reference(self.exercise)
         self.references = {case.id: reference.case(case) for case in self.exercise.cases}
-        tensors = {
-            part: {name: tensor.numel() for name, tensor in found.tensors.items()}
-            for part, found in self.references["visible"].items()
-        }
-        self.parts = probe_parts(self.exercise, tensors)
+        self.parts = probe_parts(self.exercise, self.references["visible"])
         self.tried = self._steps_to_try()
         self.detached_in = first_of_each_size(self.exercise.cases[1:], self.references)
         self.probe = _load_probe()

@@ -6,7 +6,7 @@ import importlib.util
 import math
 from pathlib import Path
 
-from grader.authoring.coverage import giveaways, unchecked_gradients, unkept_gradients
+from grader.authoring.coverage import giveaways, unchecked_gradients, unkept_gradients, unvaried_parameters
 from grader.authoring.release import released_text
 from grader.authoring.training_loops import unfair_loops
 from grader.course.course import Course
@@ -77,6 +77,7 @@ def _contents(course: Course, exercise_id: str) -> list[str]:
     problems = [
         *unchecked_gradients(exercise, solution, tensors),
         *unkept_gradients(exercise, tensors),
+        *unvaried_parameters(exercise, tensors),
         *giveaways(exercise, solution),
         *unfair_loops(exercise),
     ]

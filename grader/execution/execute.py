@@ -234,7 +234,7 @@ class Runner:
         seconds = own_cell_seconds(self.spec) if own else min(cell_seconds(self.spec), self.deadline - started)
         if seconds <= 0:
             return
-        cell = await client.run_cell(self.cells[step.cell].source, seconds)
+        cell = await client.run_cell(_from_line_one(self.cells[step.cell].source), seconds)
         took = time.monotonic() - started
         self.deadline += took if own else 0.0  # the notebook's time is the student's
         self.runs[step.cell] = _cell_run(cell, client.timed_out, took)
@@ -303,6 +303,11 @@ class Runner:
                 exports[part.id] = export
         errors = {error.cell: error for error in result.errors if 0 <= error.cell < len(self.cells)}
         return HiddenRun(parts=exports, errors=list(errors.values()), failed=result.failed)
+
+
+def _from_line_one(source: str) -> str:
+    """A cell whose first line isn't empty: IPython drops empty ones at the top, and counts lines without them."""
+    return source if source.split("\n", 1)[0].strip() else f"#{source}"
 
 
 _DEAF = "its time was over, and it did not react to an interrupt"

@@ -18,6 +18,7 @@ from grader.execution.execute import CellRun
 from grader.intake.take_in import PlannedCell
 from grader.marking.tolerance import conformed
 from grader.marking.verdicts import PartMarks
+from grader.notebook.statements import as_written
 from grader.records import CellOutput, CellView, Check, Evidence, GraphNode, HeatMap, Verdict
 
 MAP_SIDE = 32
@@ -187,7 +188,7 @@ def _shown(output: Mapping[str, Any]) -> list[CellOutput]:
     if kind == "error":
         trace = output.get("traceback")
         rows = trace if isinstance(trace, list) else []
-        text = plain_text("\n".join(str(row) for row in rows))
+        text = as_written(plain_text("\n".join(str(row) for row in rows)))
         return [CellOutput(kind="error", content=text or plain_text(output.get("ename")))]
     data = output.get("data")
     if not isinstance(data, dict):

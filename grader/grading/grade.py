@@ -11,7 +11,6 @@ import msgspec
 
 from grader.course.catalog import Case, ExerciseSpec, in_float32
 from grader.course.exercise import Exercise
-from grader.course.graph import PartReference
 from grader.course.reference import Reference
 from grader.diagnosis.autograd_use.flags import (
     apply_policy,
@@ -108,7 +107,7 @@ class Grader:
         self._agree()
         references = {case.id: self.reference.case(case) for case in self.exercise.cases}
         visible = references[self.exercise.cases[0].id]
-        parts = probe_parts(self.exercise, {part: _sizes(ref) for part, ref in visible.items()})
+        parts = probe_parts(self.exercise, visible)
         scaled = scaled_cases(self.exercise.spec) if names_autograd(intake.cells) else []
         runner = Runner(
             intake.cells, parts, self.exercise.spec, self,
@@ -296,7 +295,3 @@ def first_of_each_size(cases: Sequence[Case], references: References) -> Referen
         sizes.setdefault(key, case_id)
     chosen = {*sizes.values(), *free[:2]}
     return {case_id: references[case_id] for case_id in free if case_id in chosen}
-
-
-def _sizes(reference: PartReference) -> dict[str, int]:
-    return {name: tensor.numel() for name, tensor in reference.tensors.items()}

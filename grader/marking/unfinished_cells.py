@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 
 from grader.execution.execute import CellError, CellRun
 from grader.execution.time_limits import cell_seconds
+from grader.intake.take_in import PlannedCell
 from grader.marking.case_outcomes import Outcome, PartCase
 from grader.marking.part_in_all_cases import PartCases
 from grader.notebook.file import REFERENCE_ROLES
@@ -75,7 +78,7 @@ class Stops:
 
     def stopped_short(self, name: str) -> str | None:
         """Why a tensor is only half done: an error stopped its cell before, or in, the last statement for it."""
-        for cell, _, line in self.part.cell_errors:
+        for cell, line in self._stopped_for_good(name):
             if any(name in each.names for each in unfinished(cell.source, line)):
                 return f"An error in line {line} stopped the cell before {name} was complete."
             trains = any(f"d{name}" in each.names for each in statements(cell.source))
@@ -85,7 +88,7 @@ class Stops:
 
     def stopped_in(self, name: str) -> bool:
         """Whether a cell stopped in one of the tensor's own statements, or in a loop around one."""
-        for cell, _, line in self.part.cell_errors:
+        for cell, line in self._stopped_for_good(name):
             loops = loops_around(cell.source, line)
             for each in statements(cell.source):
                 around = [
@@ -95,6 +98,18 @@ class Stops:
                 if name in each.names and any(first <= line <= last for first, last in around):
                     return True
         return False
+
+    def _stopped_for_good(self, name: str) -> Iterator[tuple[PlannedCell, int]]:
+        """The cells that an error stopped, each with its line, where no cell further down binds `name` anew."""
+        stopped = [(cell, line) for cell, _, line in self.part.cell_errors]
+        below = False
+        for cell in reversed(self.part.student_cells):
+            line = next((line for other, line in stopped if other is cell), None)
+            if line is not None and not below:
+                yield cell, line
+            ends = line or len(cell.source)
+            below = below or any(each.names == (name,) and name not in each.reads and each.last < ends
+                                 for each in statements(cell.source))  # fmt: skip
 
     def _untrained(self, name: str) -> bool:
         """Whether a parameter is still what it was before the training loop."""

@@ -20,6 +20,7 @@ Kind = Literal["import", "definition", "assignment", "loop", "assertion", "expre
 _SHELL = re.compile(r"^\s*(?:[!%]|pip3? install\b|\?+\w|[\w.]+\?+\s*$)")
 _ASSIGNED_SHELL = re.compile(r"^\s*[\w ,]+=\s*[!%]")
 _KEPT_MAGIC = re.compile(r"^\s*%(?:time(?:it)?|matplotlib)\b")
+_TIMED = re.compile(r"^(\s*)%time\s+(?=\S)")
 _PYTHON_MAGIC = re.compile(r"^\s*%%(time|capture|prun|python3?)\b.*$")
 _OTHER_MAGIC = re.compile(r"^\s*%%")
 _GUARD = "with __import__('contextlib').suppress(Exception): "
@@ -65,6 +66,8 @@ def dissect(source: str) -> Dissected:
         lines[start] = ""
     elif _OTHER_MAGIC.match(lines[start]):
         return Dissected(lines=[""] * len(lines), pieces=[], magics=[lines[start].strip()])
+    if parse_plain("\n".join(lines)) is None:
+        lines = [_TIMED.sub(r"\1", line) for line in lines]  # `%time x = …` is that statement
     tree = parse("\n".join(lines))
     if tree is None:
         lines = [_without_prompt(line) for line in lines]
@@ -166,8 +169,16 @@ def _bound(node: ast.stmt) -> tuple[list[str], list[str]]:
 # --- what is run of a cell ------------------------------------------------------------------------------------------
 
 
-def region(dissected: Dissected, first: int, last: int, dropped: Sequence[Piece], guarded: Sequence[Piece]) -> str:
+def as_written(text: str) -> str:
+    """A traceback without what was put before a student's lines."""
+    return text.replace(_GUARD, "")
+
+
+def region(dissected: Dissected, first: int, last: int, dropped: Sequence[Piece], guarded: Sequence[Piece],
+           replaced: Sequence[tuple[Piece, str]] = ()) -> str:  # fmt: skip
     """The lines `first` to `last` of a cell as they are run: without `dropped`, and with `guarded` kept from raising.
+
+    `replaced` have another text, of one line.
 
     A statement that shares a line with another is left as it is: writing two on a line is rare, and then they belong
     together.
@@ -176,6 +187,9 @@ def region(dissected: Dissected, first: int, last: int, dropped: Sequence[Piece]
     for piece in dropped:
         if piece.alone:
             lines[piece.first : piece.last + 1] = [""] * (piece.last - piece.first + 1)
+    for piece, text in replaced:
+        if piece.alone:
+            lines[piece.first : piece.last + 1] = [text, *[""] * (piece.last - piece.first)]
     for piece in guarded:
         if piece.alone and piece.simple:
             lines[piece.first] = _GUARD + lines[piece.first]

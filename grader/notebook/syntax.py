@@ -211,6 +211,17 @@ def line_that_binds(source: str, name: str) -> int | None:
     return lines[-1] if lines else None
 
 
+def first_bindings(source: str) -> list[tuple[int, str]]:
+    """The lines of a cell with each name that they are the first to bind, in their order."""
+    tree = parse(source)
+    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Name)] if tree is not None else []
+    found: dict[str, int] = {}
+    for node in sorted(nodes, key=lambda node: (node.lineno, node.col_offset)):
+        if isinstance(node.ctx, ast.Store):
+            found.setdefault(node.id, node.lineno)
+    return [(line, name) for name, line in found.items()]
+
+
 def loops_around(source: str, line: int) -> list[tuple[int, int]]:
     """The first and last lines of the loops that a line stands in."""
     return [(node.lineno, node.end_lineno or node.lineno) for node in _loops_around(parse(source), line)]

@@ -84,7 +84,7 @@ def run(cells, namespace, *, bound=(), inner=("da", "dc"), shapes=None):
     told = {
         "cells": [("source", cell) for cell in cells], "shapes": shapes or {"da": [2], "dc": [2], "db": [2]},
         "bound": list(bound), "inner": list(inner), "variables": {}, "own": [], "values": [], "forward": ["a"],
-        "runs": [[]], "seed": 1,
+        "known": ["a"], "runs": [[]], "seed": 1,
     }  # fmt: skip
     grader_detached.keep(namespace, "case", "part")
     (found,) = grader_detached.run(
@@ -128,7 +128,7 @@ def test_code_arrives_as_it_was_compiled():
     assert grader_detached.code(base64.b64encode(marshal.dumps(code)).decode()) == code
 
 
-PART = DetachedPart(cells=[], bound=[], inner=[], variables={}, own=[], values=[], forward=[], elements=9)
+PART = DetachedPart(cells=[], bound=[], inner=[], variables={}, own=[], values=[], forward=[], known=[], elements=9)
 PLAN = DetachedPlan(parts={"p": PART}, cases={"twin": {"p": DetachedCase(shapes={}, seed=1, runs=[[]])}},
                     lines={"p": Lines(places={}, reads={}, variables={})})  # fmt: skip
 

@@ -241,6 +241,13 @@ def another_function(subject: Subject) -> Iterator[Guess]:
     for consumer in elementwise_steps(subject):
         if subject.first.shape != subject.first.forward[consumer].shape:
             continue  # a function of one tensor keeps its shape
+        if _made_by(subject.first, consumer).startswith(("Pow", "Sqrt", "Rsqrt")):
+            yield Guess(
+                "wrong-power",
+                f"This is the power itself, {quoted(consumer)}, where its derivative belongs: there the exponent comes "
+                "down as a factor, and is smaller by one.",
+                changed(consumer, _with(consumer, lambda output: output)),
+            )
         for function, (made_by, derivative) in FROM_OUTPUT.items():
             if all(_made_by(scene, consumer).startswith(made_by) for scene in subject.scenes):
                 continue

@@ -29,6 +29,21 @@ def exchanges(formula: Node, candidates: Sequence[Candidate], value: ValueOf) ->
     yield from applied(formula, names, lambda part: _other_names(part, candidates, known, value))
 
 
+def searched(formula: Node, candidates: Sequence[Candidate]) -> Iterator[Edit]:
+    """Another tensor in which the place of the largest element is looked for: it may be of any shape."""
+    places = [part for part in parts(formula) if part.op == "argmax" and part.args[0].op == "name"]
+    others = [one for one in candidates if isinstance(one.value, Tensor) and one.value.is_floating_point()]
+    yield from applied(formula, places, lambda part: _searched(part, others))
+
+
+def _searched(node: Node, candidates: Sequence[Candidate]) -> Iterator[Change]:
+    for one in candidates:
+        if one.label != node.args[0].value:
+            said = f"The place of the largest element is looked for in {{}}: {quoted(one.label)} belongs there."
+            message = Said(said, (node.args[0],))
+            yield Node("argmax", (one.node,), node.value), "wrong-neighbour", message
+
+
 def intermediates(formula: Node, candidates: Sequence[Candidate], value: ValueOf) -> Iterator[Edit]:
     """Every name of the student's own taken for what it may have been meant to be; the arguments are the same."""
     known = {candidate.label for candidate in candidates}

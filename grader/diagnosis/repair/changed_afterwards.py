@@ -47,10 +47,12 @@ def _forward_changed(subject: Subject, node: Node) -> Diagnosis | None:
         names = [{**meanings(scene), name: changed_values(scene).get(name, 0)} for scene in subject.scenes]
         trials = [Trial(scene, known, scene.expected) for scene, known in zip(subject.scenes, names, strict=True)]
         if all(scene.fits(trial.value(node)) for scene, trial in zip(subject.scenes, trials, strict=True)):
+            otherwise = subject.marks.given_otherwise(subject.gradient)
             message = (
+                f"The formula is right, but {otherwise}." if otherwise is not None else
                 f"The formula is right, but {quoted(name)} is no longer what the forward pass computed: one of your "
                 "lines changed it, or gave its name to something else."
-            )
+            )  # fmt: skip
             return Diagnosis(code="forward-changed", message=message)
     return None
 

@@ -17,7 +17,16 @@ from torch import Tensor
 from grader.diagnosis.case_view import Scene
 from grader.diagnosis.formula.expression import Node, name, use
 from grader.diagnosis.formula.formula import formulas, leaf_names, parts
-from grader.diagnosis.repair.additions import exchanges, factors, functions, intermediates, ones, terms, written_out
+from grader.diagnosis.repair.additions import (
+    exchanges,
+    factors,
+    functions,
+    intermediates,
+    ones,
+    searched,
+    terms,
+    written_out,
+)
 from grader.diagnosis.repair.changed_afterwards import spoiled
 from grader.diagnosis.repair.edits import Candidate, Edit, fewer, within
 from grader.diagnosis.repair.trial import Trial, trials_of
@@ -130,6 +139,7 @@ def _edits(node: Node, first: Trial, candidates: Candidates) -> Iterator[Edit]:
     constants, weights = _sizes(first), _weights(first)
     everything = [*candidates.near, *candidates.far]
     yield from within(node, constants, _rank(node, first))
+    yield from searched(node, candidates.near)
     yield from written_out(node, weights)
     yield from factors(node, candidates.near, constants[:MAX_FACTORS], weights)
     yield from intermediates(node, everything, first.value)

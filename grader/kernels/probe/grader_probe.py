@@ -93,7 +93,7 @@ def _begin(namespace: dict[str, Any], part: dict[str, Any]) -> None:
     for name in part["gradients"]:
         if name not in part["upstream"]:
             namespace.pop(name, None)
-    names = [*part["gradients"], *part["also"], *part["forward"]]
+    names = [*part["gradients"], *part["also"], *part["forward"], *part["given"]]
     _watched[part["id"]] = {name: (namespace[name], _version(namespace[name])) for name in names if name in namespace}
 
 
@@ -112,8 +112,14 @@ def _changed(namespace: dict[str, Any], part: str, name: str) -> bool:
 
 def _export(namespace: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
     wanted = [*part["gradients"], *part["upstream"], *part["values"]]
-    wanted += [name for name in (*part["also"], *part["forward"]) if _changed(namespace, part["id"], name)]
-    return _export_named(namespace, wanted, part.get("elements", MAX_ELEMENTS))
+    changed = [name for name in (*part["forward"], *part.get("given", ())) if _changed(namespace, part["id"], name)]
+    wanted += [name for name in part["also"] if _changed(namespace, part["id"], name)]
+    sent = _export_named(namespace, [*wanted, *changed], part.get("elements", MAX_ELEMENTS))
+    before = _watched.get(part["id"], {})
+    for name in changed if part.get("restores", False) else ():
+        if name in before:  # another part's lines below start from what the exercise has called so
+            namespace[name] = before[name][0]
+    return sent
 
 
 def _export_named(namespace: dict[str, Any], wanted: Iterable[str], elements: int = MAX_ELEMENTS) -> dict[str, Any]:
