@@ -60,8 +60,7 @@ class Workbench:
         self.exercise = (course or Course(ROOT / "exercises")).exercise(exercise)
         self.reference = reference = Reference(self.exercise)
         self.references = {case.id: reference.case(case) for case in self.exercise.cases}
-        tensors = {part: list(found.tensors) for part, found in self.references["visible"].items()}
-        self.parts = probe_parts(self.exercise, tensors)
+        self.parts = probe_parts(self.exercise, self.references["visible"])
         self.tried = self._steps_to_try()
         self.detached_in = first_of_each_size(self.exercise.cases[1:], self.references)
         self.probe = _load_probe()
@@ -188,7 +187,12 @@ class Workbench:
             if kept:
                 detached[case.id] = {part: self._detached(part, plan, case, dict(namespace))}
         runs_shown = [_cell_run(index, shown) for index in range(len(cells))]
-        execution = Execution(cells=runs_shown, visible=visible, hidden=hidden, detached=read_detached(detached, plan))
+        execution = Execution(
+            cells=runs_shown,
+            visible=visible,
+            hidden=hidden,
+            detached=read_detached(msgspec.msgpack.encode(detached), plan),
+        )
         marks = PartMarks(part, self.exercise, cells, execution, self.references, self.tried[part])
         if marks.wants_float32:
             self._judge_in_float32(marks, sources)

@@ -70,7 +70,7 @@ class Tried(NamedTuple):
 
         What gets only NaN or zeros from above can't be judged, and is said to be so; what was not computed is missing.
         """
-        if not (self.equivalent or self.wrong or self.missing):
+        if not (self.equivalent or self.wrong or self.missing or self.found):
             return False  # it makes a difference, and the oracle does not know where
         excused = self.charged | self.blank | self.missing | self.unseen
         fine = all(check.verdict in FINE for name, check in self.checks.items() if name not in excused)
@@ -89,8 +89,13 @@ class Tried(NamedTuple):
 
     @property
     def unseen(self) -> frozenset[str]:
-        """The tensors of changed lines that are wrong though no value shows it: from zeros or a wrong shape, say."""
-        return self.mutated & self.near_zero if self.equivalent else self.mutated
+        """The tensors of changed lines that are wrong though no value shows it: from zeros or a wrong shape, say.
+
+        Of a line that makes none of the checked tensors, as one in a method, it may be any that did not come to run.
+        """
+        if self.equivalent:
+            return self.mutated & self.near_zero
+        return self.mutated if self.mutated <= self.checks.keys() else self.mutated | self.absent
 
     @property
     def missing(self) -> frozenset[str]:

@@ -6,10 +6,13 @@ import hashlib
 import re
 import secrets
 import stat
+import unicodedata
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 
 from grader.errors import CourseError, UsageError
+from grader.safe_text import UNSEEN
 
 _PACKAGE = Path(__file__).resolve().parent
 
@@ -89,14 +92,52 @@ def write_file(path: Path, data: str | bytes | Iterable[str]) -> None:
         raise _unwritable(path, error) from error
 
 
-def safe_name(name: str) -> str:
-    """A student's name as the name of a folder: no separators, no control characters, never `.` or `..`, not too long.
+_OURS = ("index.html", "grades.csv", "totals.csv", "junit.xml", "gradebook.sqlite")
+"""What `grader grade` writes beside the students' folders; SQLite adds files that begin like the last."""
+_DEVICES = "con prn aux nul conin conout clock com[0-9¹²³] lpt[0-9¹²³]".replace(" ", "|")
+_TAKEN = re.compile(rf"(?:{'|'.join(map(re.escape, _OURS))}.*|(?:{_DEVICES})(?: *\..*| *))", re.IGNORECASE)
+"""Windows has devices of these names in every folder, whatever comes after a dot."""
 
-    Different names stay different: what is replaced is written as its code point.
+
+def safe_name(name: str) -> str:
+    """A student's name as the name of a folder: no separators, nothing unseen, never `.` or `..`, not too long.
+
+    Nor is it the name of one of our own files or, on Windows, of a device. Different names stay different: what is
+    replaced is written as in a web address.
     """
-    safe = re.sub(r"[^\w .@+-]", lambda match: f"%{ord(match[0]):x}", name)
-    safe = re.sub(r"^[ .]|[ .]$", lambda match: f"%{ord(match[0]):x}", safe)
+    safe = re.sub(r"[^\w .@+-]|^[ .]|[ .]$", _escaped, name)
+    safe = UNSEEN.sub(_escaped, safe)
+    if _TAKEN.fullmatch(safe):
+        safe = _escaped(safe[0]) + safe[1:]
     if len(safe.encode()) > 120:
-        digest = hashlib.sha256(name.encode("utf-8", "surrogatepass")).hexdigest()[:12]
-        safe = safe.encode()[:100].decode("utf-8", "ignore") + "-" + digest
+        safe = _with_digest(safe.encode()[:100].decode("utf-8", "ignore"), name)
     return safe or "%"
+
+
+def _escaped(found: re.Match[str] | str) -> str:
+    char = found if isinstance(found, str) else found[0]
+    return "".join(f"%{byte:02x}" for byte in char.encode("utf-8", "surrogatepass"))
+
+
+def _with_digest(safe: str, name: str) -> str:
+    """A name that no other name's own is: nothing else has `%-` in it."""
+    return f"{safe}%-{hashlib.sha256(name.encode('utf-8', 'surrogatepass')).hexdigest()[:12]}"
+
+
+def folder_names(names: Iterable[str]) -> dict[str, str]:
+    """Each name's folder, different from the others' also where case and the ways to write an accent don't count.
+
+    That is `safe_name`, but where two would be one folder on such a disk, as macOS and Windows have: then it is so only
+    for the one in small letters, if any.
+    """
+    safe = {name: safe_name(name) for name in names}
+    sharing = Counter(map(_folded, safe.values()))
+    return {
+        name: folder if sharing[_folded(folder)] == 1 or folder == _folded(folder) else _with_digest(folder, name)
+        for name, folder in safe.items()
+    }
+
+
+def _folded(name: str) -> str:
+    """Unicode's toNFKC_Casefold, which is coarser than any file system."""
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", name).casefold())

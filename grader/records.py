@@ -96,8 +96,8 @@ class Check(Record, frozen=True):
 class Override(Record, frozen=True):
     """A mark that a person set in place of the grader's, and why.
 
-    `part` and `name` say for which check; without them it is the submission's whole score. `was` is what the grader
-    gave. `at` is UTC in ISO 8601.
+    `part` and `name` say for which check; without `name` it is that part's points, without both the submission's whole
+    score. `was` is what the grader gave. `at` is UTC in ISO 8601, `by` who set it, where that is known.
     """
 
     points: float
@@ -106,6 +106,23 @@ class Override(Record, frozen=True):
     at: str
     part: str | None = None
     name: str | None = None
+    by: str | None = None
+
+
+class Comment(Record, frozen=True):
+    """What a person wrote to the student: about a check, a part, a line or, without any of them, the whole submission.
+
+    `cell` is the index into the notebook's cells as they were run, `line` the 1-based line in it. `at` is UTC in ISO
+    8601, `by` who wrote it, where that is known.
+    """
+
+    text: str
+    at: str
+    by: str | None = None
+    part: str | None = None
+    name: str | None = None
+    cell: int | None = None
+    line: int | None = None
 
 
 class Standing(Record, frozen=True, kw_only=True):
@@ -129,8 +146,8 @@ class Standing(Record, frozen=True, kw_only=True):
 class Grade(Record, frozen=True, kw_only=True):
     """The result of grading one submission: what `<exercise>.json` holds.
 
-    `checks` and `score` are after `overrides`. The score is the sum of the checks' points, unless it was set itself or
-    there are due dates and attempts: then it is what counts, and `standing` says why.
+    `checks` and `score` are after `overrides`. The score is the sum of the checks' points, unless it or a part's points
+    were set or there are due dates and attempts: then it is what counts, and `standing` says why.
     """
 
     schema_version: int = SCHEMA_VERSION
@@ -143,6 +160,7 @@ class Grade(Record, frozen=True, kw_only=True):
     checks: list[Check]
     flags: list[Flag]
     overrides: list[Override] = []
+    comments: list[Comment] = []
     standing: Standing | None = None
     cpu_seconds: float
     wall_seconds: float
@@ -158,6 +176,13 @@ class Grade(Record, frozen=True, kw_only=True):
                 if check.verdict in verdicts:
                     return check
         return None
+
+    def points_of(self, part: str) -> float:
+        """A part's points: the sum of its checks', or what a person set for it."""
+        for override in self.overrides:
+            if override.part == part and override.name is None:
+                return override.points
+        return sum(check.points for check in self.checks if check.part == part)
 
 
 # --- what only the reports show -------------------------------------------------------------------------------------

@@ -11,14 +11,19 @@ def listed(names: Sequence[object], most: int) -> str:
     return ", ".join(map(str, names[:most])) + more
 
 
-def rounded(points: float) -> float:
+def rounded(number: float) -> float:
     """A score to two decimals, as all that shows or exports it has it: 20 points over 19 checks are no fraction."""
-    return round(points, 2)
+    return round(number, 2)
 
 
 def in_points(number: float) -> str:
     """Points as a person would write them: at most two decimals, `29`, `0.5`, `27.85`."""
     return f"{number:.2f}".rstrip("0").rstrip(".")
+
+
+def points(number: float) -> str:
+    """Points with their noun: `1 point`, `0.5 points`."""
+    return f"{in_points(number)} {'point' if number == 1 else 'points'}"
 
 
 def shape(sizes: list[int] | None) -> str:

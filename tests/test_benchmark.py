@@ -20,7 +20,7 @@ def test_our_course_has_the_part_and_each_student_hands_in_an_answer(tmp_path):
     exercise = Course(tmp_path / "exercises").exercise(EXERCISE)
     assert list(exercise.parts) == [PART]
     assert len(exercise.parts[PART].names) == 26
-    assert {case.id for case in exercise.cases} > {"visible", "twin", "another-seed", "another-batch-size"}
+    assert {case.id for case in exercise.cases} > {"visible", "twin", "another-seed", "another-size"}
     taken = [take_in(ours.notebook(student), exercise) for student in STUDENTS]
     assert not any(intake.notes for intake in taken)
     assert len({"".join(cell.source for cell in intake.cells) for intake in taken}) == len(STUDENTS)

@@ -91,6 +91,15 @@ def test_the_action_passes_what_is_right(tmp_path, machine):
     assert "::error" not in done.stdout
 
 
+def test_the_actions_paths_may_stand_on_several_lines(tmp_path, machine):
+    notebook = course_with(tmp_path / "repository", slip=False)
+    for name in ("ann", "ben", "cy"):
+        shutil.copy(notebook, notebook.with_name(f"{name}.ipynb"))
+    done = run_action(tmp_path, machine, paths="ann.ipynb\nben.ipynb cy.ipynb\n")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "3 graded" in done.stdout
+
+
 def test_the_gitlab_job_leaves_the_report_that_it_names(tmp_path, machine):
     repository = tmp_path / "repository"
     notebook = course_with(repository, slip=True)

@@ -23,6 +23,9 @@ COMMANDS = [
     "runs",
     "diff",
     "override",
+    "rename",
+    "remove",
+    "extend",
     "overrides",
     "export",
     "new",
@@ -35,8 +38,9 @@ COMMANDS = [
 def run(*arguments, cwd, status=0, **environment):
     command = [sys.executable, "-m", "grader", *map(str, arguments)]
     done = subprocess.run(
-        command, cwd=cwd, capture_output=True, text=True, env={**os.environ, "COLUMNS": "160", **environment}
-    )
+        command, cwd=cwd, capture_output=True, text=True, errors="backslashreplace",
+        env={**os.environ, "COLUMNS": "160", **environment},
+    )  # fmt: skip
     assert done.returncode == status, done.stdout + done.stderr
     assert "Traceback" not in done.stderr
     return done
@@ -145,6 +149,23 @@ def test_one_that_can_not_be_graded_never_stops_the_others(mini, solved):
     assert bad["checks"] == []
     error = ET.parse(mini / "out" / "junit.xml").getroot().find("testsuite[@name='bad/mini']/testcase/error")
     assert error is not None
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_output_in_another_encoding_is_no_traceback(mini, solved, encoding):
+    (mini / "handed-in" / "Zoë 李雷.ipynb").write_bytes(solved(("dhsum = (h", "dhsum = 3 * (h")))
+    out = run("grade", "handed-in", "--out", "out", cwd=mini, PYTHONIOENCODING=encoding, PYTHONUTF8="0").stdout
+    assert "\\u674e\\u96f7" in out
+    out = run("check", "handed-in/Zoë 李雷.ipynb", cwd=mini, status=1, PYTHONIOENCODING=encoding).stdout
+    assert "x dhsum is wrong" in out
+    assert run("list", cwd=mini, PYTHONIOENCODING=encoding).stdout
+    # What another program reads is UTF-8 whatever the terminal is.
+    command = [sys.executable, "-m", "grader", "export", "csv", "out"]
+    done = subprocess.run(command, cwd=mini, capture_output=True, env={**os.environ, "PYTHONIOENCODING": encoding})
+    assert "Zoë 李雷" in done.stdout.decode("utf-8")
+    assert (
+        "no file or folder" in run("grade", "é–李", "--out", "o", cwd=mini, status=2, PYTHONIOENCODING=encoding).stderr
+    )
 
 
 @pytest.mark.slow

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import grader.intake.collect
+import grader.intake.handed_in.files
 from grader.errors import UsageError
 from grader.files import safe_name
 from grader.intake.collect import collect
@@ -125,8 +125,13 @@ def test_two_files_in_a_students_folder_are_that_students(put, collected):
     put("zoe/Untitled.ipynb")
     found = collected()
     assert list(found) == [("ada", "mini"), ("ben", "mini"), ("zoe", "mini")]
-    assert "There are 2 files" in found["ada", "mini"]
-    assert found["ben", "mini"] is found["zoe", "mini"] is None
+    assert set(found.values()) == {None}
+
+
+def test_of_two_copies_in_a_students_folder_none_is_chosen(put, collected):
+    put("ada/mini-Copy1.ipynb")
+    put("ada/mini-Copy2.ipynb", b"{}")
+    assert "There are 2 files" in collected()["ada", "mini"]
 
 
 def test_a_notebook_of_no_known_exercise_is_a_problem(put, collected):
@@ -155,7 +160,7 @@ def test_a_file_that_is_no_notebook_is_one_students_problem(put, collected, data
 
 
 def test_a_file_that_is_too_large_is_not_even_read(put, collected, monkeypatch, course, folder):
-    monkeypatch.setattr(grader.intake.collect, "MAX_BYTES", 2**20)
+    monkeypatch.setattr(grader.intake.handed_in.files, "MAX_BYTES", 2**20)
     path = put("ada.ipynb")
     with path.open("ab") as file:
         file.truncate(5 * 2**20)
@@ -259,7 +264,13 @@ def test_a_folder_with_no_notebook_a_missing_path_and_an_unknown_exercise_are_us
         ("../../etc/passwd", "%2e.%2f..%2fetc%2fpasswd"),
         ("a/b\\c", "a%2fb%5cc"),
         ("50%", "50%25"),
-        ("a\x00b\n", "a%0b%a"),
+        ("a\x00b\n", "a%00b%0a"),
+        ("index.html", "%69ndex.html"),
+        ("gradebook.sqlite-wal", "%67radebook.sqlite-wal"),
+        ("Aux.ipynb", "%41ux.ipynb"),
+        ("com¹", "%63om¹"),
+        ("constance", "constance"),
+        ("a\u3164", "a%e3%85%a4"),
         ("trailing. ", "trailing.%20"),
         ("", "%"),
     ],
@@ -284,6 +295,33 @@ def test_every_name_becomes_one_folder_inside_its_parent(name):
     assert len(safe.encode()) <= 120
 
 
-@given(st.lists(st.text("a./ %é\x00", max_size=6), min_size=2, max_size=2, unique=True))
+@given(st.lists(st.text("aA./ %-éeb2f\x00\x1b\u02fe\u0301", max_size=6), min_size=2, max_size=2, unique=True))
 def test_different_names_become_different_folders(names):
     assert safe_name(names[0]) != safe_name(names[1])
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links and FIFOs")
+def test_a_folder_that_is_a_link_is_nobodys_submission(put, collected, folder, tmp_path):
+    put("ann/mini.ipynb")
+    (folder / "bob").symlink_to(folder / "ann")
+    (folder / "data").symlink_to(tmp_path / "nothing-here", target_is_directory=True)
+    found = collected()
+    assert found.pop(("ann", "mini")) is None
+    assert list(found.values()) == ["The folder 'bob' is a link: hand in the folder itself."]
+    assert collected(folder / "bob") == {("bob", "mini"): None}  # as somebody said on the command line
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links and FIFOs")
+def test_what_is_no_plain_file_is_a_sentence(put, collected, folder):
+    for name, make in {
+        "fifo": os.mkfifo,
+        "device": lambda path: path.symlink_to("/dev/zero"),
+        "dangling": lambda path: path.symlink_to(folder / "nowhere"),
+        "folder": Path.mkdir,
+        "linked": lambda path: path.symlink_to(put("ann.ipynb")),
+    }.items():
+        make(folder / f"{name}.ipynb")
+    found = {student: problem for (student, _), problem in collected().items()}
+    assert found.pop("ann") is None
+    assert len(found) == 5
+    assert all("not a plain file" in problem for problem in found.values())

@@ -123,6 +123,15 @@ SLIPS = [
     ("dbnmeani / n", "dbnmeani * n", "dhprebn", "path-factor", "`n**2`"),
     ("dhpreact = (1.0 - h**2) * dh", "slope = -torch.tanh(hpreact)**2\ndhpreact = slope * dh", "dhpreact", "constant-missing", "constant"),
     ("dhpreact = (1.0 - h**2) * dh", "slope = 2 - torch.tanh(hpreact)**2\ndhpreact = slope * dh", "dhpreact", "wrong-constant", "2"),
+    ("(bnvar + 1e-5)**-1.5 * dbnvar_inv", "(bnvar + 1e-5)**-0.5 * dbnvar_inv * -2", "dbnvar", "wrong-power", "the exponent comes down"),
+    ("dlogprobs[range(n), Yb] = -1.0 / n", "B = 32\ndlogprobs[range(B), Yb] = -1.0 / B", "dlogprobs", "hard-coded-size", "`B` = 32 is `n` written out"),
+    ("demb = dembcat.view(emb.shape)", "demb = dembcat.view(32, 3, 10)", "demb", "hard-coded-size", "`n` written out"),
+    ("dC = torch.zeros_like(C)", "dC = torch.ones_like(C)", "dC", "term-too-many", "begins with ones"),
+    ("dlogprobs = torch.zeros_like(logprobs)", "dlogprobs = torch.ones_like(logprobs)", "dlogprobs", "term-too-many", "put among them"),
+    ("F.one_hot(logits.max(1).indices", "F.one_hot(logit_maxes.max(1).indices", "dlogits", "right-by-symmetry", "looked for in `logit_maxes`: `logits` belongs"),
+    ("dlogits = dnorm_logits + F.one_hot(logits.max(1).indices, vocab_size) *", "mask = torch.zeros_like(logits)\nmask[range(n), logits.max(1, keepdim=True).indices] = 1\ndlogits = dnorm_logits + mask *", "dlogits", "right-by-symmetry", "without that dimension"),
+    ("db1 = dhprebn.sum(0)", "db1 = dhpreact.sum(0)", "db1", "wrong-neighbour", "`dhprebn` belongs"),
+    ("dlogprobs[range(n), Yb] =", "dlogprobs[range(n), Yb[:, None]] =", "dlogprobs", "index-crossed", "(n, 1)"),
 ]  # fmt: skip
 
 
@@ -134,6 +143,24 @@ def test_a_slip_has_its_diagnosis(checks, old, new, name, code, word):
     assert wrong(found)[name] == code
     if code is not None:
         assert word in found[name].diagnosis.message
+
+
+@pytest.mark.parametrize(
+    ("part", "old", "new", "name", "code", "word"),
+    [
+        ("batch-norm", "n / (n - 1) * bnraw", "n/n-1 * bnraw", "dhprebn", "brackets", "`n / n - 1` is a fraction less a number"),
+        ("cross-entropy", "(F.softmax(logits, 1) -", "(F.softmax(logits, 1) * F.one_hot(Yb, vocab_size) -", "dlogits", "factor-too-many", "does not belong"),
+    ],
+)  # fmt: skip
+def test_a_slip_in_one_expression_has_its_diagnosis(checks, part, old, new, name, code, word):
+    found = checks((old, new), part=part)
+    assert wrong(found) == {name: code}
+    assert word in found[name].diagnosis.message
+
+
+def test_a_gradient_whose_d_was_lost_is_asked_for(checks):
+    found = checks(("dbndiff2 = ", "bndiff2 = "))["dbndiff2"]
+    assert found.remark.endswith("Line 7 binds bndiff2, a tensor of the forward pass: is dbndiff2 meant?")
 
 
 def test_two_names_for_one_tensor_are_said_though_a_cmp_before_the_change_said_true(checks):
@@ -200,7 +227,7 @@ ODD = ["torch.zeros(0)", "torch.tensor(3.0)", "torch.full((32, 27), float('inf')
 @pytest.mark.parametrize("value", ODD)
 @pytest.mark.parametrize("name", ["dprobs", "dcounts", "dW2", "dbnvar", "dC"])
 def test_no_tensor_is_too_odd(checks, name, value):
-    found = checks(("### END SOLUTION", f"\nif {name!r} in globals(): {name} = {value}"))
+    found = checks((f"\n{name} = ", f"\n{name} = {value}\nunused = "))
     assert found[name].verdict is Verdict.WRONG
 
 
@@ -273,8 +300,9 @@ def test_no_diagnosis_is_better_than_a_wrong_one(checks, old, new):
 
 
 def test_a_notebook_of_zeros_earns_nothing_for_what_follows(checks, bench):
-    zeros = "\n".join(f"{name} = torch.zeros_like({name[1:]})" for name in bench.exercise.parts[FIRST].gradients)
-    found = checks(("dC = torch.zeros_like(C).index", f"{zeros}\npass #"))
+    zeros = [(f"\n{name} = ", f"\n{name} = torch.zeros_like({name[1:]})\nunused = ")
+             for name in bench.exercise.parts[FIRST].gradients]  # fmt: skip
+    found = checks(*zeros, ("dlogprobs[range(n), Yb] = ", "unused = "))
     assert found["dlogprobs"].verdict is Verdict.WRONG
     assert {check.verdict for name, check in found.items() if name not in ("dlogit_maxes", "db1")} == {Verdict.WRONG}
 
@@ -367,7 +395,7 @@ def test_what_is_tried_for_a_tensor_is_counted_and_ends(checks, monkeypatch):
 TESTED_ELSEWHERE = {
     "right-by-symmetry", "used-too-early", "fixed-numbers", "changed-later", "forward-changed", "view-changed", "right-in-float32-only", "unknown-name",
     "operand-transposed", "only-one-path", "term-factor", "wrong-intermediate", "row-missing", "memory-order",
-    "another-function", "further-up", "upstream-changed", "stopped-by-error", "syntax-error",
+    "another-function", "further-up", "upstream-changed", "stopped-by-error", "syntax-error", "function-missing",
 }  # fmt: skip
 """By tests of their own: here, in test_marking, in test_diagnose_uses, in test_slips and in test_optimisers_and_gpt."""
 

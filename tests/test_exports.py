@@ -11,13 +11,14 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from grader.cohort.export import read_roster
+from grader.cohort.csv_file import read_roster
 from grader.course.catalog import Late, Terms
 from grader.errors import UsageError
 from grader.gradebook.late_policy import Attempt, with_standing
 from grader.records import Check, Flag, Grade, Verdict
 from grader.reports.json_csv_junit import grades_csv, junit_xml, totals_csv
-from grader.reports.lms_csv import Roster, canvas_csv, grades_json, gradescope_json, moodle_csv
+from grader.reports.lms_csv import canvas_csv, grades_json, gradescope_json, moodle_csv
+from grader.reports.roster import Roster
 from grader.wording import rounded
 
 THIRD = 26 / 3

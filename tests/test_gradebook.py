@@ -9,7 +9,10 @@ import json
 import multiprocessing
 import os
 import random
+import re
 import sqlite3
+import unicodedata
+from urllib.parse import unquote
 
 import msgspec
 import psycopg
@@ -189,8 +192,8 @@ def test_what_a_submission_costs_does_not_grow_with_the_gradebook(tmp_path):
         event.listen(book._engine, "before_cursor_execute", lambda *call: asked.append((call[2], call[3])))
         number = book.start(tmp_path, {"mini": Terms(counts="best")})
         book.add(number, grading())
-        known = book.known("ann", "mini", Key("1" * 64, "v1", grader_version()))
-        book.take_over(book.start(tmp_path, {"mini": Terms(counts="best")}), known)
+        known = book.known(["ann"], "mini", Key("1" * 64, "v1", grader_version()))
+        book.take_over(book.start(tmp_path, {"mini": Terms(counts="best")}), known, "ann")
         selects = [call for call in asked if call[0].startswith("SELECT")]
         assert len(selects) > 5
         with contextlib.closing(sqlite3.connect(tmp_path / "gradebook.sqlite")) as connection:
@@ -402,3 +405,41 @@ def test_killed_a_hundred_times_it_loses_and_doubles_nothing(url, tmp_path):
 def handed_in_now(folder):
     """The digests of the notebooks as they are now."""
     return {hashlib.sha256(path.read_bytes()).hexdigest() for path in (folder / "in").iterdir()}
+
+
+def test_no_name_of_a_student_stops_a_class_or_takes_anothers_place(run, handed_in, course, book, tmp_path):
+    """Also where case doesn't count: each file's folded name is its own."""
+    names = ["gradebook.sqlite", "gradebook.sqlite-wal", "index.html", "grades.csv", "totals.csv", "junit.xml", "nul"]
+    names += ["ann", "Ann", "ANN", "K", "\u212a", "\u1100\u1161", "\uac00", "x" * 200, "stra\u00dfe", "strasse"]
+    run(handed_in(**dict.fromkeys(names, "right")))
+    out = tmp_path / "out"
+    assert sorted(grade.student for grade in run.grades) == sorted(names)
+    reports = [str(path.relative_to(out)) for path in out.rglob("*/mini.json")]
+    folded = {unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", one).casefold()) for one in reports}
+    assert len(folded) == len(reports) == len(names)
+    assert {msgspec.json.decode((out / one).read_bytes())["student"] for one in reports} == set(names)
+    assert all((out / name).is_file() for name in ("index.html", "grades.csv", "totals.csv", "junit.xml"))
+    assert {"ann/mini.json", "strasse/mini.json"} <= set(reports)
+
+
+def test_who_shares_a_folder_with_somebody_new_gets_one_of_their_own(run, handed_in, tmp_path):
+    run(handed_in(Ann="wrong"))
+    assert (tmp_path / "out" / "Ann" / "mini.json").is_file()
+    run(handed_in(ann="right"))
+    page = (tmp_path / "out" / "index.html").read_text()
+    hrefs = sorted(set(re.findall(r'href="\./([^"]*)/mini.html"', page)))
+    assert len(hrefs) == 2
+    found = {name: json.loads((tmp_path / "out" / unquote(name) / "mini.json").read_text()) for name in hrefs}
+    assert {grade["student"]: grade["score"] for grade in found.values()} == {"Ann": 1.0, "ann": 2.0}
+
+
+def test_an_error_of_the_database_is_a_sentence_and_keeps_what_there_is(tmp_path):
+    path = tmp_path / "gradebook.sqlite"
+
+    def used() -> None:
+        with Gradebook(path) as book, contextlib.closing(sqlite3.connect(path)) as other:
+            other.execute("DROP TABLE results")
+            book.runs()
+
+    with pytest.raises(UsageError, match="can't be used"):
+        used()

@@ -16,6 +16,7 @@ import pytest
 from grader.cohort.gradescope import Settings, autograder_zip
 from grader.course.course import Course
 from grader.errors import UsageError
+from grader.intake.collect import collect_one
 from grader.kernels.sandbox import find_bwrap
 from tests.conftest import HERE, MINI
 
@@ -106,14 +107,27 @@ def test_its_script_grades_a_submission(autograder, course):
 
 @in_a_scratch_root
 @pytest.mark.parametrize(
-    ("files", "said"), [([], "no notebook"), (["a.ipynb", "b.ipynb"], "2 notebooks"), (["junk.ipynb"], "not JSON")]
+    ("files", "said"),
+    [([], "no notebook"), (["a.ipynb", "b.ipynb"], "There are 2 files"), (["junk.ipynb"], "not JSON")],
 )
 def test_whatever_is_handed_in_gets_a_result(autograder, files, said):
     for name in files:
-        (autograder / "submission" / name).write_text("junk")
+        (autograder / "submission" / name).write_text(f"junk, {name}")
     results = run(autograder)
     assert said in results["output"]
     assert "could not be graded" in results["output"]
+
+
+def test_what_systems_leave_behind_is_no_submission(tmp_path, course):
+    for name in ("__MACOSX/._a.ipynb", ".ipynb_checkpoints/a-checkpoint.ipynb", "._a.ipynb", ".DS_Store"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("junk")
+    assert "no notebook" in collect_one(tmp_path, "ann", course, MINI).submission().problem
+    assert "no notebook" in collect_one(tmp_path / "nowhere", "ann", course, MINI).submission().problem
+    shutil.copy(course.solution_path(MINI), tmp_path / "hw 1.ipynb")
+    (tmp_path / "scratch.ipynb").write_text('{"nbformat": 4, "nbformat_minor": 4, "metadata": {}, "cells": []}')
+    found = collect_one(tmp_path, "ann", course, MINI)
+    assert (found.problem, Path(found.path).name) == (None, "hw 1.ipynb")
 
 
 @in_a_scratch_root

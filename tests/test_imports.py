@@ -24,6 +24,7 @@ ROOMS = (
     "grading",
     "gradebook",
     "cohort",
+    "review",
     "student",
     "authoring",
     "cli",

@@ -175,6 +175,32 @@ def test_text_and_empty_cells_are_not_run(take):
     assert plan(take(edit=edit)) == plan(take())
 
 
+@pytest.mark.parametrize("kind", ["markdown", "raw"])
+def test_an_answers_cell_that_was_turned_into_text_is_run(take, kind):
+    def edit(notebook):
+        top = cell(notebook, "gradients-top")
+        top["cell_type"] = kind
+        del top["outputs"], top["execution_count"]
+        cell(notebook, "forward")["cell_type"] = kind  # the release's own is run anyway
+
+    intake = take(edit=edit)
+    assert [each.part for each in intake.cells if each.label == "gradients-top"] == ["steps"]
+    assert any(
+        f"gradients-top, had been turned into text ({kind}): it was run as code." in note for note in intake.notes
+    )
+    assert not any("gradients-top is missing" in note for note in intake.notes)
+
+
+def test_an_attempt_that_was_kept_as_text_stays_text(take):
+    def edit(notebook):
+        kept = copy.deepcopy(cell(notebook, "gradients-top"))
+        notebook["cells"].insert(0, {**kept, "cell_type": "markdown", "source": "dscaled = 0"})
+
+    intake = take(edit=edit)
+    assert not any("dscaled = 0" in each.source for each in intake.cells)
+    assert intake.notes == []
+
+
 def test_the_students_order_is_kept(take):
     def edit(notebook):
         bottom = notebook["cells"].pop(index(notebook, "gradients-bottom"))
@@ -310,5 +336,7 @@ def test_cells_dropped_moved_copied_and_stripped_lose_no_locked_cell_and_no_stud
     handed_in = [cell for cell in cells if cell["cell_type"] == "code"]
     gradients = {"".join(cell["source"]) for cell in CELLS if cell["metadata"]["grader"]["role"] == "gradients"}
     expected = [source for cell in handed_in if (source := "".join(cell["source"])) in gradients]
-    expected.sort(key=lambda source: "max_steps" in source)  # a training loop is run last, wherever it stands
+    loops = [source for source in expected if "max_steps" in source]
+    expected = [source for source in expected if source not in loops]
+    expected += loops[-1:]  # a training loop is run last, wherever it stands, and of several the last
     assert [cell.source for cell in own(intake)] == expected

@@ -90,6 +90,8 @@ def test_the_kernels_tensors_are_judged_and_left_alone(kernel, solved):
     one = kernel.ask("%check dhsum")["text/plain"]
     assert "dhsum" in one
     assert "dscaled" not in one
+    several = kernel.ask("%check dhsum, dh # now?")["text/plain"]
+    assert "right: dhsum dh" in several or "right: dh dhsum" in several
 
     # A size that only fits what is seen is found by the cells as they were run.
     kernel.run("dscaled = torch.ones_like(scaled) / 24")
@@ -139,7 +141,7 @@ def test_history_becomes_the_notebook_that_it_came_from(course, solved):
 
 def test_narrowed_to_a_name_nobody_knows(course):
     with pytest.raises(UsageError, match="No check is called 'x'"):
-        narrowed(sample_grading(), "x")
+        narrowed(sample_grading(), ["x"])
 
 
 def test_the_html_needs_nothing_that_a_front_end_strips():

@@ -183,6 +183,11 @@ def test_the_releases_own_loop_is_left_as_it_is(course, solved):
     assert all(cell.shown is None for cell in intake.cells)
 
 
+def test_a_setting_that_is_no_python_sets_nothing(plan):
+    lecture = Lecture().replace("training", ("max_steps = 200000", "max_steps = 20  000"))
+    assert not [note for note in plan(lecture).notes if note.startswith("It sets max_steps")]
+
+
 # --- names
 
 
@@ -207,6 +212,7 @@ def test_the_nearest_expected_name(name, meant):
     [
         ("!wget x\ny = 1", "\ny = 1", ["!wget x"]),
         ("%%time\ny = 1", "\ny = 1", []),
+        ("%time y = 1\nz = y", "y = 1\nz = y", []),
         ("%%bash\nls -la", "\n", ["%%bash"]),
         ("if True:\n  !ls\ny = 1", "if True:\n  pass\ny = 1", ["!ls"]),
         ("x = (7\n  % 3)", "x = (7\n  % 3)", []),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import ast
 import json
+from types import SimpleNamespace
 
 import msgspec
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -91,7 +93,12 @@ def test_only_the_releases_own_leading_setup_may_be_run_before(cells, length):
 
 
 def test_what_the_probe_is_told_of_a_part(course):
-    parts = probe_parts(course.exercise("mini"), {"steps": ["hpre", "h", "hsum"], "training": ["h", "W", "b"]})
+    tensors = {"steps": ["hpre", "h", "hsum"], "training": ["h", "W", "b"]}
+    forward = {
+        part: SimpleNamespace(tensors=dict.fromkeys(names, torch.zeros(30)), constants={"n": 4})
+        for part, names in tensors.items()
+    }
+    parts = probe_parts(course.exercise("mini"), forward)
     assert list(parts) == ["steps", "training"]
     assert parts["steps"].gradients == ["dscaled", "dhsum", "dh", "dhpre", "dW", "db"]
     assert parts["steps"].also == []

@@ -14,6 +14,7 @@ from grader.grading.pool import GraderPool
 from grader.records import Grading, Submission
 from tests.conftest import HERE
 from tests.lecture import CALLS, CELLS, STEPS, Lecture
+from tests.odd_notebooks import ODD
 
 EXERCISE = "01_backprop_ninja"
 ALL, LOSS, NORM, TRAIN = "every-gradient", "cross-entropy", "batch-norm", "training"
@@ -22,7 +23,7 @@ NOT_TRAINED = {f"{TRAIN}/{prefix}{name}": "missing" for name in TRAINED for pref
 
 Expected = dict[str, str]
 Scenario = tuple[Lecture, Expected, str]
-SCENARIOS: dict[str, Callable[[], Scenario]] = {}
+SCENARIOS: dict[str, Callable[[], Scenario]] = dict(ODD)
 
 
 def scenario(build: Callable[[], Scenario]) -> Callable[[], Scenario]:
@@ -165,6 +166,16 @@ def gradients_named_otherwise():
     for old, new in (("dprobs", "dL_probs"), ("dh ", "dH "), ("dh\n", "dH\n"), ("dh,", "dH,")):
         text = text.replace(old, new)
     lecture.cells["gradients"] = text
+    return lecture, {}, "dL_probs was taken for dprobs, for a cmp compares it with probs."
+
+
+@scenario
+def gradients_named_otherwise_and_never_compared():
+    lecture, _, _ = gradients_named_otherwise()
+    calls = "cmp('probs', dL_probs, probs)", "cmp('h', dH, h)"
+    for call in calls:
+        assert call in lecture.cells["gradients"]
+        lecture.cells["gradients"] = lecture.cells["gradients"].replace(call, "")
     return lecture, missing("dprobs", "dh"), "This exercise has no dL_probs. Did you mean dprobs?"
 
 
@@ -600,7 +611,8 @@ def what_cmp_printed_pasted_below_the_gradients():
 @scenario
 def a_syntax_error_in_the_training_loop():
     lecture = Lecture().replace("training", ("dW1 = embcat.T @ dhprebn", "dW1 = embcat.T @ @ dhprebn"))
-    left = {f"{TRAIN}/{name}": "missing" for name in ("dW1", "W1", "W2", "b2", "bngain", "bnbias")}
+    left = {f"{TRAIN}/{name}": "missing" for name in ("dW1", "W1")}
+    left |= {f"{TRAIN}/{name}": "carried" for name in ("W2", "b2", "bngain", "bnbias")}
     return lecture, left, "Cell 15 has a syntax error in line 59: the rest"
 
 
@@ -695,3 +707,16 @@ def test_a_comparison_that_other_names_make_impossible_is_a_sentence_and_no_trac
     outputs = [output for view in views for output in view.outputs]
     assert not [output.content for output in outputs if output.kind == "error"]
     assert any("could not be made here (NameError: name 'before' is not defined)" in each.content for each in outputs)
+
+
+def test_a_typo_beside_a_magic_is_named_and_tracebacks_show_the_students_lines(mark):
+    typo = f"{CALLS['dprobs']}\n%time dcounts = counts_sum_inv * dprobs + dcount_sum"
+    lecture = Lecture().step("dcounts", typo)
+    lecture.cells["gradients"] = "%%capture\n" + lecture.cells["gradients"]
+    grading = mark(lecture.data())
+    (found,) = [check for check in grading.grade.checks if (check.part, check.name) == (ALL, "dcounts")]
+    assert found.diagnosis is not None
+    assert (found.diagnosis.code, "`dcount_sum`" in found.diagnosis.message) == ("unknown-name", True)
+    traces = [output.content for view in grading.cells for output in view.outputs if output.kind == "error"]
+    assert any("dcount_sum" in trace for trace in traces)
+    assert not [trace for trace in traces if "contextlib" in trace]

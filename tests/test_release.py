@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import nbformat
 import pytest
@@ -96,3 +97,57 @@ def test_releasing_leaves_the_solution_as_it_was(course):
     again = solution(course)
     release(course.spec("mini"), again, course)
     assert again == before
+
+
+# --- files as authors' editors and other tools leave them
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("\n", "\r\n"),
+        ("### BEGIN SOLUTION", "### BEGIN SOLUTION  \t"),
+        ("### BEGIN SOLUTION", "###\tBEGIN SOLUTION"),
+        ("### END SOLUTION", "###END SOLUTION "),
+    ],
+)
+def test_line_ends_tabs_and_trailing_spaces_change_nothing(course, tmp_path, old, new):
+    text = json.loads(course.solution_path("mini").read_text())
+    for each in text["cells"]:
+        each["source"] = "".join(each["source"]).replace(old, new)
+    path = tmp_path / "mini.ipynb"
+    path.write_bytes(b"\xef\xbb\xbf" + json.dumps(text).encode())
+    blank = release(course.spec("mini"), read_own_notebook(path), course)
+    assert [each.source for each in blank.cells] == [
+        each.source for each in release(course.spec("mini"), solution(course), course).cells
+    ]
+
+
+def test_a_pasted_picture_is_handed_out_with_its_text(course, tmp_path):
+    text = json.loads(course.solution_path("mini").read_text())
+    picture = {"image.png": {"image/png": "iVBORw0KGgo="}}
+    next(each for each in text["cells"] if each["cell_type"] == "markdown")["attachments"] = picture
+    path = tmp_path / "mini.ipynb"
+    path.write_text(json.dumps(text))
+    blank = release(course.spec("mini"), read_own_notebook(path), course)
+    assert [each.attachments for each in blank.cells if "attachments" in each] == [picture]
+    nbformat.validate(blank)
+
+
+@pytest.mark.parametrize(
+    ("marker", "said"),
+    [
+        ("# BEGIN SOLUTION", "otter's marker '# BEGIN SOLUTION'; put the answer between ### BEGIN SOLUTION"),
+        ("dscaled = 1  # SOLUTION", "otter's marker 'dscaled = 1  # SOLUTION'"),
+        ("# BEGIN QUESTION", "otter's marker '# BEGIN QUESTION'"),
+        ("### BEGIN HIDDEN TESTS\nassert dscaled.sum() == 3\n### END HIDDEN TESTS", "nbgrader's marker"),
+        ("### BEGIN MARK SCHEME", "nbgrader's marker '### BEGIN MARK SCHEME'; delete what it encloses"),
+    ],
+)
+@pytest.mark.parametrize("grade_id", ["gradients-top", "forward"])
+def test_another_tools_marker_is_named_as_what_it_is(course, marker, said, grade_id):
+    notebook = solution(course)
+    found = cell(notebook, grade_id)
+    found.source = f"{marker}\n{found.source}"
+    with pytest.raises(CourseError, match=re.escape(said)):
+        release(course.spec("mini"), notebook, course)

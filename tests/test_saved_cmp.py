@@ -101,6 +101,12 @@ REASONS = {
     "rounding": (check(Verdict.APPROXIMATE), False, line(False), "rounding in float32"),
     "broadcast": (check(Verdict.WRONG, shape=(5, 2, 3)), True, line(True), "cmp lets shapes broadcast"),
     "hard-coded": (check(Verdict.WRONG, case="another-batch-size"), True, line(True), "one size and one seed only"),
+    "another shape there": (
+        check(Verdict.WRONG, case="another-size", shape=(32, 27), expected=(19, 27)),
+        True,
+        line(True),
+        "one size and",
+    ),
     "not there": (check(Verdict.MISSING, shape=None), True, None, "doesn't come to this gradient"),
     "carried": (check(Verdict.CARRIED), True, line(False), "the output is older than the cell"),
 }

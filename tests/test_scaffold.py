@@ -9,11 +9,15 @@ from types import SimpleNamespace
 
 import pytest
 
+from benchmarks.running import Workbench
 from grader.authoring.scaffold import new_course, new_exercise
 from grader.course.catalog import read_catalog
 from grader.course.course import Course
+from grader.diagnosis.diagnose import explained
+from grader.diagnosis.where import Where
 from grader.errors import CourseError, UsageError
 from grader.notebook.file import ROLES
+from grader.records import Verdict
 from tests.test_cli import run
 
 
@@ -36,6 +40,20 @@ def test_a_new_course_verifies_and_its_blank_and_solution_check(made):
     ]
     assert "0 / 9 points" in run("check", "exercises/01_first.ipynb", cwd=made, status=1).stdout
     assert "9 / 9 points" in run("check", "solutions/02_second_one.ipynb", cwd=made).stdout
+
+
+def test_a_slip_in_the_loop_of_a_new_exercise_costs_one_point_and_is_explained(made):
+    notebook = json.loads((made / "solutions" / "01_first.ipynb").read_text())
+    sources = {cell["metadata"]["nbgrader"]["grade_id"]: "".join(cell["source"]) for cell in notebook["cells"]}
+    where = Workbench(sources, "01_first", Course(made / "exercises"))
+    loop = sources["training-loop"]
+    assert "dy = 2 * error / n" in loop
+    marks, _, _ = where.mark("training", {**sources, "training-loop": loop.replace("2 * error", "3 * error")})
+    found = {name: explained(marks.check(name), marks, Where(marks)) for name in marks.checks.names}
+    assert {name: check.verdict for name, check in found.items()} == {
+        "dw": Verdict.WRONG, "db": Verdict.CARRIED, "w": Verdict.CARRIED, "b": Verdict.CARRIED,
+    }  # fmt: skip
+    assert found["dw"].diagnosis.code == "constant-factor"
 
 
 def test_a_new_solution_has_a_cell_of_every_role_and_its_own_title(made):

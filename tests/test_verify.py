@@ -264,6 +264,37 @@ def test_a_hidden_case_in_which_the_courses_own_cells_fail(author):
     ]
 
 
+def test_a_loop_of_several_steps_in_which_single_lines_are_judged(author):
+    author.catalogue("max_steps = 1", "max_steps = 2").released()
+    assert author.problems() == [
+        "part training makes 2 steps in the visible case, so that a slip in one line makes all of them wrong; "
+        "set max_steps = 1 under [exercises.visible] and in every case without only_after."
+    ]
+
+
+def test_a_loop_of_several_steps_in_a_hidden_case_that_asks_for_no_other(author):
+    author.catalogue('only_after = "twin"', "").released()
+    (problem,) = author.problems()
+    assert problem.startswith("part training makes 3 steps in the hidden case several-steps, so that")
+
+
+def test_a_loop_that_never_makes_a_second_step(author):
+    author.catalogue("max_steps = 3", "max_steps = 1").released()
+    assert author.problems() == [
+        "part training makes one step of its loop in every case, so that one which goes right only once earns full "
+        'marks; add a case with max_steps = 3 and only_after = "twin".'
+    ]
+
+
+def test_a_loop_whose_steps_are_no_parameter(author):
+    for cell in ("train", "train-reference"):
+        author.edit(cell, "range(max_steps)", "range(4)")
+    assert author.released().problems() == [
+        "part training has a training loop whose number of steps is no parameter; let the loop run over "
+        "`range(max_steps)`, with max_steps in the parameters cell."
+    ]
+
+
 def test_a_case_that_sets_what_is_no_parameter(author):
     author.catalogue("{ batch_size = 4 }", "{ batchsize = 4 }")
     assert author.problems() == [
@@ -319,3 +350,12 @@ def test_stray_files_and_a_blank_out_of_step(author):
     assert "exercises/old.ipynb belongs to no exercise of the catalogue; name it in `files`, or move it away." in out
     assert "solutions/08_line.ipynb belongs to no exercise of the catalogue; add an entry, or move it away." in out
     assert "mini: the blank is out of step with its solution; run `grader release`." in out
+
+
+def test_a_package_that_students_may_use_and_is_not_there_is_named(mini):
+    catalog = mini / "exercises" / "catalog.toml"
+    catalog.write_text(catalog.read_text().replace("files = [", 'packages = ["json", "no_such_package"]\nfiles = [', 1))
+    found = [problem for problem in exercise_problems(Course(mini / "exercises"), "mini", None) if "package" in problem]
+    assert found == [
+        "the package no_such_package, which students may use, isn't installed here; install it where notebooks are graded."
+    ]

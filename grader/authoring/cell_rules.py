@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 from nbformat import NotebookNode
@@ -19,10 +20,31 @@ def layout_problems(spec: ExerciseSpec, notebook: NotebookNode) -> Iterator[str]
     """
     cells = code_cells(notebook)
     yield from _twice(notebook)
+    yield from _foreign_markers(notebook)
     yield from _parts(spec, cells)
     yield from _order(cells)
     yield from _locks(notebook)
     yield from _parameters(spec, cells)
+
+
+_FOREIGN = {
+    "otter": r"#\s*(?:BEGIN|END)\s+(?:SOLUTION|PROMPT|QUESTION|TESTS?|TEST CONFIG)\b.*|.*#\s*SOLUTION(?:\s+NO PROMPT)?|"
+    r"#\s*(?:ASSIGNMENT CONFIG|HIDDEN)",
+    "nbgrader": r"###\s*(?:BEGIN|END)\s+(?:HIDDEN TESTS|MARK SCHEME)",
+}
+"""Lines that mean something to other tools, and would be handed out here."""
+_INSTEAD = {
+    "otter": "put the answer between ### BEGIN SOLUTION and ### END SOLUTION, and leave away what else otter wants",
+    "nbgrader": "delete what it encloses, gradients are checked without tests",
+}
+
+
+def _foreign_markers(notebook: NotebookNode) -> Iterator[str]:
+    for number, cell in enumerate(notebook.cells, 1):
+        which = cell.metadata.get("nbgrader", {}).get("grade_id") or f"number {number}"
+        for tool, pattern in _FOREIGN.items():
+            if found := re.search(rf"^[ \t]*(?:{pattern})[ \t]*$", cell.source, re.M):
+                yield f"cell {which} has {tool}'s marker {found[0].strip()!r}; {_INSTEAD[tool]}."
 
 
 def _twice(notebook: NotebookNode) -> Iterator[str]:

@@ -12,7 +12,7 @@ from grader.authoring.release import answers_in
 from grader.course.exercise import Exercise
 from grader.course.graph import PartReference
 from grader.notebook.file import grade_id_of, part_of, role_of
-from grader.notebook.syntax import bound_by, defined_names, loaded_names, parse
+from grader.notebook.syntax import assigned_names, bound_by, defined_names, loaded_names, parse
 
 # --- what is computed and not checked --------------------------------------------------------------------------------
 
@@ -63,6 +63,24 @@ def _uncovered(part: str, names: list[str], checked: list[str], reference: PartR
             yield (
                 f"part {part} makes {name}, which no check covers, because the forward pass has no tensor {tensor}; "
                 f"give it that name there, or call the helper something that doesn't begin with d."
+            )
+
+
+def unvaried_parameters(exercise: Exercise, references: dict[str, PartReference]) -> Iterator[str]:
+    """The parameters that no case changes: their values, written out, would be right in all of them."""
+    _, *hidden = exercise.cases
+    given: dict[str, object] = {}
+    for reference in references.values():
+        given.update(reference.constants)
+    cells = [cell for cell in exercise.cells if cell.role == "parameters"]
+    for name in dict.fromkeys(name for cell in cells for name in assigned_names(cell.source)):
+        if name in exercise.cases[0].parameters:
+            continue  # the value that students see is another in every case
+        values = [case.parameters[name] for case in hidden if name in case.parameters]
+        if hidden and all(name in given and value == given[name] for value in values):
+            yield (
+                f"no hidden case changes {name}, so its value, written out, earns full marks; give it another value "
+                f"in a case."
             )
 
 

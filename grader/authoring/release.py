@@ -25,7 +25,9 @@ from grader.notebook.file import grade_id_of, part_of, role_of
 from grader.notebook.syntax import assigned_names, loaded_names
 
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
-_REGION = re.compile(rf"^(?P<indent>[ \t]*){BEGIN}[ \t]*\n(?P<answer>.*?)^[ \t]*{END}[ \t]*(?:\n|\Z)", re.S | re.M)
+_BEGIN, _END = (re.sub("[ ]", r"[ \\t]*", marker) + r"[ \t]*" for marker in (BEGIN, END))
+_REGION = re.compile(rf"^(?P<indent>[ \t]*){_BEGIN}\n(?P<answer>.*?)^[ \t]*{_END}(?:\n|\Z)", re.S | re.M)
+_MARKER = re.compile(rf"^[ \t]*(?:{_BEGIN}|{_END})$", re.M)
 
 
 def released_text(course: Course, spec: ExerciseSpec) -> str:
@@ -113,7 +115,7 @@ def _blank(cell: NotebookNode, notes: ReleaseNotes, tensors: dict[str, PartRefer
     if cell.cell_type == "code":
         cell.outputs, cell.execution_count = [], None
     if role_of(cell) != "gradients":
-        if BEGIN in cell.source or END in cell.source:
+        if _MARKER.search(cell.source):
             raise CourseError(f"Cell {grade_id_of(cell)} has solution markers but is not a gradients cell.")
         return
     part = part_of(cell) or ""
@@ -130,6 +132,6 @@ def _blank(cell: NotebookNode, notes: ReleaseNotes, tensors: dict[str, PartRefer
         return "".join(f"{match['indent']}{name} = None  # {shapes[name]}\n" for name in names)
 
     source, regions = _REGION.subn(stubs, cell.source)
-    if not regions or BEGIN in source or END in source:
+    if not regions or _MARKER.search(source):
         raise CourseError(f"Cell {grade_id_of(cell)} needs its answer between {BEGIN!r} and {END!r} lines.")
     cell.source = source.rstrip("\n")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import math
 from pathlib import Path
 
-from grader.authoring.coverage import giveaways, unchecked_gradients, unkept_gradients
+from grader.authoring.coverage import giveaways, unchecked_gradients, unkept_gradients, unvaried_parameters
 from grader.authoring.release import released_text
+from grader.authoring.training_loops import unfair_loops
 from grader.course.catalog import WHOLE_PART
 from grader.course.course import Course
 from grader.course.exercise import read_own_notebook
@@ -37,10 +39,23 @@ def verify_course(course: Course, kernel: KernelKind, sandbox: SandboxKind) -> t
 def exercise_problems(course: Course, exercise_id: str, pool: GraderPool | None) -> list[str]:
     """What is wrong with one exercise; without graders, as far as can be seen without grading."""
     try:
-        found = [*_out_of_step(course, exercise_id), *_hints(course, exercise_id), *_contents(course, exercise_id)]
+        found = [
+            *_packages(course, exercise_id),
+            *_out_of_step(course, exercise_id),
+            *_hints(course, exercise_id),
+            *_contents(course, exercise_id),
+        ]
         return [*found, *_marks(course, exercise_id, pool)] if pool is not None else found
     except GraderError as error:
         return [str(error).removeprefix(f"{exercise_id}: ")]
+
+
+def _packages(course: Course, exercise_id: str) -> list[str]:
+    return [
+        f"the package {name}, which students may use, isn't installed here; install it where notebooks are graded."
+        for name in course.spec(exercise_id).packages
+        if not name.isidentifier() or importlib.util.find_spec(name) is None
+    ]
 
 
 def _out_of_step(course: Course, exercise_id: str) -> list[str]:
@@ -63,7 +78,9 @@ def _contents(course: Course, exercise_id: str) -> list[str]:
     problems = [
         *unchecked_gradients(exercise, solution, tensors),
         *unkept_gradients(exercise, tensors),
+        *unvaried_parameters(exercise, tensors),
         *giveaways(exercise, solution),
+        *unfair_loops(exercise),
     ]
     for case in hidden:
         try:

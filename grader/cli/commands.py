@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 import grader.startup  # noqa: F401  (before what imports nbformat)
+from grader.cli.encoding import make_output_safe, write_data
 from grader.errors import GraderError, UsageError
 
 if TYPE_CHECKING:
@@ -166,7 +167,7 @@ def _watch(course: Course, notebook: Path, exercise: str | None) -> None:
 
 @app.command(epilog="Example:  grader grade submissions/ --out graded --fail-under 50")
 def grade(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Notebooks, or folders of them.")],
+    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Notebooks, or folders or zips of them.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the reports, JSON, CSV and JUnit files go.")],
     exercise: Annotated[str | None, typer.Option(metavar="ID", help="The exercise that all of them are for.")] = None,
     kernel: Annotated[Kernel, typer.Option(help="Fork kernels from a warm template, or start each anew.")] = "snapshot",
@@ -181,6 +182,21 @@ def grade(
     times: Annotated[
         Path | None, typer.Option(metavar="CSV", help="When each was handed in: columns student, submitted, exercise.")
     ] = None,
+    timezone: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The zone of times in --times that say none: Europe/Berlin.")
+    ] = None,
+    roster: Annotated[
+        Path | None, typer.Option(metavar="CSV", help="The class list: it names students, and who handed in nothing.")
+    ] = None,
+    names: Annotated[
+        Path | None, typer.Option(metavar="CSV", help="Whose is what: columns name, student. Several are a group.")
+    ] = None,
+    pattern: Annotated[
+        str | None, typer.Option(metavar="REGEX", help="Where in a file's path the student is: (?P<student>[a-z]+).")
+    ] = None,
+    time_factor: Annotated[
+        float | None, typer.Option(metavar="N", help="Time limits are N times the catalogue's, on a slow machine.")
+    ] = None,
     resume: Annotated[
         bool, typer.Option("--resume/--no-resume", help="Grade only what changed since it was graded last, or all.")
     ] = True,
@@ -188,42 +204,55 @@ def grade(
         float | None, typer.Option(metavar="PERCENT", min=0, max=100, help="Exit with 1 if a score is below this.")
     ] = None,
 ) -> None:
-    """Grade submissions: <student>.ipynb, or <student>/<exercise>.ipynb in a folder.
+    """Grade submissions: a platform's download, or <student>.ipynb, or <student>/<exercise>.ipynb in a folder.
 
     Exit status: 0 all graded, whatever the marks; 1 --fail-under not met; 2 the command line is wrong; 3 some
     submission could not be graded (the others are, and are written).
     """
-    from grader.cli.show import grading_progress, show_cohort
-    from grader.cohort.export import Times
+    from grader.cli.show import grading_progress, show_cohort, show_remarks, show_without_submission
+    from grader.cohort.arrivals import Naming, arrive
+    from grader.cohort.people import handed_in_csv, without_submission
     from grader.cohort.run import grade_cohort
+    from grader.execution.time_limits import FACTOR
+    from grader.execution.time_limits import time_factor as factor_in_force
+    from grader.files import write_file
     from grader.grading.workers import Workers, open_workers
-    from grader.intake.collect import Found, collect
+    from grader.intake.collect import Found
     from grader.reports.github_actions import report_run
-    from grader.wording import listed
 
     if workers is not None and scheduler is not None:
         raise UsageError("--workers starts processes here and --scheduler uses others: give one of the two.")
+    if time_factor is not None:
+        os.environ[FACTOR] = str(time_factor)
+    factor_in_force()  # refuses what is no number, before anything is graded
     course = _course()
-    handed_in_at = Times(times) if times is not None else None
-    found = collect(paths, course, exercise)
-    handed_in = {(item.student, item.exercise) for item in found}
-    if handed_in_at is not None and (nobody := handed_in_at.of_nobody(handed_in)):
-        print(f"grader: {times}: no submission here is of {listed(nobody, 5)}; check the spelling.", file=sys.stderr)
-    submitted = handed_in_at.of if handed_in_at is not None else lambda *_: None
+    naming = Naming(pattern=pattern, names=names, roster=roster, times=times, timezone=timezone)
+    arrivals = arrive(paths, course, exercise, naming)
 
     def graders(left: Sequence[Found]) -> AbstractContextManager[Workers]:
         return open_workers(course, left, kernel, sandbox, workers, scheduler)
 
     try:
-        with _gradebook(out, gradebook, make=True) as book, grading_progress(len(found)) as done:
-            grades = grade_cohort(found, course, book, out, graders, resume=resume, submitted=submitted, done=done)
+        with _gradebook(out, gradebook, make=True) as book:
+            if renames := book.people.renames():
+                arrivals = arrive(paths, course, exercise, naming, renames)
+            show_remarks(arrivals.said)
+            found, submitted = arrivals.found, arrivals.submitted
+            book.people.remember(arrivals.identities())
+            write_file(out / "handed-in.csv", handed_in_csv(found))
+            with grading_progress(len(found)) as done:
+                grades = grade_cohort(found, course, book, out, graders, resume=resume, submitted=submitted, done=done)
             paths_by_key = {(item.student, item.exercise): item.path for item in found}
             for command in report_run(book.gradings(), paths_by_key, os.environ):
                 print(command)
+            show_cohort(grades, out)
+            if arrivals.roster is not None:
+                known = book.people.identities()
+                students = {each.student: known.get(each.student, []) for each in book.grades()}
+                show_without_submission(without_submission(arrivals.roster, students))
     except KeyboardInterrupt:
-        print("grader: stopped; what was graded so far is written.", file=sys.stderr)
+        _warn("stopped; what was graded so far is written.")
         raise typer.Exit(EXIT_STOPPED) from None
-    show_cohort(grades, out)
     if any(grade.status == "ungradable" for grade in grades):
         raise typer.Exit(EXIT_UNGRADED)
     if fail_under is not None and any(100 * grade.score < fail_under * grade.max_score for grade in grades):
@@ -272,18 +301,125 @@ def override(
     check: Annotated[
         str | None, typer.Option(metavar="NAME", help="For this check only: dlogits, or PART/dlogits.")
     ] = None,
+    part: Annotated[str | None, typer.Option(metavar="PART", help="For this part as a whole.")] = None,
     exercise: Annotated[str | None, typer.Option(metavar="ID", help="The exercise, where there are several.")] = None,
     gradebook: Annotated[str | None, _GRADEBOOK] = None,
 ) -> None:
-    """Set a mark by hand: for one check, or for the whole submission. The reports are written anew.
+    """Set a mark by hand: for one check, for a part, or for the whole submission. The reports are written anew.
 
     It holds for what the student has handed in now: a new notebook is graded on its own.
     """
     from grader.cli.show import show_override
     from grader.cohort.run import override_mark
 
+    if check is not None and part is not None:
+        raise UsageError("--check and --part are for different things: give one of the two.")
     with _gradebook(folder, gradebook) as book:
-        show_override(override_mark(book, _course(), folder, student, exercise, check, points, reason))
+        show_override(override_mark(book, _course(), folder, student, exercise, check, points, reason, part))
+
+
+@app.command(epilog="Example:  grader review graded")
+def review(
+    folder: Annotated[Path | None, _FOLDER] = None,
+    gradebook: Annotated[str | None, _GRADEBOOK] = None,
+    host: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Serve to others; see docs/review.md.")] = None,
+    port: Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="The port; 0 takes any free one.")] = 0,
+    name: Annotated[
+        list[str] | None, typer.Option(metavar="HOST", help="A name under which browsers ask; may be repeated.")
+    ] = None,
+    users: Annotated[Path | None, typer.Option(metavar="FILE", help="Who may log in, with passwords.")] = None,
+    add_user: Annotated[str | None, typer.Option(metavar="NAME", help="Ask for a password, add to --users.")] = None,
+    proxy_header: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The header in which a reverse proxy says who it is.")
+    ] = None,
+    proxy: Annotated[str, typer.Option(metavar="ADDRESS", help="Where that proxy asks from.")] = "127.0.0.1",
+    sandbox: Annotated[Sandbox, typer.Option(help="What confines the code that is graded again.")] = "bwrap",
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
+) -> None:
+    """Look through what wants a person, in a browser: settle it, set marks, write comments. Ctrl-C ends it."""
+    from grader.cli.review import add_user_to, run_review
+
+    if add_user is not None:
+        return add_user_to(users, add_user)
+    if folder is None and gradebook is None:
+        raise UsageError("Give the folder that `grader grade --out` wrote, or --gradebook URL.")
+    if folder is not None:
+        _gradebook(folder, gradebook).close()
+    place = gradebook if gradebook is not None else str(folder / "gradebook.sqlite")  # type: ignore[operator]
+    run_review(
+        _course(), folder, place, host=host, port=port, names=name or [], users=users, proxy_header=proxy_header,
+        proxy=proxy, sandbox=sandbox, open_browser=browser,
+    )  # fmt: skip
+
+
+@app.command(epilog="Example:  grader feedback graded")
+def feedback(
+    folder: Annotated[Path, _FOLDER],
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where it goes; by default DIR/feedback.")] = None,
+    gradebook: Annotated[str | None, _GRADEBOOK] = None,
+) -> None:
+    """Write what students get: a folder each, zips for Moodle, Canvas and Gradescope, and the comments as CSV."""
+    from grader.cli.review import show_feedback
+    from grader.cohort.feedback import write_feedback
+
+    with _gradebook(folder, gradebook) as book:
+        show_feedback(write_feedback(book, _course(), out if out is not None else folder / "feedback"))
+
+
+@app.command(epilog="Example:  grader rename graded s17 'Ann Ash'")
+def rename(
+    folder: Annotated[Path, _FOLDER],
+    old: Annotated[str, typer.Argument(metavar="OLD", help="The name that the student has now.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="The name to have; one that is there makes the two one.")],
+    gradebook: Annotated[str | None, _GRADEBOOK] = None,
+) -> None:
+    """Give a student another name, or make two of them one, without grading anew. It holds for later runs, too."""
+    from grader.cli.show import show_grades
+    from grader.cohort.people import rename_student
+
+    with _gradebook(folder, gradebook) as book:
+        show_grades(rename_student(book, _course(), folder, old, new))
+
+
+@app.command(epilog="Example:  grader remove graded template")
+def remove(
+    folder: Annotated[Path, _FOLDER],
+    student: Annotated[str, typer.Argument(metavar="STUDENT", help="Whose submissions.")],
+    exercise: Annotated[str | None, typer.Option(metavar="ID", help="Only those for this exercise.")] = None,
+    gradebook: Annotated[str | None, _GRADEBOOK] = None,
+) -> None:
+    """Take a student's submissions out of the class. The gradings stay in the gradebook, and count nowhere."""
+    from grader.cli.show import show_remarks
+    from grader.cohort.people import remove_student
+
+    with _gradebook(folder, gradebook) as book:
+        removed = remove_student(book, _course(), folder, student, exercise)
+    show_remarks([f"removed {student}: {', '.join(removed)}"])
+
+
+@app.command(epilog='Example:  grader extend graded alice --until 2026-12-11T23:59:00+01:00 --reason "She was ill."')
+def extend(
+    folder: Annotated[Path, _FOLDER],
+    student: Annotated[str, typer.Argument(metavar="STUDENT", help="Who has longer.")],
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; the student reads it in the report.")],
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="Until when, with its offset from UTC.")] = None,
+    excuse: Annotated[bool, typer.Option("--excuse", help="Whenever it comes, being late costs nothing.")] = False,
+    exercise: Annotated[str | None, typer.Option(metavar="ID", help="For this exercise only.")] = None,
+    gradebook: Annotated[str | None, _GRADEBOOK] = None,
+) -> None:
+    """Give a student another due date, or excuse being late, without grading anew. The last word counts."""
+    from grader.cli.show import show_grades
+    from grader.cohort.people import extend_due_date
+    from grader.when import NotATime, parse_time
+
+    if (until is None) is not excuse:
+        raise UsageError("Say until when with --until, or excuse it with --excuse: one of the two.")
+    try:
+        due = parse_time(until) if until is not None else None
+    except NotATime as error:
+        raise UsageError(f"--until: {error}") from error
+    with _gradebook(folder, gradebook) as book:
+        show_grades(extend_due_date(book, _course(), folder, student, exercise, due, reason))
 
 
 @app.command(epilog="Example:  grader overrides graded")
@@ -303,9 +439,15 @@ def export(
     roster: Annotated[
         Path | None, typer.Option(metavar="CSV", help="Canvas's or Moodle's own export: whose row is whose.")
     ] = None,
-    exercise: Annotated[str | None, typer.Option(metavar="ID", help="For gradescope-autograder: the exercise.")] = None,
+    exercise: Annotated[
+        str | None, typer.Option(metavar="ID", help="Only this exercise; for gradescope-autograder, which one it is.")
+    ] = None,
     sandbox: Annotated[Sandbox, typer.Option(help="For gradescope-autograder: what confines the code.")] = "bwrap",
     gradebook: Annotated[str | None, _GRADEBOOK] = None,
+    by: Annotated[
+        Literal["exercise", "part", "check"],
+        typer.Option(help="For csv, canvas and moodle: a column for each of these."),
+    ] = "exercise",
     run: Annotated[
         int | None, typer.Option(metavar="N", help="Only what this run had, as `grader runs` lists it.")
     ] = None,
@@ -325,12 +467,13 @@ def export(
     if folder is None:
         raise UsageError("Give the folder that `grader grade --out` wrote: grader export FORMAT DIR.")
     with _gradebook(folder, gradebook) as book:
-        text, unknown = export_grades(format_, list(book.grades(run)), roster, out)
+        grades = [grade for grade in book.grades(run) if exercise in (None, grade.exercise)]
+        text, unknown = export_grades(format_, grades, roster, out, book.people.identities(), by)
     if text is not None:
-        sys.stdout.write(text)
+        write_data(text)
     if unknown:
         named = ", ".join(map(repr, unknown))
-        print(f"grader: the roster has no row of their own, or several, for {named}.", file=sys.stderr)
+        _warn(f"the roster has no row of their own, or several, for {named}.")
         raise typer.Exit(EXIT_UNGRADED)
 
 
@@ -451,12 +594,19 @@ def _course(beside: Path | None = None):  # type: ignore[no-untyped-def]  # noqa
     return find_course(beside.absolute().parent if beside is not None else Path.cwd())
 
 
+def _warn(said: str) -> None:
+    from grader.safe_text import safe_text
+
+    print(f"grader: {safe_text(said, 'terminal')}", file=sys.stderr)
+
+
 def main() -> None:
     """Run the command; an error of ours is one sentence and an exit status, never a traceback."""
+    make_output_safe()
     try:
         app()
     except GraderError as error:
-        print(f"grader: {error}", file=sys.stderr)
+        _warn(str(error))
         sys.exit(EXIT_USAGE)
 
 

@@ -179,6 +179,25 @@ def _score(grade: Grade) -> str:
     return f"{in_points(grade.score)} / {in_points(grade.max_score)}"
 
 
+def show_grades(grades: Sequence[Grade]) -> None:
+    """A line for each of a student's grades, with what is said of its score."""
+    for grade in grades:
+        line = f"{grade.student} {grade.exercise}: {_score(grade)}, {_summary(grade)}"
+        console.print(Text(printable(line)), soft_wrap=True)
+
+
+def show_remarks(remarks: Sequence[str]) -> None:
+    """What is to be said beside the results, on stderr."""
+    for remark in remarks:
+        error_console.print(Text(printable(f"grader: {remark}")), soft_wrap=True)
+
+
+def show_without_submission(names: Sequence[str]) -> None:
+    """Who of the class list handed in nothing."""
+    if names:
+        console.print(Text(printable(f"Nothing from {len(names)} of the roster: {', '.join(names)}.")), soft_wrap=True)
+
+
 def _summary(grade: Grade) -> str:
     if grade.status == "ungradable":
         return f"could not be graded: {grade.reason}"

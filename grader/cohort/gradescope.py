@@ -19,10 +19,10 @@ import msgspec
 
 from grader.course.course import Course
 from grader.errors import CourseError, GraderError
-from grader.files import data_dir, is_notebook, write_file
+from grader.files import data_dir, write_file
 from grader.grading.grade import ungradable
 from grader.grading.pool import GraderPool
-from grader.intake.collect import Found
+from grader.intake.collect import collect_one
 from grader.records import Grading, Record, Submission
 from grader.reports.lms_csv import gradescope_json
 
@@ -110,7 +110,7 @@ def run_submission(autograder: Path) -> None:
     """Grade what lies in `submission/` and write `results/results.json`, whatever comes of it."""
     settings = msgspec.json.decode((autograder / "source" / SETTINGS).read_bytes(), type=Settings)
     course = Course(autograder / "source" / "exercises")
-    submission = _submission(autograder, settings.exercise)
+    submission = _submission(autograder, course, settings.exercise)
     try:
         with GraderPool(course, "snapshot", settings.sandbox) as pool:
             grading = pool.grade(submission)
@@ -124,18 +124,8 @@ def write_results(grading: Grading, autograder: Path) -> None:
     write_file(autograder / "results" / "results.json", gradescope_json(grading.grade))
 
 
-def _submission(autograder: Path, exercise: str) -> Submission:
-    folder = autograder / "submission"
-    found = sorted(path for path in folder.rglob("*") if is_notebook(path) and path.is_file() and not path.is_symlink())
-    named = [path for path in found if path.stem == exercise]
-    found = named if len(named) == 1 else found
-    student = _student(autograder)
-    if len(found) == 1:
-        return Found(student=student, exercise=exercise, path=str(found[0])).submission()
-    problem = f"There are {len(found)} notebooks in this submission: hand in the one that counts, as {exercise}.ipynb."
-    if not found:
-        problem = f"There is no notebook in this submission: hand in {exercise}.ipynb."
-    return Submission(student=student, exercise=exercise, problem=problem)
+def _submission(autograder: Path, course: Course, exercise: str) -> Submission:
+    return collect_one(autograder / "submission", _student(autograder), course, exercise).submission()
 
 
 def _student(autograder: Path) -> str:

@@ -20,6 +20,8 @@ ALIKE = 90
 """Per cent of the unusual text, by rapidfuzz's ratio (insertions and deletions), from which a pair is suspicious."""
 ENOUGH = 120
 """Characters of unusual text below which nothing is concluded."""
+LONG = 20_000
+"""Characters of unusual text that are compared, which takes time with the square of their number."""
 FEW = 5
 """A line of more students than this, and than one in fifty, is the usual way to write it."""
 _BLOCK = 200
@@ -58,7 +60,7 @@ def _groups(submissions: Sequence[Own]) -> list[Group]:
     usual = max(FEW, len(submissions) // 50)
     unusual = [_without_usual(own, holders, usual) for own in submissions]
     unusual = [own for own in unusual if sum(map(len, own.lines)) >= ENOUGH]
-    links = _links(["\n".join(own.lines) for own in unusual])
+    links = _links(["\n".join(own.lines)[:LONG] for own in unusual])
     groups = []
     for members, alike in _connected(links):
         shared = set.intersection(*(set(unusual[member].lines) for member in members))

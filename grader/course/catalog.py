@@ -124,6 +124,7 @@ class ExerciseSpec(_Entry, frozen=True):
     visible_only: Share = 0.5
     autograd: Literal["flag", "zero-part"] = "flag"
     files: list[str] = []
+    packages: list[str] = []
     cell_seconds: float = 20.0
     notebook_seconds: float = 120.0
     visible: dict[str, ParameterValue] = {}

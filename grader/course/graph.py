@@ -117,6 +117,11 @@ class PartReference:
                 return rate
         return None
 
+    @property
+    def drifts(self) -> bool:
+        """Whether the part trains its values in several steps, or in one that isn't along the gradient."""
+        return bool(self.values) and self.step_size(next(iter(self.values))) is None
+
     def _backward(self, replaced: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return _gradients(self.root, self.tensors, replaced)
 

@@ -147,9 +147,10 @@ class _Run:
     def _named(self, root: Tensor) -> dict[str, Tensor]:
         """The tensors that names are bound to.
 
-        Where several names share one tensor (a loop's variable does), it goes by the one whose gradient the exercise
-        asks for, else by the one bound first.
+        Where several names share one tensor (a loop's variable does), it goes by the one that is trained, else by one
+        whose gradient the answers make, else by the one bound first.
         """
+        trained = {name for checks in self.exercise.parts.values() for name in checks.values}
         asked = {
             name[1:]
             for cell in self.exercise.cells
@@ -158,7 +159,7 @@ class _Run:
         }
         found = [(name, value) for name, value in self.namespace.items() if isinstance(value, Tensor)]
         owners = {id(root): ""}
-        for name, value in sorted(found, key=lambda item: item[0] not in asked):
+        for name, value in sorted(found, key=lambda item: (item[0] not in trained, item[0] not in asked)):
             owners.setdefault(id(value), name)
         return {name: value for name, value in found if value.requires_grad and owners[id(value)] == name}
 

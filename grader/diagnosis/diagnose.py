@@ -42,6 +42,7 @@ FAMILIES: tuple[Family, ...] = (
     observed.upstream_changed,
     observed.two_names,
     elementwise.zeros,
+    elementwise.begun_with_ones,
     elementwise.sign,
     elementwise.transposed,
     contributions.doubled,
@@ -89,6 +90,8 @@ def _diagnosis(marks: PartMarks, where: Where, name: str) -> Diagnosis | None:
 
     The line on its own is looked at first: one step, with full-rank random numbers above it and nothing in the way.
     """
+    if marks.visible_only(name) and (found := observed.hard_coded(Subject(marks, where, name, marks.speaking(name)))):
+        return found
     alone = Subject(marks, where, name, marks.detached(name))
     if alone.scenes and not alone.follows and (found := _why(alone)) is not None:
         return found

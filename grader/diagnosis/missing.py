@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import builtins
 import re
 
@@ -9,11 +10,14 @@ from grader.diagnosis.words import quoted
 from grader.execution.execute import CellRun
 from grader.marking.case_outcomes import Outcome
 from grader.marking.verdicts import PartMarks
-from grader.notebook.syntax import Statement, assigned_names, statements
+from grader.notebook.syntax import Statement, assigned_names, imported, parse, statements, syntax_error
 from grader.records import Diagnosis
+from grader.wording import listed
 
 _HARMLESS = re.compile(r"(?!.*\]\()[\w ,.:;()\[\]'=+-]{1,160}", re.ASCII)
 """What is repeated of an error's text: the student's code may have made it, and it goes into pages and comments."""
+MAX_ALLOWED = 6
+"""So many of the packages and files that an exercise allows are named."""
 _UNDEFINED = re.compile(r"name '(\w{1,80})' is not defined")
 
 
@@ -49,9 +53,17 @@ def _left_out(marks: PartMarks, gradient: str) -> Diagnosis | None:
         for statement in statements(cell.source):
             if gradient in statement.names and statement.first in instead:
                 where = f"Line {statement.first} of its cell"
-                message = f"{where} is no Python and was left out, so {quoted(gradient)} is None."
+                why = _python_says(cell.shown or cell.source, statement.first)
+                message = f"{where} is no Python{why} and was left out, so {quoted(gradient)} is None."
                 return Diagnosis(code="syntax-error", message=message)
     return None
+
+
+def _python_says(source: str, line: int) -> str:
+    """Python's own words on a line, where its first complaint is of that one: a letter that can't be seen, say."""
+    error = syntax_error(source)
+    said = (error.msg or "").strip() if error is not None and error.lineno == line else ""
+    return f" ({said})" if said and _HARMLESS.fullmatch(said) else ""
 
 
 def _for_want_of_another(marks: PartMarks, statement: Statement) -> bool:
@@ -77,6 +89,8 @@ def _unknown_name(marks: PartMarks, gradient: str) -> Diagnosis | None:
         name = _undefined(run)
         if name is None or not any(gradient in found.names and name in found.reads for found in stopped):
             continue
+        if failed := _failed_import(marks, name):
+            return failed
         return None if name in marks.checks.names else _said(marks, name)
     return None
 
@@ -87,6 +101,23 @@ def _undefined(run: CellRun) -> str | None:
         match = _UNDEFINED.search(str(output.get("evalue", ""))[:500]) if output.get("ename") == "NameError" else None
         if match and match[1].isidentifier():
             return match[1]
+    return None
+
+
+def _failed_import(marks: PartMarks, name: str) -> Diagnosis | None:
+    """The import that should have bound a name: intake keeps one that fails from stopping its cell."""
+    for cell in marks.cells:
+        tree = parse(cell.source) if cell.student else None
+        for node in ast.walk(tree) if tree is not None else ():
+            if isinstance(node, ast.Import | ast.ImportFrom) and name in imported(node):
+                spec = marks.exercise.spec
+                allowed = listed([*spec.packages, *spec.files], MAX_ALLOWED)
+                message = (
+                    f"{quoted(name)} comes from {quoted(ast.unparse(node))}, and that import failed where notebooks "
+                    "are graded: a package or file of your own isn't there. Use what the exercise imports itself"
+                    f"{f', or what comes with it ({allowed})' if allowed else ''}."
+                )
+                return Diagnosis(code="import-failed", message=message)
     return None
 
 

@@ -18,7 +18,7 @@ from grader.kernels.client import KernelNotebookClient
 
 MAX_CELL_OUTPUT = 4 * 2**20
 """Bytes of output kept of one cell; a notebook's figures reach 4 MB in all."""
-MAX_PROBE_OUTPUT = 128 * 2**20
+MAX_PROBE_OUTPUT = 64 * 2**20
 """Bytes of the grader's own probes' answers: all hidden cases of exercise 01 need 3 MB."""
 KILLED, SIGNALED = 137, 128
 """Exit status of a process that got SIGKILL; what is beyond the second is the number of a signal."""
@@ -164,7 +164,7 @@ class Client(KernelNotebookClient):
         if msg["msg_type"] in ("stream", "display_data", "execute_result", "error", "update_display_data"):
             if self._room <= 0:
                 return None
-            self._room -= _size(msg["content"]) + sum(map(len, msg["buffers"]))
+            self._room -= self._room if "cut" in msg else _size(msg["content"]) + sum(map(len, msg["buffers"]))
             if self._room <= 0:
                 cut = nbformat.v4.new_output("stream", name="stderr", text="[output cut: this cell printed too much]\n")
                 cell.outputs.append(cut)

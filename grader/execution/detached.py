@@ -16,24 +16,26 @@ import contextlib
 import copy
 import marshal
 import zlib
-from collections.abc import Iterator, Mapping, Sequence, Set
-from typing import Any, Literal
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence, Set
+from typing import Annotated, Any, Literal
 
 import msgspec
 import torch
 from torch import Tensor
 
 from grader.course.graph import PartReference
+from grader.execution.name_uses import uses_after
 from grader.execution.plan import ProbePart, Step, last_gradients, runs_hidden
-from grader.execution.tensors import Export, read_export
+from grader.execution.tensors import MAX_NAMES, Export, read_export, unpacked
 from grader.intake.take_in import PlannedCell
-from grader.notebook.syntax import bound_by, names_bound, parse, statements, up_to_line
+from grader.notebook.syntax import Statement, bound_by, names_bound, parse, statements, up_to_line
 from grader.records import Record
 
 SEED = 20221011
 MAX_OWN = 6
 OWN_NAMES = ("grad_{}", "d_{}", "g_{}", "{}_grad")
 """What a student may call the gradient of a tensor that no check asks for."""
+NOTHING: Mapping[int, Set[str]] = {}
 _SCOPES = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef | ast.Lambda
 
 
@@ -48,6 +50,8 @@ class DetachedPart(Record, frozen=True):
         own: names of the student's own that may stand for a gradient that has different numbers in a second run.
         values: the trained parameters.
         forward: the tensors of the forward pass.
+        known: these, and the numbers and tensors that the exercise has given beside them.
+        elements: of larger tensors only the shape is wanted.
     """
 
     cells: list[tuple[Literal["code", "source"], str]]
@@ -57,6 +61,8 @@ class DetachedPart(Record, frozen=True):
     own: list[str]
     values: list[str]
     forward: list[str]
+    known: list[str]
+    elements: int
 
 
 class DetachedCase(Record, frozen=True):
@@ -84,8 +90,14 @@ class DetachedRun(Record, frozen=True):
         changed: gradients that a line has bound or written to after what was taken for the last one to do so, as they
             were in the end.
         after: the trained parameters, and the tensors of the forward pass that the part's cells changed.
+        shared: of the changed ones, those that were so by a write to another, whose memory they were; and that one. The
+            lines below started from the numbers again.
         others: the gradients whose numbers were those of the second seed.
         given: the numbers that took the place of names of the student's own in the second run.
+        reshaped: the gradients that a line has turned into another shape before others were computed from them.
+        otherwise: as `recorded`, where whatever the exercise has given kept its name, and where the `reshaped` were
+            random numbers above the line that turned them into another shape.
+        again: what lines have made of a gradient's name after its own line was done with, and others had used it.
     """
 
     seed: int
@@ -94,8 +106,12 @@ class DetachedRun(Record, frozen=True):
     absent: frozenset[str]
     changed: Export
     after: Export
+    shared: dict[str, str] = {}
     others: frozenset[str] = frozenset()
     given: Export = {}
+    reshaped: frozenset[str] = frozenset()
+    again: Export = {}
+    otherwise: Export = {}
 
     def numbers(self, name: str, shape: torch.Size) -> Tensor:
         """The random numbers that stood for a gradient, float64."""
@@ -110,11 +126,16 @@ class Lines(Record, frozen=True):
         places: gradient → the number of the statement after which it was kept; several may have the same.
         reads: gradient → the gradients that its statements read.
         variables: gradient → the student's name for it, where that is different.
+        starts: gradient → what of the forward pass its statements read, themselves or by names of the student's own.
+        later: gradient → the line of its cell from which on its name stands for something that no other line is
+            computed from, after it was done with.
     """
 
     places: dict[str, int]
     reads: dict[str, frozenset[str]]
     variables: dict[str, str]
+    starts: dict[str, frozenset[str]] = {}
+    later: dict[str, int] = {}
 
 
 class Detached(Record, frozen=True):
@@ -199,11 +220,13 @@ def _rewritten(part: ProbePart, reference: PartReference, again: Sequence[tuple[
     makes = [index for index in indices if cells[index].part == part.id and cells[index].role in roles]
     trees = {index: parse(sources[index]) for index in indices if index in makes or cells[index].student}
     walrus = any(":=" in sources[index] for index in makes)
-    bound = {index: _bound(tree.body, walrus=walrus) for index in makes if (tree := trees[index]) is not None}
+    later = uses_after({index: tree for index in makes if (tree := trees[index]) is not None}, _shapes(reference))
+    bound = {index: _bound(tree.body, walrus=walrus, later=later.get(index, {}))
+             for index in makes if (tree := trees[index]) is not None}  # fmt: skip
     names = _names(reference, set().union(*bound.values()))
     own = _own_names(again, names, part.forward, [sources[index] for index in makes])
     names.update(zip(own, own, strict=True))
-    rewriter = _Rewriter(names, reference, walrus=walrus)
+    rewriter = _Rewriter(names, reference, [*part.forward, *part.given] if not part.values else (), walrus=walrus)
     codes: dict[int, str] = {}
     lasts = {name: index for index, those in bound.items() for name in those & names.keys()}
     for index, tree in trees.items():
@@ -211,7 +234,7 @@ def _rewritten(part: ProbePart, reference: PartReference, again: Sequence[tuple[
             here = {name for name, place in lasts.items() if place == index}
             # A formula too deep for it, or a `return` outside of functions: the cell is run as it stands.
             with contextlib.suppress(RecursionError, SyntaxError, ValueError):
-                codes[index] = _compiled(rewriter.rewritten(tree, here))
+                codes[index] = _compiled(rewriter.rewritten(tree, here, later.get(index, {})))
     reads: dict[str, frozenset[str]] = {}
     for line in (line for index in makes for line in statements(cells[index].source)):
         for name in names.keys() & set(line.names):
@@ -219,6 +242,7 @@ def _rewritten(part: ProbePart, reference: PartReference, again: Sequence[tuple[
                 names[read] for read in line.reads & names.keys()
             }
     variables = {gradient: name for name, gradient in names.items() if name != gradient}
+    starts = _starts([line for index in makes for line in statements(cells[index].source)], names, part.forward)
     told = DetachedPart(
         cells=[("code", codes[index]) if index in codes else ("source", sources[index]) for index in indices],
         bound=[name for name in rewriter.places if name not in part.upstream],
@@ -227,8 +251,29 @@ def _rewritten(part: ProbePart, reference: PartReference, again: Sequence[tuple[
         own=own,
         values=part.values,
         forward=part.forward,
+        known=[*part.forward, *part.given],
+        elements=part.elements,
     )
-    return told, Lines(places=rewriter.places, reads=reads, variables=variables)
+    lines = {name: line for rebound in later.values() for line, names in rebound.items() for name in names}
+    return told, Lines(places=rewriter.places, reads=reads, variables=variables, starts=starts, later=lines)
+
+
+def _starts(lines: Sequence[Statement], names: Mapping[str, str],
+            forward: Collection[str]) -> dict[str, frozenset[str]]:  # fmt: skip
+    """What of the forward pass the statements for each gradient start from, by helpers and not by other gradients."""
+    reads: dict[str, set[str]] = {}
+    for line in lines:
+        for name in line.names:
+            reads.setdefault(name, set()).update(line.reads)
+    found = {}
+    for name in reads.keys() & names.keys():
+        seen, todo = set[str](), [name]
+        while todo:
+            new = reads.get(todo.pop(), set()) - seen - names.keys()
+            seen |= new
+            todo += new - set(forward)
+        found[names[name]] = frozenset(seen.intersection(forward))
+    return found
 
 
 def _names(reference: PartReference, bound: Set[str]) -> dict[str, str]:
@@ -287,14 +332,18 @@ def _between(part: str, steps: Sequence[Step]) -> list[int]:
     return found
 
 
-def _bound(nodes: Sequence[ast.AST], *, walrus: bool = False) -> set[str]:
-    """The names that statements bind or write into, in the scope in which they stand; `walrus`: in expressions, too."""
+def _bound(nodes: Sequence[ast.AST], *, walrus: bool = False, later: Mapping[int, Set[str]] = NOTHING) -> set[str]:
+    """The names that statements bind or write into, in the scope in which they stand; `walrus`: in expressions, too.
+
+    Without those that a line gives to something else: `later`, as `uses_after` has it.
+    """
     found: set[str] = set()
     pending = list(nodes)
     while pending:
         node = pending.pop()
         if not isinstance(node, _SCOPES):
-            found.update(bound_by(node), names_bound(node.target) if isinstance(node, ast.For) else ())
+            found.update(set(bound_by(node)) - later.get(getattr(node, "lineno", 0), set()))
+            found.update(names_bound(node.target) if isinstance(node, ast.For) else ())
             if hasattr(node, "body") or isinstance(node, ast.ExceptHandler | ast.match_case):
                 pending += ast.iter_child_nodes(node)
             elif walrus:
@@ -310,23 +359,29 @@ class _Rewriter:
     Args:
         names: the student's name → the gradient that it is.
         reference: the part, for the names of its tensors.
+        given: the names that the exercise has given, and that a line may give to something else.
         walrus: whether expressions bind names.
     """
 
-    def __init__(self, names: Mapping[str, str], reference: PartReference, *, walrus: bool) -> None:
+    def __init__(self, names: Mapping[str, str], reference: PartReference, given: Iterable[str] = (), *,
+                 walrus: bool) -> None:  # fmt: skip
         self.names = names
+        self.given = frozenset(given) - names.keys()
         self.walrus = walrus
         self.forward = computed(reference)
         self.leaves = {f"d{name}" for name in reference.tensors if name not in self.forward}
         self.places: dict[str, int] = {}
         self._statements = 0
+        self._later: Mapping[int, Set[str]] = NOTHING
+        self._seen: set[str] = set()
 
-    def rewritten(self, tree: ast.Module, names: Set[str]) -> ast.Module:
-        """A cell; `names` are the gradients for which it holds the part's last statement."""
+    def rewritten(self, tree: ast.Module, names: Set[str], later: Mapping[int, Set[str]] = NOTHING) -> ast.Module:
+        """A cell; `names` are the gradients for which it holds the part's last statement, `later` as for `_bound`."""
+        self._later = later
         return ast.Module(self._body(tree.body, names), type_ignores=[])
 
     def _body(self, body: Sequence[ast.stmt], names: Set[str]) -> list[ast.stmt]:
-        last = {name: place for place, node in enumerate(body) for name in _bound([node], walrus=self.walrus) & names}
+        last = {name: place for place, node in enumerate(body) for name in self._bound([node]) & names}
         found: list[ast.stmt] = []
         for place, node in enumerate(body):
             here = {name for name, its in last.items() if its == place}
@@ -334,10 +389,24 @@ class _Rewriter:
             self.places.update(dict.fromkeys(map(self.names.__getitem__, here), self._statements))
             rewritten, always = self._descend(node, here)
             future = isinstance(node, ast.ImportFrom) and node.module == "__future__"
+            anew = self._gradients(bound_by(node)) if isinstance(node, ast.Assign) else set()
+            if anew & self._seen:
+                found.append(_call("before", anew & self._seen))
             found.append(node if future else _tried(rewritten))
             if here and not always:
                 found.append(_call("after", {self.names[name] for name in here}))
+            if rebound := self._later.get(node.lineno, set()):
+                found.append(_call("again", self._gradients(rebound)))
+            if taken := names_bound(node) & self.given if not isinstance(node, _SCOPES) else set():
+                found.append(_call("given", taken))
+            self._seen |= anew
         return found
+
+    def _gradients(self, names: Iterable[str]) -> set[str]:
+        return {self.names[name] for name in names if name in self.names}
+
+    def _bound(self, nodes: Sequence[ast.AST]) -> set[str]:
+        return _bound(nodes, walrus=self.walrus, later=self._later)
 
     def _descend(self, node: ast.stmt, here: Set[str]) -> tuple[ast.stmt, bool]:
         """A block with each of its lines tried on its own; whether the gradients are kept inside of it."""
@@ -346,9 +415,7 @@ class _Rewriter:
         if isinstance(node, ast.If):
             return _with_body(node, self._body(node.body, here), self._body(node.orelse, here)), False
         if isinstance(node, ast.For | ast.While) and here and self._is_training(node):
-            ends = max(
-                place for place, line in enumerate(node.body) if _bound([line], walrus=self.walrus) & self.names.keys()
-            )
+            ends = max(place for place, line in enumerate(node.body) if self._bound([line]) & self.names.keys())
             step, rest = self._body(node.body[: ends + 1], here), self._body(node.body[ends + 1 :], set())
             leaves = {self.names[name] for name in here} & self.leaves
             return _with_body(node, [*step, _call("update", leaves), *rest, ast.Break(**_NOWHERE)]), True
@@ -398,34 +465,48 @@ def _call(function: str, names: Set[str] | tuple[()]) -> ast.stmt:
 # --- what came of it
 
 
+_Names = Annotated[frozenset[str], msgspec.Meta(max_length=MAX_NAMES)]
+
+
 class _RawRun(Record, frozen=True):
-    recorded: Any
-    ended: frozenset[str]
-    absent: frozenset[str]
-    changed: Any
-    given: Any
-    after: Any
+    recorded: msgspec.Raw
+    ended: _Names
+    absent: _Names
+    reshaped: _Names
+    changed: msgspec.Raw
+    shared: Annotated[dict[str, str], msgspec.Meta(max_length=MAX_NAMES)]
+    given: msgspec.Raw
+    after: msgspec.Raw
+    again: msgspec.Raw
+    otherwise: msgspec.Raw
 
 
-def read_detached(raw: object, plan: DetachedPlan) -> dict[str, dict[str, Detached]]:
+_Short = msgspec.Meta(max_length=MAX_NAMES)
+_RawRuns = Annotated[dict[str, Annotated[dict[str, Annotated[list[_RawRun], _Short]], _Short]], _Short]
+
+
+def read_detached(answer: bytes | None, plan: DetachedPlan) -> dict[str, dict[str, Detached]]:
     """Case → part → its detached runs, from the kernel's message; none where it is not what the probe sends."""
-    try:
-        sent = msgspec.convert(raw, dict[str, dict[str, list[_RawRun]]])
-    except msgspec.ValidationError:
-        sent = {}
+    sent = unpacked(answer, _RawRuns) or {}
     return {
         case: {
-            part: Detached(lines=plan.lines[part], runs=list(_read_runs(told, sent.get(case, {}).get(part, []))))
+            part: Detached(
+                lines=plan.lines[part],
+                runs=list(_read_runs(told, sent.get(case, {}).get(part, []), plan.parts[part].elements)),
+            )
             for part, told in parts.items()
         }
         for case, parts in plan.cases.items()
     }
 
 
-def _read_runs(told: DetachedCase, sent: Sequence[_RawRun]) -> Iterator[DetachedRun]:
+def _read_runs(told: DetachedCase, sent: Sequence[_RawRun], elements: int) -> Iterator[DetachedRun]:
     for others, run in zip(told.runs, sent, strict=False):
-        exports = {name: read_export(getattr(run, name)) for name in ("recorded", "changed", "given", "after")}
-        if None in exports.values():
-            return
-        found = {"ended": run.ended, "absent": run.absent, **exports}
-        yield DetachedRun(seed=told.seed, others=frozenset(others), **found)  # type: ignore[arg-type]
+        exports: dict[str, Export] = {}
+        for name in ("recorded", "changed", "given", "after", "again", "otherwise"):
+            export = read_export(getattr(run, name), elements)
+            if export is None:
+                return
+            exports[name] = export
+        yield DetachedRun(seed=told.seed, ended=run.ended, absent=run.absent, shared=run.shared,
+                          reshaped=run.reshaped, others=frozenset(others), **exports)  # fmt: skip

@@ -10,7 +10,7 @@ import asyncio
 import re
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Annotated, Any, Protocol
 
 import msgspec
 import nbformat
@@ -30,9 +30,11 @@ from grader.execution.plan import (
     setup_length,
     trailing_looks,
 )
-from grader.execution.tensors import Export, read_export, unpacked
+from grader.execution.tensors import MAX_NAMES, Export, read_export, unpacked
+from grader.execution.time_limits import cell_seconds, notebook_seconds, own_cell_seconds
 from grader.intake.take_in import PlannedCell
 from grader.kernels import KernelSource
+from grader.notebook.file import MAX_CELLS
 from grader.records import Record
 
 MAX_RESTARTS = 3
@@ -80,9 +82,12 @@ class HiddenRun(Record, frozen=True):
 
 
 class _RawHidden(Record, frozen=True):
-    parts: dict[str, Any] = {}
-    errors: list[CellError] = []
+    parts: Annotated[dict[str, msgspec.Raw], msgspec.Meta(max_length=MAX_NAMES)] = {}
+    errors: Annotated[list[CellError], msgspec.Meta(max_length=MAX_CELLS)] = []
     failed: str | None = None
+
+
+_ByCase = Annotated[dict[str, bytes], msgspec.Meta(max_length=MAX_NAMES)]
 
 
 class Execution(Record, frozen=True):
@@ -166,7 +171,7 @@ class Runner:
     # prints the task, which would print every tensor of its result, for 0.4 s of CPU.
 
     async def _execute(self) -> None:
-        self.deadline = time.monotonic() + self.spec.notebook_seconds
+        self.deadline = time.monotonic() + notebook_seconds(self.spec)
         cases = [*self.spec.all_cases[1:], *self.further]
         beside = asyncio.create_task(self._run_hidden(cases, detached=True)) if self._hurry else None
         for _ in range(MAX_RESTARTS):
@@ -192,12 +197,16 @@ class Runner:
             self.runs[index] = CellRun(status="ok", outputs=self.source.setup_outputs[index])
         async with Client.start(self.source) as client:
             running = 0
+            held = False
             for step in self.steps:
                 if step.cell is not None:
                     running = step.cell
                     if step.cell < done or step.cell in self.fatal or step.cell in self._left_out:
                         continue
                 try:
+                    if not held and step.cell is not None and self.cells[step.cell].student:
+                        await client.probe("__import__('grader_probe').hold()", cell_seconds(self.spec))
+                    held = held or step.do == "inject" or (step.cell is not None and self.cells[step.cell].student)
                     await self._run_step(client, step)
                 except (DeadKernelError, CellTimeoutError) as error:
                     # What it printed before is often what tells a student why.
@@ -214,17 +223,21 @@ class Runner:
 
     async def _run_step(self, client: Client, step: Step) -> None:
         if step.cell is None:
-            answer = await client.probe(probe_source(step, self.spec.all_cases[0]), self.spec.cell_seconds)
-            export = read_export(unpacked(answer)) if step.do == "export" else None
-            if export is not None and step.part is not None:
-                self.visible[step.part.id] = export
-            return
-        seconds = min(self.spec.cell_seconds, self.deadline - time.monotonic())
-        if seconds <= 0:
+            answer = await client.probe(probe_source(step, self.spec.all_cases[0]), cell_seconds(self.spec))
+            if step.do == "export" and step.part is not None:
+                export = read_export(answer, step.part.elements)
+                if export is not None:
+                    self.visible[step.part.id] = export
             return
         started = time.monotonic()
-        cell = await client.run_cell(self.cells[step.cell].source, seconds)
-        self.runs[step.cell] = _cell_run(cell, client.timed_out, time.monotonic() - started)
+        own = not any(cell.student for cell in self.cells[: step.cell + 1])
+        seconds = own_cell_seconds(self.spec) if own else min(cell_seconds(self.spec), self.deadline - started)
+        if seconds <= 0:
+            return
+        cell = await client.run_cell(_from_line_one(self.cells[step.cell].source), seconds)
+        took = time.monotonic() - started
+        self.deadline += took if own else 0.0  # the notebook's time is the student's
+        self.runs[step.cell] = _cell_run(cell, client.timed_out, took)
 
     # --- the hidden cases
 
@@ -235,7 +248,7 @@ class Runner:
         stops = self._stops()
         setup = setup_length(self.cells)
         steps = [step for step in self.steps if step.cell is None or step.cell >= setup]
-        seconds = min(self.spec.notebook_seconds, 2 * self.spec.cell_seconds)
+        seconds = min(notebook_seconds(self.spec), 2 * cell_seconds(self.spec))
         plan = plan_detached(self.parts, self.references if detached else {}, self.again, self.cells, self.steps, stops)
 
         async def run(careful: bool) -> dict[str, bytes]:
@@ -251,7 +264,7 @@ class Runner:
             )
             # In a process of its own a case has its own time, and may be tried twice.
             forks = len(cases) if careful else sum(case.autograd_factor != 1.0 for case in cases)
-            return await self._hidden_found(source, setup, (1 + 2 * forks) * seconds + self.spec.cell_seconds)
+            return await self._hidden_found(source, setup, (1 + 2 * forks) * seconds + cell_seconds(self.spec))
 
         # A fork takes longer than most cases, and few end their kernel or forge its messages in hidden cases.
         for careful in (True,) if alone else (False, True):
@@ -260,22 +273,19 @@ class Runner:
             if not any(one.failed for one in self._hidden.values()):
                 break
         if detached:
-            self._detached = read_detached(unpacked(found.get(DETACHED)), plan)
+            self._detached = read_detached(found.get(DETACHED), plan)
 
     async def _hidden_found(self, source: str, setup: int, seconds: float) -> dict[str, bytes]:
         """What the hidden cases' kernel hands over by case; nothing where it died or its time was over."""
         async with Client.start(self.source) as client:
             try:
                 for cell in self.cells[self.source.setup_cells_run : setup]:
-                    await client.run_cell(cell.source, self.spec.cell_seconds)
+                    await client.run_cell(cell.source, own_cell_seconds(self.spec))
                 answer = await client.probe(source, seconds)
             except (DeadKernelError, CellTimeoutError):
                 answer = None
         self.cpu_seconds += client.cpu_seconds
-        try:
-            return msgspec.convert(unpacked(None if client.timed_out else answer), dict[str, bytes])
-        except msgspec.ValidationError:
-            return {}
+        return unpacked(None if client.timed_out else answer, _ByCase) or {}
 
     def _stops(self) -> dict[int, int]:
         """The cells that never came to an end in the visible case → the line at which they were stopped, or 0."""
@@ -283,14 +293,21 @@ class Runner:
         return {**stops, **dict.fromkeys(self.fatal, 0)}
 
     def _hidden_run(self, answer: bytes | None) -> HiddenRun:
-        try:
-            result = msgspec.convert(unpacked(answer), _RawHidden)
-        except msgspec.ValidationError:
+        result = unpacked(answer, _RawHidden)
+        if result is None:
             return HiddenRun(failed="died")
-        parts = {step.part.id: result.parts.get(step.part.id) for step in self.steps if step.part is not None}
-        exports = {part: export for part, sent in parts.items() if (export := read_export(sent)) is not None}
+        exports = {}
+        for part in {step.part.id: step.part for step in self.steps if step.part is not None}.values():
+            export = read_export(result.parts.get(part.id), part.elements)
+            if export is not None:
+                exports[part.id] = export
         errors = {error.cell: error for error in result.errors if 0 <= error.cell < len(self.cells)}
         return HiddenRun(parts=exports, errors=list(errors.values()), failed=result.failed)
+
+
+def _from_line_one(source: str) -> str:
+    """A cell whose first line isn't empty: IPython drops empty ones at the top, and counts lines without them."""
+    return source if source.split("\n", 1)[0].strip() else f"#{source}"
 
 
 _DEAF = "its time was over, and it did not react to an interrupt"

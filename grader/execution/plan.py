@@ -10,6 +10,8 @@ import msgspec
 
 from grader.course.catalog import Case
 from grader.course.exercise import Exercise
+from grader.course.graph import PartReference
+from grader.execution.tensors import MAX_ELEMENTS
 from grader.intake.take_in import PlannedCell
 from grader.notebook.syntax import up_to_line
 from grader.records import Record
@@ -25,6 +27,9 @@ class ProbePart(Record, frozen=True):
 
     `gradients` are checked, `upstream` are the gradients they start from, `values` are compared by value; `also` are
     the other gradients, and `forward` the forward pass's tensors: reported only where the part's cells change them.
+    `given` are the other names that the exercise has given to numbers and tensors by then. Where the part `restores`,
+    what it has made of any of these is what they were before, for the parts below. Of a tensor with more than so many
+    `elements` only the shape is wanted.
     """
 
     id: str
@@ -33,6 +38,9 @@ class ProbePart(Record, frozen=True):
     values: list[str]
     also: list[str]
     forward: list[str]
+    given: list[str] = []
+    restores: bool = False
+    elements: int = MAX_ELEMENTS
 
 
 class Step(Record, frozen=True):
@@ -43,18 +51,26 @@ class Step(Record, frozen=True):
     part: ProbePart | None = None
 
 
-def probe_parts(exercise: Exercise, tensors: Mapping[str, Sequence[str]]) -> dict[str, ProbePart]:
-    """Part id → what the probe is told. `tensors`: part id → names of the tensors of its forward pass."""
+_TIMES_LARGER, _SMALL = 64, 1 << 16
+"""A gradient that many times as large as its part's largest tensor, and not small, is wrong by its shape alone."""
+
+
+def probe_parts(exercise: Exercise, references: Mapping[str, PartReference]) -> dict[str, ProbePart]:
+    """Part id → what the probe is told. `references`: part id → its forward pass, in whatever case."""
     parts = {}
     for part_id, checks in exercise.parts.items():
-        gradients = [f"d{name}" for name in tensors[part_id]]
+        tensors = list(references[part_id].tensors)
+        largest = max((tensor.numel() for tensor in references[part_id].tensors.values()), default=0)
+        gradients = [f"d{name}" for name in tensors]
         parts[part_id] = ProbePart(
             id=part_id,
             gradients=checks.gradients,
             upstream=checks.upstream,
             values=checks.values,
             also=[name for name in gradients if name not in (*checks.gradients, *checks.upstream)],
-            forward=list(tensors[part_id]),
+            forward=tensors,
+            given=[name for name in references[part_id].constants if name not in (*checks.names, *checks.upstream)],
+            elements=min(MAX_ELEMENTS, max(_SMALL, _TIMES_LARGER * largest)),
         )
     return parts
 
@@ -74,9 +90,11 @@ def plan_steps(cells: Sequence[PlannedCell], parts: Mapping[str, ProbePart]) -> 
         steps.append(Step(do="cell", cell=index))
         if cell.role == "parameters":
             steps.append(Step(do="inject"))
-        steps += [
-            Step(do="export", part=parts[part]) for part, last in lasts.items() if last == index and part in firsts
-        ]
+        for part, last in lasts.items():
+            if last == index and part in firsts:
+                between = {other.part for other in cells[firsts[part] : last + 1]} <= {part, None}
+                restores = between and not parts[part].values
+                steps.append(Step(do="export", part=msgspec.structs.replace(parts[part], restores=restores)))
     return steps
 
 

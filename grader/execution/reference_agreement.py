@@ -17,7 +17,8 @@ from torch import Tensor
 from grader.course.exercise import Exercise
 from grader.execution.cell_client import Client
 from grader.execution.plan import ProbePart, Step, probe_source
-from grader.execution.tensors import Export, read_export, unpacked
+from grader.execution.tensors import Export, read_export
+from grader.execution.time_limits import own_cell_seconds
 from grader.kernels import KernelSource
 
 APART = 1e-2
@@ -60,7 +61,7 @@ def computed_by_kernels(exercise: Exercise, names: list[str], source: KernelSour
 
 
 async def _compute(exercise: Exercise, names: list[str], source: KernelSource, found: Export) -> None:
-    seconds, visible = exercise.spec.cell_seconds, exercise.cases[0]
+    seconds, visible = own_cell_seconds(exercise.spec), exercise.cases[0]
     asked = ProbePart(id="", gradients=[], upstream=[], values=names, also=[], forward=[])
     try:
         async with Client.start(source) as client:
@@ -73,4 +74,4 @@ async def _compute(exercise: Exercise, names: list[str], source: KernelSource, f
             answer = await client.probe(probe_source(Step(do="export", part=asked), visible), seconds)
     except (DeadKernelError, CellTimeoutError):
         return
-    found.update(read_export(unpacked(answer)) or {})
+    found.update(read_export(answer) or {})

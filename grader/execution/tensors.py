@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
 
 import msgspec
 import safetensors.torch
@@ -10,11 +11,14 @@ import torch
 from torch import Tensor
 
 from grader.records import Record
+from grader.safe_text import safe_text
 
 MIME = "application/vnd.backprop-grader+json"
-MAX_EXPORT_BYTES = 96 * 2**20
+MAX_EXPORT_BYTES = 48 * 2**20
 MAX_NAMES, MAX_DIMENSIONS, MAX_WORD = 2_000, 64, 200
 """More than any exercise has names, torch allows dimensions, or a type's name is worth showing characters of."""
+MAX_ELEMENTS, MAX_HEADER_BYTES = 1 << 20, 1 << 20
+"""Of a tensor, and of what says how the tensors are called."""
 _CALCULABLE = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
 
@@ -24,12 +28,12 @@ class TensorNote(Record, frozen=True):
     kind: Literal["tensor", "absent", "none", "other"]
     type: str = ""
     dtype: str = ""
-    shape: list[int] = []
+    shape: Annotated[list[int], msgspec.Meta(max_length=MAX_DIMENSIONS)] = []
     shares: str | None = None
 
 
 class _RawExport(Record, frozen=True):
-    notes: dict[str, TensorNote]
+    notes: Annotated[dict[str, TensorNote], msgspec.Meta(max_length=MAX_NAMES)]
     tensors: bytes
 
 
@@ -76,31 +80,50 @@ class StudentTensor(Record, frozen=True):
 Export = dict[str, StudentTensor]
 
 
-def unpacked(answer: bytes | None) -> Any:
-    """What a probe's answer says; None where there is none, or none that makes sense."""
+_Kind = TypeVar("_Kind")
+
+
+def unpacked(answer: bytes | msgspec.Raw | None, kind: type[_Kind]) -> _Kind | None:
+    """A probe's answer, where it is of a kind; None where there is none, or it isn't.
+
+    What is of no use is refused as soon as it is met, or skipped: nothing is made of it.
+    """
     try:
-        return None if answer is None else msgspec.msgpack.decode(answer)
+        return None if answer is None else msgspec.msgpack.decode(answer, type=kind)
     except (msgspec.DecodeError, ValueError, TypeError, RecursionError):
         return None
 
 
-def read_export(raw: object) -> Export | None:
+def read_export(sent: bytes | msgspec.Raw | Mapping[str, object] | None, elements: int = MAX_ELEMENTS) -> Export | None:
     """The tensors of one part, from the probe's message; None where that is not what the probe sends.
 
-    The sender is the student's own process: it may have sent anything, and anything may have been lost.
+    The sender is the student's own process: it may have sent anything, and anything may have been lost. Of a tensor
+    with more than so many `elements`, and of all that come after ten times as many, only the shape is kept: a gradient
+    that is so much larger than its tensor is wrong by that alone.
     """
     try:
-        export = msgspec.convert(raw, _RawExport)
-        if len(export.tensors) > MAX_EXPORT_BYTES or len(export.notes) > MAX_NAMES:
+        export = msgspec.convert(sent, _RawExport) if isinstance(sent, Mapping) else unpacked(sent, _RawExport)
+        if export is None or len(export.tensors) > MAX_EXPORT_BYTES or _header_bytes(export.tensors) > MAX_HEADER_BYTES:
             return None
         tensors = safetensors.torch.load(export.tensors)
     except (msgspec.ValidationError, safetensors.SafetensorError, ValueError, KeyError, TypeError):
         return None
-    return {name: _student_tensor(note, tensors.get(name)) for name, note in export.notes.items()}
+    read: Export = {}
+    left = 10 * elements
+    for name, note in export.notes.items():
+        tensor = tensors.get(name)
+        size = tensor.numel() if tensor is not None else 0
+        read[name] = _student_tensor(note, tensor, kept=size <= min(elements, left))
+        left -= size if read[name].value is not None else 0
+    return read
 
 
-def _student_tensor(note: TensorNote, sent: Tensor | None) -> StudentTensor:
-    """A note that can be printed, and that does not contradict the tensor it comes with."""
+def _header_bytes(tensors: bytes) -> int:
+    return int.from_bytes(tensors[:8], "little")
+
+
+def _student_tensor(note: TensorNote, sent: Tensor | None, *, kept: bool) -> StudentTensor:
+    """A note that can be printed, and that does not contradict the tensor it comes with; the tensor if it is `kept`."""
     shape = note.shape if sent is None else list(sent.shape)
     note = TensorNote(
         kind=note.kind,
@@ -111,7 +134,7 @@ def _student_tensor(note: TensorNote, sent: Tensor | None) -> StudentTensor:
     )
     if sent is not None and sent.dtype == torch.float32 and note.dtype == str(torch.bfloat16):
         sent = sent.to(torch.bfloat16)  # as which it can't be sent
-    return StudentTensor(note=note, value=_usable(sent))
+    return StudentTensor(note=note, value=_usable(sent) if kept else None)
 
 
 def _usable(tensor: Tensor | None) -> Tensor | None:
@@ -127,5 +150,4 @@ def _usable(tensor: Tensor | None) -> Tensor | None:
 
 
 def _printable(text: str) -> str:
-    text = text[:MAX_WORD]
-    return text if text.isprintable() else "".join(char if char.isprintable() else "\ufffd" for char in text)
+    return safe_text(text[:MAX_WORD], "page")

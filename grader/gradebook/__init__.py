@@ -9,7 +9,7 @@ What counts for a student and an exercise is their last result, whichever run it
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -17,19 +17,23 @@ from types import TracebackType
 
 import msgspec
 from sqlalchemy import Connection, Row, Select, func, insert, select, update
+from sqlalchemy.exc import SQLAlchemyError
 
 from grader.course.catalog import Terms
 from grader.errors import UsageError
-from grader.gradebook import schema
 from grader.gradebook.engine import open_engine
+from grader.gradebook.people import People
 from grader.gradebook.results import Key, Result, Run
-from grader.gradebook.schema import gradings, results, runs
+from grader.gradebook.review_log import Of, ReviewLog
+from grader.gradebook.schema import extensions, gradings, renames, results, runs
 from grader.gradebook.what_counts import last_run, settler
 from grader.records import Check, Grade, Grading, Override
 from grader.version import grader_version
 
 __all__ = ["Gradebook", "Key", "Result", "Run"]
 
+MAX_GRADING = 256 * 2**20
+"""Bytes of one grading; those of the largest notebooks have some 20 MB."""
 _Settle = Callable[[Grade], Grade]
 """What makes of a grade the one that counts."""
 _OWNER = (results.c.run, results.c.student, results.c.exercise, gradings.c.submission, results.c.submitted)
@@ -47,6 +51,8 @@ class Gradebook:
 
     def __init__(self, url: str | Path) -> None:
         self._engine = open_engine(url)
+        self.log = ReviewLog(self._engine)
+        self.people = People(self._engine)
 
     def __enter__(self) -> Gradebook:
         return self
@@ -54,6 +60,13 @@ class Gradebook:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+        if isinstance(error, SQLAlchemyError):
+            reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
+            raise UsageError(f"The gradebook can't be used: {reason}. What it has was left as it is.") from error
+
+    def close(self) -> None:
+        """Close the connections to the database."""
         self._engine.dispose()
 
     # --- reading ----------------------------------------------------------------------------------------------------
@@ -92,6 +105,22 @@ class Gradebook:
             raise UsageError(f"There is nothing to compare run {second.id} with: it is the first that was finished.")
         return before[-1], second
 
+    def size(self) -> tuple[int, int, int]:
+        """The number of the last run, and how many results there are, and changes of names and due dates."""
+        with self._engine.connect() as connection:
+            last = connection.execute(select(func.max(runs.c.id))).scalar()
+            counts = [
+                connection.execute(select(func.count()).select_from(table)).scalar() or 0
+                for table in (results, renames, extensions)
+            ]
+        return last or 0, counts[0], counts[1] + counts[2]
+
+    def students_of(self, run: int) -> set[str]:
+        """The students who have a result in this run or a later one."""
+        query = select(results.c.student).where(results.c.run >= run).distinct()
+        with self._engine.connect() as connection:
+            return {row.student for row in connection.execute(query)}
+
     def grades(self, run: int | None = None) -> Iterator[Grade]:
         """Each grade as it counts, by student and exercise: overrides and the terms of its run applied.
 
@@ -102,39 +131,46 @@ class Gradebook:
         """
         return (result.grade for result in self.results(run))
 
-    def results(self, run: int | None = None, upto: int | None = None) -> Iterator[Result]:
+    def results(self, run: int | None = None, upto: int | None = None, student: str | None = None) -> Iterator[Result]:
         """As `grades`, each with its key; with `upto` everybody's last as it was when that run had ended."""
-        columns = (gradings.c.grade, gradings.c.exercise_version, gradings.c.grader_version)
+        columns = (gradings.c.grade, gradings.c.exercise_version, gradings.c.grader_version, results.c.path)
         shared: dict[bytes, Check] = {}
-        for row, settled in self._results(select(*_OWNER, *columns), run, upto):
-            grade = settled(_decoded(row.grade, shared))
-            yield Result(grade=grade, key=Key(row.submission, row.exercise_version, row.grader_version))
+        for row, settled in self._results(select(*_OWNER, *columns), run, upto, student):
+            grade = settled(_decoded(row.grade, row.student, shared))
+            key = Key(row.submission, row.exercise_version, row.grader_version)
+            yield Result(grade=grade, key=key, path=row.path)
 
     def gradings(
         self, run: int | None = None, student: str | None = None, exercise: str | None = None
     ) -> Iterator[Grading]:
         """As `grades`, with all that reports show; of one student, of one exercise, or of all."""
         query = select(*_OWNER, gradings.c.grading)
-        if student is not None:
-            query = query.where(results.c.student == student)
         if exercise is not None:
             query = query.where(results.c.exercise == exercise)
-        for row, settled in self._results(query, run):
-            yield _unpacked(row.grading, settled)
+        for row, settled in self._results(query, run, student=student):
+            yield _unpacked(row.grading, row.student, settled)
 
     def _results(
         self,
         query: Select[tuple[object, ...]],
         run: int | None,
         upto: int | None = None,
+        student: str | None = None,
     ) -> Iterator[tuple[Row, _Settle]]:  # type: ignore[type-arg]
         self.run(run)
+        if student is not None:
+            query = query.where(results.c.student == student)
         query = query.join_from(results, gradings, results.c.grading == gradings.c.id)
         query = query.where(results.c.run == (run if run is not None else last_run(upto)))
-        settle = settler(self._engine, run, upto)
+        settle = settler(self._engine, run, upto, student)
         with self._engine.connect().execution_options(yield_per=50) as connection:
             for row in connection.execute(query.order_by(results.c.student, results.c.exercise)):
                 yield row, partial(settle, row.run, row.submission, row.submitted)
+
+    def students(self) -> list[str]:
+        """Everybody of whom there is a result."""
+        with self._engine.connect() as connection:
+            return list(connection.scalars(select(results.c.student).distinct().order_by(results.c.student)))
 
     # --- writing ----------------------------------------------------------------------------------------------------
 
@@ -153,30 +189,40 @@ class Gradebook:
         with self._engine.begin() as connection:
             connection.execute(update(runs).where(runs.c.id == run).values(finished=_now()))
 
-    def known(self, student: str, exercise: str, key: Key) -> int | None:
-        """The number of the last grading with this key that is to be had again: one that could be made at all."""
+    def known(self, students: Sequence[str], exercise: str, key: Key) -> int | None:
+        """The number of the last grading with this key that is to be had again: one that could be made at all.
+
+        Args:
+            students: the student, and whose gradings are the student's too: the others of a group.
+            exercise: the exercise.
+            key: what the grade depends on.
+        """
         c = gradings.c
-        mine = (c.student == student) & (c.exercise == exercise) & (c.status == "graded")
+        names = [name for student in students for name in self.people.names_of(student)]
+        mine = c.student.in_(names) & (c.exercise == exercise) & (c.status == "graded")
         same = (c.submission, c.exercise_version, c.grader_version)
         where = mine & (same[0] == key.submission) & (same[1] == key.exercise_version) & (same[2] == key.grader_version)
         with self._engine.connect() as connection:
             return connection.execute(select(func.max(c.id)).where(where)).scalar()
 
-    def take_over(self, run: int, grading: int, submitted: datetime | None = None) -> Grading:
-        """Make an earlier grading this run's result, too; the grading as it counts."""
+    def take_over(
+        self, run: int, grading: int, student: str, submitted: datetime | None = None, path: str | None = None
+    ) -> Grading:
+        """Make an earlier grading this run's result for a student, too; the grading as it counts."""
         with self._engine.begin() as connection:
             row = connection.execute(select(gradings).where(gradings.c.id == grading)).one()
-            when = _add_result(connection, run, row.student, row.exercise, row.submission, grading, submitted)
-        settle = settler(self._engine, run, student=row.student)
-        return _unpacked(row.grading, partial(settle, run, row.submission, when))
+            when = _add_result(connection, run, student, row.exercise, row.submission, grading, submitted, path)
+        settle = settler(self._engine, run, student=student)
+        return _unpacked(row.grading, student, partial(settle, run, row.submission, when))
 
-    def add(self, run: int, grading: Grading, submitted: datetime | None = None) -> Grading:
+    def add(self, run: int, grading: Grading, submitted: datetime | None = None, path: str | None = None) -> Grading:
         """Keep a grading as this run's result; it is on the disk when this returns. The grading as it counts.
 
         Args:
             run: the run's number.
             grading: what was made.
             submitted: when it was handed in; without it, what was said of this very content last is kept.
+            path: the notebook's file.
         """
         grade = grading.grade
         row = {
@@ -194,24 +240,15 @@ class Gradebook:
         }
         with self._engine.begin() as connection:
             (number,) = connection.execute(insert(gradings).values(row).returning(gradings.c.id)).one()
-            when = _add_result(connection, run, grade.student, grade.exercise, grading.submission, number, submitted)
+            when = _add_result(
+                connection, run, grade.student, grade.exercise, grading.submission, number, submitted, path
+            )
         settled = partial(settler(self._engine, run, student=grade.student), run, grading.submission, when)
         return msgspec.structs.replace(grading, grade=settled(grade))
 
     def override(self, grading: Grading, override: Override) -> None:
-        """Keep a mark that a person set, for this submission's content."""
-        row = {
-            "student": grading.grade.student,
-            "exercise": grading.grade.exercise,
-            "submission": grading.submission,
-            "part": override.part,
-            "name": override.name,
-            "points": override.points,
-            "reason": override.reason,
-            "made": override.at,
-        }
-        with self._engine.begin() as connection:
-            connection.execute(insert(schema.overrides).values(row))
+        """Keep a mark that a person set, for this submission's content, whatever mark stands there."""
+        self.log.set_mark(Of(grading.grade.student, grading.grade.exercise, grading.submission), override)
 
 
 def _add_result(
@@ -222,6 +259,7 @@ def _add_result(
     submission: str,
     grading: int,
     submitted: datetime | None,
+    path: str | None,
 ) -> str | None:
     """Add a run's result; when it was handed in, as far as that is known."""
     when = submitted.isoformat() if submitted is not None else None
@@ -230,21 +268,41 @@ def _add_result(
         query = query.where(results.c.student == student, results.c.exercise == exercise)
         query = query.where(gradings.c.submission == submission, results.c.submitted.is_not(None))
         when = connection.execute(query.order_by(results.c.run.desc()).limit(1)).scalar()
-    values = {"run": run, "student": student, "exercise": exercise, "grading": grading, "submitted": when}
+    values = {
+        "run": run,
+        "student": student,
+        "exercise": exercise,
+        "grading": grading,
+        "submitted": when,
+        "path": path,
+    }
     connection.execute(insert(results).values(values))
     return when
 
 
-def _decoded(text: str, shared: dict[bytes, Check]) -> Grade:
+def _decoded(text: str, student: str, shared: dict[bytes, Check]) -> Grade:
     """A grade whose checks are those in `shared` where they are the same: of ten thousand students most are."""
-    grade = msgspec.json.decode(text, type=Grade)
+    try:
+        grade = msgspec.json.decode(text, type=Grade)
+    except (msgspec.MsgspecError, RecursionError, TypeError) as error:
+        raise _damaged() from error
     checks = [shared.setdefault(msgspec.json.encode(check), check) for check in grade.checks]
-    return msgspec.structs.replace(grade, checks=checks)
+    return msgspec.structs.replace(grade, student=student, checks=checks)
 
 
-def _unpacked(data: bytes, settled: _Settle) -> Grading:
-    grading = msgspec.msgpack.decode(zlib.decompress(data), type=Grading)
-    return msgspec.structs.replace(grading, grade=settled(grading.grade))
+def _unpacked(data: bytes, student: str, settled: _Settle) -> Grading:
+    """A grading under the name that counts now; it is kept under the one that it came with."""
+    try:
+        whole = zlib.decompressobj().decompress(data, MAX_GRADING)
+        grading = msgspec.msgpack.decode(whole, type=Grading)
+    except (zlib.error, msgspec.MsgspecError, RecursionError, TypeError) as error:
+        raise _damaged() from error
+    grade = msgspec.structs.replace(grading.grade, student=student)
+    return msgspec.structs.replace(grading, grade=settled(grade))
+
+
+def _damaged() -> UsageError:
+    return UsageError("A grading in the gradebook is damaged: take the gradebook's last copy. It was left as it is.")
 
 
 def _now() -> str:

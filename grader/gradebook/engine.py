@@ -11,6 +11,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from grader.errors import UsageError
+from grader.gradebook.recognise import recognise
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _MIGRATION_LOCK = 6_027_011
@@ -56,7 +57,7 @@ def _shown(url: str | Path) -> str:
 def _engine(url: URL) -> Engine:
     if url.drivername != "sqlite":
         try:
-            return create_engine(url)
+            return create_engine(url, pool_pre_ping=True)  # a review is open for hours, and servers are restarted
         except ImportError as error:
             raise UsageError("PostgreSQL needs a driver: pip install 'backprop-grader[postgresql]'.") from error
     if url.database:
@@ -70,6 +71,7 @@ def _engine(url: URL) -> Engine:
 def _prepare_sqlite(connection: Any, _: object) -> None:
     """WAL, so that readers don't wait; a commit is on the disk when it returns."""
     connection.isolation_level = None  # transactions are begun below: Python's own would not hold schema changes
+    recognise(connection)
     for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
         connection.execute(f"PRAGMA {pragma}")
 

@@ -27,20 +27,46 @@ class Attempt(Record, frozen=True):
     submitted: str | None
 
 
-def with_standing(attempts: Sequence[Attempt], submission: str, terms: Terms) -> Grade:
+class Extension(Record, frozen=True):
+    """Until when somebody has, and why; without a time being late is excused."""
+
+    due: datetime | None
+    reason: str
+
+    def terms(self, terms: Terms) -> Terms:
+        """An exercise's terms for who has this."""
+        if self.due is None:
+            return msgspec.structs.replace(terms, late=None)
+        return msgspec.structs.replace(terms, due=self.due)
+
+    def said(self) -> str:
+        """What a report says of it."""
+        until = (
+            f"You have until {self.due.isoformat(' ', 'minutes')}" if self.due is not None else "Being late is excused"
+        )
+        return f"{until}: {self.reason.rstrip('.')}."
+
+
+def with_standing(
+    attempts: Sequence[Attempt], submission: str, terms: Terms, extension: Extension | None = None
+) -> Grade:
     """The grade of one of a student's attempts, with the score that counts for the exercise.
 
     Args:
         attempts: this and the student's other graded submissions for the exercise, the oldest first.
         submission: the digest of the one whose grade is wanted.
         terms: the exercise's.
+        extension: what the student has of them, if anything; it says nothing where there is no due date.
     """
+    reasons = []
+    if extension is not None and terms.due is not None:
+        terms, reasons = extension.terms(terms), [extension.said()]
     number = next(n for n, attempt in enumerate(attempts, 1) if attempt.submission == submission)
     this = attempts[number - 1]
     if terms == Terms() or this.grade.status == "ungradable":
         return this.grade
     scores = [_on_time_score(attempt, terms) for attempt in attempts]
-    reasons = _lateness(this, terms)
+    reasons += _lateness(this, terms)
     counted = None
     if terms.attempts is not None or terms.counts == "best":
         counted = number if _set_by_hand(this.grade) else _counted(scores, number, terms)
@@ -70,7 +96,7 @@ def _late_percent(attempt: Attempt, terms: Terms) -> float:
 
 
 def _set_by_hand(grade: Grade) -> bool:
-    return any(override.name is None for override in grade.overrides)
+    return any(override.part is None and override.name is None for override in grade.overrides)
 
 
 def _days_late(attempt: Attempt, terms: Terms) -> int:

@@ -14,14 +14,14 @@ from grader.wording import rounded
 
 
 def with_overrides(grade: Grade, set_by_hand: Sequence[Override]) -> Grade:
-    """The grade with these marks in place of the grader's; of two for the same check the later counts.
+    """The grade with these marks in place of the grader's; of two for the same check, part or whole the later counts.
 
-    One that names a check that is no longer there, or is worth less now than was given, is left out: the exercise has
-    changed. The score is the sum of the checks' points, or what was set for it. A submission that could not be graded
-    counts as graded once its score was set.
+    One that names a check or part that is no longer there, or is worth less now than was given, is left out: the
+    exercise has changed. The score is the sum of the parts' points, or what was set for it; a part's are the sum of its
+    checks', or what was set for it. A submission that could not be graded counts as graded once its score was set.
     """
     last = {(override.part, override.name): override for override in set_by_hand}
-    applied = []
+    applied: list[Override] = []
     checks = []
     for check in grade.checks:
         override = last.get((check.part, check.name))
@@ -29,7 +29,14 @@ def with_overrides(grade: Grade, set_by_hand: Sequence[Override]) -> Grade:
             applied.append(msgspec.structs.replace(override, was=check.points))
             check = msgspec.structs.replace(check, points=override.points)
         checks.append(check)
-    score = sum(check.points for check in checks)
+    parts: dict[str, float] = {}
+    for part in dict.fromkeys(check.part for check in checks):
+        override = last.get((part, None))
+        own = [check for check in checks if check.part == part]
+        if override is not None and override.points <= sum(check.max_points for check in own):
+            applied.append(msgspec.structs.replace(override, was=sum(check.points for check in own)))
+            parts[part] = override.points
+    score = sum(check.points for check in checks if check.part not in parts) + sum(parts.values())
     whole = last.get((None, None))
     if whole is not None and whole.points <= grade.max_score:
         applied.append(msgspec.structs.replace(whole, was=score))
@@ -41,27 +48,33 @@ def with_overrides(grade: Grade, set_by_hand: Sequence[Override]) -> Grade:
     return msgspec.structs.replace(grade, checks=checks, score=score, overrides=applied)
 
 
-def new_override(grade: Grade, check: str | None, points: float, reason: str) -> Override:
-    """A mark for a check (`NAME` or `PART/NAME`), or without one for the whole submission.
+def new_override(
+    grade: Grade, check: str | None, points: float, reason: str, *, part: str | None = None, by: str | None = None
+) -> Override:
+    """A mark for a check (`NAME` or `PART/NAME`), for a `part`, or without either for the whole submission.
 
     Raises:
-        UsageError: there is no such check, or it can't be worth that.
+        UsageError: there is no such check or part, or it can't be worth that.
     """
     reason = " ".join(reason.split())
     if not reason:
         raise UsageError("An override needs a reason: the student reads it in the report.")
     found = _check_named(grade, check) if check is not None else None
-    most = found.max_points if found is not None else grade.max_score
+    if found is not None:
+        what, was, most = f"{check}", found.points, found.max_points
+        part = found.part
+    elif part is not None:
+        own = [each for each in grade.checks if each.part == part]
+        if not own:
+            raise UsageError(f"There is no part {part!r} in this submission for {grade.exercise}.")
+        what, was, most = f"part {part}", grade.points_of(part), sum(each.max_points for each in own)
+    else:
+        what, was, most = "this submission", grade.score, grade.max_score
     if not (math.isfinite(points) and 0 <= points <= most):
-        raise UsageError(f"{points:g} points can't be given: {check or 'this submission'} is worth 0 to {most:g}.")
-    return Override(
-        points=points,
-        was=found.points if found is not None else grade.score,
-        reason=reason,
-        at=datetime.now(UTC).isoformat(timespec="seconds"),
-        part=found.part if found is not None else None,
-        name=found.name if found is not None else None,
-    )
+        raise UsageError(f"{points:g} points can't be given: {what} is worth 0 to {most:g}.")
+    at = datetime.now(UTC).isoformat(timespec="microseconds")
+    name = found.name if found is not None else None
+    return Override(points=points, was=was, reason=reason, at=at, part=part, name=name, by=by)
 
 
 def _check_named(grade: Grade, wanted: str) -> Check:

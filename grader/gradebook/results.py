@@ -25,7 +25,8 @@ class Key(Record, frozen=True):
 
 
 class Result(Record, frozen=True):
-    """One submission's grade in a run, after overrides, with its key."""
+    """One submission's grade in a run, after overrides, with its key; `path` is its file, where that was noted."""
 
     grade: Grade
     key: Key
+    path: str | None = None

@@ -63,12 +63,13 @@ results = Table(
     Column("exercise", Text, nullable=False),
     Column("grading", Integer, ForeignKey("gradings.id"), nullable=False),
     Column("submitted", String(40)),
+    Column("path", Text),
     UniqueConstraint("run", "student", "exercise", name="results_once"),
     Index("results_by_student", "student", "exercise", "run"),
 )
 """What a run came to: the grading of each submission, made in that run or taken over from an earlier one.
 
-`submitted` is when it was handed in, ISO 8601 with an offset; NULL where nobody said.
+`submitted` is when it was handed in, ISO 8601 with an offset; NULL where nobody said. `path` is the notebook's file.
 """
 
 overrides = Table(
@@ -83,6 +84,75 @@ overrides = Table(
     Column("points", Float, nullable=False),
     Column("reason", Text, nullable=False),
     Column("made", String(32), nullable=False),
+    Column("author", Text),
     Index("overrides_key", "student", "exercise", "submission"),
 )
-"""Marks that a person set, for one submission's content; of two for the same check the later counts."""
+"""Marks that a person set, for one submission's content; of two for the same check the later counts.
+
+Without `name` it is for the whole part, without `part` for the whole submission.
+"""
+
+notes = Table(
+    "notes",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("student", Text, nullable=False),
+    Column("exercise", Text, nullable=False),
+    Column("submission", String(64), nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("item", Text),
+    Column("part", Text),
+    Column("name", Text),
+    Column("cell", Integer),
+    Column("line", Integer),
+    Column("text", Text, nullable=False),
+    Column("author", Text),
+    Column("made", String(32), nullable=False),
+    Index("notes_key", "student", "exercise", "submission"),
+)
+"""What people wrote about one submission's content: see `review_log.Kind`. Rows are added and never changed."""
+
+withdrawn = Table(
+    "withdrawn",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("source", String(16), nullable=False),
+    Column("row", Integer, nullable=False),
+    Column("student", Text, nullable=False),
+    Column("author", Text),
+    Column("made", String(32), nullable=False),
+    UniqueConstraint("source", "row", name="withdrawn_once"),
+)
+"""Rows of `overrides` and `notes` that were taken back: these stay in the gradebook and no longer count."""
+
+identities = Table(
+    "identities",
+    metadata,
+    Column("student", Text, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("value", Text, nullable=False),
+    UniqueConstraint("student", "kind", "value", name="identities_once"),
+)
+"""What platforms know students by: `intake.handed_in.people.Identity`."""
+
+renames = Table(
+    "renames",
+    metadata,
+    Column("handed_in", Text, primary_key=True),
+    Column("student", Text, nullable=False),
+    Index("renames_by_student", "student"),
+)
+"""What is handed in under one name counts under another. Results have that one, gradings the one they came with."""
+
+extensions = Table(
+    "extensions",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("student", Text, nullable=False),
+    Column("exercise", Text),
+    Column("due", String(40)),
+    Column("reason", Text, nullable=False),
+    Column("made", String(32), nullable=False),
+    Index("extensions_by_student", "student"),
+)
+"""Who has until when, for an exercise or, where that is NULL, for all; the last one counts. Without a time: excused."""

@@ -1,4 +1,4 @@
-"""Reading what grades come to: the marks that were set by hand, then the terms of the run."""
+"""Reading what grades come to: the marks that were set by hand, then the terms of the run; and the comments."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from sqlalchemy import Engine, ScalarSelect, func, select
 from grader.course.catalog import Terms
 from grader.gradebook.late_policy import Attempt, with_standing
 from grader.gradebook.overrides import with_overrides
-from grader.gradebook.schema import gradings, overrides, results, runs
-from grader.records import Grade, Override
+from grader.gradebook.people import extensions_in
+from grader.gradebook.review_log import Of, ReviewLog
+from grader.gradebook.schema import gradings, results, runs
+from grader.records import Comment, Grade, Override
 
-_ByHand = Mapping[tuple[str, str, str], list[Override]]
-"""Student, exercise and submission → its overrides, in the order in which they were made."""
+_ByHand = Mapping[Of, list[Override]]
+"""A submission → its overrides, in the order in which they were made."""
 _TermsOfRuns = Mapping[int, Mapping[str, Terms]]
 """Run and exercise → its terms, where it has any."""
 
@@ -43,25 +45,31 @@ def settler(
         student: whose results are asked for; None for everybody's.
     """
     upto = run if upto is None else upto
-    set_by_hand, terms = _overrides(engine, student), _terms(engine, run, upto)
+    log = ReviewLog(engine)
+    set_by_hand, said, terms = _overrides(log, student), _comments(log, student), _terms(engine, run, upto)
+    extended = extensions_in(engine, student)
     weights = _weights(engine, terms, upto) if run is None else {}
     several = {
         exercise
-        for said in terms.values()
-        for exercise, each in said.items()
+        for its in terms.values()
+        for exercise, each in its.items()
         if each.attempts is not None or each.counts == "best"
     }
     earlier = _attempts(engine, upto, sorted(several), student, set_by_hand) if several else {}
 
     def settle(run: int, submission: str, submitted: str | None, grade: Grade) -> Grade:
-        grade = with_overrides(grade, set_by_hand.get((grade.student, grade.exercise, submission), []))
+        of = Of(grade.student, grade.exercise, submission)
+        grade = with_overrides(grade, set_by_hand.get(of, []))
+        if of in said:
+            grade = msgspec.structs.replace(grade, comments=said[of])
         attempts = earlier.get((grade.student, grade.exercise), [])
         alike = [each for each in attempts if each.grade.max_score == grade.max_score]
         if all(each.submission != submission for each in alike):
             alike.append(Attempt(submission=submission, grade=grade, submitted=submitted))
         its = terms.get(run, {}).get(grade.exercise, Terms())
         its = msgspec.structs.replace(its, weight=weights.get(grade.exercise, its.weight))
-        return with_standing(alike, submission, its)
+        extension = extended.get((grade.student, grade.exercise), extended.get((grade.student, None)))
+        return with_standing(alike, submission, its, extension)
 
     return settle
 
@@ -90,7 +98,7 @@ def _attempts(
     engine: Engine, upto: int | None, exercises: Sequence[str], student: str | None, set_by_hand: _ByHand
 ) -> dict[tuple[str, str], list[Attempt]]:
     """Student and exercise → what was graded up to a run, each content once, in the order of the runs."""
-    columns = (gradings.c.student, gradings.c.exercise, gradings.c.submission, gradings.c.grade, results.c.submitted)
+    columns = (results.c.student, results.c.exercise, gradings.c.submission, gradings.c.grade, results.c.submitted)
     query = select(*columns).join_from(results, gradings, results.c.grading == gradings.c.id)
     query = query.where(results.c.exercise.in_(exercises), gradings.c.status == "graded")
     if upto is not None:
@@ -100,21 +108,26 @@ def _attempts(
     found: dict[tuple[str, str], dict[str, Attempt]] = {}
     with engine.connect() as connection:
         for row in connection.execute(query.order_by(results.c.run)):
-            made = set_by_hand.get((row.student, row.exercise, row.submission), [])
+            made = set_by_hand.get(Of(row.student, row.exercise, row.submission), [])
             grade = with_overrides(msgspec.json.decode(row.grade, type=Grade), made)
+            grade = msgspec.structs.replace(grade, student=row.student)
             attempt = Attempt(submission=row.submission, grade=grade, submitted=row.submitted)
             found.setdefault((row.student, row.exercise), {})[row.submission] = attempt  # the newest, in its place
     return {key: list(attempts.values()) for key, attempts in found.items()}
 
 
-def _overrides(engine: Engine, student: str | None) -> _ByHand:
+def _overrides(log: ReviewLog, student: str | None) -> _ByHand:
     """The overrides of one student, or all."""
-    found: dict[tuple[str, str, str], list[Override]] = {}
-    query = select(overrides).order_by(overrides.c.id)
-    if student is not None:
-        query = query.where(overrides.c.student == student)
-    with engine.connect() as connection:
-        for row in connection.execute(query):
-            made = Override(points=row.points, was=0.0, reason=row.reason, at=row.made, part=row.part, name=row.name)
-            found.setdefault((row.student, row.exercise, row.submission), []).append(made)
+    found: dict[Of, list[Override]] = {}
+    for mark in log.marks(student):
+        found.setdefault(mark.of, []).append(mark.override)
+    return found
+
+
+def _comments(log: ReviewLog, student: str | None) -> Mapping[Of, list[Comment]]:
+    """What students are to read; what colleagues wrote for each other isn't among it."""
+    found: dict[Of, list[Comment]] = {}
+    for note in log.notes(student):
+        if note.kind == "comment":
+            found.setdefault(note.of, []).append(note.comment)
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -19,6 +19,7 @@ from grader.execution.execute import CellRun
 from grader.intake.take_in import PlannedCell
 from grader.marking.tolerance import conformed
 from grader.marking.verdicts import PartMarks
+from grader.notebook.statements import as_written
 from grader.records import CellOutput, CellView, Check, Evidence, GraphNode, HeatMap, Verdict
 
 MAP_SIDE = 32
@@ -26,6 +27,8 @@ _IN = re.compile(r"Cell In\[(\d+)\]")
 _IN_LINE = re.compile(r"Cell In\[\d+\], line (\d+)")
 MAX_TEXT = 20_000
 """Characters of one output that a report shows."""
+MAX_OUTPUTS, MAX_SHOWN = 200, 16 << 20
+"""Outputs of a cell, and characters of all outputs with their pictures: published notebooks have 4 MB of figures."""
 
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_])")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
@@ -129,11 +132,12 @@ def cell_views(cells: Sequence[PlannedCell], runs: Sequence[CellRun]) -> tuple[l
     """
     views: list[CellView] = []
     places: dict[int, int] = {}
+    room = _Room()
     for index, (cell, run) in enumerate(zip(cells, runs, strict=True)):
         if not cell.student and not run.outputs:
             continue
         places[index] = len(views)
-        outputs = [_by_place(shown, cell) for output in run.outputs for shown in _shown(output)]
+        outputs = room.keep(_by_place(shown, cell) for output in run.outputs for shown in _shown(output))
         if cell.role == "compare" and not cell.student:
             outputs = [_no_comparison(output) if output.kind == "error" else output for output in outputs]
         if run.status in ("timeout", "died", "skipped"):
@@ -162,6 +166,27 @@ def _by_place(output: CellOutput, cell: PlannedCell) -> CellOutput:
     return msgspec.structs.replace(output, content=text)
 
 
+class _Room:
+    """What a report has room for: so many outputs of a cell, and so many characters of outputs in all."""
+
+    def __init__(self) -> None:
+        self._left = MAX_SHOWN
+
+    def keep(self, outputs: Iterable[CellOutput]) -> list[CellOutput]:
+        """The outputs that are shown, and how many are not."""
+        kept: list[CellOutput] = []
+        dropped = 0
+        for output in outputs:
+            if len(kept) < MAX_OUTPUTS and len(output.content) <= self._left:
+                self._left -= len(output.content)
+                kept.append(output)
+            else:
+                dropped += 1
+        if dropped:
+            kept.append(CellOutput(kind="text", content=f"[cut: {dropped} more outputs of this cell are not shown]"))
+        return kept
+
+
 def _no_comparison(error: CellOutput) -> CellOutput:
     """An error in a comparison of the exercise's own, as where a student's loop has other names: it costs nothing."""
     last = error.content.strip().split("\n")[-1]
@@ -184,7 +209,7 @@ def _shown(output: Mapping[str, Any]) -> list[CellOutput]:
     if kind == "error":
         trace = output.get("traceback")
         rows = trace if isinstance(trace, list) else []
-        text = plain_text("\n".join(str(row) for row in rows))
+        text = as_written(plain_text("\n".join(str(row) for row in rows)))
         return [CellOutput(kind="error", content=text or plain_text(output.get("ename")))]
     data = output.get("data")
     if not isinstance(data, dict):

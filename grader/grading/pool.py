@@ -70,6 +70,9 @@ class GraderPool:
             return self._grader(submission.exercise).grade(submission, live)
         except GraderError:
             raise
+        except RecursionError:
+            reason = "Its code is nested too deeply to be understood: write long expressions as several statements."
+            return ungradable(submission, self.course.spec(submission.exercise), reason)
         except Exception as error:  # noqa: BLE001 - one submission must never cost another its marks, whatever we overlooked
             reason = f"The grader itself failed ({type(error).__name__}: {error}): please report this."
             return ungradable(submission, self.course.spec(submission.exercise), reason)

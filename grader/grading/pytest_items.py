@@ -14,9 +14,11 @@ from typing import Any
 import pytest
 
 from grader.errors import GraderError
+from grader.files import safe_name
 from grader.grading.pool import GraderPool
 from grader.records import Check, Grading, Submission, Verdict
 from grader.reports.verdict_text import explain
+from grader.safe_text import safe_text
 
 
 class CheckFailed(Exception):
@@ -91,7 +93,7 @@ class CheckItem(pytest.Item):
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: object = None) -> str:
         """The sentence alone: a traceback through the grader would tell a student nothing."""
         if isinstance(excinfo.value, CheckFailed | CouldNotCheck | GraderError):
-            return str(excinfo.value)
+            return safe_text(str(excinfo.value), "terminal")
         return str(super().repr_failure(excinfo))
 
     def reportinfo(self) -> tuple[Path, None, str]:
@@ -132,7 +134,8 @@ class Submissions:
         """Fill the session in place of pytest's own search; `-k` and the other plugins still have their say."""
         hook = session.config.hook
         for number, submission in enumerate(self.submissions):
-            name = str(number) if self.unnamed else f"{submission.student}/{submission.exercise}"
+            named = f"{safe_name(submission.student)}/{safe_name(submission.exercise)}"  # unlike any other's
+            name = str(number) if self.unnamed else named
             node = SubmissionNode.from_parent(session, name=name, nodeid=name, submission=submission, pool=self.pool)
             items = list(node.collect())
             report = pytest.CollectReport(name, "passed", None, result=list(items))
@@ -150,7 +153,7 @@ class Submissions:
         """For what could not be checked, too, the sentence alone: pytest asks `repr_failure` only of failed checks."""
         report = yield
         if call.excinfo is not None and isinstance(call.excinfo.value, CouldNotCheck):
-            report.longrepr = str(call.excinfo.value)
+            report.longrepr = safe_text(str(call.excinfo.value), "terminal")
         return report
 
     @pytest.hookimpl(trylast=True)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from grader.errors import GraderError
+from grader.safe_text import safe_text
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -23,6 +24,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--kernel", choices=["snapshot", "cold"], default="snapshot", help="With --grade: how kernels start."
     )
     group.addoption("--sandbox", choices=["bwrap", "none"], default="bwrap", help="With --grade: what confines them.")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> None:
+    """With `--grade`, run no `conftest.py`: pytest looks for it in folders called `test…`, which may be a student's."""
+    if early_config.known_args_namespace.grade:
+        early_config.known_args_namespace.noconftest = True
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -40,6 +48,6 @@ def pytest_configure(config: pytest.Config) -> None:
         found = collect([Path(path) for path in paths], course, config.getoption("exercise"))
         pool = GraderPool(course, config.getoption("kernel"), config.getoption("sandbox"))
     except GraderError as error:
-        raise pytest.UsageError(str(error)) from error
+        raise pytest.UsageError(safe_text(str(error), "terminal")) from error
     config.add_cleanup(pool.close)
     config.pluginmanager.register(Submissions([item.submission() for item in found], pool), "grader-submissions")

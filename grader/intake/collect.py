@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
 
 from grader.course.course import Course
 from grader.errors import SubmissionError, UsageError
-from grader.files import as_text, is_notebook, safe_name
+from grader.files import as_text, safe_name
+from grader.intake.handed_in.choice import Chosen, chosen, read_file
+from grader.intake.handed_in.files import Arrived, files_in, is_zip
+from grader.intake.handed_in.people import Identity, Owner
+from grader.intake.handed_in.platforms import Area, area_of_file, areas
 from grader.intake.take_in import guess_exercise
-from grader.notebook.file import MAX_BYTES
 from grader.records import Record, Submission
 
 UNKNOWN = "unknown"
@@ -21,34 +25,40 @@ UNKNOWN = "unknown"
 class Found(Record, frozen=True):
     """A file that was handed in: whose, for which exercise, or why it can't be taken in.
 
-    `exercise` is empty where the file gives no hint of one.
+    `exercise` is empty where the file gives no hint of one. `inside` are the members to go through where `path` is a
+    zip. `identities`, `submitted` and `late` are what the platform says, `group` is everybody who handed it in
+    together, and `remarks` say what was guessed, and what was left aside. `empty` tells that there is no file at all.
     """
 
     student: str
     exercise: str
     path: str
     problem: str | None = None
+    inside: list[str] = []
+    identities: list[Identity] = []
+    submitted: datetime | None = None
+    late: bool | None = None
+    group: list[str] = []
+    remarks: list[str] = []
+    empty: bool = False
+
+    @property
+    def shown(self) -> str:
+        """The file's path in a message, through its zip."""
+        return self._file().shown
 
     def read(self) -> bytes:
-        """The file's bytes.
+        """The file's bytes, as a notebook's.
 
         Raises:
             SubmissionError: it can't be read, or is too large to be.
         """
-        path = Path(self.path)
-        try:
-            if path.stat().st_size > MAX_BYTES:
-                size = path.stat().st_size // 2**20
-                raise SubmissionError(
-                    f"The file has {size} MB and the limit is {MAX_BYTES // 2**20} MB: "
-                    "clear the outputs and save it again."
-                )
-            return path.read_bytes()
-        except OSError as error:
-            raise SubmissionError(f"The file {path.name!r} can't be read: {error.strerror or error}.") from error
+        return read_file(self._file())
 
     def size(self) -> int:
-        """The file's size in bytes; 0 where it can't be read."""
+        """The file's size in bytes, or what most have where it is in a zip; 0 where it can't be read."""
+        if self.inside:
+            return 1 << 20
         try:
             return Path(self.path).stat().st_size
         except OSError:
@@ -62,92 +72,100 @@ class Found(Record, frozen=True):
             problem, data = str(error), b""
         return Submission(student=self.student, exercise=self.exercise, data=data, problem=problem)
 
+    def _file(self) -> Arrived:
+        way = [self.path, *self.inside][-1].replace("\\", "/").split("/")
+        return Arrived(way[-1:], self.path, self.inside)
 
-def collect(paths: Iterable[Path], course: Course, exercise_id: str | None = None) -> list[Found]:
-    """All submissions among `paths`: notebooks, or folders of them, sorted by student and exercise.
 
-    A notebook is `<student>.ipynb` or `<student>/<exercise>.ipynb`; a file of any other name in a student's folder is
-    that student's too. Which exercise it is for is, best evidence first:
-    what the caller says, the file's name, what the notebook itself says or resembles.
+def collect(
+    paths: Iterable[Path],
+    course: Course,
+    exercise_id: str | None = None,
+    passed_over: Callable[[str], None] = lambda _: None,
+) -> list[Found]:
+    """All submissions among `paths`: notebooks, folders and zips of them, sorted by student and exercise.
+
+    A folder or zip is a platform's download as it is, or holds `<student>.ipynb` and `<student>/<any name>.ipynb`.
+    Which exercise a notebook is for is, best evidence first: what the caller says, the file's name, that of a folder
+    around it, what the notebook itself says or resembles. A folder that is a student's and holds nothing to grade
+    becomes a submission with a problem, for nobody may vanish. `passed_over` is called with what was not looked at.
 
     Raises:
         UsageError: a path does not exist or holds no notebook, or `exercise_id` is unknown.
     """
     if exercise_id is not None:
         course.spec(exercise_id)
-    found = [_identify(path, owner, course, exercise_id) for path, owner in _notebooks(paths).items()]
-    return sorted(_without_doubles(_as_the_others(found)), key=lambda item: (item.student, item.exercise))
-
-
-def _notebooks(paths: Iterable[Path]) -> dict[Path, str | None]:
-    """Every file to look at → the student in whose folder it was found, if it was found in one."""
-    notebooks: dict[Path, str | None] = {}
-    for path in paths:
-        if path.is_dir():
-            inside = _inside(path)
-            if not inside:
-                raise UsageError(f"The folder {str(path)!r} holds no notebook: give a folder of .ipynb files.")
-            notebooks = {**inside, **notebooks}
-        elif path.exists() or path.is_symlink():
-            notebooks.setdefault(path)
-        else:
-            raise UsageError(f"There is no file or folder {str(path)!r}.")
-    return notebooks
-
-
-def _inside(folder: Path) -> dict[Path, str | None]:
-    found: dict[Path, str | None] = {}
-    for path in _listed(folder):
-        if is_notebook(path):
-            found[path] = None
-        elif path.is_dir():
-            try:
-                found.update(dict.fromkeys(filter(is_notebook, _listed(path)), path.name))
-            except UsageError:
-                found[path] = path.name  # the folder itself stands for the submission that can't be reached
-    return found
-
-
-def _listed(folder: Path) -> list[Path]:
-    """A folder's entries but the hidden ones; `glob` would pass over a folder that it may not read."""
-    try:
-        return sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    except OSError as error:
-        raise UsageError(f"The folder {str(folder)!r} can't be read: {error.strerror or error}.") from error
-
-
-def _identify(path: Path, owner: str | None, course: Course, exercise_id: str | None) -> Found:
     ids = course.catalog.ids
-    student = as_text(owner or (path.absolute().parent.name if path.stem in ids else _student_of(path, ids)))
-    if path.is_dir() and not is_notebook(path):
-        problem = f"The folder {path.name!r} can't be read: let the grader's user read it."
-        return Found(student=student, exercise=exercise_id or _only(ids), path=str(path), problem=problem)
-    if path.is_symlink() or not path.is_file():
-        return Found(student=student, exercise=exercise_id or "", path=str(path), problem=_NO_FILE)
-    if exercise_id is not None:
-        return Found(student=student, exercise=exercise_id, path=str(path))
-    if path.stem in ids:
-        return Found(student=student, exercise=path.stem, path=str(path))
-    found = Found(student=student, exercise="", path=str(path))
-    try:
-        guess = guess_exercise(found.read(), [course.exercise(id_) for id_ in ids])
-    except SubmissionError as error:
-        return Found(student=student, exercise=_only(ids), path=str(path), problem=str(error))
-    if guess is None:
+    course_files = [name for id_ in ids for name in course.files(course.spec(id_))]
+
+    def guess(data: bytes) -> str | None:
+        return guess_exercise(data, [course.exercise(id_) for id_ in ids])
+
+    found: list[Found] = []
+    seen: set[str] = set()
+    for path in sorted(paths, key=lambda path: not path.is_dir()):  # a student's folder says more than a file's name
+        here: list[Found] = []
+        any_file = False
+        for area in _areas_of(path, ids):
+            if not area.owners:
+                passed_over(as_text(area.where))
+            picked = chosen(area, ids, exercise_id, guess, course_files) if area.owners else []
+            here += [_found(each, owner, area, path, ids) for each in picked for owner in area.owners]
+            any_file |= any(each.file is not None for each in picked)
+        if not any_file:
+            raise UsageError(_no_notebook(path, here))
+        here = _told_apart(here)
+        found += [item for item in here if item.shown not in seen]
+        seen |= {item.shown for item in here}
+    found = _in_one_case(_as_the_others(found))
+    return once_each(found)
+
+
+def collect_one(folder: Path, student: str, course: Course, exercise_id: str) -> Found:
+    """The submission of a student whose folder it is, for an exercise that is known."""
+    files = files_in(folder) if folder.is_dir() else []
+    area = Area([Owner(student)], files, where=folder.name)
+    names = list(course.files(course.spec(exercise_id)))
+
+    def guess(data: bytes) -> str | None:
+        return guess_exercise(data, [course.exercise(exercise_id)])
+
+    (picked,) = chosen(area, course.catalog.ids, exercise_id, guess, names)
+    return _found(picked, area.owners[0], area, folder.parent, course.catalog.ids)
+
+
+def _areas_of(path: Path, ids: Sequence[str]) -> list[Area]:
+    if (path.is_dir() and path.suffix.lower() != ".ipynb") or (path.is_file() and is_zip(path.name)):
+        return areas(files_in(path), path, ids)
+    if path.exists() or path.is_symlink():
+        return [area_of_file(path, ids)]
+    raise UsageError(f"There is no file or folder {str(path)!r}.")
+
+
+def _no_notebook(path: Path, here: Sequence[Found]) -> str:
+    what = "zip" if is_zip(path.name) else "folder"
+    holds = f" {here[0].problem}" if here else ""
+    return f"The {what} {str(path)!r} holds no notebook: give a folder of .ipynb files.{holds}"
+
+
+def _found(each: Chosen, owner: Owner, area: Area, root: Path, ids: Sequence[str]) -> Found:
+    problem = each.problem
+    if each.exercise is None and problem is None:
         problem = "It resembles no exercise of this course: say which it is with --exercise, or hand in the right file."
-        return Found(student=student, exercise=_only(ids), path=str(path), problem=problem)
-    return Found(student=student, exercise=guess, path=str(path))
-
-
-_NO_FILE = "It is not a plain file (a link, a folder or a device): hand in the notebook itself."
-
-
-def _student_of(path: Path, ids: Sequence[str]) -> str:
-    """`alice.ipynb`, or Moodle's and Jupyter's ways of adding the exercise to it, are alice's."""
-    stem = path.stem
-    for id_ in ids:
-        stem = re.sub(rf"[-_ ]+{re.escape(id_)}$", "", stem)
-    return stem or path.name
+    file = each.file
+    return Found(
+        student=owner.student,
+        exercise=each.exercise if each.exercise is not None else _only(ids),
+        path=file.path if file is not None else str(root / area.where),
+        inside=file.inside if file is not None else [],
+        problem=problem,
+        identities=owner.identities,
+        submitted=owner.submitted,
+        late=owner.late,
+        group=[one.student for one in area.owners] if len(area.owners) > 1 else [],
+        remarks=[*owner.remarks, *each.remarks],
+        empty=file is None,
+    )
 
 
 def _only(ids: Sequence[str]) -> str:
@@ -157,30 +175,82 @@ def _only(ids: Sequence[str]) -> str:
 def _as_the_others(found: Sequence[Found]) -> list[Found]:
     """Where all that can be told is of one exercise, a student's only file is taken to be for that one, too."""
     known = {item.exercise for item in found} - {UNKNOWN, ""}
-    students = [item.student for item in found]
+    students = Counter(item.student for item in found)
     if len(known) != 1:
         return list(found)
     (exercise,) = known
     return [
         msgspec.structs.replace(item, exercise=exercise)
-        if item.exercise == UNKNOWN and students.count(item.student) == 1
+        if item.exercise == UNKNOWN and students[item.student] == 1
         else item
         for item in found
     ]
 
 
-def _without_doubles(found: Sequence[Found]) -> list[Found]:
-    """Two files for one student and exercise: the grader doesn't choose, it says so."""
-    groups: dict[tuple[str, str], list[Found]] = {}
+def _told_apart(found: Sequence[Found]) -> list[Found]:
+    """Two people of one name in one download get what the platform tells them apart by behind their names.
+
+    Moodle numbers its participants anew in every assignment: there they are two where they hand in the same exercise.
+    """
+    called: dict[str, dict[Identity, set[str]]] = defaultdict(lambda: defaultdict(set))
     for item in found:
-        groups.setdefault((safe_name(item.student), item.exercise), []).append(item)
-    kept = []
-    for group in groups.values():
-        if len(group) == 1:
-            kept.append(group[0])
-            continue
-        names = " and ".join(repr(item.path) for item in group[:3])
-        problem = f"There are {len(group)} files for this student and exercise ({names}): keep the one that counts."
-        first = group[0]
-        kept.append(Found(student=first.student, exercise=first.exercise, path=first.path, problem=problem))
-    return kept
+        for identity in item.identities[:1]:
+            called[item.student][identity].add(item.exercise)
+    apart = {student for student, known in called.items() if _are_several(known)}
+    return [
+        msgspec.structs.replace(item, student=f"{item.student} ({item.identities[0].value})")
+        if item.identities and item.student in apart
+        else item
+        for item in found
+    ]
+
+
+def _are_several(known: Mapping[Identity, set[str]]) -> bool:
+    exercises = [exercise for each in known.values() for exercise in each]
+    return len(known) > 1 and (
+        any(identity.kind != "moodle" for identity in known) or len(set(exercises)) < len(exercises)
+    )
+
+
+def _in_one_case(found: Sequence[Found]) -> list[Found]:
+    """Names that differ in capitals alone are one student's, as long as no exercise was handed in under two of them."""
+    spelled: dict[str, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for item in found:
+        spelled[item.student.casefold()][item.student].add(item.exercise)
+    first: dict[str, str] = {}
+    for names in spelled.values():
+        exercises = [exercise for each in names.values() for exercise in each]
+        if len(names) > 1 and len(set(exercises)) == len(exercises):
+            first |= dict.fromkeys(names, next(iter(names)))
+    return [
+        msgspec.structs.replace(
+            item, student=name, remarks=[*item.remarks, f"{item.student!r} was taken to be {name!r}"]
+        )
+        if (name := first.get(item.student, item.student)) != item.student
+        else item
+        for item in found
+    ]
+
+
+def once_each(found: Iterable[Found]) -> list[Found]:
+    """A submission for each student and exercise, sorted; of two files the newer one by what the platform says.
+
+    Where it says nothing the grader doesn't choose: the submission has a problem that names them.
+    """
+    groups: dict[tuple[str, str], list[Found]] = defaultdict(list)
+    for item in found:
+        groups[safe_name(item.student), item.exercise].append(item)
+    with_files = [[item for item in group if not item.empty] or group[:1] for group in groups.values()]
+    kept = [group[0] if len(group) == 1 else _one_of(group) for group in with_files]
+    return sorted(kept, key=lambda item: (item.student, item.exercise))
+
+
+def _one_of(group: Sequence[Found]) -> Found:
+    times = [item.submitted for item in group if item.submitted is not None]
+    if len(set(times)) == len(group):
+        *older, newest = sorted(group, key=lambda item: times[group.index(item)])
+        left = " and ".join(repr(item.shown) for item in older)
+        return msgspec.structs.replace(newest, remarks=[*newest.remarks, f"{left} was handed in earlier"])
+    names = " and ".join(repr(item.shown) for item in group[:3])
+    problem = f"There are {len(group)} files for this student and exercise ({names}): keep the one that counts."
+    return msgspec.structs.replace(group[0], problem=problem)

@@ -13,6 +13,7 @@ import msgspec
 from nbformat import NotebookNode
 
 from grader.course.exercise import Exercise
+from grader.intake.compared_names import compared_names, renamed
 from grader.intake.locked_copies import How, Reading, read_statements
 from grader.intake.part_assignment import Seen, find_parts
 from grader.intake.release_index import Released, normal, ratio, released
@@ -56,11 +57,12 @@ def understand(cells: Sequence[NotebookNode], exercise: Exercise) -> list[CellRe
     found: list[CellReading] = []
     drafts: list[tuple[int, Seen]] = []
     allowance = Allowance()
+    meant = names_by_cmp(cells, known)
     for position, node in enumerate(cells, start=1):
         # A solution's reference cells are the grader's, not a student's.
         if node.cell_type != "code" or not node.source.strip() or role_of(node) == "reference":
             continue
-        dissected, lost = _dissected(node.source, known, allowance)
+        dissected, lost = _dissected(renamed(node.source, meant), known, allowance)
         match, how = _match(node, dissected, known, ids, [reading.match for reading in found])
         if dissected.pieces is None:
             found.append(_broken(position, node, dissected, match, how, known, lost))
@@ -72,6 +74,12 @@ def understand(cells: Sequence[NotebookNode], exercise: Exercise) -> list[CellRe
     parts = find_parts([seen for _, seen in drafts], [cell for cell, _ in drafts], known)
     parts = [_defined(seen, part, known) for (_, seen), part in zip(drafts, parts, strict=True)]
     return _with_parts(found, [cell for cell, _ in drafts], parts, known)
+
+
+def names_by_cmp(cells: Sequence[NotebookNode], known: Released) -> dict[str, str]:
+    """The student's names that a `cmp` says are a gradient → that gradient."""
+    sources = [node.source for node in cells if node.cell_type == "code"]
+    return compared_names(sources, known.names, known.binders.keys())
 
 
 def _dissected(source: str, known: Released, allowance: Allowance) -> tuple[Dissected, tuple[int, ...]]:

@@ -72,7 +72,7 @@ def _locked_notes(
             wanted = {(cell.part, name) for name in (*known.gradients_of(index), *defined_names(cell.source))}
             if not copies and not cells_left >= wanted:
                 yield f"The cell {cell.grade_id} is missing: what it should assign is missing too."
-            elif len(same := [each for each in copies if each.how != "names"]) > 1:
+            elif len(same := [each for each in copies if each.how != "names"]) > 1 and cell.part not in known.trained:
                 yield f"Cells {_numbers(same)} are the same cell of the exercise: they were run in order."
         elif not copies and not copied:
             yield f"The locked cell {cell.grade_id} was missing: the release's own was run in its place."
@@ -98,7 +98,13 @@ def _settings(readings: Sequence[CellReading], known: Released) -> Iterator[str]
             left, _, value = each.piece.text.partition("=")
             name = left.strip()
             same = name not in ours or _plain(value) == _plain(ours[name])
-            if each.does == "copy" and each.piece.binds == (name,) and name in known.settings and not same:
+            left_out = each.piece.first + 1 in reading.lost  # no Python: what is run has `None` in its place
+            if (
+                each.does == "copy"
+                and each.piece.binds == (name,)
+                and name in known.settings
+                and not (same or left_out)
+            ):
                 seen.setdefault(name, _plain(value))
     for name, value in seen.items():
         yield f"It sets {name} = {_quoted(value)}: the exercise's {name} = {_plain(ours[name])} was used."

@@ -46,16 +46,21 @@ class _Parting:
         self.bound: dict[str, set[str]] = {part: set() for part in known.order}
         self.latest: dict[str, tuple[int, str]] = {}
         self.functions: dict[str, str] = {}
+        self.keeping: dict[str, str] = {}
+        self.handed = {name for seen in statements if seen.piece.kind != "definition" for name in seen.piece.binds}
+        self.inside = _inside_functions(statements)
         self.hinted = {seen.hint for seen in statements}
         self.context: str | None = None
         self.of_cell: dict[int, set[str]] = {}
         for seen, cell in zip(statements, cells, strict=True):
             self.of_cell.setdefault(cell, set()).update(_names(seen.piece) if seen.does == "gradient" else ())
-        sure = [self._sure(seen) if seen.does == "gradient" else None for seen in statements]
-        self.last = {part: max((i for i, found in enumerate(sure) if found == part), default=-1) for part in self.plain}
+        sure = [self._sure(number, seen) for number, seen in enumerate(statements)]
+        self.last = {part: self._last_new(part, sure) for part in self.plain}
         for number, seen in enumerate(statements):
-            if seen.does != "gradient":
+            if seen.does != "gradient" and sure[number] is None:
                 self._follow(seen)
+                calls = seen.piece.reads & self.keeping.keys() if seen.does == "own" else ()
+                self.found[number] = next((self.keeping[name] for name in calls), None)
                 continue
             part = self._goes_on(number, seen) or sure[number] or self._guess(number, seen)
             if part is not None and part == sure[number] and self._passing_through(number, seen, part):
@@ -65,8 +70,12 @@ class _Parting:
             self.found[number] = part
             if part is not None:
                 self.bound[part].update(_names(seen.piece))
-                if seen.piece.kind == "definition" and part in known.trained:
-                    self.functions[seen.piece.binds[0]] = part
+                if seen.piece.kind == "definition":
+                    asked = set(_names(seen.piece)).intersection(known.gradients[part])
+                    if part in known.trained:
+                        self.functions[seen.piece.binds[0]] = part
+                    if part in known.trained or not asked <= self.handed:
+                        self.keeping[seen.piece.binds[0]] = part
                 self.latest.update(dict.fromkeys(_names(seen.piece), (number, part)))
                 if sure[number] is not None:
                     self.context = part
@@ -79,22 +88,70 @@ class _Parting:
         if part in self.plain and self.plain.index(part) > 0 and (own or not seen.piece.binds):
             self.context = part
 
-    def _sure(self, seen: Seen) -> str | None:
-        """The part of a statement that its own names decide."""
+    def _sure(self, number: int, seen: Seen) -> str | None:
+        """The part of a statement that its own names decide, or for a function those of the loop that calls it."""
         names = set(_names(seen.piece))
-        if self._trains(seen.piece):
-            return max(self.known.trained, key=lambda part: len(names.intersection(self.known.gradients[part])))
+        loops = [seen.piece]
+        if seen.piece.kind == "definition":
+            loops = [seen.piece, self._called_by(number)] if seen.does == "gradient" else []
+        for loop in loops:
+            if self._trains(loop):
+                found = self._all_names(loop)
+                return max(self.known.trained, key=lambda part: len(found.intersection(self.known.gradients[part])))
+        if seen.does != "gradient":
+            return None
         only = {part: sum(self._asking(name) == [part] for name in names) for part in self.plain}
         best = max(only, key=lambda part: only[part], default=None)
         return best if best is not None and only[best] else None
 
+    def _called_by(self, number: int) -> Piece:
+        """The first statement below a function that calls it, itself or by another function; else itself."""
+        piece = self.statements[number].piece
+        names = {piece.binds[0]}
+        for seen in self.statements[number + 1 :]:
+            if names.intersection(seen.piece.reads):
+                if seen.piece.kind != "definition":
+                    return seen.piece
+                names.add(seen.piece.binds[0])
+        return piece
+
+    def _all_names(self, piece: Piece) -> set[str]:
+        """The names that a statement binds, and those in the functions that it calls."""
+        return {*_names(piece), *(name for called in piece.reads for name in self.inside.get(called, ()))}
+
+    def _last_new(self, part: str, sure: Sequence[str | None]) -> int:
+        """The last statement that is surely a part's and binds something for the first time: scratch work doesn't."""
+        last, bound = -1, set[str]()
+        for number, seen in enumerate(self.statements):
+            if sure[number] == part and not bound.issuperset(_names(seen.piece)):
+                last = number
+                bound.update(_names(seen.piece))
+        return last
+
     def _passing_through(self, number: int, seen: Seen, part: str) -> bool:
-        """Whether a later part's cell computes an earlier part's gradient anew, on its way to its own."""
+        """Whether a later part's cell computes an earlier part's gradient, or does so anew, on its way to its own.
+
+        It is on the way where the cell binds nothing else that only other parts ask for.
+        """
         later = seen.hint or self.context
         if later not in self.plain or part not in self.plain or self.plain.index(later) <= self.plain.index(part):
             return False
         here = self.of_cell[self.cells[number]]
-        return set(_names(seen.piece)) <= self.bound[part] and bool(here.intersection(self.known.gradients[later]))
+        own = here.intersection(self.known.gradients[later])
+        if set(_names(seen.piece)) <= self.bound[part]:
+            return bool(own)
+        asked = here.intersection(self.known.gradients[part])
+        return bool(own - self.bound[later]) and asked <= own | self._above_all(part, own)
+
+    def _above_all(self, part: str, names: set[str]) -> set[str]:
+        """The gradients of a part from which the chain rule makes these, by however many steps."""
+        found: set[str] = set()
+        todo = list(names)
+        while todo:
+            new = self.known.above[part].get(todo.pop(), set()) - found
+            found |= new
+            todo += new
+        return found
 
     def _on_the_way(self, number: int, seen: Seen, guessed: str) -> bool:
         """Whether a cell uses another part's name for something of its own, and computes its own gradients from that.
@@ -131,7 +188,7 @@ class _Parting:
         """Whether a loop binds gradients and, beside them, the forward pass's tensors or its batch."""
         if not self.known.trained or not re.search(r"\b(for|while)\b", piece.text):
             return False
-        names = {*piece.binds, *piece.inner}
+        names = self._all_names(piece)
         asked = {name for part in self.known.trained for name in self.known.gradients[part]}
         forward = (self.known.tensors | {"loss"}) & names
         return bool(asked & names) and (bool(forward) or not any(self._asking(name) for name in asked & names))
@@ -167,7 +224,8 @@ class _Parting:
         """Whether it is computed from a gradient that this one of the parts in question asks for and no other has."""
         others = [name for other in asking if other != part
                   for name in (*self.known.gradients[other], *self.known.upstream[other])]  # fmt: skip
-        return any(name in piece.reads for name in self.known.gradients[part] if name not in others)
+        return any(name in piece.reads and self.latest.get(name, (0, part))[1] == part
+                   for name in self.known.gradients[part] if name not in others)  # fmt: skip
 
     def _before(self, names: Sequence[str]) -> str | None:
         """The part of the last statement that bound one of the names."""
@@ -207,6 +265,14 @@ class _Parting:
     def _unstarted(self, asking: Sequence[str]) -> bool:
         """Whether a later part's forward pass is still to come, so that this is not that part yet."""
         return self.context in (None, asking[0])
+
+
+def _inside_functions(statements: Sequence[Seen]) -> dict[str, set[str]]:
+    """Function → the names that it binds, or that the functions do which it calls and which stand above it."""
+    found: dict[str, set[str]] = {}
+    for piece in (seen.piece for seen in statements if seen.piece.kind == "definition"):
+        found[piece.binds[0]] = set(_names(piece)).union(*(found.get(name, set()) for name in piece.reads))
+    return found
 
 
 def _names(piece: Piece) -> tuple[str, ...]:

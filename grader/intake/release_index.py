@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import difflib
 import functools
+import re
+from typing import NamedTuple
 
 from grader.course.exercise import Exercise
 from grader.notebook.file import REFERENCE_ROLES
@@ -39,6 +41,7 @@ class Released:
         self.settings: set[str] = set()
         self._texts: dict[str, list[tuple[str, int]]] = {}
         self._exact: dict[str, int] = {}
+        self._made: list[_Assigned] = []
         self._signatures: dict[str, tuple[int, bool] | None] = {}
         self._statements: dict[int, set[str]] = {}
         for index, cell in enumerate(self.cells):
@@ -74,6 +77,8 @@ class Released:
             self.binders.setdefault(name, index)
             self._texts.setdefault(name, []).append((normal(piece.text), index))
         self._exact.setdefault(normal(piece.text), index)
+        if (made := _assigned(piece)) is not None:
+            self._made.append(made)
         if piece.kind == "definition":
             self._signatures.setdefault(piece.binds[0], _signature(piece.text))
 
@@ -117,6 +122,19 @@ class Released:
                     return index
         return None
 
+    def alias(self, piece: Piece) -> str | None:
+        """`X_train, Y_train = Xtr, Ytr` for a statement that makes the given data, under names of one's own.
+
+        The release's are meant: what the student's were made from is the release's, too, in another order it may be.
+        """
+        own = _assigned(piece)
+        if own is None or self.binders.keys() & {*own.names, *own.indexed}:
+            return None
+        alike = [(ratio(own.text, made.text) if not own.indexed else 1.0, ", ".join(made.names)) for made in self._made
+                 if made.form == own.form and len(made.names) == len(own.names)]  # fmt: skip
+        best = max(alike, default=(0.0, ""))
+        return f"{', '.join(own.names)} = {best[1]}" if best[0] >= ALIKE else None
+
     def takes_as_many(self, piece: Piece) -> bool:
         """Whether a function can be called as the release's of this name can, and gives back what that one does."""
         return self._signatures.get(piece.binds[0]) == _signature(piece.text)
@@ -148,6 +166,40 @@ class Released:
             return []
         left = {name for statement in statements(cell.source) for name in statement.names}
         return [name for name in self.gradients[cell.part] if name in left]
+
+
+class _Assigned(NamedTuple):
+    """What a statement binds, from what: the text without white space, and what it must share to be the same.
+
+    `indexed` are the names that it indexes, where it does nothing else.
+    """
+
+    names: list[str]
+    indexed: list[str]
+    text: str
+    form: str
+
+
+def _assigned(piece: Piece) -> _Assigned | None:
+    """`Xtr, Ytr = build_dataset(…)`, or `Xb, Yb = Xtr[ix], Ytr[ix]`; None for anything else."""
+    tree = parse(piece.text) if piece.kind == "assignment" and len(piece.text) <= MAX_COMPARED else None
+    node = tree.body[0] if tree is not None else None
+    if not isinstance(node, ast.Assign) or len(node.targets) != 1:
+        return None
+    targets = node.targets[0].elts if isinstance(node.targets[0], ast.Tuple) else node.targets
+    names = [target.id for target in targets if isinstance(target, ast.Name)]
+    if len(names) < len(targets):
+        return None
+    try:
+        text = normal(ast.unparse(node.value))
+    except RecursionError:
+        return None
+    if isinstance(node.value, ast.Call) and isinstance(node.value.func, ast.Name):
+        return _Assigned(names, [], text, f"{node.value.func.id}()")
+    values = node.value.elts if isinstance(node.value, ast.Tuple) else [node.value]
+    indexed = [value.value.id for value in values
+               if isinstance(value, ast.Subscript) and isinstance(value.value, ast.Name)]  # fmt: skip
+    return _Assigned(names, indexed, text, re.sub(r"\w+\[", "[", text)) if len(indexed) == len(values) else None
 
 
 def _signature(text: str) -> tuple[int, bool] | None:

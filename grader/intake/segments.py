@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
+
+import msgspec
 
 from grader.intake.display_only import Uses, only_shows, uses_of
 from grader.intake.expose_locals import with_shared
@@ -21,12 +24,14 @@ class Context(Record, frozen=True):
     """What is known of the whole notebook.
 
     `wanted` are the names that its own statements read, `uses` says what they are used for, and `bound` are part and
-    name of everything that its gradients' statements bind outside of functions.
+    name of everything that its gradients' statements bind outside of functions. `functions` are those of a training
+    loop.
     """
 
     wanted: frozenset[str]
     uses: Uses
     bound: frozenset[tuple[str | None, str]]
+    functions: frozenset[str]
 
 
 def context_of(readings: Sequence[CellReading], known: Released) -> Context:
@@ -37,7 +42,46 @@ def context_of(readings: Sequence[CellReading], known: Released) -> Context:
         wanted=frozenset(name for each in own for name in each.piece.reads),
         uses=uses_of(own, frozenset(imported - known.binders.keys())),
         bound=frozenset((each.part, name) for each in own if each.does == "gradient" for name in each.piece.binds),
+        functions=frozenset(
+            each.piece.binds[0] for each in own if each.piece.kind == "definition" and each.part in known.trained
+        ),
     )
+
+
+def last_attempts(readings: Sequence[CellReading], known: Released, changed: list[str]) -> list[CellReading]:
+    """The cells without the training loops, or calls of functions with one, that another below makes anew.
+
+    The last one counts, and from a fresh network: what an earlier attempt trained would be in its way.
+    """
+    functions = {
+        each.piece.binds[0]: each.piece for reading in readings for each in reading.readings
+        if each.piece.kind == "definition" and each.part in known.trained
+    }  # fmt: skip
+
+    def trains(each: Reading) -> frozenset[str]:
+        """The gradients with which a statement trains, if it does."""
+        called = [functions[name] for name in each.piece.reads & functions.keys()]
+        pieces = [] if each.piece.kind == "definition" else [each.piece, *called]
+        if not (called or each.part in known.trained) or not any(piece.kind == "loop" or (piece in called
+               and re.search(r"\b(?:for|while)\b", piece.text)) for piece in pieces):  # fmt: skip
+            return frozenset()
+        return frozenset(name for piece in pieces for name in (*piece.binds, *piece.inner)) & frozenset(known.names)
+
+    attempts = [(reading.position, each, trains(each)) for reading in readings for each in reading.readings]
+    earlier = {
+        (position, each.piece) for number, (position, each, names) in enumerate(attempts)
+        if names and any(names <= others for _, _, others in attempts[number + 1 :])
+    }  # fmt: skip
+    if not earlier:
+        return list(readings)
+    changed.append(f"There are {len(earlier) + 1} training loops: the last one counts, and began with a fresh network.")
+    return [
+        msgspec.structs.replace(reading, readings=[
+            Reading(each.piece, "copy", each.cell) if (reading.position, each.piece) in earlier else each
+            for each in reading.readings
+        ])
+        for reading in readings
+    ]  # fmt: skip
 
 
 def units_of(reading: CellReading, known: Released, context: Context, changed: list[str]) -> Iterator[Unit]:
@@ -106,12 +150,15 @@ def _unit(
     dropped = [each.piece for each in stretch if each.does == "copy"]
     final = stretch[-1].piece
     guarded = [each.piece for each in own if each.piece is not final and only_shows(each.piece, context.uses)]
-    source = region(reading.dissected, first, last, dropped, guarded)
+    aliases = [(each.piece, alias) for each in own if (alias := known.alias(each.piece)) is not None]
+    source = region(reading.dissected, first, last, dropped, guarded, aliases)
     cells = [each.cell for each in gradients if each.cell is not None]
     home = max(cells, key=cells.count) if cells else None
     part = gradients[0].part if gradients else None
     if part in known.trained and home is not None:
-        source, sentences = with_given_lines(source, known.cells[home].source, known.settings, known.gradients[part])
+        source, sentences = with_given_lines(
+            source, known.cells[home].source, known.settings, known.gradients[part], context.functions
+        )
         changed += sentences
     source = with_shared(source, _kept_in_functions(gradients, known, context))
     shown = "\n".join(reading.source.split("\n")[first : last + 1])

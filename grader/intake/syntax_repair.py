@@ -12,7 +12,7 @@ import re
 import tokenize
 
 from grader.notebook.statements import Dissected, dissect
-from grader.notebook.syntax import syntax_error
+from grader.notebook.syntax import parse_plain, syntax_error
 from grader.records import Record
 
 MAX_LOST = 60
@@ -76,7 +76,7 @@ def _mended(source: str, allowance: Allowance) -> Mended | None:
         first, last = _statement(lines, place)
         if len(lost) == MAX_LOST or first in lost:  # left out once, it has an error all the same
             return None
-        if _HEADER.match(lines[first - 1]):
+        if _HEADER.match(lines[first - 1]) and parse_plain(lines[first - 1].strip()) is None:
             last = _next_line(lines, last)  # what was meant to stand in the loop, and does not
         lost[first] = [name for line in lines[first - 1 : last] for name in _bound(line)]
         lines = _without(lines, first, last, lost[first], allowance)

@@ -9,12 +9,13 @@ from collections.abc import Mapping, Sequence
 
 from grader.course.exercise import Exercise
 from grader.errors import NothingMatches
-from grader.intake.matching import CellReading, understand
+from grader.intake.matching import CellReading, names_by_cmp, understand
 from grader.intake.notes import intake_notes
 from grader.intake.release_index import Released, released
 from grader.intake.run_order import in_order
 from grader.intake.saved_cmp import SavedCmp, saved_lines
-from grader.intake.segments import context_of, units_of
+from grader.intake.segments import context_of, last_attempts, units_of
+from grader.intake.text_cells import code_again
 from grader.notebook.file import Role, grader_metadata, read_notebook
 from grader.notebook.syntax import assigned_names, defined_names
 from grader.records import Record
@@ -68,6 +69,7 @@ def take_in(data: bytes, exercise: Exercise) -> Intake:
         NothingMatches: no cell of it belongs to the exercise.
     """
     notebook = read_notebook(data)
+    turned = code_again(notebook, exercise)
     readings = understand(notebook.cells, exercise)
     known = released(exercise)
     if not _evidence(readings, known):
@@ -76,7 +78,9 @@ def take_in(data: bytes, exercise: Exercise) -> Intake:
             "or a gradient of it. Hand in the exercise's own notebook, with the gradients filled in."
         )
     cells, changed = _planned(readings, known)
-    notes = intake_notes(readings, known, cells_left=_left(cells), changed=changed)
+    changed += [f"{name} was taken for {gradient}, for a cmp compares it with {gradient[1:]}."
+                for name, gradient in names_by_cmp(notebook.cells, known).items()]  # fmt: skip
+    notes = turned + intake_notes(readings, known, cells_left=_left(cells), changed=changed)
     return Intake(cells=cells, notes=notes, readings=readings, saved=saved_lines(notebook.cells, readings, known))
 
 
@@ -113,9 +117,10 @@ def _evidence(readings: Sequence[CellReading], known: Released) -> int:
 
 def _planned(readings: Sequence[CellReading], known: Released) -> tuple[list[PlannedCell], list[str]]:
     """The release's locked cells with the student's between them, and what was set to the release's in a loop."""
-    context = context_of(readings, known)
     changed: list[str] = []
     copies = {reading.match: reading.position for reading in reversed(readings)}
+    readings = last_attempts(readings, known, changed)
+    context = context_of(readings, known)
     cells: list[PlannedCell] = []
     emitted = 0
     for unit in in_order([unit for reading in readings for unit in units_of(reading, known, context, changed)], known):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import platform
 import shutil
@@ -128,6 +129,25 @@ def attempt(*actions):
 """
 
 
+_FILTER = "Use a Linux kernel with seccomp filters, on x86-64 or 64-bit ARM."
+_SYSCALL = """
+            import ctypes, platform
+            pair = (ctypes.c_int * 2)()
+            libc = ctypes.CDLL(None, use_errno=True)
+            def syscall(numbers, *arguments):
+                result = libc.syscall(numbers[platform.machine() != "x86_64"], *arguments)
+                if result < 0: raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
+                return result
+"""
+_NEEDLESS_CALLS = [
+    ((101, 117), 16, 0, 0, 0), ((165, 40), 0, 0, 0, 0, 0), ((272, 97), 0x10000000), ((298, 241), 0, 0, 0, 0, 0),
+    ((319, 279), b"x", 0), ((321, 280), 0, 0, 0), ((323, 282), 0), ((425, 425), 1, 0), ((434, 434), 1, 0),
+    ((103, 116), 3, 0, 0), ((250, 219), 0, 0, 0, 0, 0), ((303, 264), -100, b"/", 0, 0, 0), ((435, 435), 0, 0),
+]  # fmt: skip
+"""On x86-64 and on newer architectures: tracing, mounting, namespaces, `perf`, memory files, `bpf`, `userfaultfd`,
+`io_uring`, pidfds, the system's log, key rings, file handles, and a clone whose flags no filter reads."""
+
+
 def _refused(seen: _Seen) -> bool:
     return not seen.died and seen.text.startswith("refused")
 
@@ -181,9 +201,46 @@ def _attempts(port: int, abstract: str, secret: Path) -> Sequence[_Attempt]:
         ),
         _Attempt(
             "System calls that no exercise needs are refused",
-            """print("filter", open("/proc/self/status").read().split("Seccomp:\\t")[1][0])""",
-            lambda seen: seen.text.strip() == "filter 2",
-            "Use a Linux kernel with seccomp filters, on x86-64 or 64-bit ARM.",
+            f"""
+            {_SYSCALL}
+            attempt(*(lambda call=call: syscall(*call) for call in {_NEEDLESS_CALLS}))
+            """,
+            lambda seen: seen.text.strip() == f"refused: {os.strerror(errno.ENOSYS)}",
+            _FILTER,
+        ),
+        _Attempt(
+            "No sockets but TCP, UDP and Unix ones, alone and in pairs",  # and netlink's, for the list of interfaces
+            f"""
+            {_SYSCALL}
+            attempt(lambda: socket.socket(16, socket.SOCK_RAW, 12), lambda: socket.socket(16, socket.SOCK_DGRAM, 15),
+                    lambda: socket.socket(2, socket.SOCK_STREAM, 262), lambda: socket.socket(2, socket.SOCK_DGRAM, 136),
+                    *(lambda family=family: syscall((53, 199), family, 1, 0, pair) for family in (2, 16, 38, 40, 44)))
+            """,
+            _refused,
+            _FILTER,
+        ),
+        _Attempt(
+            "No memory in the Linux kernel that nothing measures, and no counter that kernels share",
+            f"""
+            {_SYSCALL}
+            import fcntl, mmap, resource
+            def limits():
+                if not any(resource.getrlimit(kind)[1] for kind in (resource.RLIMIT_MEMLOCK, resource.RLIMIT_MSGQUEUE)):
+                    raise OSError(1, "Limited to nothing")
+            attempt(
+                lambda: syscall((278, 75), os.pipe()[1], pair, 1, 0),
+                lambda: fcntl.lockf(open("/tmp/x", "wb"), fcntl.LOCK_EX, 1, 10),
+                lambda: syscall((206, 0), 1, pair),
+                lambda: syscall((294, 26), 0),
+                lambda: syscall((240, 180), b"/x", 66, 384, 0),
+                lambda: mmap.mmap(-1, 1 << 21, flags=0x40022),
+                lambda: syscall((56, 220), 0x8011, 0, 0, 0, 0),
+                lambda: socket.socket().setsockopt(1, 60, 1),
+                limits,
+            )
+            """,
+            _refused,
+            _FILTER,
         ),
         _Attempt(
             "Memory is limited in a process",

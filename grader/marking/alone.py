@@ -64,8 +64,11 @@ class Alone:
     def value(self, name: str) -> Tensor | None:
         """What the student's lines made of the random numbers, in the tensor's shape; None where nothing usable."""
         found = self._sent(name)
+        return None if found is None else self._conformed(name, found)
+
+    def _conformed(self, name: str, found: StudentTensor) -> Tensor | None:
         right = self.reference.gradients.get(name[1:])
-        if found is None or found.tensor is None or right is None:
+        if found.tensor is None or right is None:
             return None
         value = conformed(found.tensor, right.shape)
         return None if value is None else value.to(right.dtype)
@@ -129,6 +132,10 @@ class Alone:
         still = end is not None and _almost(end.to(value.dtype), value, STILL)
         return False if still and not _almost(value, self.reference.initial[name].to(value.dtype), STILL) else None
 
+    def rebound(self, name: str) -> bool:
+        """Whether a gradient's name was given to something else when its line was done with."""
+        return name in self.lines.later or (self.run is not None and name in self.run.reshaped)
+
     def skipped(self, name: str) -> str:
         """What the line for a gradient doesn't take up, under the student's name: the gradients directly above it."""
         above = [other for other in self.reference.consumers.get(name[1:], []) if other in self.handed]
@@ -167,44 +174,88 @@ class Alone:
 
     def _judge(self, name: str) -> bool | None:
         found = self._sent(name)
-        if found is None or self.run is None or name in self.run.changed:
+        if self.run is None or name in self.run.changed:
             return None  # a line further down has written to it
+        if found is None:
+            return self._fits_otherwise(name) or None
+        if self._fits(name, found) or self._mended(name) or self._fits_otherwise(name):
+            return None if any(map(self._mended, self._directly_above(name))) else True
         value = self.value(name)
+        if value is None:
+            return False
+        if self.starts_from_differing(name) or self._spoiled(name):
+            return None
+        if any(_almost(value, each) for each in self._expected(name)):
+            return None  # rounded to float32 on the way, it may be, or a slip that is as small
+        return False
+
+    def _fits(self, name: str, found: StudentTensor) -> bool:
+        """Whether what a line made of the random numbers is what it should have made."""
+        value = self._conformed(name, found)
         if value is None:
             return False
         if name in self.upstream and self._near(found, value, self._numbers(name[1:])):
             return True  # bound again, and not changed
-        expected = [chained[name[1:]] for chained in self._answers(name) if name[1:] in chained]
-        if any(self._near(found, value, each) for each in expected):
-            return True
-        if not self.sound or self._spoiled(name):
-            return None
-        if any(_almost(value, each) for each in expected):
-            return None  # rounded to float32 on the way, it may be, or a slip that is as small
-        return False
+        return any(self._near(found, value, each) for each in self._expected(name))
+
+    def _fits_otherwise(self, name: str) -> bool:
+        """Whether a line is right where names keep what they stood for.
+
+        One that a line then turns into another shape must have been so for others that are right with it.
+        """
+        other = self.run.otherwise if self.run is not None else {}
+        below = [key for key in other if name in self.lines.reads.get(key, ()) and key != name]
+        if self.run is not None and name in self.run.reshaped and not (below and all(
+            self._fits(key, other[key]) for key in below
+        )):  # fmt: skip
+            return False
+        return name in other and self._fits(name, other[name])
+
+    def _mended(self, name: str) -> bool:
+        """Whether it is a second attempt that is right, below lines that start from the first."""
+        again, first = (self.run.again.get(name), self.run.recorded.get(name)) if self.run is not None else (None, None)
+        if again is None or first is None:
+            return False
+        return self._fits(name, again) and not self._fits(name, first)
+
+    def _directly_above(self, name: str) -> list[str]:
+        return [f"d{consumer}" for consumer in self.reference.consumers.get(name[1:], [])]
+
+    def _expected(self, name: str) -> Iterator[Tensor]:
+        return (chained[name[1:]] for chained in self._answers(name) if name[1:] in chained)
 
     def _near(self, found: StudentTensor, value: Tensor, expected: Tensor) -> bool:
         if found.note.dtype in _SHORT:
             return _almost(value.to(expected.dtype), expected)
         return FLOAT64.holds(value.to(expected.dtype), expected)
 
-    @cached_property
+    @property
     def sound(self) -> bool:
         """Whether the student's cells left the forward pass as it is: from other numbers other gradients follow."""
+        return not self.differing
+
+    @cached_property
+    def differing(self) -> frozenset[str]:
+        """The tensors of the forward pass of which the student's cells have made something else."""
         after = self.run.after if self.run is not None else {}
-        return all(
-            found.tensor is not None
-            and found.tensor.shape == self.reference.forward[name].shape
-            and FLOAT64.holds(found.tensor, self.reference.forward[name])
+        return frozenset(
+            name
             for name, found in after.items()
-            if name in self.reference.forward and name not in self.values
+            if name in self.reference.forward and name not in self.values and not self._as_given(name, found)
         )
+
+    def _as_given(self, name: str, found: StudentTensor) -> bool:
+        given = self.reference.forward[name]
+        return found.tensor is not None and found.tensor.shape == given.shape and FLOAT64.holds(found.tensor, given)
+
+    def starts_from_differing(self, name: str) -> bool:
+        """Whether a line starts from a tensor of the forward pass that isn't what it was."""
+        return bool(self.differing & self.lines.starts.get(name, self.differing))
 
     def _spoiled(self, name: str) -> bool:
         """Whether what the line for `name` starts from was no longer the numbers that it should have been."""
         assert self.run is not None
-        above = [f"d{consumer}" for consumer in self.reference.consumers.get(name[1:], [])]
-        return any(other in self.run.changed for other in above) or self._borrows(name)
+        return any(other in self.run.changed for other in self._directly_above(name)) or self._borrows(name)
 
     def _borrows(self, name: str) -> bool:
         """Whether a line reads a parameter's gradient, for a sum that is in it, which isn't right itself.

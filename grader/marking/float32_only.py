@@ -8,6 +8,7 @@ from functools import cached_property
 from grader.marking.case_outcomes import Outcome, PartCase
 from grader.marking.part_in_all_cases import PartCases
 from grader.marking.tolerance import Tolerance
+from grader.marking.unfinished_cells import Stops
 
 NEARLY = Tolerance(1e-4, 1e-5)
 """What float32 arithmetic inside a float64 case can still reach."""
@@ -20,10 +21,12 @@ class ShortFloats:
 
     Args:
         part: the part in all cases.
+        stops: where its cells stopped.
     """
 
-    def __init__(self, part: PartCases) -> None:
+    def __init__(self, part: PartCases, stops: Stops) -> None:
         self.part = part
+        self.stops = stops
 
     @property
     def wanted(self) -> bool:
@@ -54,9 +57,11 @@ class ShortFloats:
         return False
 
     def _insists(self, twin: PartCase, name: str) -> bool:
-        """Whether a tensor is lost in float64, or right there but for the rounding of float32."""
+        """Whether a tensor is lost or half done in float64, or right there but for the rounding of float32."""
         outcome = twin.outcomes[name]
         if name in twin.absent or outcome is Outcome.ABSENT:
+            return True
+        if self.part.visible.outcomes[name] is Outcome.RIGHT and self.stops.raises_only_here(twin, name):
             return True
         return outcome is not Outcome.RIGHT and self._nearly_right(twin, name) and self._speaks_of_it(twin)
 

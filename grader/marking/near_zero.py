@@ -132,7 +132,8 @@ def _judge(alone: Alone, edge: Edge, first: DetachedRun, second: DetachedRun) ->
         return Trial(edge, Finding.FOLLOWS, alone.variable(f"d{edge.upper}"))
     name, moves = _moves(alone, edge, first, second)
     start, end = (_number(run.recorded.get(lower), alone.reference, edge.lower) for run in (first, second))
-    spoiled = {lower, name, *(f"d{other}" for other in moves)} & {*first.changed, *second.changed}
+    changed = {found for run in (first, second) for found in run.changed if found == lower or found not in run.shared}
+    spoiled = {lower, name, *(f"d{other}" for other in moves)} & changed
     if edge.upper not in moves or start is None or end is None or spoiled:
         return Trial(edge, Finding.UNKNOWN, name)
     largest = max(float(way.abs().max()) for ways in moves.values() for way in ways)

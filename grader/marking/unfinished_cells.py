@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import torch
 
 from grader.execution.execute import CellError, CellRun
+from grader.execution.time_limits import cell_seconds
+from grader.intake.take_in import PlannedCell
 from grader.marking.case_outcomes import Outcome, PartCase
 from grader.marking.part_in_all_cases import PartCases
+from grader.notebook.file import REFERENCE_ROLES
 from grader.notebook.syntax import Statement, loops_around, parse, statements, top_level_line, unfinished
 
 
@@ -31,6 +35,8 @@ class Stops:
 
         `asking` are the names that are built on this one: used before they are bound, two may be built on each other.
         """
+        if (reason := self._own_cell_failed()) is not None:
+            return reason
         for index, cell in enumerate(self.part.cells):
             run = self.part.execution.cells[index]
             if not (cell.student or cell.role == "backward") or cell.part != self.part.part_id or run.status == "ok":
@@ -41,13 +47,21 @@ class Stops:
         attempted = any(cell.role == "gradients" for cell in self.part.student_cells)
         return _LOST if attempted and self.part.part_id not in self.part.execution.visible else None
 
+    def _own_cell_failed(self) -> str | None:
+        """What kept one of the exercise's own cells, on which all else is built, from coming to its end."""
+        for cell, run in zip(self.part.cells, self.part.execution.cells, strict=True):
+            own = not cell.student and cell.role in REFERENCE_ROLES and cell.part in (None, self.part.part_id)
+            if own and run.status in _NOT_OVER:
+                return f"The exercise's own cell {cell.label} {_NOT_OVER[run.status]}."
+        return None
+
     def _unfinished(self, name: str, source: str, run: CellRun, asking: frozenset[str]) -> str | None:
         """Why one cell has not bound `name` for good; None where it has, or binds it nowhere."""
         left = [statement for statement in statements(source) if statement.last >= top_level_line(source, run.line)]
         if not any(name in statement.names for statement in left):
             return None
         if run.status == "timeout":
-            return f"The cell that assigns {name} was stopped after {self.part.exercise.spec.cell_seconds:g} s."
+            return f"The cell that assigns {name} was stopped after {cell_seconds(self.part.exercise.spec):g} s."
         if run.status == "died":
             return f"The kernel died in the cell that assigns {name}{f': {run.end}' if run.end else ''}."
         if run.status == "skipped":
@@ -83,7 +97,7 @@ class Stops:
 
     def stopped_short(self, name: str) -> str | None:
         """Why a tensor is only half done: an error stopped its cell before, or in, the last statement for it."""
-        for cell, _, line in self.part.cell_errors:
+        for cell, line in self._stopped_for_good(name):
             if any(name in each.names for each in unfinished(cell.source, line)):
                 return f"An error in line {line} stopped the cell before {name} was complete."
             trains = any(f"d{name}" in each.names for each in statements(cell.source))
@@ -93,7 +107,7 @@ class Stops:
 
     def stopped_in(self, name: str) -> bool:
         """Whether a cell stopped in one of the tensor's own statements, or in a loop around one."""
-        for cell, _, line in self.part.cell_errors:
+        for cell, line in self._stopped_for_good(name):
             loops = loops_around(cell.source, line)
             for each in statements(cell.source):
                 around = [
@@ -103,6 +117,18 @@ class Stops:
                 if name in each.names and any(first <= line <= last for first, last in around):
                     return True
         return False
+
+    def _stopped_for_good(self, name: str) -> Iterator[tuple[PlannedCell, int]]:
+        """The cells that an error stopped, each with its line, where no cell further down binds `name` anew."""
+        stopped = [(cell, line) for cell, _, line in self.part.cell_errors]
+        below = False
+        for cell in reversed(self.part.student_cells):
+            line = next((line for other, line in stopped if other is cell), None)
+            if line is not None and not below:
+                yield cell, line
+            ends = line or len(cell.source)
+            below = below or any(each.names == (name,) and name not in each.reads and each.last < ends
+                                 for each in statements(cell.source))  # fmt: skip
 
     def _untrained(self, name: str) -> bool:
         """Whether a parameter is still what it was before the training loop."""
@@ -146,4 +172,9 @@ class Stops:
         return part_case.outcomes[name] is Outcome.ABSENT or part_case.usable(name) is None
 
 
+_NOT_OVER = {
+    "timeout": "was out of time, so nothing after it could be checked",
+    "died": "ended its kernel, so nothing after it could be checked",
+    "skipped": "was not reached: the notebook's time was over",
+}
 _LOST = "The kernel died, or was tampered with, before the grader could read what this part computed."

@@ -24,7 +24,7 @@ from grader.marking.part_in_all_cases import PartCases, References
 from grader.marking.tolerance import cmp_line, conformed, finite_or_none
 from grader.marking.unfinished_cells import Stops
 from grader.notebook.near_names import nearest
-from grader.notebook.syntax import assigned_names
+from grader.notebook.syntax import assigned_names, first_bindings, line_that_binds, statements
 from grader.records import VISIBLE, Check, CmpLine, Verdict
 
 __all__ = ["PartMarks", "References"]
@@ -47,7 +47,7 @@ class PartMarks(PartCases):
                  references: References, tried: Sequence[Edge] = ()) -> None:  # fmt: skip
         super().__init__(part_id, exercise, cells, execution, references)
         self._stops = Stops(self)
-        self._short_floats = ShortFloats(self)
+        self._short_floats = ShortFloats(self, self._stops)
         self._decision = Decision(self, self._stops, self._short_floats)
         self._tried = tried
         self._judged: dict[str, list[Trial]] = {}
@@ -102,6 +102,8 @@ class PartMarks(PartCases):
             if slip is not None and self.first_hidden is not None:
                 return self._check(name, Verdict.WRONG, 0.0, self.first_hidden.case.id, None)
             return self._right(name)
+        if worst is Outcome.WRONG and (differing := self._forward_differs(name)) is not None:
+            return self._check(name, Verdict.UNCHECKED, 0.0, VISIBLE, differing)
         if worst is Outcome.BLANK:
             return self._check(name, Verdict.UNCHECKED, 0.0, VISIBLE, _BLANK)
         stopped = self._stops.stopped_short(name) if worst is Outcome.WRONG else None
@@ -110,12 +112,12 @@ class PartMarks(PartCases):
         share = 0.0
         remark = _shape_remark(name, found, self.visible.expected(name))
         if worst is Outcome.CARRIED:
-            share = self.exercise.spec.carried
+            share = 1.0 if self._rebound(name) else self.exercise.spec.carried
             if self.visible.outcomes[name] is not Outcome.CARRIED:
                 remark = " ".join(filter(None, (self._right_alone(name), remark)))
         elif self.visible_only(name):
             share = self.exercise.spec.visible_only
-            remark = "It is right at the size you can see, and not at another."
+            remark = "It is right for the sizes and numbers you can see, and not for others."
         elif self.right_in_float32(name):
             remark = remark or "cmp says True on the visible case: float32 is too coarse to show the difference."
         elif name in self.checks.values:
@@ -131,7 +133,12 @@ class PartMarks(PartCases):
     def _right_alone(self, name: str) -> str:
         """That a line is right, though its value isn't or isn't there, and what holds it up."""
         if name in self.checks.values:
-            return "Right on its own; its gradient isn't."
+            right = self.right_by_value(f"d{name}")
+            return f"Right on its own; {'the loop stopped before its update' if right else 'its gradient is not'}."
+        if (line := self._rebound(name)) is not None:
+            return f"Right; from line {line} on, {name} is something else."
+        if (otherwise := self.given_otherwise(name)) is not None:
+            return f"Right on its own; {otherwise}."
         above = self.visible.reference.computed_from(name[1:])
         states = {other: self._state(other) for other in self.checks.gradients if other[1:] in above}
         held_up = [(other, state) for other, state in states.items() if state is not None and other != name]
@@ -140,9 +147,55 @@ class PartMarks(PartCases):
             slips = first.alone.slips_on_the_way()
             held_up += [(first.alone.variable(slip), "is wrong") for slip in slips if slip[1:] in above]
         if not held_up:
-            return "Right on its own; the cell stopped before this line."
+            differing = self._first_differing() if self.checks.values else None
+            stopped = self.visible.outcomes[name] is Outcome.ABSENT or self._stops.stopped_short(name) is not None
+            return f"Right on its own; {differing or (_STOPPED if stopped else _REACHED)}."
         other, state = held_up[-1]
         return f"Right on its own; {other}, further up, {state}."
+
+    def _rebound(self, name: str) -> int | None:
+        """The line from which on a gradient's name is something else, when its own line was done with."""
+        first = self.first_hidden
+        if first is None or first.alone is None or not first.alone.rebound(name):
+            return None
+        lines = [line_that_binds(cell.source, first.alone.variable(name)) for cell in self.student_cells]
+        return next((line for line in reversed(lines) if line is not None), None)
+
+    def _forward_differs(self, name: str) -> str | None:
+        """Why a gradient of a training loop can't be judged: its line starts from a forward pass that isn't ours."""
+        first = self.first_hidden
+        alone = first.alone if first is not None else None
+        if alone is None or not self.checks.values or name in self.checks.values:
+            return None
+        on_the_way = [other for other in alone.lines.starts if other[1:] in alone.reference.computed_from(name[1:])]
+        if not any(alone.starts_from_differing(other) for other in (name, *on_the_way)) or alone.says(name) is False:
+            return None
+        differing = self._first_differing()
+        return f"{differing}, and {name} is computed from it or from what follows." if differing is not None else None
+
+    def _first_differing(self) -> str | None:
+        """The first tensor of a training loop's forward pass that isn't the exercise's."""
+        first = self.first_hidden
+        differing = first.alone.differing if first is not None and first.alone is not None else frozenset()
+        for line, bound in (found for cell in self.student_cells for found in first_bindings(cell.source)):
+            if bound in differing:
+                return f"`{bound}` is not what the exercise's forward pass makes, from line {line} of its cell on"
+        return None
+
+    def given_otherwise(self, name: str) -> str | None:
+        """Which of the names that the exercise has given a gradient's line reads, and the part's lines gave anew."""
+        if self.checks.values:
+            return None  # a training loop has a forward pass of its own
+        known = {*self.visible.reference.forward, *self.visible.reference.constants} - {*self.checks.names}
+        read = {read for cell in self.student_cells for each in statements(cell.source)
+                if name in each.names for read in each.reads}  # fmt: skip
+        for cell in self.student_cells:
+            for line, bound in first_bindings(cell.source):
+                if bound in read & known and bound in self.visible.exported:
+                    number = self.visible.exported[bound].number
+                    value = "something else" if number is None else f"{number:g}"
+                    return f"`{bound}` is {value} from line {line} on"
+        return None
 
     def _state(self, name: str) -> str | None:
         """What keeps the lines below a gradient from being judged by their values; None where nothing does."""
@@ -177,8 +230,8 @@ class PartMarks(PartCases):
         """Whether a value moves with random numbers in the gradients above it; None where nobody can tell."""
         first = self.first_hidden
         value = first.usable(name) if first is not None else None
-        if first is None or first.alone is None or value is None:
-            return None
+        if first is None or first.alone is None or value is None or name in self._short_floats.names:
+            return None  # code that works in float32 only is tried in float64
         return first.alone.trains_on(name, value) if name in self.checks.values else first.alone.follows(name, value)
 
     @cached_property
@@ -258,6 +311,9 @@ class PartMarks(PartCases):
         if found.note.kind == "absent" and (why := self._stops.not_reached(name)) is not None:
             return self._check(name, Verdict.MISSING, 0.0, VISIBLE, why)
         meant = self._named_otherwise(name) if found.note.kind == "absent" else None
+        lost = [line for cell in self.student_cells if (line := line_that_binds(cell.source, name[1:])) is not None]
+        if meant is None and found.note.kind == "absent" and lost and not self.checks.values:
+            remark += f" Line {lost[-1]} binds {name[1:]}, a tensor of the forward pass: is {name} meant?"
         if meant is not None:
             remark += f" This exercise has no {meant}. Did you mean {name}?"
         return self._check(name, Verdict.MISSING, 0.0, VISIBLE, remark)
@@ -295,6 +351,8 @@ _UNCONFIRMED = (
 )
 
 
+_STOPPED = "the cell stopped before this line"
+_REACHED = "what reaches it isn't"
 _BLANK = (
     "What your gradients further up send here is zero, not a number, or of a wrong shape, so that nothing can be said "
     "of this one: begin with the first wrong one."

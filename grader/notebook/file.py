@@ -21,6 +21,8 @@ REFERENCE_ROLES: tuple[Role, ...] = ("setup", "parameters", "forward")
 MAX_BYTES = 64 * 2**20
 """The largest notebook that is read: published attempts reach 4 MB of figures."""
 MAX_CELLS = 2_000
+MAX_CODE, MAX_STATEMENTS = 500_000, 20_000
+"""Characters, and lines and semicolons, of a notebook's code: what is found out about it takes time with each."""
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -58,7 +60,15 @@ def read_notebook(data: bytes) -> NotebookNode:
         raise UnreadableNotebook(
             "The file looks like a notebook but its cells are damaged: open it in Jupyter, save it, hand it in again."
         ) from error
-    return _cleaned(notebook)
+    notebook = _cleaned(notebook)
+    code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
+    size, statements = sum(map(len, code)), sum(source.count("\n") + source.count(";") for source in code)
+    if size > MAX_CODE or statements > MAX_STATEMENTS:
+        raise UnreadableNotebook(
+            f"The notebook's code has {size:,} characters and {statements:,} lines and semicolons, and the limits are "
+            f"{MAX_CODE:,} and {MAX_STATEMENTS:,}: delete what you pasted, or read it from a file."
+        )
+    return notebook
 
 
 def parse_json(data: bytes) -> dict[str, Any]:
@@ -119,6 +129,13 @@ def _repaired_cell(cell: dict[str, Any]) -> dict[str, Any]:
     }
     if isinstance(cell.get("id"), str):
         clean["id"] = cell["id"]
+    pasted = cell.get("attachments")  # pictures in a text
+    if (
+        clean["cell_type"] != "code"
+        and isinstance(pasted, dict)
+        and all(isinstance(one, dict) for one in pasted.values())
+    ):
+        clean["attachments"] = pasted
     if clean["cell_type"] == "code":
         outputs = cell.get("outputs")
         clean["outputs"] = [o for o in outputs if isinstance(o, dict)] if isinstance(outputs, list) else []
@@ -137,8 +154,9 @@ def _cleaned(notebook: NotebookNode) -> NotebookNode:
             id_ += "-again"
         seen.add(id_)
         cell["id"] = id_
-        if not isinstance(cell.get("source"), str):
-            cell["source"] = ""
+        source = cell.get("source")
+        # An editor on Windows may have written its line ends, and a mark of the encoding, into every cell.
+        cell["source"] = re.sub("\r\n?", "\n", source.removeprefix("\ufeff")) if isinstance(source, str) else ""
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     return notebook
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 import ast
 import functools
 import re
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from grader.notebook.syntax import bound_by, names_read, parse, parse_plain
+from grader.notebook.syntax import bound_by, compile_error, imported, names_read, parse, parse_plain, segments
 from grader.records import Record
 
 Kind = Literal["import", "definition", "assignment", "loop", "assertion", "expression", "other"]
@@ -20,6 +20,7 @@ Kind = Literal["import", "definition", "assignment", "loop", "assertion", "expre
 _SHELL = re.compile(r"^\s*(?:[!%]|pip3? install\b|\?+\w|[\w.]+\?+\s*$)")
 _ASSIGNED_SHELL = re.compile(r"^\s*[\w ,]+=\s*[!%]")
 _KEPT_MAGIC = re.compile(r"^\s*%(?:time(?:it)?|matplotlib)\b")
+_TIMED = re.compile(r"^(\s*)%time\s+(?=\S)")
 _PYTHON_MAGIC = re.compile(r"^\s*%%(time|capture|prun|python3?)\b.*$")
 _OTHER_MAGIC = re.compile(r"^\s*%%")
 _GUARD = "with __import__('contextlib').suppress(Exception): "
@@ -65,11 +66,13 @@ def dissect(source: str) -> Dissected:
         lines[start] = ""
     elif _OTHER_MAGIC.match(lines[start]):
         return Dissected(lines=[""] * len(lines), pieces=[], magics=[lines[start].strip()])
+    if parse_plain("\n".join(lines)) is None:
+        lines = [_TIMED.sub(r"\1", line) for line in lines]  # `%time x = …` is that statement
     tree = parse("\n".join(lines))
     if tree is None:
         lines = [_without_prompt(line) for line in lines]
         tree = parse("\n".join(lines))
-    if tree is None:
+    if tree is None or compile_error(tree) is not None:
         return Dissected(lines=source.split("\n"), pieces=None)
     inside = _string_lines(tree)
     for number, line in enumerate(lines if parse_plain("\n".join(lines)) is None else []):
@@ -105,14 +108,15 @@ def _string_lines(tree: ast.AST) -> set[int]:
 def _pieces(source: str) -> Iterator[Piece]:
     tree = parse(source)
     body = tree.body if tree is not None else []
+    text_of = segments(source)
     spans = [(_first_line(node), node.end_lineno or node.lineno) for node in body]
-    for number, node in enumerate(body):
-        first, last = spans[number]
-        shared = any(other != number and span[0] <= last and span[1] >= first for other, span in enumerate(spans))
+    lines = Counter(line for first, last in spans for line in {first, last})
+    for node, (first, last) in zip(body, spans, strict=True):  # two statements share a line where one begins or ends
+        shared = lines[first] > 1 or lines[last] > 1
         binds, inner = _bound(node)
         yield Piece(
             kind=_kind(node),
-            text=ast.get_source_segment(source, node) or "",
+            text=text_of(node),
             first=first - 1,
             last=last - 1,
             binds=tuple(dict.fromkeys(binds)),
@@ -145,7 +149,7 @@ def _kind(node: ast.stmt) -> Kind:
 def _bound(node: ast.stmt) -> tuple[list[str], list[str]]:
     """The notebook's names that a statement binds, and those that are bound inside its functions only."""
     if isinstance(node, ast.Import | ast.ImportFrom):
-        return [alias.asname or alias.name.split(".")[0] for alias in node.names], []
+        return imported(node), []
     binds: list[str] = []
     inner: list[str] = []
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
@@ -165,8 +169,16 @@ def _bound(node: ast.stmt) -> tuple[list[str], list[str]]:
 # --- what is run of a cell ------------------------------------------------------------------------------------------
 
 
-def region(dissected: Dissected, first: int, last: int, dropped: Sequence[Piece], guarded: Sequence[Piece]) -> str:
+def as_written(text: str) -> str:
+    """A traceback without what was put before a student's lines."""
+    return text.replace(_GUARD, "")
+
+
+def region(dissected: Dissected, first: int, last: int, dropped: Sequence[Piece], guarded: Sequence[Piece],
+           replaced: Sequence[tuple[Piece, str]] = ()) -> str:  # fmt: skip
     """The lines `first` to `last` of a cell as they are run: without `dropped`, and with `guarded` kept from raising.
+
+    `replaced` have another text, of one line.
 
     A statement that shares a line with another is left as it is: writing two on a line is rare, and then they belong
     together.
@@ -175,6 +187,9 @@ def region(dissected: Dissected, first: int, last: int, dropped: Sequence[Piece]
     for piece in dropped:
         if piece.alone:
             lines[piece.first : piece.last + 1] = [""] * (piece.last - piece.first + 1)
+    for piece, text in replaced:
+        if piece.alone:
+            lines[piece.first : piece.last + 1] = [text, *[""] * (piece.last - piece.first)]
     for piece in guarded:
         if piece.alone and piece.simple:
             lines[piece.first] = _GUARD + lines[piece.first]

@@ -7,6 +7,7 @@ import functools
 import re
 import threading
 import warnings
+from collections.abc import Callable
 
 from grader.records import Record
 
@@ -14,6 +15,10 @@ _MAGIC = re.compile(r"^\s*[%!?]|^\s*[\w.]+\?\??\s*$")
 """Magics, shell lines, and questions (`F.one_hot?`) that IPython answers."""
 _GETTING_MAGIC = re.compile(r"^(\s*)([\w ,]+=\s*)[%!].*$")
 """`files = !ls`: the name is assigned all the same."""
+
+
+_LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n|$)")
+"""As Python's own tokenizer has lines: no line ends at a form feed."""
 
 
 class Statement(Record, frozen=True):
@@ -53,11 +58,23 @@ def parse_plain(source: str) -> ast.Module | None:
 def syntax_error(source: str) -> SyntaxError | None:
     """The first syntax error of a cell, magics and shell lines blanked out; None where the parser names none."""
     try:
-        _parsed(_without_magics(source))
+        return compile_error(_parsed(_without_magics(source)))
     except SyntaxError as error:
         return error
     except (ValueError, RecursionError, MemoryError):
-        pass
+        return None
+
+
+def compile_error(tree: ast.Module) -> SyntaxError | None:
+    """What the compiler refuses of a tree that the parser made: a `return` outside of functions, an argument twice."""
+    try:
+        with _parsing, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            compile(tree, "<cell>", "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True)
+    except SyntaxError as error:
+        return error
+    except (ValueError, RecursionError, MemoryError):
+        return None  # as deep as that it may still be run
     return None
 
 
@@ -88,6 +105,22 @@ def _without_magic(line: str) -> str:
     return line
 
 
+def segments(source: str) -> Callable[[ast.stmt | ast.expr], str]:
+    """What gives the text of a node. `ast.get_source_segment` takes the whole source apart for each."""
+    rows: list[bytes] = [row.encode("utf-8", "replace") for row in _LINE.findall(source)]
+
+    def segment(node: ast.stmt | ast.expr) -> str:
+        first, last = node.lineno - 1, (node.end_lineno or node.lineno) - 1
+        if first == last:
+            return rows[first][node.col_offset : node.end_col_offset].decode()
+        found = rows[first : last + 1]
+        found[-1] = found[-1][: node.end_col_offset]
+        found[0] = found[0][node.col_offset :]
+        return b"".join(found).decode()
+
+    return segment
+
+
 def assigned_names(source: str) -> list[str]:
     """The names that a cell assigns or writes into, in the order in which it first does."""
     return list(dict.fromkeys(name for statement in statements(source) for name in statement.names))
@@ -104,6 +137,11 @@ def loaded_names(source: str) -> set[str]:
     """The names that a cell reads."""
     tree = parse(source)
     return set(names_read(tree)) if tree is not None else set()
+
+
+def imported(node: ast.Import | ast.ImportFrom) -> list[str]:
+    """The names that an import binds."""
+    return [alias.asname or alias.name.split(".")[0] for alias in node.names]
 
 
 def names_read(tree: ast.AST) -> frozenset[str]:
@@ -171,6 +209,17 @@ def line_that_binds(source: str, name: str) -> int | None:
     """The line of the last statement of a cell that binds or writes `name`; None where there is none."""
     lines = [statement.first for statement in statements(source) if name in statement.names]
     return lines[-1] if lines else None
+
+
+def first_bindings(source: str) -> list[tuple[int, str]]:
+    """The lines of a cell with each name that they are the first to bind, in their order."""
+    tree = parse(source)
+    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Name)] if tree is not None else []
+    found: dict[str, int] = {}
+    for node in sorted(nodes, key=lambda node: (node.lineno, node.col_offset)):
+        if isinstance(node.ctx, ast.Store):
+            found.setdefault(node.id, node.lineno)
+    return [(line, name) for name, line in found.items()]
 
 
 def loops_around(source: str, line: int) -> list[tuple[int, int]]:

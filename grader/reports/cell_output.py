@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
 
 import msgspec
 
@@ -12,18 +13,20 @@ from grader.reports.html import render_cell_output, render_lines, render_progres
 from grader.reports.terminal import console, show_grading
 
 
-def narrowed(grading: Grading, name: str | None) -> Grading:
-    """The grading with nothing but the checks of this name; as it is for None.
+def narrowed(grading: Grading, names: Sequence[str]) -> Grading:
+    """The grading with nothing but the checks of these names; as it is for none.
 
     Raises:
         UsageError: no check is called that.
     """
-    if name is None or grading.grade.status == "ungradable":
+    if not names or grading.grade.status == "ungradable":
         return grading
-    checks = [check for check in grading.grade.checks if check.name == name]
-    if not checks:
-        close = difflib.get_close_matches(name, [check.name for check in grading.grade.checks], 1)
-        raise UsageError(f"No check is called {name!r}{f'; did you mean {close[0]!r}?' if close else '.'}")
+    known = [check.name for check in grading.grade.checks]
+    for name in names:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, 1)
+            raise UsageError(f"No check is called {name!r}{f'; did you mean {close[0]!r}?' if close else '.'}")
+    checks = [check for check in grading.grade.checks if check.name in names]
     grade = msgspec.structs.replace(
         grading.grade,
         checks=checks,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 from grader.records import Check, Grade, Grading, Record, Verdict
 from grader.reports.json_csv_junit import number
 from grader.reports.verdict_text import GLYPHS, explain
+from grader.safe_text import safe_text
 
 MAX_SUMMARY = 1 << 20
 """GitHub's limit on a step's summary, in bytes."""
@@ -68,24 +70,29 @@ def first_of_each_kind(found: Iterable[Annotation]) -> list[Annotation]:
 
 def line_in(text: str, source: str, line: int | None) -> int:
     """The 1-based line of a notebook's JSON that holds line `line` of a cell's source; 1 where it isn't found."""
-    rows = text.splitlines()
-    wanted = [json.dumps(row, ensure_ascii=False)[1:-1] for row in source.splitlines()]
-    ascii_ = [json.dumps(row)[1:-1] for row in source.splitlines()]
-    if not wanted:
-        return 1
-    for number_, row in enumerate(rows, 1):
-        for lines in (wanted, ascii_):
-            if "\\n".join(lines) in row and len(lines) > 1:
-                return number_
-            below = rows[number_ - 1 : number_ - 1 + len(lines)]
-            if len(below) == len(lines) and all(_holds(one, line_) for one, line_ in zip(below, lines, strict=True)):
-                return number_ + (line or 1) - 1
+    rows = source.splitlines()
+    for ascii_only in (False, True) if rows else ():
+        wanted = _joined([json.dumps(row, ensure_ascii=ascii_only)[1:-1] for row in rows])
+        if (place := _strings(text).find(wanted)) >= 0:
+            return _strings(text).count("\n", 0, place + 1) + (line or 1) - 1
+        whole = json.dumps("\n".join(rows), ensure_ascii=ascii_only)[1:-1]
+        if len(rows) > 1 and (place := text.find(whole)) >= 0:  # all of the cell in one row
+            return len(text[: place + 1].splitlines())
     return 1
 
 
-def _holds(row: str, line: str) -> bool:
-    """Whether a row of the JSON is a source line, with its quotes, comma and line end."""
-    return re.fullmatch(r'\s*(?:"source": ?(?:\[\s*)?)?"' + re.escape(line) + r'(?:\\n)?"\]?,?\s*', row) is not None
+@functools.lru_cache(maxsize=2)
+def _strings(text: str) -> str:
+    """The rows of a notebook's JSON, each as the source line that it holds, between line ends."""
+    rows = (_ROW.fullmatch(row) for row in text.splitlines())
+    return _joined([row[1] if row is not None else "\\" for row in rows])
+
+
+def _joined(lines: Sequence[str]) -> str:
+    return "\n" + "".join(f"{line}\n" for line in lines)
+
+
+_ROW = re.compile(r'\s*(?:"source": ?(?:\[\s*)?)?"(.*?)(?:\\r)?(?:\\n)?"\]?,?\s*')
 
 
 # --- the job summary ------------------------------------------------------------------------------------------------
@@ -139,8 +146,7 @@ def _escaped(text: str) -> str:
 
     What stands between two backticks stays code, in which nothing but a table's bar needs an escape.
     """
-    text = "".join(char if char.isprintable() else "\ufffd" for char in text)
-    pieces = _CODE.split(text)  # plain text and code by turns
+    pieces = _CODE.split(safe_text(text, "line"))  # plain text and code by turns
     return "".join(piece.replace("|", r"\|") if number % 2 else _plain(piece) for number, piece in enumerate(pieces))
 
 
@@ -159,7 +165,7 @@ def _cut(text: str) -> str:
 
 def _data(text: str) -> str:
     """A message, escaped as workflow commands need it."""
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return safe_text(text, "page").replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
 
 def _property(text: str) -> str:

@@ -20,15 +20,13 @@ from markupsafe import Markup, escape
 from grader.errors import CourseError
 from grader.files import data_dir
 from grader.records import Grading, Verdict
+from grader.reports.cell_names import line_name
 from grader.reports.cohort_page import CohortRow, Group, cohort_of
 from grader.reports.student_page import page_of
 from grader.reports.totals import totals
 from grader.reports.verdict_text import GLYPHS, MEANINGS, carried_by_reason, explain, missing_by_reason, own_remark
+from grader.safe_text import safe_text
 from grader.wording import in_points
-
-# Lone surrogates can't be encoded, control characters vanish or end the text early, and the bidirectional controls
-# reorder what the reader sees, so that code reads otherwise than it runs.
-_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff\ufffe\uffff]")
 
 
 def render_report(grading: Grading, templates: Path | None = None) -> str:
@@ -41,7 +39,7 @@ def render_report(grading: Grading, templates: Path | None = None) -> str:
     Raises:
         CourseError: a template in that folder fails.
     """
-    return _render("report.html.jinja", templates, page=page_of(grading))
+    return render("report.html.jinja", templates, page=page_of(grading))
 
 
 def render_index(
@@ -61,7 +59,7 @@ def render_index(
     found = totals(grades) if len({grade.exercise for grade in grades}) > 1 else []
     paths = {(row.grade.exercise, row.grade.student): row.path for row in rows}
     shown = {"cohort": cohort_of(rows), "similar": similar, "paths": paths, "totals": found, "titles": titles or {}}
-    return _render("index.html.jinja", templates, **shown)
+    return render("index.html.jinja", templates, **shown)
 
 
 def render_cell_output(grading: Grading, next_exercise: str | None = None) -> str:
@@ -71,17 +69,17 @@ def render_cell_output(grading: Grading, next_exercise: str | None = None) -> st
     """
     told = {"explain": explain, "carried_by_reason": carried_by_reason, "missing_by_reason": missing_by_reason}
     done = next_exercise if all(check.verdict.is_right for check in grading.grade.checks) else None
-    return _render("cell_output.html.jinja", None, page=page_of(grading), COLORS=_COLORS, next=done, **told)
+    return render("cell_output.html.jinja", None, page=page_of(grading), COLORS=_COLORS, next=done, **told)
 
 
 def render_lines(lines: Sequence[str]) -> str:
     """Sentences, as hints are, for a notebook's output."""
-    return _render("hint_output.html.jinja", None, lines=lines)
+    return render("hint_output.html.jinja", None, lines=lines)
 
 
 def render_progress(what: str, done: int, total: int) -> str:
     """A bar and what is being done, for a notebook's output."""
-    return _render("progress_output.html.jinja", None, what=what, done=done, total=total)
+    return render("progress_output.html.jinja", None, what=what, done=done, total=total)
 
 
 _COLORS = {
@@ -95,21 +93,19 @@ _COLORS = {
 """Grounds on which white text has a contrast of 4.5 to 1. No colour of text has it on light and dark grounds alike."""
 
 
-def _render(template: str, templates: Path | None, **context: object) -> str:
+def render(template: str, templates: Path | None, **context: object) -> str:
+    """A template written out, escaped, with nothing in it that the eye wouldn't see.
+
+    Raises:
+        CourseError: a template in the folder `templates` fails.
+    """
     try:
         page = _environment(templates).get_template(template).render(context)
     except jinja2.TemplateError as error:
         if templates is None:
             raise
         raise CourseError(f"A template in {templates} fails: {error}; see docs/authoring.md.") from error
-    return _UNPRINTABLE.sub(_made_visible, page)
-
-
-def _made_visible(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    if code < 0x20:
-        return chr(0x2400 + code)  # the control pictures: ␛ for an escape
-    return "\ufffd" if code >= 0xD800 else f"[U+{code:04X}]"
+    return safe_text(page, "page")
 
 
 @cache
@@ -126,7 +122,7 @@ def _environment(templates: Path | None) -> jinja2.Environment:
     )
     environment.filters |= {"points": in_points, "shape": _shape, "href": _href, "percent": _percent}
     environment.filters |= {"prose": _prose, "base64": _base64}
-    environment.globals |= {"own_remark": own_remark}
+    environment.globals |= {"own_remark": own_remark, "line_name": line_name}
     meanings = {verdict: f"{text[0].upper()}{text[1:]}." for verdict, text in MEANINGS.items()}
     environment.globals |= {"GLYPHS": GLYPHS, "MEANINGS": meanings, "sha256": partial(_sha256, environment)}
     return environment
@@ -171,4 +167,4 @@ def _href(path: str) -> str:
     return "./" + quote(path, safe="/", errors="surrogateescape")
 
 
-__all__ = ["CohortRow", "render_index", "render_report"]
+__all__ = ["CohortRow", "render", "render_index", "render_report"]

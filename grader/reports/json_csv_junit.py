@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
-from grader.records import Check, Grade, Standing, Verdict
+from grader.records import Check, Comment, Grade, Standing, Verdict
 from grader.reports.totals import totals
 from grader.reports.verdict_text import explain
+from grader.safe_text import safe_text
 from grader.wording import in_points
 
-_NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 _NONE = Standing(earned=0.0)
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 def grade_json(grade: Grade) -> str:
@@ -26,48 +24,67 @@ def grade_json(grade: Grade) -> str:
 
 
 def grades_csv(grades: Sequence[Grade]) -> str:
-    """One row a submission: student, exercise, status, score, maximum, verdict counts, flags, reason, standing.
+    """One row a submission: student, exercise, status, score, maximum, verdict counts, flags, reason, and so on.
 
     The score is what counts; `earned` is the submission's own, `weight` the exercise's in the total.
     """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     verdicts = [verdict.value for verdict in Verdict]
-    writer.writerow(["student", "exercise", "status", "score", "max_score", *verdicts, "flags", "reason", *_STANDING])
+    rows: list[list[Cell]] = []
     for grade in grades:
         counts = [sum(check.verdict == verdict for check in grade.checks) for verdict in verdicts]
         flags = " ".join(sorted({flag.code for flag in grade.flags}))
-        row = [inert(grade.student), grade.exercise, grade.status, number(grade.score), number(grade.max_score)]
-        writer.writerow([*row, *counts, flags, inert(grade.reason or ""), *_standing_cells(grade)])
-    return text.getvalue()
+        row: list[Cell] = [grade.student, grade.exercise, grade.status, grade.score, grade.max_score]
+        rows.append([*row, *counts, flags, grade.reason, *_standing_cells(grade), commented(grade)])
+    columns = ["student", "exercise", "status", "score", "max_score", *verdicts, "flags", "reason", *_STANDING]
+    return csv_text([*columns, "comments"], rows)
 
 
 _STANDING = ["weight", "earned", "submitted", "late_percent", "attempt", "counted", "standing"]
 
 
-def _standing_cells(grade: Grade) -> list[str]:
+def _standing_cells(grade: Grade) -> list[Cell]:
     standing = grade.standing or Standing(earned=grade.score)
-    attempts = ["" if number is None else str(number) for number in (standing.attempt, standing.counted)]
-    numbers = [number(standing.weight), number(standing.earned)]
-    return [*numbers, standing.submitted or "", number(standing.late_percent), *attempts, " ".join(standing.reasons)]
+    said = [standing.weight, standing.earned, standing.submitted, standing.late_percent]
+    return [*said, standing.attempt, standing.counted, " ".join(standing.reasons)]
 
 
 def totals_csv(grades: Sequence[Grade]) -> str:
     """A row for each student: the score of every exercise, and the total in per cent by the exercises' weights."""
+    exercises = sorted({grade.exercise for grade in grades if grade.max_score > 0})
+    rows = [[one.student, *map(one.scores.get, exercises), one.percent] for one in totals(grades)]
+    return csv_text(["student", *exercises, "total_percent"], rows)
+
+
+Cell = str | float | None
+
+
+def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
+    """A table as CSV. A stranger's text is no formula, and has no line end, at which some readers would end the row."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    exercises = sorted({grade.exercise for grade in grades if grade.max_score > 0})
-    writer.writerow(["student", *exercises, "total_percent"])
-    for total in totals(grades):
-        scores = [total.scores.get(exercise) for exercise in exercises]
-        cells = ["" if score is None else number(score) for score in (*scores, total.percent)]
-        writer.writerow([inert(total.student), *cells])
+    writer.writerow(columns)
+    writer.writerows(map(_csv_cell, row) for row in rows)
     return text.getvalue()
 
 
-def inert(text: str) -> str:
-    """A cell that no spreadsheet takes for a formula: student names are a stranger's text."""
-    return "'" + text if text.startswith(_FORMULA) else text
+def _csv_cell(cell: Cell) -> str:
+    if cell is None:
+        return ""
+    return safe_text(cell, "csv") if isinstance(cell, str) else number(cell)
+
+
+def commented(grade: Grade) -> str:
+    """What people wrote to the student, in a line: a cell of a table has no more."""
+    return " / ".join(placed(comment) for comment in grade.comments)
+
+
+def placed(comment: Comment) -> str:
+    """A comment in one line, after what it is about."""
+    text = " ".join(comment.text.split())
+    if comment.line is not None and comment.cell is not None:
+        return f"Cell {comment.cell + 1}, line {comment.line}: {text}"
+    where = comment.name or (f"Part {comment.part}" if comment.part is not None else None)
+    return f"{where}: {text}" if where is not None else text
 
 
 def number(points: float) -> str:
@@ -101,6 +118,7 @@ def _suite(grade: Grade) -> ET.Element:
     properties = ET.Element("properties")
     suite.insert(0, properties)
     for name, value in (("score", number(grade.score)), ("max_score", number(grade.max_score)),
+                        *(("comment", _xml(placed(comment))) for comment in grade.comments),
                         *(("standing", _xml(reason)) for reason in (grade.standing or _NONE).reasons)):  # fmt: skip
         ET.SubElement(properties, "property", name=name, value=value)
     suite.set("tests", str(len(cases)))
@@ -125,5 +143,5 @@ def _suite_name(grade: Grade) -> str:
 
 
 def _xml(text: str) -> str:
-    """Text without the characters that XML has no way to hold."""
-    return _NOT_XML.sub("\ufffd", text)
+    """Text that XML can hold."""
+    return safe_text(text, "xml")

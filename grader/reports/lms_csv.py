@@ -6,8 +6,6 @@ Scores have at most two decimals from the start, so they are the same in all for
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -15,22 +13,20 @@ from typing import Any, NamedTuple
 import msgspec
 
 from grader.errors import UsageError
-from grader.records import Check, Grade, Record
-from grader.reports.json_csv_junit import inert, number
+from grader.intake.handed_in.people import Identity
+from grader.records import Check, Grade
+from grader.reports.json_csv_junit import commented, csv_text, number, placed
+from grader.reports.roster import POINTS_POSSIBLE, Person, Roster
 from grader.reports.verdict_text import explain
 from grader.wording import rounded
 
 CANVAS_COLUMNS = ["Student", "ID", "SIS User ID", "SIS Login ID", "Section"]
-_CANVAS_KEYS = ("SIS Login ID", "SIS User ID", "ID", "Student")
-_MOODLE_KEYS = ("Email address", "ID number", "Username", "Full name")
-_POINTS_POSSIBLE = "Points Possible"
+_MOODLE_KINDS = ("participant", "first", "last", "full", "login", "number", "email")
 
 
-class Roster(Record, frozen=True):
-    """A CSV file that a learning platform exported: its header, and its rows by column."""
-
-    columns: list[str]
-    rows: list[dict[str, str]]
+Known = Mapping[str, Sequence[Identity]]
+"""Student → what platforms know them by."""
+_NOBODY: Known = {}
 
 
 class Exported(NamedTuple):
@@ -48,13 +44,14 @@ def grades_json(grades: Sequence[Grade]) -> str:
 # --- CSV for a learning platform ------------------------------------------------------------------------------------
 
 
-def canvas_csv(grades: Sequence[Grade], roster: Roster | None = None) -> Exported:
+def canvas_csv(grades: Sequence[Grade], roster: Roster | None = None, known: Known = _NOBODY) -> Exported:
     """Canvas's gradebook CSV: one column an exercise, and a row with the points possible.
 
     Args:
         grades: the grades.
         roster: what Canvas itself exported: its rows, and the column of an assignment that is named after an exercise
             (`01_backprop_ninja (1234)`), are used again. Without one, the student's name goes into `SIS Login ID`.
+        known: what platforms know the students by. Canvas's own number fills `ID` where there is no roster.
 
     Raises:
         UsageError: an exercise isn't worth the same for all: it changed, and only some were graded again.
@@ -68,37 +65,75 @@ def canvas_csv(grades: Sequence[Grade], roster: Roster | None = None) -> Exporte
                 "grade all submissions again, or export one run with --run N."
             )
     if roster is None:
-        rows = {student: {"Student": student, "SIS Login ID": student} for student in _students(grades)}
+        rows = {student: _canvas_row(student, known.get(student, [])) for student in _students(grades)}
         columns, unknown = CANVAS_COLUMNS, list[str]()
     else:
-        people = [row for row in roster.rows if row.get("Student", "").strip() != _POINTS_POSSIBLE]
-        rows, unknown = _rows_of(grades, people, _CANVAS_KEYS)
+        rows, unknown = _rows_of(grades, roster, known)
         columns = [name for name in CANVAS_COLUMNS if name in roster.columns]
     titles = {exercise: _canvas_title(exercise, roster) for exercise in exercises}
-    possible = {"Student": f"    {_POINTS_POSSIBLE}"}
+    possible = {"Student": f"    {POINTS_POSSIBLE}"}
     possible |= {titles[exercise]: number(points) for exercise, points in exercises.items()}
     table = [possible, *_filled(grades, rows, titles)]
     return Exported(_csv([*columns, *titles.values()], table), unknown)
 
 
-def moodle_csv(grades: Sequence[Grade], roster: Roster | None = None) -> Exported:
+def _canvas_row(student: str, known: Sequence[Identity]) -> dict[str, str]:
+    number = next((each.value for each in known if each.kind == "canvas"), None)
+    return {"Student": student, **({"ID": number} if number is not None else {"SIS Login ID": student})}
+
+
+def moodle_csv(grades: Sequence[Grade], roster: Roster | None = None, known: Known = _NOBODY) -> Exported:
     """Moodle's grade import: rows keyed by e-mail address or ID number, a column for each exercise.
+
+    An exercise in which somebody wrote comments has a second column with them, for Moodle's "Feedback for".
 
     Args:
         grades: the grades.
-        roster: what Moodle itself exported: its columns that say who it is are written again. Without one, a student's
-            name that holds an `@` is an e-mail address, and any other an ID number.
+        roster: what Moodle itself exported: its columns that say who it is are written again. An assignment's grading
+            worksheet is written again as a whole, with its grades filled in. Without a roster, a student's name that
+            holds an `@` is an e-mail address, and any other an ID number.
+        known: what platforms know the students by: an address and a number that Gradescope said are used, too.
+
+    Raises:
+        UsageError: the roster is a grading worksheet, which is of one assignment, and there are several exercises.
     """
+    titles = {exercise: exercise for exercise in _maxima(grades)}
     if roster is None:
         columns, unknown = ["ID number", "Email address"], list[str]()
-        rows = {student: {"Email address" if "@" in student else "ID number": student} for student in _students(grades)}
-    else:
-        people = [_with_full_name(row) for row in roster.rows]
-        rows, unknown = _rows_of(grades, people, _MOODLE_KEYS)
-        known = ["First name", "Last name", "Username", "ID number", "Email address"]
-        columns = [name for name in known if name in roster.columns]
-    titles = {exercise: exercise for exercise in _maxima(grades)}
-    return Exported(_csv([*columns, *titles], _filled(grades, rows, titles)), unknown)
+        rows = {student: _moodle_row(student, known.get(student, [])) for student in _students(grades)}
+        return Exported(_with_comments(grades, rows, titles, columns), unknown)
+    rows, unknown = _rows_of(grades, roster, known)
+    grade_column = next(iter(roster.of_kind("grade")), None)
+    if roster.of_kind("participant") and grade_column is not None:
+        if len(titles) > 1:
+            raise UsageError(
+                "This roster is the grading worksheet of one assignment, and there are grades of "
+                f"{' and '.join(titles)}: say which with --exercise."
+            )
+        filled = _filled(grades, rows, dict.fromkeys(titles, grade_column))
+        return Exported(_csv(roster.columns, filled), unknown)
+    columns = [column for column, kind in roster.kinds.items() if kind in _MOODLE_KINDS]
+    return Exported(_with_comments(grades, rows, titles, columns), unknown)
+
+
+def _with_comments(grades: Sequence[Grade], rows: Mapping[str, dict[str, str]], titles: Mapping[str, str],
+                   columns: Sequence[str]) -> str:  # fmt: skip
+    """Moodle's file, with a column for the comments on each exercise that has some."""
+    table = _filled(grades, rows, titles)
+    by_student = dict(zip(rows, table, strict=True))
+    feedback: dict[str, None] = {}
+    for grade in grades:
+        if grade.comments and grade.student in by_student and grade.exercise in titles:
+            column = f"{grade.exercise} (feedback)"
+            feedback[column] = None
+            by_student[grade.student][column] = commented(grade)
+    return _csv([*columns, *titles, *sorted(feedback)], table)
+
+
+def _moodle_row(student: str, known: Sequence[Identity]) -> dict[str, str]:
+    said = {each.kind: each.value for each in known}
+    row = {"Email address": said.get("email", ""), "ID number": said.get("sid", "")}
+    return row if any(row.values()) else {"Email address" if "@" in student else "ID number": student}
 
 
 def _maxima(grades: Iterable[Grade]) -> dict[str, float]:
@@ -111,35 +146,16 @@ def _students(grades: Iterable[Grade]) -> list[str]:
     return list(dict.fromkeys(grade.student for grade in grades))
 
 
-def _rows_of(
-    grades: Iterable[Grade], people: Sequence[Mapping[str, str]], keys: Sequence[str]
-) -> tuple[dict[str, dict[str, str]], list[str]]:
-    """Student → the roster's row, where exactly one has the name in one of the columns `keys`; and who has none.
+def _rows_of(grades: Iterable[Grade], roster: Roster, known: Known) -> tuple[dict[str, dict[str, str]], list[str]]:
+    """Student → the roster's row, where exactly one is theirs; and who has none.
 
     Two who are the same person to the roster have none, either: one's mark would take the place of the other's.
     """
-    called: dict[str, dict[str, list[int]]] = {key: {} for key in keys}
-    for key, by_name in called.items():
-        for place, row in enumerate(people):
-            by_name.setdefault(_plain(row.get(key, "")), []).append(place)
-    found: dict[str, int] = {}
     students = _students(grades)
-    for student in students:
-        name = _plain(student)
-        matches = next((by_name[name] for by_name in called.values() if name and name in by_name), [])
-        if len(matches) == 1:
-            found[student] = matches[0]
+    found = roster.rows_of([Person(student, [*known.get(student, [])]) for student in students])
     taken = Counter(found.values())
-    rows = {student: dict(people[place]) for student, place in found.items() if taken[place] == 1}
+    rows = {student: dict(roster.people[place]) for student, place in found.items() if taken[place] == 1}
     return rows, [student for student in students if student not in rows]
-
-
-def _plain(name: str) -> str:
-    return name.strip().casefold()
-
-
-def _with_full_name(row: Mapping[str, str]) -> dict[str, str]:
-    return {**row, "Full name": f"{row.get('First name', '')} {row.get('Last name', '')}"}
 
 
 def _canvas_title(exercise: str, roster: Roster | None) -> str:
@@ -164,11 +180,7 @@ def _filled(
 
 
 def _csv(columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> str:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([inert(row.get(column, "")) for column in columns] for row in rows)
-    return text.getvalue()
+    return csv_text(columns, ([row.get(column) for column in columns] for row in rows))
 
 
 # --- Gradescope -----------------------------------------------------------------------------------------------------
@@ -181,7 +193,7 @@ def gradescope_json(grade: Grade) -> str:
         "output": _summary(grade),
         "output_format": "text",
         "visibility": "visible",
-        "tests": [_gradescope_test(check) for check in grade.checks],
+        "tests": [_gradescope_test(check, grade) for check in grade.checks],
         "extra_data": {"grade": grade},
     }
     return msgspec.json.format(msgspec.json.encode(results), indent=2).decode() + "\n"
@@ -189,19 +201,23 @@ def gradescope_json(grade: Grade) -> str:
 
 def _summary(grade: Grade) -> str:
     if grade.status == "ungradable":
-        return f"This submission could not be graded, so its 0 points mean nothing yet. {grade.reason}"
+        lines = [f"This submission could not be graded, so its 0 points mean nothing yet. {grade.reason}"]
+        return "\n".join([*lines, *map(placed, grade.comments)])
     lines = [f"{number(grade.score)} of {number(grade.max_score)} points."]
     lines += grade.standing.reasons if grade.standing is not None else []
+    names = {(check.part, check.name) for check in grade.checks}
+    lines += [placed(comment) for comment in grade.comments if (comment.part, comment.name) not in names]
     return "\n".join(lines + [flag.message for flag in grade.flags])
 
 
-def _gradescope_test(check: Check) -> dict[str, Any]:
+def _gradescope_test(check: Check, grade: Grade) -> dict[str, Any]:
+    said = [each.text for each in grade.comments if (each.part, each.name) == (check.part, check.name)]
     return {
         "name": f"{check.part}: {check.name}",
         "score": rounded(check.points),
         "max_score": rounded(check.max_points),
         "status": "passed" if check.points == check.max_points else "failed",
-        "output": explain(check),
+        "output": "\n".join([explain(check), *said]),
         "output_format": "text",
         "visibility": "visible",
     }

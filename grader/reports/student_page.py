@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 
 from grader.records import (
@@ -11,6 +11,7 @@ from grader.records import (
     CellOutput,
     CellView,
     Check,
+    Comment,
     Evidence,
     Flag,
     Grading,
@@ -21,7 +22,7 @@ from grader.records import (
 )
 from grader.reports.cell_names import cell_name, line_name, line_number
 from grader.reports.graph_layout import Layout, lay_out
-from grader.reports.heat_map_png import Picture, checked_png, pictures_of
+from grader.reports.heat_map_png import Gallery, NoRoom, Picture, pictures_of
 
 
 class Row(Record, frozen=True):
@@ -39,6 +40,7 @@ class Row(Record, frozen=True):
     place: str | None
     source: str | None
     pictures: list[Picture]
+    comments: list[Comment]
 
     @property
     def maxdiff(self) -> float | None:
@@ -49,7 +51,7 @@ class Row(Record, frozen=True):
 
 
 class Line(Record, frozen=True):
-    """A line of a student's cell, and the wrong tensors whose statement starts on it.
+    """A line of a student's cell, the wrong tensors whose statement starts on it, and what a person wrote to it.
 
     `number` counts the lines shown, `shown` those of the notebook's cell.
     """
@@ -58,6 +60,7 @@ class Line(Record, frozen=True):
     shown: int
     text: str
     rows: list[Row]
+    comments: list[Comment]
 
 
 class Output(Record, frozen=True):
@@ -81,6 +84,11 @@ class Cell(Record, frozen=True):
     seconds: float | None
     marked: int
     failed: bool
+
+    @property
+    def commented(self) -> bool:
+        """Whether a person wrote something to a line of it."""
+        return any(line.comments for line in self.lines)
 
 
 class Node(Record, frozen=True):
@@ -122,6 +130,8 @@ class Page(Record, frozen=True):
     parts: list[Part]
     other_cells: list[Cell]
     start: Row | None
+    comments: list[Comment]
+    """Those about a part or the whole, and those whose check or line isn't there."""
 
     @property
     def titles(self) -> dict[str, str]:
@@ -155,15 +165,18 @@ def page_of(grading: Grading) -> Page:
     views += [PartView(id=part, title=part, graph=[]) for part in checked if part not in known]
     rows = {view.id: _rows(grading, view.id, f"p{number}") for number, view in enumerate(views, start=1)}
     cells = _cells(grading, list(chain.from_iterable(rows.values())))
+    shown = [comment for row in chain.from_iterable(rows.values()) for comment in row.comments]
+    shown += [comment for line in _lines_of(cells) for comment in line.comments]
     return Page(
         grading=grading,
         counts=_count(chain.from_iterable(rows.values())),
         parts=[
-            _part(view, f"p{number}", rows[view.id], cells.pop(view.id, []))
+            _part(view, f"p{number}", rows[view.id], cells.pop(view.id, []), grading.grade.points_of(view.id))
             for number, view in enumerate(views, start=1)
         ],
         other_cells=sorted(chain.from_iterable(cells.values()), key=lambda cell: int(cell.anchor[1:])),
         start=next((row for row in chain.from_iterable(rows.values()) if row.check is grading.grade.start), None),
+        comments=[comment for comment in grading.grade.comments if comment not in shown],
     )
 
 
@@ -177,11 +190,12 @@ def _rows(grading: Grading, part: str, prefix: str) -> list[Row]:
     rows: list[Row] = []
     for number, check in enumerate((check for check in grading.grade.checks if check.part == part), start=1):
         first = check.verdict == Verdict.WRONG and not any(row.first for row in rows)
-        rows.append(_row(check, evidence.get(check.name), f"{prefix}-t{number}", first, grading.cells))
+        rows.append(_row(check, evidence.get(check.name), f"{prefix}-t{number}", first, grading))
     return rows
 
 
-def _row(check: Check, evidence: Evidence | None, anchor: str, first: bool, cells: Sequence[CellView]) -> Row:
+def _row(check: Check, evidence: Evidence | None, anchor: str, first: bool, grading: Grading) -> Row:
+    cells: Sequence[CellView] = grading.cells
     cell, line, source = None, None, None
     if evidence is not None and evidence.cell is not None and evidence.line is not None:
         lines = _lines(cells[evidence.cell].source) if 0 <= evidence.cell < len(cells) else []
@@ -197,6 +211,7 @@ def _row(check: Check, evidence: Evidence | None, anchor: str, first: bool, cell
         place=None if cell is None or line is None else line_name(cells, cell, line),
         source=source,
         pictures=pictures_of(evidence) if evidence is not None and not check.verdict.is_right else [],
+        comments=[each for each in grading.grade.comments if (each.part, each.name) == (check.part, check.name)],
     )
 
 
@@ -213,10 +228,20 @@ def _cells(grading: Grading, rows: Sequence[Row]) -> dict[str | None, list[Cell]
     for row in rows:
         if row.check.verdict == Verdict.WRONG and row.cell is not None and row.line is not None:
             marks[row.cell, row.line].append(row)
+    written: dict[tuple[int | None, int | None], list[Comment]] = defaultdict(list)
+    for comment in grading.grade.comments:
+        written[comment.cell, comment.line].append(comment)
     cells: dict[str | None, list[Cell]] = defaultdict(list)
+    gallery = Gallery()
     for index, view in enumerate(grading.cells):
         lines = [
-            Line(number=number, shown=line_number(view, number), text=text, rows=marks.get((index, number), []))
+            Line(
+                number=number,
+                shown=line_number(view, number),
+                text=text,
+                rows=marks.get((index, number), []),
+                comments=written.get((index, number), []),
+            )
             for number, text in enumerate(_lines(view.source), start=1)
         ]
         cells[view.part].append(
@@ -224,7 +249,7 @@ def _cells(grading: Grading, rows: Sequence[Row]) -> dict[str | None, list[Cell]
                 anchor=f"c{index}",
                 name=cell_name(grading.cells, index),
                 lines=lines,
-                outputs=[_output(output) for output in view.outputs],
+                outputs=[_output(output, gallery) for output in view.outputs],
                 seconds=view.seconds,
                 marked=sum(bool(line.rows) for line in lines),
                 failed=any(output.kind == "error" for output in view.outputs),
@@ -233,16 +258,24 @@ def _cells(grading: Grading, rows: Sequence[Row]) -> dict[str | None, list[Cell]
     return cells
 
 
-def _output(output: CellOutput) -> Output:
+def _lines_of(cells: Mapping[str | None, Sequence[Cell]]) -> Iterator[Line]:
+    for each in chain.from_iterable(cells.values()):
+        yield from each.lines
+
+
+def _output(output: CellOutput, gallery: Gallery) -> Output:
     if output.kind == "image":
-        picture = checked_png(output.content)
+        try:
+            picture = gallery.add(output.content)
+        except NoRoom:
+            return Output(kind="text", content="[cut: the pictures have too many pixels to show this one, too]")
         return Output(kind="broken", content="") if picture is None else Output(kind="image", content=picture)
     lines = output.content.strip().splitlines()
     headline = lines[-1] if output.kind == "error" and len(lines) > 1 else None
     return Output(kind=output.kind, content=output.content, headline=headline)
 
 
-def _part(view: PartView, anchor: str, rows: list[Row], cells: list[Cell]) -> Part:
+def _part(view: PartView, anchor: str, rows: list[Row], cells: list[Cell], points: float) -> Part:
     nodes = _nodes(view.graph, rows)
     labels = {
         name: f"{node.label}  " + (" first" if node.row and node.row.first else "") for name, node in nodes.items()
@@ -250,7 +283,7 @@ def _part(view: PartView, anchor: str, rows: list[Row], cells: list[Cell]) -> Pa
     return Part(
         anchor=anchor,
         view=view,
-        points=sum(row.check.points for row in rows),
+        points=points,
         max_points=sum(row.check.max_points for row in rows),
         counts=_count(rows),
         rows=rows,

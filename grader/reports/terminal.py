@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from rich.cells import cell_len
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.segment import Segment
 from rich.text import Text
 
 from grader.records import Check, Grading, Verdict
 from grader.reports.cell_names import line_name
 from grader.reports.verdict_text import GLYPHS, carried_by_reason, explain, missing_by_reason
+from grader.safe_text import safe_text
 from grader.wording import in_points
 
-console = Console()
+
+class SafeConsole(Console):
+    """A console that writes nothing that a terminal, or GitHub Actions in a log, would obey but rich's own styles."""
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
+        """As rich does, with the text of each piece made safe."""
+        for segment in super().render(renderable, options):
+            yield segment if segment.control else segment._replace(text=safe_text(segment.text, "terminal"))
 
 
-error_console = Console(stderr=True)
+console = SafeConsole()
+error_console = SafeConsole(stderr=True)
 
 
 VERDICT_STYLES = {
@@ -103,5 +113,5 @@ def _show(verdict: Verdict, text: str) -> None:
 
 
 def printable(text: str) -> str:
-    """Text without anything that a terminal would obey."""
-    return "".join(char if char.isprintable() else "\ufffd" for char in text)
+    """A line of text without anything that a terminal would obey."""
+    return safe_text(text, "line")

@@ -66,7 +66,7 @@ class GraderMagics(Magics):
             self._process = self._started()
 
     @magic_arguments()
-    @argument("name", nargs="?", help="One gradient, such as dlogits. All of them without it.")
+    @argument("names", nargs="*", help="Gradients, such as dlogits dprobs. All of them without a name.")
     @argument("--exercise", metavar="ID", help="The exercise, where the cells don't tell.")
     @line_magic
     def check(self, line: str) -> None:
@@ -74,7 +74,7 @@ class GraderMagics(Magics):
         self._ask("check", parse_argstring(self.check, _without_comment(line)))
 
     @magic_arguments()
-    @argument("name", nargs="?", help="The gradient. Without it, the first that is neither right nor carried.")
+    @argument("names", nargs="?", help="The gradient. Without it, the first that is neither right nor carried.")
     @argument("--exercise", metavar="ID", help="The exercise, where the cells don't tell.")
     @line_magic
     def hint(self, line: str) -> None:
@@ -110,7 +110,9 @@ class GraderMagics(Magics):
         output.show(answer)
 
     def _asked(self, do: str, options: Any, output: _Output) -> dict[str, Any]:
-        common = {"cells": self._history(), "exercise": options.exercise, "only": options.name}
+        names = options.names if isinstance(options.names, list) else [options.names] if options.names else []
+        only = [name for said in names for name in said.split(",") if name]
+        common = {"cells": self._history(), "exercise": options.exercise, "only": only}
         found = self._answer({**common, "do": "names", "tensors": self._tensor_names()}, output)
         if "error" in found:
             return found

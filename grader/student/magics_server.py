@@ -37,7 +37,7 @@ class Request(Record, frozen=True):
     tensors: list[str] = []
     exercise: str | None = None
     export: dict[str, Any] = {}
-    only: str | None = None
+    only: list[str] = []
 
 
 class Helper:
@@ -96,11 +96,11 @@ class Helper:
         grading = self._grading(request, exercise)
         if request.do == "hint":
             narrowed(grading, request.only)  # refuses a name that no check has
-            hints = next_hint(self.course.spec(exercise.id), grading.grade, self.notebook.parent, request.only)
+            hints = next_hint(self.course.spec(exercise.id), grading.grade, self.notebook.parent, *request.only[:1])
             lines = hints.lines if hints is not None else [NO_HINT]
             return {"exercise": exercise.id, "text": "\n".join(lines), "html": render_lines(lines)}
         shown = narrowed(grading, request.only)
-        after = self.course.catalog.after(exercise.id) if request.only is None else None
+        after = self.course.catalog.after(exercise.id) if not request.only else None
         return {"exercise": exercise.id, "text": as_text(shown, after), "html": as_html(shown, after)}
 
     def _grading(self, request: Request, exercise: Exercise) -> Grading:

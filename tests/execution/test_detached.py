@@ -6,12 +6,13 @@ import ast
 import base64
 import marshal
 
+import msgspec
 import pytest
 import torch
 
 from grader.course.graph import PartReference
 from grader.execution import detached
-from grader.execution.detached import DetachedCase, DetachedPlan, Lines, read_detached
+from grader.execution.detached import DetachedCase, DetachedPart, DetachedPlan, Lines, read_detached
 from grader.kernels.probe import grader_detached
 
 
@@ -83,7 +84,7 @@ def run(cells, namespace, *, bound=(), inner=("da", "dc"), shapes=None):
     told = {
         "cells": [("source", cell) for cell in cells], "shapes": shapes or {"da": [2], "dc": [2], "db": [2]},
         "bound": list(bound), "inner": list(inner), "variables": {}, "own": [], "values": [], "forward": ["a"],
-        "runs": [[]], "seed": 1,
+        "known": ["a"], "runs": [[]], "seed": 1,
     }  # fmt: skip
     grader_detached.keep(namespace, "case", "part")
     (found,) = grader_detached.run(
@@ -127,10 +128,11 @@ def test_code_arrives_as_it_was_compiled():
     assert grader_detached.code(base64.b64encode(marshal.dumps(code)).decode()) == code
 
 
-PLAN = DetachedPlan(parts={}, cases={"twin": {"p": DetachedCase(shapes={}, seed=1, runs=[[]])}},
+PART = DetachedPart(cells=[], bound=[], inner=[], variables={}, own=[], values=[], forward=[], known=[], elements=9)
+PLAN = DetachedPlan(parts={"p": PART}, cases={"twin": {"p": DetachedCase(shapes={}, seed=1, runs=[[]])}},
                     lines={"p": Lines(places={}, reads={}, variables={})})  # fmt: skip
 
 
 @pytest.mark.parametrize("raw", [None, "", [], {"twin": 3}, {"twin": {"p": [{"recorded": 1}]}}, {"other": {}}])
 def test_what_the_kernel_says_is_read_warily(raw):
-    assert read_detached(raw, PLAN)["twin"]["p"].runs == []
+    assert read_detached(msgspec.msgpack.encode(raw), PLAN)["twin"]["p"].runs == []

@@ -208,11 +208,12 @@ def meanings(scene: Scene) -> dict[str, Value]:
 
 
 def changed_values(scene: Scene) -> dict[str, Tensor]:
-    """The tensors of the forward pass that the student's cells bound or wrote anew, with their new values."""
+    """What the exercise has given that the student's cells bound or wrote anew, with the new values."""
+    given = {name: found.number if found.tensor is None else found.tensor for name, found in scene.exported.items()}
     return {
-        name: found.tensor.to(scene.student.dtype)
-        for name, found in scene.exported.items()
-        if name in scene.forward and found.tensor is not None
+        name: value.to(scene.student.dtype)
+        for name, value in given.items()
+        if (name in scene.forward or name in scene.reference.constants) and value is not None
     }
 
 

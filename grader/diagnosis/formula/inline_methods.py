@@ -32,6 +32,13 @@ class Names(NamedTuple):
     constants: frozenset[str]
 
 
+class _State(NamedTuple):
+    """What our cells have done with the layers: attribute → what they set it to, layer → what it was called with."""
+
+    set: dict[tuple[str, str], ast.expr]
+    called: dict[str, list[ast.expr]]
+
+
 class Methods:
     """The backward methods behind the gradients of a part.
 
@@ -62,14 +69,15 @@ class Methods:
     def place(self, gradient: str) -> tuple[int, int] | None:
         """The cell (index) and line of the student's method that made a gradient which a cell of ours binds."""
         for target, value in reversed(list(self._bindings())):
-            if isinstance(target, ast.Name) and target.id == gradient:
+            if gradient in _names(target):
                 attribute = self._attribute(value)
                 called = self._call(value)
                 layer = attribute[0] if attribute else called.layer if called else None
                 if layer is None:
                     return self._function_behind(value)
                 index, class_ = self._classes[self._layers[layer]]
-                return index, _line(class_, f"self.{attribute[1]}" if attribute else None, self._mode(layer))
+                wanted = f"self.{attribute[1]}" if attribute else None
+                return index, _line(class_, wanted, self._mode(layer), _names(target).index(gradient))
         return None
 
     def _function_behind(self, value: ast.expr) -> tuple[int, int] | None:
@@ -96,18 +104,18 @@ class Methods:
         """
         known = Names(frozenset(tensors), frozenset(constants))
         lines: list[str] = []
-        state: dict[tuple[str, str], ast.expr] = {}
+        state = _State({}, {})
         for node in self._statements:
             for call in [child for child in ast.walk(node) if isinstance(child, ast.Call)]:
-                if isinstance(call.func, ast.Name) and call.func.id in self._layers and len(call.args) == 1:
-                    state[call.func.id, "()"] = call.args[0]
+                if isinstance(call.func, ast.Name) and call.func.id in self._layers:
+                    state.called[call.func.id] = call.args
             if isinstance(node, ast.Expr) and (called := self._call(node.value)) is not None:
-                lines += self._written_out(called, state, known, None)
+                lines += self._written_out(called, state, known, [])
             for target, value in _pairs(node):
                 if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name):
-                    state[target.value.id, target.attr] = value
-                elif isinstance(target, ast.Name) and (called := self._call(value)) is not None:
-                    lines += self._written_out(called, state, known, target.id)
+                    state.set[target.value.id, target.attr] = value
+                elif (names := _names(target)) and (called := self._call(value)) is not None:
+                    lines += self._written_out(called, state, known, names)
                 elif isinstance(target, ast.Name) and (attribute := self._attribute(value)) is not None:
                     lines.append(f"{target.id} = {'__'.join(attribute)}")
         return "\n".join(lines)
@@ -141,17 +149,15 @@ class Methods:
 
     # --- writing a method out
 
-    def _written_out(
-        self, call: Call, state: dict[tuple[str, str], ast.expr], known: Names, result: str | None
-    ) -> list[str]:
+    def _written_out(self, call: Call, state: _State, known: Names, results: Sequence[str]) -> list[str]:
         _, class_ = self._classes[self._layers[call.layer]]
         method = _method(class_, "backward")
         if method is None or len(method.args.args) != 2:
             return []
-        kept = self._set_by(class_, "__init__", self._made_with.get(call.layer, []))
-        if (call.layer, "()") in state:
-            kept |= self._set_by(class_, "__call__", [state[call.layer, "()"]])
-        set_by_us = {attribute: value for (layer, attribute), value in state.items() if layer == call.layer}
+        given = state.called.get(call.layer)
+        kept = self._set_by(class_, "__init__", self._made_with.get(call.layer, []), known)
+        kept |= self._set_by(class_, "__call__", given, known) if given is not None else {}
+        set_by_us = {attribute: value for (layer, attribute), value in state.set.items() if layer == call.layer}
         body = list(_taken(method.body, self._mode(call.layer)))
         forward = _method(class_, "__call__")
         computed = {node.attr for node in ast.walk(forward) if isinstance(node, ast.Attribute)
@@ -161,19 +167,30 @@ class Methods:
         lines = []
         for node in body:
             if isinstance(node, ast.Return):
-                if node.value is not None and result is not None:
-                    lines.append(f"{result} = {ast.unparse(rename.visit(copy.deepcopy(node.value)))}")
+                several = isinstance(node.value, ast.Tuple) and len(results) > 1
+                values = node.value.elts if isinstance(node.value, ast.Tuple) and several else [node.value]
+                for result, value in zip(results, values, strict=False):
+                    if value is not None:
+                        lines.append(f"{result} = {ast.unparse(rename.visit(copy.deepcopy(value)))}")
                 break
             if not (isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and node.value.value is None):
                 lines.append(ast.unparse(ast.fix_missing_locations(rename.visit(copy.deepcopy(node)))))
-        return [*self._forward(call.layer, class_, rename, state.get((call.layer, "()")), lines), *lines]
+        return [*self._forward(call.layer, class_, rename, given, lines), *lines]
 
-    def _set_by(self, class_: ast.ClassDef, name: str, given: Sequence[ast.expr]) -> dict[str, ast.expr]:
+    def _arguments(self, method: ast.FunctionDef, given: Sequence[ast.expr], known: Names) -> dict[str, ast.expr]:
+        """The arguments of a method → what they are; a tensor's own name, where that is what another layer returns."""
+        if len(method.args.args) != len(given) + 1:
+            return {}
+        found = {argument.arg: value for argument, value in zip(method.args.args[1:], given, strict=True)}
+        made = {name for name, value in found.items() if any(isinstance(node, ast.Call) for node in ast.walk(value))}
+        return found | {name: ast.Name(name, ast.Load()) for name in made & known.tensors}
+
+    def _set_by(self, class_: ast.ClassDef, name: str, given: Sequence[ast.expr], known: Names) -> dict[str, ast.expr]:
         """The attributes that a method sets to its own arguments → what these are."""
         method = _method(class_, name)
-        if method is None or len(method.args.args) != len(given) + 1:
+        if method is None:
             return {}
-        arguments = {argument.arg: value for argument, value in zip(method.args.args[1:], given, strict=True)}
+        arguments = self._arguments(method, given, known)
         pairs = [pair for node in method.body for pair in _pairs(node)]
         return {
             target.attr: arguments[value.id]
@@ -182,14 +199,16 @@ class Methods:
         }
 
     def _forward(
-        self, layer: str, class_: ast.ClassDef, backward: _Rename, given: ast.expr | None, wanted: Sequence[str]
-    ) -> list[str]:
+        self, layer: str, class_: ast.ClassDef, backward: _Rename, given: Sequence[ast.expr] | None,
+        wanted: Sequence[str],
+    ) -> list[str]:  # fmt: skip
         """The lines of `__call__` that make what the lines of `backward` read and nobody else has a name for."""
         method = _method(class_, "__call__")
-        if method is None or given is None or len(method.args.args) != 2:
+        arguments = self._arguments(method, given, backward.known) if method is not None and given is not None else {}
+        if method is None or not arguments:
             return []
         body = list(_taken(method.body, self._mode(layer)))
-        rename = _Rename(layer, {method.args.args[1].arg: given}, body, backward.held, backward.known)
+        rename = _Rename(layer, arguments, body, backward.held, backward.known)
         sides = [map(ast.unparse, map(rename.visit, copy.deepcopy(pair))) for node in body for pair in _pairs(node)]
         lines = [" = ".join(pair) for pair in sides]
         needed = loaded_names("\n".join(wanted)) - set(backward.bound)
@@ -239,6 +258,13 @@ class _Rename(ast.NodeTransformer):
         return ast.Name(f"{self.layer}__{node.attr}", node.ctx)
 
 
+def _names(target: ast.expr) -> list[str]:
+    """The names of a target, `dx` or `dx, dw`; none where it is, or holds, anything else."""
+    found = target.elts if isinstance(target, ast.Tuple) else [target]
+    names = [node.id for node in found if isinstance(node, ast.Name)]
+    return names if len(names) == len(found) else []
+
+
 def _body(cell: PlannedCell) -> list[ast.stmt]:
     tree = parse(cell.source)
     return tree.body if tree is not None else []
@@ -279,17 +305,23 @@ def _method(class_: ast.ClassDef, name: str) -> ast.FunctionDef | None:
     return found[-1] if found else None
 
 
-def _line(class_: ast.ClassDef, attribute: str | None, training: ast.expr | None) -> int:
-    """The line that makes an attribute (`self.dweight`), or what `backward` returns; else the method's first."""
+def _line(class_: ast.ClassDef, attribute: str | None, training: ast.expr | None, place: int = 0) -> int:
+    """The line that makes an attribute (`self.dweight`), or what `backward` returns; else the method's first.
+
+    `place` is which of several values it returns.
+    """
     method = _method(class_, "backward")
     if method is None:
         return class_.lineno
     wanted = attribute
     if wanted is None:
         returns = [node for node in ast.walk(method) if isinstance(node, ast.Return) and node.value is not None]
-        if len(returns) != 1 or not isinstance(returns[0].value, ast.Name):
+        value = returns[0].value if len(returns) == 1 else None
+        if isinstance(value, ast.Tuple) and place < len(value.elts):
+            value = value.elts[place]
+        if not isinstance(value, ast.Name):
             return returns[0].lineno if len(returns) == 1 else method.lineno
-        wanted = returns[0].value.id
+        wanted = value.id
     made = [node for node in ast.walk(method) if isinstance(node, ast.stmt) and _makes(node, wanted)]
     in_a_row = [node for node in _taken(method.body, training) if node in made]
     return in_a_row[-1].lineno if in_a_row else method.lineno

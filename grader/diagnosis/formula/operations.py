@@ -78,6 +78,12 @@ def _filled(_: object, fill: float, *sizes: int) -> Tensor:
     return torch.full(sizes, float(fill), dtype=torch.float64)
 
 
+def _mask(_: object, tensor: Tensor, index: Tensor) -> Tensor:
+    """Ones where `x[range(n), index]` points to: with an index of (n, 1), at every row and column of it."""
+    places = index.unsqueeze(1) if index.dim() == 1 else index.flatten().expand(len(tensor), -1)
+    return torch.zeros_like(tensor).scatter_(1, places, 1.0)
+
+
 def _one_hot(_: object, index: Tensor, classes: int) -> Tensor:
     _checked(torch.Size([*index.shape, classes]))
     return torch.nn.functional.one_hot(index.long(), classes).to(torch.float64)
@@ -204,7 +210,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "unsqueeze": lambda value, tensor: tensor.unsqueeze(value),
     "size": lambda value, tensor: tensor.shape[value],
     "count": lambda _, tensor: tensor.numel(),
-    "mask": lambda _, tensor, index: torch.zeros_like(tensor).scatter_(1, index.unsqueeze(1), 1.0),
+    "mask": _mask,
     "index_add": lambda value, base, index, source: base.index_add(value, index, source),
     "pick": lambda pattern, tensor, *numbers: tensor[_index(pattern, tensor, numbers)],
     "einsum": _einsum,

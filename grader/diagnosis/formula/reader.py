@@ -171,7 +171,10 @@ def _picked(tree: ast.Subscript | ast.Attribute, depth: int) -> Node:
             and call.func.attr == "max"
             and call.args
         ):
-            return Node("argmax", (read(call.func.value, depth + 1),), _literal(call.args[0]))
+            dim = _literal(call.args[0])
+            found = Node("argmax", (read(call.func.value, depth + 1),), dim)
+            kept = [*call.args[1:], *(word.value for word in call.keywords if word.arg == "keepdim")]
+            return Node("unsqueeze", (found,), dim) if kept and ast.unparse(kept[0]) == "True" else found
         raise Unsupported
     if isinstance(tree.value, ast.Attribute) and tree.value.attr == "shape":
         return Node("size", (read(tree.value.value, depth + 1),), _literal(tree.slice))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import torch
@@ -20,6 +21,19 @@ def zeros(subject: Subject) -> Iterator[Guess]:
         f"The loss does depend on {quoted(subject.name)}.",
         lambda scene: torch.zeros_like(scene.expected),
     )
+
+
+def begun_with_ones(subject: Subject) -> Iterator[Guess]:
+    """Contributions added up, or put in their places, in a tensor that was not empty."""
+    message = (
+        f"{quoted(subject.gradient)} begins with ones, and what belongs there is {{}}: an accumulator begins with "
+        "zeros, as zeros_like makes them."
+    )
+    begins = re.compile(rf"\b{re.escape(subject.gradient)}\s*=[^=\n]*\bones(_like)?\(")
+    if any(begins.search(source) for source in subject.sources):
+        yield Guess("term-too-many", message.format("added to them"), lambda scene: scene.expected + 1)
+        yield Guess("term-too-many", message.format("put among them"),
+                    lambda scene: torch.where(scene.expected == 0, 1.0, scene.expected))  # fmt: skip
 
 
 def sign(subject: Subject) -> Iterator[Guess]:

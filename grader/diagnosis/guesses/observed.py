@@ -75,14 +75,15 @@ def hard_coded(subject: Subject) -> Diagnosis | None:
     """Right at the visible size only: a number in the student's line that is a size there."""
     if not subject.checked or not subject.marks.visible_only(subject.gradient):
         return None
-    sizes = _changing_sizes(subject)
-    for number in _numbers(subject):
-        for size, name in sizes.items():
-            for written, meant in ((size, name), (size - 1, f"{name} - 1"), (1 / size, f"1/{name}")):
-                if number == written:
+    changing = _changing(subject)
+    for number, holder in _numbers(subject):
+        for value, name in changing.items():
+            for written, meant in ((value, name), (value - 1, f"{name} - 1"), (1 / value, f"1/{name}")):
+                if number == written and (isinstance(value, int) or meant == name):
+                    what = f"The number {number} in this line" if holder is None else f"{quoted(holder)} = {number}"
                     message = (
-                        f"The number {number} in this line is {quoted(meant)} written out: it is right for the size "
-                        "that you see, and wrong for another."
+                        f"{what} is {quoted(meant)} written out: it is right for the "
+                        f"{'size' if isinstance(value, int) else 'value'} that you see, and wrong for another."
                     )
                     return Diagnosis(code="hard-coded-size", message=message)
     message = (
@@ -92,29 +93,31 @@ def hard_coded(subject: Subject) -> Diagnosis | None:
     return Diagnosis(code="hard-coded-size", message=message)
 
 
-def _changing_sizes(subject: Subject) -> dict[int, str]:
-    """Sizes of the visible case that are others in some hidden case → the shortest name for each."""
+def _changing(subject: Subject) -> dict[float, str]:
+    """Sizes and other numbers of the visible case that are others in some hidden case → the shortest name for each."""
     visible = subject.marks.visible.reference
-    changing: dict[int, str] = {}
+    changing: dict[float, str] = {}
     for part_case in subject.marks.hidden.values():
         other = part_case.reference.constants
         for name, value in visible.constants.items():
-            if isinstance(value, int) and value > 1 and other.get(name) != value:
+            if isinstance(value, int | float) and value not in (0, 1) and other.get(name) != value:
                 known = changing.get(value)
                 changing[value] = name if known is None or len(name) < len(known) else known
     shown = {size for tensor in visible.forward.values() for size in tensor.shape}
-    return {size: name for size, name in changing.items() if size in shown}
+    return {value: name for value, name in changing.items() if not isinstance(value, int) or value in shown}
 
 
-def _numbers(subject: Subject) -> Iterator[float]:
-    """The numbers in the lines that make the gradient, and in those of the names that these read."""
+def _numbers(subject: Subject) -> Iterator[tuple[float, str | None]]:
+    """The numbers in the lines that make the gradient, and in those of the names that these read: with that name."""
     wanted = subject.ancestry
     for source in subject.sources:
         for node in assignments(source):
             if targets_of(node) & wanted:
+                alone = isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
+                holder = next(iter(targets_of(node) - {subject.gradient}), None) if alone else None
                 for child in ast.walk(node):
                     if isinstance(child, ast.Constant) and isinstance(child.value, int | float):
-                        yield child.value
+                        yield child.value, holder
 
 
 def fixed_numbers(subject: Subject) -> Diagnosis | None:

@@ -98,9 +98,14 @@ def row_left_out(subject: Subject) -> Iterator[Guess]:
 
 
 def _is_softmax(scene: Scene, consumer: str) -> bool:
-    made_by = scene.reference.tensors[consumer].grad_fn
     alone = scene.consumers == [consumer] and scene.shape == scene.forward[consumer].shape
-    return alone and made_by is not None and made_by.name().startswith("SoftmaxBackward")
+    return alone and _made_by(scene, consumer).startswith("SoftmaxBackward")
+
+
+def _made_by(scene: Scene, name: str) -> str:
+    """What autograd calls the operation that made a tensor, `TanhBackward0`; nothing for a leaf."""
+    operation = scene.reference.tensors[name].grad_fn
+    return operation.name() if operation is not None else ""
 
 
 def sums(subject: Subject) -> Iterator[Guess]:
@@ -223,12 +228,12 @@ def added(rest: Tensor, part: Tensor) -> Tensor | None:
     return rest + part
 
 
-FROM_OUTPUT: dict[str, Callable[[Tensor], Tensor]] = {
-    "tanh": lambda output: 1 - output**2,
-    "the logistic function": lambda output: output * (1 - output),
-    "the exponential": lambda output: output,
+FROM_OUTPUT: dict[str, tuple[str, Callable[[Tensor], Tensor]]] = {
+    "tanh": ("Tanh", lambda output: 1 - output**2),
+    "the logistic function": ("Sigmoid", lambda output: output * (1 - output)),
+    "the exponential": ("Exp", lambda output: output),
 }
-"""Derivatives that are written with the output, and so are easily taken for one another."""
+"""Function → what autograd calls it, and its derivative: written with the output, and so easily taken for another."""
 
 
 def another_function(subject: Subject) -> Iterator[Guess]:
@@ -236,7 +241,16 @@ def another_function(subject: Subject) -> Iterator[Guess]:
     for consumer in elementwise_steps(subject):
         if subject.first.shape != subject.first.forward[consumer].shape:
             continue  # a function of one tensor keeps its shape
-        for function, derivative in FROM_OUTPUT.items():
+        if _made_by(subject.first, consumer).startswith(("Pow", "Sqrt", "Rsqrt")):
+            yield Guess(
+                "wrong-power",
+                f"This is the power itself, {quoted(consumer)}, where its derivative belongs: there the exponent comes "
+                "down as a factor, and is smaller by one.",
+                changed(consumer, _with(consumer, lambda output: output)),
+            )
+        for function, (made_by, derivative) in FROM_OUTPUT.items():
+            if all(_made_by(scene, consumer).startswith(made_by) for scene in subject.scenes):
+                continue
             yield Guess(
                 "another-function",
                 f"This is the derivative of {function}, written with its output {quoted(consumer)}, and "

@@ -29,6 +29,21 @@ def exchanges(formula: Node, candidates: Sequence[Candidate], value: ValueOf) ->
     yield from applied(formula, names, lambda part: _other_names(part, candidates, known, value))
 
 
+def searched(formula: Node, candidates: Sequence[Candidate]) -> Iterator[Edit]:
+    """Another tensor in which the place of the largest element is looked for: it may be of any shape."""
+    places = [part for part in parts(formula) if part.op == "argmax" and part.args[0].op == "name"]
+    others = [one for one in candidates if isinstance(one.value, Tensor) and one.value.is_floating_point()]
+    yield from applied(formula, places, lambda part: _searched(part, others))
+
+
+def _searched(node: Node, candidates: Sequence[Candidate]) -> Iterator[Change]:
+    for one in candidates:
+        if one.label != node.args[0].value:
+            said = f"The place of the largest element is looked for in {{}}: {quoted(one.label)} belongs there."
+            message = Said(said, (node.args[0],))
+            yield Node("argmax", (one.node,), node.value), "wrong-neighbour", message
+
+
 def intermediates(formula: Node, candidates: Sequence[Candidate], value: ValueOf) -> Iterator[Edit]:
     """Every name of the student's own taken for what it may have been meant to be; the arguments are the same."""
     known = {candidate.label for candidate in candidates}
@@ -42,12 +57,14 @@ def _is_gradient(part: Node, known: set[str]) -> bool:
     return part.op == "use" and part.value.startswith("d") and part.value[1:] in known
 
 
-def factors(formula: Node, candidates: Sequence[Candidate], constants: list[str]) -> Iterator[Edit]:
-    """A factor that is missing somewhere."""
+def factors(
+    formula: Node, candidates: Sequence[Candidate], sizes: Sequence[str], weights: Sequence[str] = ()
+) -> Iterator[Edit]:
+    """A factor that is missing somewhere: a tensor, a size or one less than it, a weight of the loss."""
     tensors = [one for one in candidates if isinstance(one.value, Tensor) and one.value.dim()]
     floating = [one for one in tensors if isinstance(one.value, Tensor) and one.value.is_floating_point()]
     made = [*floating, *_complements(floating), *_elements(formula, floating)]
-    yield from applied(formula, parts(formula), lambda part: _factors(part, made, constants))
+    yield from applied(formula, parts(formula), lambda part: _factors(part, made, sizes, weights))
 
 
 def _complements(candidates: Sequence[Candidate]) -> Iterator[Candidate]:
@@ -71,6 +88,17 @@ def _elements(formula: Node, candidates: Sequence[Candidate]) -> Iterator[Candid
         for one in candidates:
             if isinstance(one.value, Tensor) and one.value.dim() == 1:
                 yield Candidate(f"{one.label}[{counter}]", Node("pick", (one.node, name(counter)), (AT,)), one.value)
+
+
+def functions(formula: Node) -> Iterator[Edit]:
+    """A function that is missing around a name, or another one in the place of one."""
+    yield from applied(formula, parts(formula), _functions)
+
+
+def written_out(formula: Node, weights: Sequence[str]) -> Iterator[Edit]:
+    """A number in the place of a parameter, which has that value in the case that a student sees."""
+    numbers = [part for part in parts(formula) if part.op == "number"]
+    yield from applied(formula, numbers, lambda part: _parameters(part, weights))
 
 
 def ones(formula: Node) -> Iterator[Edit]:
@@ -108,15 +136,19 @@ def _alike(node: Node, candidates: Sequence[Candidate], value: ValueOf) -> list[
             if one.label != node.value and isinstance(one.value, Tensor) and one.value.shape == shape]  # fmt: skip
 
 
-def _factors(node: Node, candidates: Sequence[Candidate], constants: list[str]) -> Iterator[Change]:
+def _factors(
+    node: Node, candidates: Sequence[Candidate], sizes: Sequence[str], weights: Sequence[str]
+) -> Iterator[Change]:
     if node.op in EMPTY:
         return
-    for other in constants:
+    numbers = [(each, f"{other} - 1" if each.op == "sub" else other)
+               for other in sizes for each in (name(other), less_one(other))]  # fmt: skip
+    for factor, missing in [*numbers, *((name(weight), weight) for weight in weights)]:
+        message = Said(f"{quoted(missing)} is missing as a factor or divisor at {{}}.", (node,))
+        yield Node("mul", (node, factor)), "factor-missing", message
+        yield Node("div", (node, factor)), "factor-missing", message
+    for other in sizes:
         less = f"{other} - 1"
-        for factor, missing in ((name(other), other), (less_one(other), less)):
-            message = Said(f"{quoted(missing)} is missing as a factor or divisor at {{}}.", (node,))
-            yield Node("mul", (node, factor)), "factor-missing", message
-            yield Node("div", (node, factor)), "factor-missing", message
         ratio = Node("div", (name(other), less_one(other)))
         message = Said(f"At {{}} one of {quoted(other)} and {quoted(less)} stands where the other belongs.", (node,))
         yield Node("mul", (node, ratio)), "factor-missing", message
@@ -126,6 +158,28 @@ def _factors(node: Node, candidates: Sequence[Candidate], constants: list[str]) 
             f"{quoted(one.label)} is missing as a factor at {{}}: the derivative of this step holds it.", (node,)
         )
         yield Node("mul", (node, one.node)), "factor-missing", message
+
+
+FUNCTIONS = ("sigmoid", "tanh", "exp")
+"""Those whose derivative, or whose loss's, is written with what they give."""
+
+
+def _functions(node: Node) -> Iterator[Change]:
+    if node.op in ("name", "use"):
+        message = Said("A function is missing around {}: what the forward pass makes of it belongs here.", (node,))
+        for function in FUNCTIONS:
+            yield Node(function, (node,)), "function-missing", message
+    elif node.op in FUNCTIONS:
+        message = Said("Another function belongs in the place of {}: look at the forward pass.", (node,))
+        for function in FUNCTIONS:
+            if function != node.op:
+                yield Node(function, node.args), "another-function", message
+
+
+def _parameters(node: Node, weights: Sequence[str]) -> Iterator[Change]:
+    for weight in weights:
+        message = f"The number {node.value:g} stands where {quoted(weight)} belongs, which is different in other runs."
+        yield name(weight), "wrong-constant", Said(message)
 
 
 def _constants(node: Node) -> Iterator[Change]:

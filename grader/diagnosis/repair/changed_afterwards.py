@@ -40,15 +40,19 @@ def spoiled(subject: Subject, node: Node) -> Diagnosis | None:
 
 def _forward_changed(subject: Subject, node: Node) -> Diagnosis | None:
     """The formula is right for the forward pass as it was, and its tensors are not what they were."""
+    if any(scene.reference.drifts for scene in subject.scenes):
+        return None  # a step that trains on a wrong gradient changes the next one's forward pass, and no line does
     used = {part.value for part in parts(node) if part.op == "name"}
     for name in sorted(used & set(changed_values(subject.first))):
         names = [{**meanings(scene), name: changed_values(scene).get(name, 0)} for scene in subject.scenes]
         trials = [Trial(scene, known, scene.expected) for scene, known in zip(subject.scenes, names, strict=True)]
         if all(scene.fits(trial.value(node)) for scene, trial in zip(subject.scenes, trials, strict=True)):
+            otherwise = subject.marks.given_otherwise(subject.gradient)
             message = (
+                f"The formula is right, but {otherwise}." if otherwise is not None else
                 f"The formula is right, but {quoted(name)} is no longer what the forward pass computed: one of your "
                 "lines changed it, or gave its name to something else."
-            )
+            )  # fmt: skip
             return Diagnosis(code="forward-changed", message=message)
     return None
 

@@ -59,7 +59,7 @@ def within(formula: Node, constants: list[str], rank: int) -> Iterator[Edit]:
     """
     whole = parts(formula)
     tensors = [part for part in whole if not (part.op == "name" and part.value in constants)]
-    for kind in (_collected, _signs, _terms_too_many, _numbers, _small):
+    for kind in (_collected, _crossed, _denominators, _signs, _terms_too_many, _numbers, _small):
         yield from applied(formula, whole, kind)
     for kind in (partial(_sums, rank=rank), _orders, partial(_layouts, rank=rank), _powers):
         yield from applied(formula, tensors, kind)
@@ -88,6 +88,36 @@ def _collected(node: Node) -> Iterator[Change]:
             (node,),
         )
         yield Node("loop", node.args, node.value._replace(how="add")), "index-not-accumulated", message
+
+
+def _crossed(node: Node) -> Iterator[Change]:
+    """`x[range(n), index]` with an index that has kept its dimension."""
+    if node.op == "mask" and node.args[1].op == "unsqueeze":
+        message = Said(
+            "{} has the shape (n, 1), so beside range(n) it points to its columns in every row, and not to one in "
+            "each: give it without that dimension, which keepdim or None has put there.",
+            (node.args[1],),
+        )
+        yield Node("mask", (node.args[0], node.args[1].args[0])), "index-crossed", message
+
+
+def _denominators(node: Node) -> Iterator[Change]:
+    """`a - n / n - 1 * b`, where `n / (n - 1)` is meant."""
+    if node.op not in ("add", "sub"):
+        return
+    left, right = node.args
+    before, fraction = (left.args[0], left.args[1]) if left.op in ("add", "sub") else (None, left)
+    chain = [right]
+    while chain[-1].op == "mul":
+        chain.append(chain[-1].args[0])
+    if fraction.op != "div" or chain[-1].op != "number":
+        return
+    new = Node("div", (fraction.args[0], Node(node.op, (fraction.args[1], chain[-1]))))
+    for product in reversed(chain[:-1]):
+        new = Node("mul", (new, product.args[1]))
+    message = Said("{} is a fraction less a number: brackets belong around what it is divided by.",
+                   (Node(node.op, (fraction, chain[-1])),))  # fmt: skip
+    yield new if before is None else Node(left.op, (before, new)), "brackets", message
 
 
 def _signs(node: Node) -> Iterator[Change]:
@@ -153,7 +183,7 @@ def _sums(node: Node, rank: int) -> Iterator[Change]:
                     message = Said("Think about keepdim in {}: the shapes that follow line up differently.", (node,))
                     yield Node(node.op, (inner,), (others, kept)), "keepdim", message
         yield inner, "sum-too-many", Said("The sum in {} is one too many: nothing was stretched there.", (node,))
-    elif node.op not in EMPTY:
+    elif node.op not in (*EMPTY, "one_hot"):  # whose rows add up to one
         message = Said(
             "A sum is missing around {}: what was stretched in the forward pass is summed on the way back.", (node,)
         )

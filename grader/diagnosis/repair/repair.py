@@ -17,7 +17,16 @@ from torch import Tensor
 from grader.diagnosis.case_view import Scene
 from grader.diagnosis.formula.expression import Node, name, use
 from grader.diagnosis.formula.formula import formulas, leaf_names, parts
-from grader.diagnosis.repair.additions import exchanges, factors, intermediates, ones, terms
+from grader.diagnosis.repair.additions import (
+    exchanges,
+    factors,
+    functions,
+    intermediates,
+    ones,
+    searched,
+    terms,
+    written_out,
+)
 from grader.diagnosis.repair.changed_afterwards import spoiled
 from grader.diagnosis.repair.edits import Candidate, Edit, fewer, within
 from grader.diagnosis.repair.trial import Trial, trials_of
@@ -29,6 +38,8 @@ from grader.records import Diagnosis
 
 MAX_SIZES = 8
 """Sizes that are tried in place of another number, besides the first."""
+MAX_WEIGHTS = 4
+"""Numbers with a name that may be a factor in the loss."""
 MAX_FACTORS = 3
 """Of these, so many are tried as a missing factor."""
 MAX_GIVEN = 1 << 14
@@ -125,13 +136,16 @@ def _first_right(
 
 def _edits(node: Node, first: Trial, candidates: Candidates) -> Iterator[Edit]:
     """The formulas that one change makes of this one, small changes first; what is put in is near to the step."""
-    constants = _sizes(first)
+    constants, weights = _sizes(first), _weights(first)
     everything = [*candidates.near, *candidates.far]
     yield from within(node, constants, _rank(node, first))
-    yield from factors(node, candidates.near, constants[:MAX_FACTORS])
+    yield from searched(node, candidates.near)
+    yield from written_out(node, weights)
+    yield from factors(node, candidates.near, constants[:MAX_FACTORS], weights)
     yield from intermediates(node, everything, first.value)
     yield from exchanges(node, everything, first.value)
     yield from fewer(node)
+    yield from functions(node)
     yield from ones(node)
     yield from terms(node, [*candidates.near, *_probabilities(first.scene)], first.value)
 
@@ -231,6 +245,12 @@ def _sizes(trial: Trial) -> list[str]:
         sorted(found, key=len)[:1]
         + [label for label in sorted(found, key=len)[1:] if label != "batch_size"][:MAX_SIZES]
     )
+
+
+def _weights(trial: Trial) -> list[str]:
+    """The named numbers that are no sizes: what a term of the loss may be weighted with."""
+    found = [label for label, value in trial.names.items() if type(value) is float]
+    return sorted(found, key=len)[:MAX_WEIGHTS]
 
 
 def _rank(node: Node, trial: Trial) -> int:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ast
 import copy
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from typing import TypeGuard
 
-from grader.notebook.syntax import names_bound, parse
+from grader.notebook.syntax import names_bound, names_read, parse
 from grader.records import Record
+
+COUNT = "_grader_step"
+"""The name that counts the steps of a loop whose own counter something else in it uses, too."""
 
 
 class Edit(Record, frozen=True):
@@ -25,6 +28,7 @@ class Loop:
         node: the loop.
         tree: the cell.
         counter: the name that counts its steps, where it has one.
+        recounted: whether something in it gives that name other values, a loop over rows, say.
         function: the function that it stands in, if any.
         shadowed: the parameters of the exercise that are that function's own names.
     """
@@ -33,6 +37,8 @@ class Loop:
         self.node = node
         self.tree = tree
         self.counter: ast.expr | None = node.target if isinstance(node, ast.For) else _counted(node.test)
+        inside = {name for each in node.body for name in names_bound(each)}
+        self.recounted = isinstance(node, ast.For) and ast.unparse(node.target) in inside
         around = [each for each in ast.walk(tree) if isinstance(each, ast.FunctionDef)
                   and any(inner is node for inner in ast.walk(each))]  # fmt: skip
         self.function = around[-1] if around else None
@@ -50,7 +56,8 @@ class Loop:
         `above` the loop nothing is counted yet, and so it is for step 0.
         """
         name = counter.id if isinstance(counter, ast.Name) else ""
-        new = _Words(self, name, None if above else self.counter).visit(copy.deepcopy(expression))
+        counter = ast.Name(COUNT, ast.Load()) if self.recounted else self.counter
+        new = _Words(self, name, None if above else counter).visit(copy.deepcopy(expression))
         assert isinstance(new, ast.expr)
         return new
 
@@ -73,14 +80,17 @@ class _Words(ast.NodeTransformer):
         return self.loop.outside(node.id)
 
 
-def find_loop(source: str, gradients: Sequence[str], settings: set[str]) -> Loop | None:
-    """The outermost loop of a cell that binds one of the gradients."""
+def find_loop(source: str, gradients: Sequence[str], settings: set[str],
+              functions: Set[str] = frozenset()) -> Loop | None:  # fmt: skip
+    """The outermost loop of a cell that binds one of the gradients, or calls a function that does."""
     tree = parse(source)
     if tree is None:
         return None
     loops = (node for node in ast.walk(tree) if isinstance(node, ast.For | ast.While))
     counting = (node for node in loops if isinstance(node, ast.While) or isinstance(node.target, ast.Name))
-    found = next((node for node in counting if names_bound(node) & set(gradients)), None)
+    found = next(
+        (node for node in counting if names_bound(node) & set(gradients) or names_read(node) & functions), None
+    )
     return None if found is None else Loop(found, tree, settings)
 
 

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 
-from grader.intake.training_loop.loops import Edit, Loop, edit, edited, find_loop, is_number
+from grader.intake.training_loop.loops import COUNT, Edit, Loop, edit, edited, find_loop, is_number
 from grader.intake.training_loop.rates import rate_edits
+from grader.notebook.syntax import names_bound
+
+_DRAW = re.compile(r"\b(?:randint|randperm)\(")
 
 
-def with_given_lines(source: str, skeleton: str, settings: set[str], gradients: Sequence[str]) -> tuple[str, list[str]]:
+def with_given_lines(source: str, skeleton: str, settings: set[str], gradients: Sequence[str],
+                     functions: Set[str] = frozenset()) -> tuple[str, list[str]]:  # fmt: skip
     """A student's loop with the release's range, rate and draws, and a sentence for each that was another.
 
     Args:
@@ -22,8 +26,9 @@ def with_given_lines(source: str, skeleton: str, settings: set[str], gradients: 
         skeleton: the released cell with the loop.
         settings: the names of the exercise's parameters.
         gradients: the names that are the student's to bind.
+        functions: the student's functions that bind them.
     """
-    theirs, ours = find_loop(source, gradients, settings), find_loop(skeleton, gradients, settings)
+    theirs, ours = find_loop(source, gradients, settings, functions), find_loop(skeleton, gradients, settings)
     if theirs is None or ours is None or not isinstance(ours.node, ast.For):
         return source, []
     edits: list[Edit] = []
@@ -36,7 +41,7 @@ def with_given_lines(source: str, skeleton: str, settings: set[str], gradients: 
         edits += found
         if found:
             sentences.append(f"Your training loop has its own {what}: the exercise's was used.")
-    return edited(source, [*edits, *_sizes(theirs)]), sentences
+    return edited(source, [*_counted(theirs, edits), *_sizes(theirs)]), sentences
 
 
 def _steps(theirs: Loop, ours: ast.For) -> list[Edit]:
@@ -56,6 +61,19 @@ def _steps(theirs: Loop, ours: ast.For) -> list[Edit]:
         # The bar goes, too: nobody looks at it, and its module may not be there.
         return [edit(call, given)]
     return []
+
+
+def _counted(theirs: Loop, edits: Sequence[Edit]) -> list[Edit]:
+    """The edits, and one by which the steps are counted under a name of ours where a student's has other values, too.
+
+    In `for i in ((step := each) for each in range(9))` the name is bound in the scope of the loop.
+    """
+    if not theirs.recounted or not isinstance(theirs.node, ast.For):
+        return list(edits)
+    whole = edit(theirs.node.iter, theirs.node.iter)
+    steps = next((each.text for each in edits if each.place == whole.place), whole.text)
+    counted = f"(({COUNT} := _each) for _each in {steps})"
+    return [*(each for each in edits if each.place != whole.place), Edit(whole.place, counted)]
 
 
 def _steps_of_while(test: ast.expr, steps: ast.expr) -> list[Edit]:
@@ -80,19 +98,45 @@ def _called(call: ast.Call) -> str:
 
 
 def _draws(theirs: Loop, ours: Loop) -> list[Edit]:
-    """Random numbers that don't come from the release's generator."""
-    given = next((node for node in ours.assignments() if _generator(node) is not None), None)
-    if given is None:
+    """Random numbers of another bound than the release's, or not from its generator, and what they choose from."""
+    line = next((node for node in ours.assignments() if _generator(node.value) is not None), None)
+    if line is None or not isinstance(line.value, ast.Call):
         return []
-    return [
-        edit(node.value, theirs.in_its_words(given.value, ours.counter))
-        for node in theirs.assignments()
-        if re.search(r"\brandint\(", ast.unparse(node.value)) and _generator(node) != _generator(given)
-    ]
+    edits = []
+    data = _chosen_from(ours.node, names_bound(line))
+    for node in theirs.assignments():
+        if _DRAW.search(ast.unparse(node.value)):
+            new = theirs.in_its_words(_of_size(line.value, node.value), ours.counter)
+            if ast.dump(new) != ast.dump(node.value):
+                edits.append(edit(node.value, new))
+            own = _chosen_from(theirs.node, names_bound(node))
+            theirs_in_order, ours_in_order = (list(dict.fromkeys(each.id for each in names)) for names in (own, data))
+            if len(theirs_in_order) == len(ours_in_order):
+                names = dict(zip(theirs_in_order, ours_in_order, strict=True))
+                edits += [edit(each, ast.Name(names[each.id], ast.Load())) for each in own if each.id != names[each.id]]
+    return edits
 
 
-def _generator(node: ast.Assign) -> str | None:
-    keywords = [word for each in ast.walk(node.value) if isinstance(each, ast.Call) for word in each.keywords]
+def _chosen_from(node: ast.AST, drawn: Set[str]) -> list[ast.Name]:
+    """The names in `Xtr[ix], Ytr[ix]`, in their order, where `ix` was drawn."""
+    found = [
+        each.value
+        for each in ast.walk(node)
+        if isinstance(each, ast.Subscript) and isinstance(each.value, ast.Name)
+        and isinstance(each.slice, ast.Name) and each.slice.id in drawn
+    ]  # fmt: skip
+    return sorted(found, key=lambda each: (each.lineno, each.col_offset))
+
+
+def _of_size(given: ast.Call, own: ast.expr) -> ast.Call:
+    """The release's draw, of as many as a student's where that says how many in the same place."""
+    if isinstance(own, ast.Call) and ast.dump(own.func) == ast.dump(given.func) and len(own.args) == len(given.args):
+        return ast.Call(given.func, [*given.args[:-1], own.args[-1]], given.keywords)
+    return given
+
+
+def _generator(value: ast.expr) -> str | None:
+    keywords = [word for each in ast.walk(value) if isinstance(each, ast.Call) for word in each.keywords]
     return next((ast.unparse(word.value) for word in keywords if word.arg == "generator"), None)
 
 

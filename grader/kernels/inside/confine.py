@@ -29,6 +29,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 _PR_CAP_AMBIENT_CLEAR_ALL = 4
 _CAPABILITY_VERSION_3 = 0x20080522
 _SIOCSIFFLAGS, _IFF_UP = 0x8914, 1
+_WAITING_SIGNALS = 256
 
 _libc = ctypes.PyDLL(None, use_errno=True)
 _libc.syscall.restype = ctypes.c_long
@@ -178,8 +179,10 @@ def set_limits(limits: Mapping[str, int], in_use: tuple[int, int], own_user: boo
     _limit(resource.RLIMIT_FSIZE, limits["file_size_mb"] * megabyte)
     _limit(resource.RLIMIT_NOFILE, limits["open_files"])
     _limit(resource.RLIMIT_CPU, limits["cpu_seconds"] + 2)  # the template's watch, which can say why, comes first
-    _limit(resource.RLIMIT_CORE, 0)
+    for nothing in (resource.RLIMIT_CORE, resource.RLIMIT_MEMLOCK, resource.RLIMIT_MSGQUEUE):
+        _limit(nothing, 0)
     if own_user:
+        _limit(resource.RLIMIT_SIGPENDING, _WAITING_SIGNALS)
         _limit(resource.RLIMIT_NPROC, limits["processes"])
 
 

@@ -1,67 +1,49 @@
-"""A filter of system calls for kernels: what no exercise needs, and what the other limits don't reach.
+"""A filter of system calls for kernels: the calls that exercises need are allowed, with these arguments, and no others.
 
-Namespaces and dropped capabilities already refuse most of it. The filter also closes what they leave open: memory
-outside of any process and file (memfd, System V segments, anonymous shared mappings), sockets that no network
-namespace confines (vsock), tracing of a neighbour process, and the corners of the kernel in which privilege escalations
-are found. The program is classic BPF, written by hand: a few dozen instructions don't earn a compiler, and libseccomp
-is not on every machine.
+Namespaces, limits and dropped capabilities already refuse most of the rest. The filter closes what they leave open:
+memory that no measurement of processes sees (memfd, System V segments, anonymous shared mappings, huge pages kept alive
+by pipes, byte-range locks), counters that all kernels of a user share (asynchronous I/O, inotify), sockets that no
+network namespace confines, and the corners of the Linux kernel in which privilege escalations are found. A call that is
+not on the list fails as in a Linux that doesn't have it, so libraries fall back on older calls.
+
+The program is classic BPF, written by hand: it doesn't earn a compiler, and libseccomp isn't on every machine.
 """
 
 from __future__ import annotations
 
 import ctypes
 import errno
+import functools
 import platform
 import socket
 import struct
+from collections.abc import Callable, Iterable, Iterator
 
-_NUMBERS = {  # name: (x86-64, the numbers that newer architectures share)
-    "add_key": (248, 217),
-    "bpf": (321, 280),
-    "chroot": (161, 51),
-    "fsconfig": (431, 431),
-    "fsmount": (432, 432),
-    "fsopen": (430, 430),
-    "fspick": (433, 433),
-    "io_uring_enter": (426, 426),
-    "io_uring_register": (427, 427),
-    "io_uring_setup": (425, 425),
-    "kcmp": (312, 272),
-    "keyctl": (250, 219),
-    "memfd_create": (319, 279),
-    "memfd_secret": (447, 447),
-    "mount": (165, 40),
-    "mount_setattr": (442, 442),
-    "move_mount": (429, 429),
-    "msgget": (68, 186),
-    "open_tree": (428, 428),
-    "perf_event_open": (298, 241),
-    "pidfd_getfd": (438, 438),
-    "pivot_root": (155, 41),
-    "process_vm_readv": (310, 270),
-    "process_vm_writev": (311, 271),
-    "ptrace": (101, 117),
-    "request_key": (249, 218),
-    "semget": (64, 190),
-    "setns": (308, 268),
-    "shmget": (29, 194),
-    "umount2": (166, 39),
-    "unshare": (272, 97),
-    "userfaultfd": (323, 282),
-}
-_SOCKET = (41, 198)
-_FAMILIES = (socket.AF_UNIX, socket.AF_INET, socket.AF_INET6, 16)  # the last is netlink: the C library lists interfaces
-_MMAP = (9, 222)
+from . import system_calls
+
+_MACHINES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
+"""Linux's number of the architecture, which is another for its 32-bit calls, and the column of its numbers."""
+
+_LOAD, _AND, _IF_EQUAL, _IF_ABOVE, _IF_AT_LEAST, _IF_ANY_BIT, _RETURN = 0x20, 0x54, 0x15, 0x25, 0x35, 0x45, 0x06
+_NUMBER, _ARCHITECTURE = 0, 4
+_ALLOW, _REFUSE = 0x7FFF0000, 0x00050000
+_PR_SET_SECCOMP, _MODE_FILTER = 22, 2
+
+_STREAM, _DATAGRAM, _RAW, _SEQPACKET = 1, 2, 3, 5
+_NETLINK = 16
+_TYPE_FLAGS = 0x800 | 0x80000  # SOCK_NONBLOCK, SOCK_CLOEXEC
 _SHARED_ANONYMOUS = 0x21
 """Its pages stay when a process lets go of them: no measurement of processes sees them. Files in /dev/shm have a limit.
 """
-_MACHINES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
-_X32 = 0x40000000
+_HUGE_PAGES = 0x40000
+_NAMESPACES_OR_UNCLE = 0x7E020000 | 0x8000
+"""Of clone: new namespaces, and CLONE_PARENT, whose child would be counted among nobody's."""
+_LOCK_COMMANDS = (6, 7, 37, 38, 1024, 1026)
+"""Byte-range locks, which the Linux kernel keeps as many of as asked; leases, and notices about folders."""
+_FILTERS_AND_ZERO_COPY = (26, 50, 51, 52, 60)
+"""Of setsockopt: programs for the Linux kernel, and pages kept alive by a socket."""
 
-_LOAD, _AND, _IF_EQUAL, _IF_AT_LEAST, _RETURN = 0x20, 0x54, 0x15, 0x35, 0x06
-_NUMBER, _ARCHITECTURE, _FIRST_ARGUMENT, _FOURTH_ARGUMENT = 0, 4, 16, 40
-_ALLOW, _REFUSE = 0x7FFF0000, 0x00050000
-_PR_SET_SECCOMP, _MODE_FILTER = 22, 2
+_Step = tuple[int, int, int, int]
 
 
 def known_machine() -> bool:
@@ -69,44 +51,109 @@ def known_machine() -> bool:
     return platform.machine() in _MACHINES
 
 
+@functools.cache
 def program() -> bytes:
     """The filter for this machine: `struct sock_filter` after `struct sock_filter`."""
     architecture, column = _MACHINES[platform.machine()]
-    refused = sorted(numbers[column] for numbers in _NUMBERS.values())
-    families = [_step(_IF_EQUAL, family, len(_FAMILIES) - place) for place, family in enumerate(_FAMILIES)]
-    sockets = [_step(_LOAD, _FIRST_ARGUMENT), *families, _step(_RETURN, _REFUSE | errno.EAFNOSUPPORT)]
-    mappings = [
-        _step(_LOAD, _FOURTH_ARGUMENT),
-        _step(_AND, _SHARED_ANONYMOUS),
-        _step(_IF_EQUAL, _SHARED_ANONYMOUS, 0, 1),
-        _step(_RETURN, _REFUSE | errno.EPERM),
-        _step(_RETURN, _ALLOW),
+    steps = [
+        (_LOAD, _ARCHITECTURE, 0, 0),
+        (_IF_EQUAL, architecture, 1, 0),
+        _refuse(errno.EPERM),
+        (_LOAD, _NUMBER, 0, 0),
     ]
-    closer_looks = [
-        _step(_IF_EQUAL, _MMAP[column], 0, len(mappings)),
-        *mappings,
-        _step(_IF_EQUAL, _SOCKET[column], 0, len(sockets)),
-        *sockets,
-    ]
-    tests = [_step(_IF_AT_LEAST, _X32, len(refused) + len(closer_looks) + 1)]
-    for place, number in enumerate(refused):
-        tests.append(_step(_IF_EQUAL, number, len(refused) - place + len(closer_looks)))
-    return b"".join(
-        [
-            _step(_LOAD, _ARCHITECTURE),
-            _step(_IF_EQUAL, architecture, 1),
-            _step(_RETURN, _REFUSE | errno.EPERM),
-            _step(_LOAD, _NUMBER),
-            *tests,
-            *closer_looks,
-            _step(_RETURN, _ALLOW),
-            _step(_RETURN, _REFUSE | errno.EPERM),
-        ]
-    )
+    for numbers, closer_look in _CLOSER_LOOKS.items():
+        look = [*closer_look(), (_RETURN, _ALLOW, 0, 0)]
+        steps += [(_IF_EQUAL, numbers[column], 0, len(look)), *look]
+    for first, last in _ranges(system_calls.numbers(column)):  # ascending: what is below a range is in none
+        steps += [(_IF_ABOVE, last, 3, 0), (_IF_AT_LEAST, first, 1, 0), _refuse(errno.ENOSYS), (_RETURN, _ALLOW, 0, 0)]
+    steps.append(_refuse(errno.ENOSYS))
+    return b"".join(struct.pack("HBBI", code, jump, jump_else, value) for code, value, jump, jump_else in steps)
 
 
-def _step(code: int, value: int, jump: int = 0, jump_else: int = 0) -> bytes:
-    return struct.pack("HBBI", code, jump, jump_else, value)
+# --- calls that depend on their arguments -----------------------------------------------------------------------------
+
+
+def _socket() -> Iterator[_Step]:
+    """TCP and UDP, which the network namespace confines, Unix sockets, and netlink for the list of interfaces.
+
+    A cold kernel's libzmq asks for that list, and ends the process where it gets none.
+    """
+    interfaces = [
+        *_among(2, (0,), errno.EPROTONOSUPPORT),
+        *_among(1, (_RAW, _DATAGRAM), errno.ESOCKTNOSUPPORT, without=_TYPE_FLAGS),
+    ]
+    for family, look in ((socket.AF_UNIX, list(_local_socket())), (_NETLINK, interfaces)):
+        yield from [_load(0), (_IF_EQUAL, family, 0, len(look) + 1), *look, (_RETURN, _ALLOW, 0, 0)]
+    yield from _among(0, (socket.AF_INET, 10), errno.EAFNOSUPPORT)
+    yield from _among(2, (0, socket.IPPROTO_TCP, socket.IPPROTO_UDP), errno.EPROTONOSUPPORT)
+    yield from _among(1, (_STREAM, _DATAGRAM), errno.ESOCKTNOSUPPORT, without=_TYPE_FLAGS)
+
+
+def _local_socket() -> Iterator[_Step]:
+    yield from _among(0, (socket.AF_UNIX,), errno.EAFNOSUPPORT)
+    yield from _among(2, (0,), errno.EPROTONOSUPPORT)
+    yield from _among(1, (_STREAM, _DATAGRAM, _SEQPACKET), errno.ESOCKTNOSUPPORT, without=_TYPE_FLAGS)
+
+
+def _mmap() -> Iterator[_Step]:
+    yield from [_load(3), (_IF_ANY_BIT, _HUGE_PAGES, 2, 0)]
+    yield from [(_AND, _SHARED_ANONYMOUS, 0, 0), (_IF_EQUAL, _SHARED_ANONYMOUS, 0, 1), _refuse(errno.EPERM)]
+
+
+def _clone() -> Iterator[_Step]:
+    yield from [_load(0), (_IF_ANY_BIT, _NAMESPACES_OR_UNCLE, 0, 1), _refuse(errno.EPERM)]
+
+
+def _fcntl() -> Iterator[_Step]:
+    yield from _not_among(1, _LOCK_COMMANDS, errno.ENOLCK)
+
+
+def _setsockopt() -> Iterator[_Step]:
+    look = list(_not_among(2, _FILTERS_AND_ZERO_COPY, errno.ENOPROTOOPT))
+    yield from [_load(1), (_IF_EQUAL, socket.SOL_SOCKET, 0, len(look)), *look]
+
+
+_CLOSER_LOOKS: dict[tuple[int, int], Callable[[], Iterator[_Step]]] = {
+    (41, 198): _socket,
+    (53, 199): _local_socket,  # socketpair
+    (9, 222): _mmap,
+    (56, 220): _clone,  # clone3, whose flags no filter can read, is not there
+    (72, 25): _fcntl,
+    (54, 208): _setsockopt,
+}
+"""By the call's numbers: steps that refuse, or come to their end."""
+
+
+def _among(argument: int, values: Iterable[int], otherwise: int, without: int = 0) -> Iterator[_Step]:
+    """Refuse where an argument, but for the bits `without`, is none of the values."""
+    values = list(values)
+    yield from [_load(argument), (_AND, 0xFFFFFFFF & ~without, 0, 0)]
+    yield from ((_IF_EQUAL, value, len(values) - place, 0) for place, value in enumerate(values))
+    yield _refuse(otherwise)
+
+
+def _not_among(argument: int, values: Iterable[int], otherwise: int) -> Iterator[_Step]:
+    """Refuse where an argument is one of the values."""
+    yield _load(argument)
+    for value in values:
+        yield from [(_IF_EQUAL, value, 0, 1), _refuse(otherwise)]
+
+
+def _load(argument: int) -> _Step:
+    """The lower half of an argument, which is all of what these calls look at."""
+    return (_LOAD, 16 + 8 * argument, 0, 0)
+
+
+def _refuse(number: int) -> _Step:
+    return (_RETURN, _REFUSE | number, 0, 0)
+
+
+def _ranges(numbers: Iterable[int]) -> list[tuple[int, int]]:
+    found: list[tuple[int, int]] = []
+    for number in numbers:
+        first = found.pop()[0] if found and found[-1][1] == number - 1 else number
+        found.append((first, number))
+    return found
 
 
 def install() -> None:

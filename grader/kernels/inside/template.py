@@ -74,6 +74,8 @@ class Template:
         if self._config["namespaces"]:  # first: as long as this process is small
             self._nursery = nursery.Nursery(self._limits["tmp_mb"] << 20, self._config["kept"])
             self._nursery.try_out()
+            if seccomp.known_machine():
+                seccomp.program()  # made once, here, and not in every kernel
         if self._config["kind"] == "cold":
             return []
         self._app = _load()

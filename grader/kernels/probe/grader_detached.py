@@ -45,10 +45,10 @@ class _Kept:
         namespace.clear()
         namespace.update(self.names)
         for tensor, version, copy in self.tensors:
-            if tensor._version != version:
-                if copy is None:
-                    raise RuntimeError("a large tensor was changed in place")
-                tensor.data.copy_(copy)
+            if copy is not None:
+                tensor.data.copy_(copy)  # `p.data -= …` is no new version
+            elif tensor._version != version:
+                raise RuntimeError("a large tensor was changed in place")
         for generator, state in self.generators:
             generator.set_state(state)
         torch.set_rng_state(self.random)
@@ -60,25 +60,35 @@ class _Run:
     Args:
         namespace: the notebook's, as it was when the part began.
         part: what the grader says of the part; see `run`.
-        seed: where the random numbers come from.
         others: the names whose numbers come from the seed after it.
+        restores: whether what the exercise has given keeps its name, whatever lines give the name to.
+        early: the gradients that are taken as they are above a line that turns them into another shape.
     """
 
-    def __init__(self, namespace: dict[str, Any], part: dict[str, Any], seed: int, others: Iterable[str]) -> None:
+    def __init__(self, namespace: dict[str, Any], part: dict[str, Any], others: Iterable[str], *, restores: bool,
+                 early: set[str]) -> None:  # fmt: skip
         self.namespace = namespace
         self.inner = set(part["inner"])
         self.shapes = part["shapes"]
         self.variables = part["variables"]
-        self.seed = seed
+        self.seed = seed = part["seed"]
         self.own = set(part["own"]) if others else set()
         seeds = dict.fromkeys(others, seed + 1)
         self.numbers = {
             name: drawn(name, tuple(shape), seeds.get(name, seed)) for name, shape in part["shapes"].items()
         }
+        self.began = {name: namespace[name] for name in part["known"] if name in namespace} if restores else {}
+        self.began_as = {name: state(namespace, name) for name in part["forward"]}
+        self.early = early
         self.given: dict[str, Any] = {}
         self.recorded: dict[str, Any] = {}
         self.others: set[str] = set()
         self.left: dict[str, tuple[int, int]] = {}
+        self.shared: dict[str, str] = {}
+        self.again: dict[str, Any] = {}
+        self.usable: set[str] = set()
+        self.reshaped: set[str] = set()
+        self.rebound: set[str] = set()
         for name in self.numbers:
             if name in part["bound"]:
                 self.given[name] = namespace.get(self.variables.get(name, name))
@@ -106,12 +116,25 @@ class _Run:
             self.left[name] = state(self.namespace, variable)
         return True
 
+    def part_shared(self, name: str) -> None:
+        """Give other gradients their numbers again that a write to this one has changed: it is the same memory."""
+        own = self.namespace.get(self.variables.get(name, name))
+        for other in self.changed():
+            if other != name and _same_memory(own, self.given.get(other)):
+                self.shared[other] = name
+                self.give(other)
+
     def replace(self, name: str) -> None:
         """Put random numbers in the place of a name of the student's own, in the shape of its value."""
         value = self.namespace.get(name)
         if isinstance(value, torch.Tensor) and value.is_floating_point():
             self.numbers[name] = drawn(name, tuple(value.shape), self.seed).to(value.dtype)
             self.give(name)
+
+    def leave(self, name: str) -> None:
+        """Take a name as it is now for what it should be in the end."""
+        if name in self.left:
+            self.left[name] = state(self.namespace, self.variables.get(name, name))
 
     def is_usable(self, name: str) -> bool:
         """Whether what the student's name for a gradient is bound to can be calculated with as one."""
@@ -140,6 +163,12 @@ class _Run:
         return [
             name for name, left in self.left.items() if state(self.namespace, self.variables.get(name, name)) != left
         ]
+
+
+def _same_memory(one: object, other: object) -> bool:
+    if not isinstance(one, torch.Tensor) or not isinstance(other, torch.Tensor) or not one.numel():
+        return False
+    return one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()
 
 
 @functools.cache
@@ -177,11 +206,45 @@ def after(*names: str) -> None:
     """
     if _run is not None:
         for name in names:
+            if name in _run.early and name in _run.recorded:
+                _run.leave(name)
+                continue
             known = _run.record(name) and name in _run.shapes
+            _run.part_shared(name)
+            if known and name in _run.usable and not _run.is_usable(name):
+                _run.reshaped.add(name)
             if known and (name in _run.inner or not _run.is_usable(name)):
                 _run.give(name)
             elif name in _run.own:
                 _run.replace(name)
+
+
+def before(*names: str) -> None:
+    """A line binds gradients anew; where it is known to turn them into another shape, they are taken as they are."""
+    if _run is not None:
+        for name in names:
+            if name in _run.early and name not in _run.recorded and _run.record(name):
+                _run.give(name)
+            elif _run.is_usable(name):
+                _run.usable.add(name)
+
+
+def given(*names: str) -> None:
+    """A line has given what the exercise has called so another value."""
+    if _run is not None:
+        for name in names:
+            _run.rebound.add(name)
+            if name in _run.began:
+                _run.namespace[name] = _run.began[name]
+
+
+def again(*names: str) -> None:
+    """A line has bound the names of gradients anew that were done with."""
+    if _run is not None:
+        for name in names:
+            value = _run.named().get(name)
+            _run.again[name] = value.detach().clone() if isinstance(value, torch.Tensor) else value
+            _run.leave(name)
 
 
 def update(*names: str) -> None:
@@ -218,8 +281,8 @@ def run(
             (gradient → the shape of its numbers), `bound` (those that the cells bind: they are not there before),
             `inner` (the gradients from which others are computed), `variables` (gradient → the student's name for it,
             where that is different), `own` (names of the student's that get numbers, too, where some gradients have
-            different ones), `values` and `forward` (names that are wanted as they are in the end), `runs` (for each,
-            the gradients whose numbers are different) and `seed`.
+            different ones), `values` and `forward` (names that are wanted as they are in the end), `known` (all that
+            the exercise has given), `runs` (for each, the gradients whose numbers are different) and `seed`.
         run_cell: runs a cell, given as in `cells`.
         export: the named values of a namespace, as the probe exports them.
         deadline: of `time.monotonic`, after which no further run is begun.
@@ -227,29 +290,43 @@ def run(
     global _run
     found: list[dict[str, Any]] = []
     kept = _kept.get(key)
+
+    def through(others: list[str], *, restores: bool, early: set[str]) -> _Run:
+        """Run all cells, and say what came of it."""
+        global _run
+        kept.restore(namespace)  # type: ignore[union-attr]
+        _run = _Run(namespace, part, others, restores=restores, early=early)
+        for kind, text in part["cells"]:
+            run_cell(kind, text)
+        return _run
+
     try:
         for others in part["runs"] if kept is not None else ():
             if time.monotonic() > deadline:
                 break
-            kept.restore(namespace)  # type: ignore[union-attr]
-            before = {name: state(namespace, name) for name in part["forward"]}
-            _run = _Run(namespace, part, part["seed"], others)
-            for kind, text in part["cells"]:
-                run_cell(kind, text)
-            placed = list(_run.recorded)
+            done = through(others, restores=False, early=set())
+            placed = list(done.recorded)
             for name in part["shapes"]:
-                _run.record(name)
-            ended = [name for name in _run.recorded if name not in placed]
-            changed = [name for name in part["forward"] if state(namespace, name) != before[name]]
-            changed_numbers = _run.changed()
-            found.append({
-                "recorded": export(_run.recorded, list(_run.recorded)),
+                done.record(name)
+            ended = [name for name in done.recorded if name not in placed]
+            changed = [name for name in part["forward"] if state(namespace, name) != done.began_as.get(name)]
+            changed_numbers = [*done.changed(), *done.shared]
+            told = {
+                "recorded": export(done.recorded, list(done.recorded)),
                 "ended": ended,
-                "absent": _run.absent(kept.names),  # type: ignore[union-attr]
-                "changed": export(_run.named(), changed_numbers),
-                "given": export(_run.given, sorted(_run.own & _run.given.keys())),
+                "absent": done.absent(kept.names),  # type: ignore[union-attr]
+                "changed": export(done.named(), changed_numbers),
+                "shared": done.shared,
+                "reshaped": sorted(done.reshaped),
+                "again": export(done.again, list(done.again)),
+                "given": export(done.given, sorted(done.own & done.given.keys())),
                 "after": export(namespace, [*part["values"], *changed]),
-            })  # fmt: skip
+                "otherwise": export({}, []),
+            }
+            if (done.rebound or done.reshaped) and not found:
+                other = through(others, restores=True, early=done.reshaped)
+                told["otherwise"] = export(other.recorded, list(other.recorded))
+            found.append(told)
     except Exception:
         return []
     finally:

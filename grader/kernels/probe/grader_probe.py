@@ -9,16 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib.util
+import io
 import itertools
 import json
 import linecache
 import os
+import pdb
 import select
 import signal
 import struct
 import sys
 import time
+import types
 from collections.abc import Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import grader_detached  # type: ignore[import-not-found]  # its folder is on the kernel's path
@@ -44,8 +49,14 @@ _watched: dict[str, dict[str, tuple[object, int]]] = {}
 
 def inject(parameters: str, dtype: str) -> None:
     """Put a case's parameters (JSON) into the notebook's namespace and set the default dtype."""
+    _hold_open(_shell())
     torch.set_default_dtype(getattr(torch, dtype))
     _namespace().update(json.loads(parameters))
+
+
+def hold() -> None:
+    """Before the first cell of a student's, where it stands above the parameters."""
+    _hold_open(_shell())
 
 
 def begin(spec: str) -> None:
@@ -65,6 +76,7 @@ def hidden(spec: str) -> None:
     forks of this kernel, and when it is `careful` all do. Where the system has no safe fork (Windows; macOS with its
     frameworks loaded), all run in this process.
     """
+    _hold_open(_shell())
     request = json.loads(spec)
     forks = sys.platform == "linux"
     in_forks = [case for case in request["cases"] if forks and (case["alone"] or request["careful"])]
@@ -81,7 +93,7 @@ def _begin(namespace: dict[str, Any], part: dict[str, Any]) -> None:
     for name in part["gradients"]:
         if name not in part["upstream"]:
             namespace.pop(name, None)
-    names = [*part["gradients"], *part["also"], *part["forward"]]
+    names = [*part["gradients"], *part["also"], *part["forward"], *part["given"]]
     _watched[part["id"]] = {name: (namespace[name], _version(namespace[name])) for name in names if name in namespace}
 
 
@@ -100,24 +112,30 @@ def _changed(namespace: dict[str, Any], part: str, name: str) -> bool:
 
 def _export(namespace: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
     wanted = [*part["gradients"], *part["upstream"], *part["values"]]
-    wanted += [name for name in (*part["also"], *part["forward"]) if _changed(namespace, part["id"], name)]
-    return _export_named(namespace, wanted)
+    changed = [name for name in (*part["forward"], *part.get("given", ())) if _changed(namespace, part["id"], name)]
+    wanted += [name for name in part["also"] if _changed(namespace, part["id"], name)]
+    sent = _export_named(namespace, [*wanted, *changed], part.get("elements", MAX_ELEMENTS))
+    before = _watched.get(part["id"], {})
+    for name in changed if part.get("restores", False) else ():
+        if name in before:  # another part's lines below start from what the exercise has called so
+            namespace[name] = before[name][0]
+    return sent
 
 
-def _export_named(namespace: dict[str, Any], wanted: Iterable[str]) -> dict[str, Any]:
+def _export_named(namespace: dict[str, Any], wanted: Iterable[str], elements: int = MAX_ELEMENTS) -> dict[str, Any]:
     tensors: dict[str, Any] = {}
     notes: dict[str, dict[str, Any]] = {}
     storages: dict[int, str] = {}
     for name in dict.fromkeys(wanted):
         try:
-            notes[name] = _describe(name, namespace, tensors, storages)
+            notes[name] = _describe(name, namespace, tensors, storages, elements)
         except Exception as error:
             notes[name] = {"kind": "other", "type": f"a tensor that can't be read ({type(error).__name__})"}
     return {"notes": notes, "tensors": save(tensors)}
 
 
 def _describe(
-    name: str, namespace: dict[str, Any], tensors: dict[str, Any], storages: dict[int, str]
+    name: str, namespace: dict[str, Any], tensors: dict[str, Any], storages: dict[int, str], elements: int
 ) -> dict[str, Any]:
     if name not in namespace:
         return {"kind": "absent"}
@@ -130,6 +148,8 @@ def _describe(
     if value.device.type == "meta":
         return {**note, "kind": "other", "type": "a tensor on the meta device, which holds no numbers"}
     plain = value.detach()
+    if plain.numel() > elements:
+        return note  # its dtype and shape say enough
     plain = plain.to_dense() if plain.layout is not torch.strided else plain.as_subclass(torch.Tensor)
     if plain.numel():
         shared = storages.setdefault(plain.untyped_storage().data_ptr(), name)
@@ -137,8 +157,8 @@ def _describe(
             note["shares"] = shared
     if plain.is_quantized:
         plain = plain.dequantize()
-    if plain.numel() > MAX_ELEMENTS or plain.is_complex():
-        return note  # its dtype and shape say enough
+    if plain.is_complex():
+        return note
     if plain.dtype.is_floating_point and plain.dtype not in (torch.float64, torch.float32, torch.float16):
         plain = plain.float()  # numpy doesn't know the narrow formats, all of whose numbers float32 has
     tensors[name] = plain.resolve_neg().cpu().contiguous().clone().numpy()
@@ -313,7 +333,7 @@ def _run_detached(case: dict[str, Any]) -> dict[str, Any]:
         kept: {
             part: grader_detached.run(
                 shell.user_ns, (kept, part), {**told["parts"][part], **here},
-                run_cell, _export_named, deadline,
+                run_cell, partial(_export_named, elements=told["parts"][part]["elements"]), deadline,
             )
             for part, here in parts.items()
         }
@@ -327,8 +347,10 @@ _codes: dict[tuple[str, int], Any] = {}
 
 def _run_cell(shell: Any, source: str) -> dict[str, Any] | None:
     """Run a cell; the error's name and its line in the cell, if it raised one."""
+    streams = sys.stdout, sys.stderr
     with _out_of_the_loop():
         error = _execute(shell, source)
+    _mend_streams(*streams)
     if error is None:
         return None
     message = str(error)[:500].encode("utf-8", "replace").decode()  # a lone surrogate can't be sent
@@ -377,19 +399,26 @@ def _line_of(error: BaseException, namespace: dict[str, Any]) -> int | None:
     return None
 
 
-class _Nowhere:
-    """A text stream that drops what it is given."""
+class _Nowhere(io.TextIOBase):
+    """A text stream that drops what it is given, and can't be closed."""
 
     encoding = "utf-8"
+    errors = "strict"
+    name = "<stdout>"
 
     def write(self, text: str) -> int:
+        if not isinstance(text, str):
+            raise TypeError(f"write() argument must be str, not {type(text).__name__}")
         return len(text)
 
-    def flush(self) -> None:
-        pass
+    def writable(self) -> bool:
+        return True
 
-    def isatty(self) -> bool:
-        return False
+    def fileno(self) -> int:
+        return 1
+
+    def close(self) -> None:
+        pass
 
 
 def _mute(shell: Any) -> None:
@@ -399,6 +428,53 @@ def _mute(shell: Any) -> None:
     shell.display_pub = CapturingDisplayPublisher()
     shell.display_trap.hook = lambda value: None
     shell._showtraceback = lambda *_: None
+
+
+# --- what a cell may do to the kernel that others need ----------------------------------------------------------------
+
+
+def _hold_open(shell: Any) -> None:
+    """Keep a cell from ending the kernel a moment later, in the middle of another cell, or from taking its streams.
+
+    `exit()`, `quit` and `do_shutdown` stop the loop after a tenth of a second: what was lost by then was chance. A
+    debugger would wait for somebody to type.
+    """
+    shell.unobserve_all("exit_now")
+    shell.kernel.do_shutdown = _stay
+    pdb.set_trace = _go_on
+    if importlib.util.find_spec("ipywidgets") is None:  # else a progress bar for notebooks raises
+        bars: Any = types.ModuleType("tqdm.notebook")
+        bars.__getattr__ = lambda name: getattr(importlib.import_module("tqdm.std"), name.replace("_notebook", ""))
+        sys.modules.setdefault("tqdm.notebook", bars)
+    kernel = shell.kernel
+    for stream in (kernel._stdout, kernel._stderr):
+        stream.close = stream.flush  # the kernel itself says there what the others raise
+    if _mend_kernels_streams not in shell.events.callbacks["post_execute"]:
+        shell.events.register("post_execute", _mend_kernels_streams)
+    _mend_streams(kernel._stdout, kernel._stderr)
+
+
+async def _stay(restart: bool) -> dict[str, Any]:
+    return {"status": "ok", "restart": restart}
+
+
+def _go_on(*_: object, **__: object) -> None:
+    pass
+
+
+def _mend_kernels_streams() -> None:
+    kernel = _shell().kernel
+    _mend_streams(kernel._stdout, kernel._stderr)
+
+
+def _mend_streams(out: Any, err: Any) -> None:
+    """Put a stream back that was taken away, closed or replaced by what is none: others would fail for it."""
+    for name, stream in (("stdout", out), ("stderr", err)):
+        there = getattr(sys, name, None)
+        if not (callable(getattr(there, "write", None)) and callable(getattr(there, "flush", None))) or (
+            there is not stream and getattr(there, "closed", False)
+        ):
+            setattr(sys, name, stream)
 
 
 # --- the shell --------------------------------------------------------------------------------------------------------

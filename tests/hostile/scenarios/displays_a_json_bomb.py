@@ -1,8 +1,17 @@
 # promise: A message that takes far more memory than bytes once it is read does the grader no harm.
-# seconds: 6
+# says: [output cut: this cell printed too much]
 session = get_ipython().kernel.session
 pack = session.pack
-packed = b'{"data": {"text/plain": "TRIED"}, "metadata": {"a": [' + b",".join([b"{}"] * (1 << 18)) + b"]}}"
-session.pack = lambda thing: packed if isinstance(thing, dict) and "data" in thing else pack(thing)
+bomb = b"[" + b"{}," * (1 << 18) + b"{}]"
+
+
+def bombed(told):
+    if "data" not in told["content"]:
+        return pack(told)
+    return pack({**told, "content": {**told["content"], "metadata": {"a": "BOMB"}}}).replace(b'"BOMB"', bomb)
+
+
+print("TRIED")
+session.pack = bombed
 display({"text/plain": "nothing"}, raw=True)
 session.pack = pack

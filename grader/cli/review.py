@@ -1,0 +1,68 @@
+"""`grader review` and `grader feedback` at the terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import typer
+
+from grader.errors import UsageError
+from grader.reports.terminal import console
+from grader.wording import listed
+
+if TYPE_CHECKING:
+    from grader.cohort.feedback import Written
+    from grader.course.course import Course
+
+_INSTALL = "`grader review` needs a few more packages: pip install 'backprop-grader[review]'."
+
+
+def run_review(course: Course, folder: Path | None, gradebook: str, **options: Any) -> None:
+    """Serve the review until Ctrl-C.
+
+    Raises:
+        UsageError: the packages that serve it aren't installed, or see `serve`.
+    """
+    try:
+        from grader.review.server import Options, serve
+    except ModuleNotFoundError as error:
+        if error.name is not None and error.name.split(".")[0] == "grader":
+            raise
+        raise UsageError(_INSTALL) from error
+    serve(Options(folder=folder, gradebook=gradebook, **options), course, _say)
+    console.print("Stopped; everything that was saved is in the gradebook.")
+
+
+def _say(address: str) -> None:
+    console.print(f"Review: {address}", markup=False, highlight=False, soft_wrap=True)
+    console.print("Ctrl-C ends it.")
+
+
+def add_user_to(users: Path | None, name: str) -> None:
+    """Ask for a password, twice, and add a user.
+
+    Raises:
+        UsageError: no file is given, or see `Users.add`.
+    """
+    if users is None:
+        raise UsageError("Say which file of users: --users FILE --add-user NAME.")
+    from grader.review.users import Users
+
+    known = Users(users)
+    known.add(name, typer.prompt("Password", hide_input=True, confirmation_prompt=True))
+    console.print(f"added {name} to {users}", markup=False, highlight=False, soft_wrap=True)
+
+
+def show_feedback(written: Written) -> None:
+    """What was written, and whom a zip lacks."""
+    console.print(f"wrote {written.reports} reports to {written.folder}", markup=False, highlight=False, soft_wrap=True)
+    for name, (held, lacks) in written.zips.items():
+        if held:
+            without = f", without {listed([repr(each) for each in lacks], 5)}" if lacks else ""
+            console.print(f"wrote {name}.zip: {held} reports{without}", markup=False, highlight=False, soft_wrap=True)
+    if not any(held for held, _ in written.zips.values()):
+        console.print(
+            "No zip for Moodle, Canvas or Gradescope: the notebooks don't have the names of their downloads.",
+            soft_wrap=True,
+        )

@@ -1,0 +1,56 @@
+"""Names of a student's own that a `cmp` says are a gradient: `cmp('h', dhidden, h)`, where nothing is called `dh`."""
+
+from __future__ import annotations
+
+import ast
+import io
+import tokenize
+from collections.abc import Collection, Mapping, Sequence
+
+from grader.notebook.syntax import bound_by, parse
+
+
+def compared_names(sources: Sequence[str], gradients: Collection[str], known: Collection[str]) -> dict[str, str]:
+    """The student's name → the gradient that it is compared as, and to which the notebook gives no other.
+
+    Args:
+        sources: the notebook's cells.
+        gradients: the exercise's gradients.
+        known: the names that the exercise has given.
+    """
+    trees = [tree for source in sources if (tree := parse(source)) is not None]
+    bound = {name for tree in trees for node in tree.body for name in bound_by(node)}  # not in a training loop
+    found: dict[str, str] = {}
+    for tree in trees:
+        for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
+            if not isinstance(call.func, ast.Name) or call.func.id != "cmp" or len(call.args) != 3:
+                continue
+            name, tensor = call.args[1:]
+            if isinstance(name, ast.Name) and isinstance(tensor, ast.Name):
+                gradient = f"d{tensor.id}"
+                ours = name.id in known or name.id in gradients
+                if gradient in gradients and gradient not in bound and name.id in bound and not ours:
+                    found.setdefault(name.id, gradient)
+    meant = list(found.values())
+    return {name: gradient for name, gradient in found.items() if meant.count(gradient) == 1}
+
+
+def renamed(source: str, names: Mapping[str, str]) -> str:
+    """A cell with names replaced where they are names, every line where it was; as it is where it is no Python."""
+    names = {name: gradient for name, gradient in names.items() if name in source}
+    if not names:
+        return source
+    taken = {name for tree in [parse(source)] if tree is not None for node in ast.walk(tree) for name in bound_by(node)}
+    names = {name: gradient for name, gradient in names.items() if gradient not in taken}
+    lines = source.split("\n")
+    try:
+        tokens = list(tokenize.generate_tokens(io.StringIO(source).readline))
+    except (tokenize.TokenError, SyntaxError, ValueError):
+        return source
+    for token in reversed(tokens):
+        row, column = token.start
+        attribute = lines[row - 1][:column].rstrip().endswith(".") if row <= len(lines) else True
+        if token.type == tokenize.NAME and token.string in names and not attribute:
+            line = lines[row - 1]
+            lines[row - 1] = line[:column] + names[token.string] + line[token.end[1] :]
+    return "\n".join(lines)

@@ -1,0 +1,1 @@
+"""The instructor's half hour: a local web application over the gradebook."""

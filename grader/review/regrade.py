@@ -1,0 +1,121 @@
+"""Grading submissions again, from the page: one at a time, with progress."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from grader.course.course import Course
+from grader.errors import UsageError
+from grader.gradebook.results import Result
+from grader.intake.collect import Found
+from grader.records import Record
+from grader.review.regrade_process import Order, Said
+
+Sandbox = Literal["bwrap", "none"]
+
+
+class Progress(Record, frozen=True):
+    """How far a regrading is. `left_out` are those whose notebook isn't where it was."""
+
+    total: int
+    done: int
+    running: bool
+    left_out: list[str]
+    error: str | None = None
+
+
+class Regrader:
+    """Has submissions graded in a process of its own.
+
+    Args:
+        course: the course.
+        gradebook: its URL or file.
+        folder: where the reports go; None where there is no such folder.
+        sandbox: what confines the submissions.
+        finished: is called when a regrading has ended.
+    """
+
+    def __init__(
+        self, course: Course, gradebook: str, folder: Path | None, sandbox: Sandbox, finished: Callable[[], None]
+    ) -> None:
+        self.course = course
+        self.gradebook = gradebook
+        self.folder = folder
+        self.sandbox = sandbox
+        self.finished = finished
+        self.progress: Progress | None = None
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self, results: Sequence[Result]) -> Progress:
+        """Begin to grade these again.
+
+        Raises:
+            UsageError: another regrading goes on, or no notebook is where it was.
+        """
+        there: list[Found] = []
+        left_out: list[str] = []
+        for each in results:
+            if each.path is not None and Path(each.path).is_file():
+                there.append(Found(each.grade.student, each.grade.exercise, each.path))
+            else:
+                left_out.append(each.grade.student)
+        if not there:
+            raise UsageError(
+                "Nothing was graded: no notebook is where it was when it was graded last. "
+                "Grade it with `grader grade PATH --no-resume`."
+            )
+        with self._lock:
+            if self.progress is not None and self.progress.running:
+                raise UsageError("A regrading goes on already: wait until it is done.")
+            self.progress = Progress(len(there), 0, True, left_out)
+        threading.Thread(target=self._run, args=(there,), daemon=True).start()
+        return self.progress
+
+    def stop(self) -> None:
+        """End what goes on; what was graded so far is kept."""
+        process = self._process
+        if process is not None and process.poll() is None:
+            process.terminate()
+            process.wait()
+
+    def _run(self, found: list[Found]) -> None:
+        with tempfile.TemporaryDirectory() as scratch:
+            folder = str(self.folder if self.folder is not None else scratch)
+            order = Order(found, str(self.course.exercises), self.gradebook, folder, self.sandbox)
+            command = [sys.executable, "-m", "grader.review.regrade_process"]
+            with subprocess.Popen(  # noqa: S603 - this very interpreter, and a module of ours
+                command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+            ) as process:
+                self._process = process
+                assert process.stdin is not None
+                assert process.stdout is not None
+                process.stdin.write(msgspec.json.encode(order))
+                process.stdin.close()
+                for line in process.stdout:
+                    self._heard(line)
+        assert self.progress is not None
+        error = self.progress.error
+        if error is None and self.progress.done < self.progress.total:
+            error = "The regrading ended early: what was graded until then is kept. Start it again."
+        self.finished()
+        self.progress = msgspec.structs.replace(self.progress, running=False, error=error)
+
+    def _heard(self, line: bytes) -> None:
+        assert self.progress is not None
+        try:
+            said = msgspec.json.decode(line, type=Said)
+        except msgspec.MsgspecError:
+            return
+        if said.error is not None:
+            self.progress = msgspec.structs.replace(self.progress, error=said.error)
+        else:
+            self.progress = msgspec.structs.replace(self.progress, done=self.progress.done + 1)

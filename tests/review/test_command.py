@@ -1,0 +1,61 @@
+"""The commands `grader review` and `grader feedback` at the terminal."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+from tests.review.serving import ROOT, fill
+
+
+def python(code, *arguments, cwd=ROOT, **options):
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, **options)
+
+
+GRADER = "from grader.cli.commands import main; main()"
+
+
+@pytest.mark.parametrize("module", ["starlette", pytest.param("filelock", marks=pytest.mark.slow)])
+def test_without_the_extra_it_says_the_one_command_that_adds_it(tmp_path, module):
+    fill(tmp_path / "gradebook.sqlite", tmp_path, ["alice"], hostile=False)
+    done = python(f"import sys; sys.modules[{module!r}] = None; {GRADER}", "review", tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.strip().endswith("pip install 'backprop-grader[review]'.")
+
+
+def test_the_server_needs_no_torch():
+    done = python("import sys, grader.review.server; print('torch' in sys.modules, 'IPython' in sys.modules)")
+    assert done.stdout.split() == ["False", "False"], done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ([], "Give the folder"),
+        (["missing"], "There is no gradebook"),
+        (["--add-user", "tom"], "--users FILE --add-user NAME"),
+        ([".", "--host", "10.1.2.3"], "say who they are"),
+        ([".", "--users", "u", "--proxy-header", "X-User"], "names nobody yet"),
+    ],
+)
+def test_what_does_not_fit_is_a_sentence_and_status_2(tmp_path, arguments, message):
+    fill(tmp_path / "gradebook.sqlite", tmp_path, ["alice"], hostile=False)
+    done = python(GRADER, "review", *arguments, cwd=tmp_path)
+    assert (done.returncode, message in done.stderr) == (2, True), done.stderr
+
+
+def test_feedback_says_what_it_wrote_and_whom_a_zip_lacks(tmp_path):
+    paths = {"alice": "/in/Alice A_11_assignsubmission_file_/01.ipynb"}
+    fill(tmp_path / "gradebook.sqlite", tmp_path, ["alice", "bob"], hostile=False, paths=paths)
+    done = python(GRADER, "feedback", tmp_path, "--out", tmp_path / "fb")
+    assert done.returncode == 0, done.stderr
+    assert "wrote 3 reports" in done.stdout
+    assert "wrote moodle.zip: 1 reports, without 'bob', 'carol'" in done.stdout
+    assert sorted(path.name for path in (tmp_path / "fb").iterdir()) == [
+        "alice", "bob", "carol", "comments.csv", "moodle.zip",
+    ]  # fmt: skip

@@ -1,0 +1,206 @@
+"""Every page of the review in headless Chromium: accessible, quiet, alone, and deaf to students' scripts."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlencode
+
+import pytest
+
+from grader.gradebook import Gradebook
+from grader.gradebook.review_log import Note, Of
+from grader.records import Override
+from grader.review.users import Users
+from tests.hostile.arena import all_scenarios
+from tests.hostile.conftest import opened
+from tests.report_samples import HOSTILE_NAMES
+from tests.review.serving import EXERCISE, fill, invented, reviewing
+
+pytestmark = pytest.mark.browser
+Axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-core is not installed").Axe
+
+
+def submission(student, check=""):
+    return "/submission?" + urlencode({"student": student, "exercise": EXERCISE, "check": check})
+
+
+PAGES = {
+    "queue": "/queue",
+    "settled": "/queue?show=settled",
+    "a hostile name": submission(HOSTILE_NAMES[0], "every-gradient/dcounts_sum_inv"),
+    "comments and marks": submission("alice", "every-gradient/dcounts_sum_inv"),
+    "the whole": submission("bob"),
+    "not graded": submission("carol"),
+    "class": "/class",
+    "one diagnosis": "/class?diagnosis=sign-flipped&sort=wrong&down=yes",
+    "nobody": "/class?find=nobody",
+    "feedback": "/feedback",
+    "nothing there": "/item/unchecked-0",
+}
+OPEN_ALL = "document.querySelectorAll('details').forEach((each) => { each.open = true; })"
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("review")
+    url = folder / "gradebook.sqlite"
+    fill(url, folder)
+    with Gradebook(url) as book:
+        of = Of("alice", EXERCISE, invented("alice").submission)
+        at = "2026-11-29T12:00:00.000000+00:00"
+        for part, name in (("every-gradient", "dC"), ("every-gradient", None), (None, None)):
+            book.log.set_mark(of, Override(0.5, 0.0, f"Because of {HOSTILE_NAMES[0]}", at, part, name, "ann"))
+        for kind in ("comment", "internal", "disputed"):
+            note = Note(of=of, kind=kind, text=f"{kind} {HOSTILE_NAMES[0]}", by="ann", part="every-gradient", name="dC")
+            book.log.add_notes([note, Note(of=of, kind=kind, text=kind, by=None, cell=1, line=4)])
+        book.log.add_notes([Note(of=of, kind="settled", text="Seen.", by="ann", item="no such question")])
+    with reviewing(folder) as (address, _):
+        yield address
+
+
+@pytest.mark.parametrize(
+    ("width", "scheme"),
+    [
+        (390, "dark"),
+        pytest.param(1280, "light", marks=pytest.mark.slow),
+        pytest.param(390, "light", marks=pytest.mark.slow),
+        pytest.param(1280, "dark", marks=pytest.mark.slow),
+    ],
+)
+def test_axe_finds_nothing_on_any_page_and_none_is_wider_than_the_window(served, sit_down, width, scheme):
+    desk = sit_down(served, viewport={"width": width, "height": 900}, color_scheme=scheme)
+    paths = dict(PAGES)
+    for kind in ("ungradable", "unchecked", "autograd", "similar", "disputed"):
+        desk.open(f"/queue?kind={kind}")
+        desk.press("j")
+        paths[kind] = desk.page.url.removeprefix(desk.base)
+        assert "/item/" in paths[kind]
+    found = {}
+    for name, path in paths.items():
+        desk.open(path)
+        desk.page.locator("#keys-button").click()
+        desk.page.evaluate(OPEN_ALL)
+        violations = Axe().run(desk.page).response["violations"]
+        found[name] = [(each["id"], each["nodes"][0]["html"][:200]) for each in violations]
+        assert desk.page.evaluate("document.documentElement.scrollWidth") == width, name
+    assert {name: each for name, each in found.items() if each} == {}
+
+
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
+def test_logging_in_with_a_name_and_a_password(tmp_path, chromium, scheme):
+    fill(tmp_path / "gradebook.sqlite", tmp_path, ["alice"], hostile=False)
+    Users(tmp_path / "users").add("tom", "a long password")
+    with reviewing(tmp_path, "--users", tmp_path / "users") as (address, _):
+        page = chromium.new_context(color_scheme=scheme, viewport={"width": 390, "height": 700}).new_page()
+        page.goto(address)
+        assert Axe().run(page).response["violations"] == []
+        for password in ("wrong", "a long password"):
+            page.get_by_label("Name").fill("tom")
+            page.get_by_label("Password").fill(password)
+            page.get_by_role("button", name="Log in").click()
+            page.wait_for_load_state()
+        page.wait_for_url("**/queue")
+        assert page.locator(".desk-bar bdi").inner_text() == "tom"
+        page.context.close()
+
+
+def test_axe_would_find_something(served, sit_down):
+    desk = sit_down(served)
+    desk.page.evaluate("document.querySelector('main').insertAdjacentHTML('beforeend', '<input><img src=\"data:,\">')")
+    assert {each["id"] for each in Axe().run(desk.page).response["violations"]} >= {"label", "image-alt"}
+
+
+def test_nothing_of_a_students_does_anything_and_nothing_is_loaded_from_elsewhere(served, sit_down):
+    desk = sit_down(served)
+    for name in HOSTILE_NAMES:
+        student = name.encode("utf-8", "backslashreplace").decode()
+        desk.open(submission(student))
+        desk.page.evaluate(OPEN_ALL)
+        assert desk.page.locator("#mark").count() == 1, name
+        assert desk.page.locator(".cell").count() >= len(all_scenarios())
+        assert desk.page.locator(".cell script, .cell img:not(.output)").count() == 0
+    for path in ("/queue", "/class"):
+        desk.open(path)
+        assert desk.page.title() != "owned"
+    assert desk.complaints == []
+    assert desk.foreign == []
+
+
+@pytest.mark.slow
+def test_what_hostile_notebooks_really_put_out_does_nothing(sit_down, tmp_path):
+    def grade_them():
+        with opened(tmp_path, "bwrap") as arena, Gradebook(tmp_path / "gradebook.sqlite") as book:
+            run = book.start(tmp_path)
+            for scenario in all_scenarios():
+                if scenario.name.startswith("shows_"):
+                    outcome = arena.grade(arena.notebook(scenario), scenario.seconds, scenario.name)
+                    book.add(run, outcome.hostile)
+
+    with ThreadPoolExecutor(1) as thread:  # the browser's driver has an event loop in this one
+        thread.submit(grade_them).result()
+    with reviewing(tmp_path) as (address, _):
+        desk = sit_down(address)
+        for name in ("shows_html", "shows_escape_sequences"):
+            desk.open("/submission?" + urlencode({"student": name, "exercise": "mini"}))
+            desk.page.evaluate(OPEN_ALL)
+            assert "TRIED" in desk.page.locator("main").inner_text()
+            assert desk.page.locator(".cell script, .cell img:not(.output), .cell svg").count() == 0
+        assert desk.complaints == []
+        assert desk.foreign == []
+
+
+def test_even_a_script_that_slipped_through_does_not_run(served, sit_down):
+    desk = sit_down(served)
+    desk.page.evaluate(
+        """() => {
+          const owns = "document.title = 'owned'";
+          const bait = document.createElement('a');
+          Object.assign(bait, { id: 'bait', href: 'javascript:' + owns, textContent: 'x' });
+          const image = document.createElement('div');
+          image.innerHTML = `<img src="data:," onerror="${owns}">`;
+          const script = document.createElement('script');
+          script.textContent = owns;
+          document.body.append(bait, image, script);
+        }"""
+    )
+    desk.page.locator("#bait").dispatch_event("click")
+    desk.page.wait_for_timeout(100)
+    assert desk.page.title() != "owned"
+    assert any("Content Security Policy" in complaint for complaint in desk.complaints)
+
+
+def test_a_mark_of_a_hostile_name_is_saved_for_that_very_student(served, sit_down):
+    desk = sit_down(served)
+    name = next(name for name in HOSTILE_NAMES if "\u202e" in name)
+    desk.open(submission(name, "every-gradient/dC"))
+    desk.page.locator("#points").fill("0.25")
+    desk.page.locator("#reason").fill("Looked twice.")
+    desk.page.locator("#mark button").click()
+    desk.page.locator("#said:not(:empty)").wait_for()
+    assert "Saved: 0.25 points" in desk.said()
+    assert "Looked twice." in desk.page.locator(".history").inner_text()
+
+
+def test_keys_can_be_switched_off(served, sit_down):
+    desk = sit_down(served)
+    desk.page.locator("#keys-button").click()
+    desk.page.locator("#keys-on").uncheck()
+    desk.page.locator("#main").focus()
+    desk.page.keyboard.press("j")
+    desk.page.wait_for_timeout(200)
+    assert desk.page.url.endswith("/queue")
+
+
+def test_a_class_is_filtered_as_one_types(served, sit_down):
+    desk = sit_down(served)
+    desk.open("/class")
+    desk.page.locator("#find").press_sequentially("ali")
+    desk.page.locator("#table p", has_text="1 of").wait_for()
+    assert desk.page.locator("#submissions tbody tr").count() == 1
+    assert "find=ali" in desk.page.url
+    assert desk.page.evaluate("document.activeElement.id") == "find"
+    desk.page.locator("#find").fill("")
+    desk.page.locator("#f-verdict").select_option("unchecked")
+    desk.page.locator("#f-check").select_option("every-gradient/dlogprobs")
+    desk.page.locator("#table p", has_text="0 of").wait_for()
+    assert desk.complaints == []
