@@ -73,4 +73,4 @@ def test_a_parts_mark_is_the_parts_score_in_the_report():
         msgspec.structs.replace(grading, grade=msgspec.structs.replace(grading.grade, overrides=[override]))
     )
     assert '<p class="partscore">3.25<span' in page
-    assert f"Every gradient by hand: 3.25 points in place of the grader’s 20. As we agreed." in page
+    assert "Every gradient by hand: 3.25 points in place of the grader’s 20. As we agreed." in page
