@@ -395,7 +395,7 @@ def test_what_is_tried_for_a_tensor_is_counted_and_ends(checks, monkeypatch):
 TESTED_ELSEWHERE = {
     "right-by-symmetry", "used-too-early", "fixed-numbers", "changed-later", "forward-changed", "view-changed", "right-in-float32-only", "unknown-name",
     "operand-transposed", "only-one-path", "term-factor", "wrong-intermediate", "row-missing", "memory-order",
-    "another-function", "further-up", "upstream-changed", "stopped-by-error", "syntax-error", "function-missing",
+    "another-function", "further-up", "upstream-changed", "stopped-by-error", "syntax-error", "function-missing", "import-failed",
 }  # fmt: skip
 """By tests of their own: here, in test_marking, in test_diagnose_uses, in test_slips and in test_optimisers_and_gpt."""
 

@@ -101,13 +101,11 @@ class ReviewLog:
 
     def marks(self, student: str | None = None) -> list[Mark]:
         """The marks that were not taken back, in the order in which they were made; of one student, or of all."""
-        renamed = self._people.renames()
-        return [_mark(row, renamed) for row in self._rows("overrides", student)]
+        return [_mark(row, renamed) for row, renamed in self._rows("overrides", student)]
 
     def notes(self, student: str | None = None) -> list[Note]:
         """The notes that were not taken back, in the order in which they were made; of one student, or of all."""
-        renamed = self._people.renames()
-        return [_note(row, renamed) for row in self._rows("notes", student)]
+        return [_note(row, renamed) for row, renamed in self._rows("notes", student)]
 
     def latest(self) -> tuple[int, int, int]:
         """The numbers of the last rows: what is new since is in later ones."""
@@ -140,13 +138,17 @@ class ReviewLog:
         item = rows[0].item if source == "notes" and rows[0].kind == "settled" else None
         return Action(source, [row.id for row in rows], of, _label(source, rows), item)
 
-    def _rows(self, source: Source, student: str | None) -> Iterator[Row[Any]]:
+    def _rows(self, source: Source, student: str | None) -> Iterator[tuple[Row[Any], Mapping[str, str]]]:
+        """Rows, each with the names that were replaced."""
         table = _TABLES[source]
         query = _standing(source, table).order_by(table.c.id)
-        if student is not None:
-            query = query.where(table.c.student.in_(self._people.names_of(student)))
+        if student is None:
+            renamed: Mapping[str, str] = self._people.renames()
+        else:
+            renamed = dict.fromkeys(self._people.names_of(student), student)
+            query = query.where(table.c.student.in_(renamed))
         with self._engine.connect() as connection:
-            yield from connection.execute(query)
+            yield from ((row, renamed) for row in connection.execute(query))
 
     # --- writing ----------------------------------------------------------------------------------------------------
 

@@ -82,14 +82,14 @@ def files_in(root: Path) -> list[Arrived]:
         UsageError: `root` itself can't be read.
     """
     if root.is_dir():
-        return list(_below(root, [], follow=True))
+        return list(_below(root, []))
     found = list(_in_zip(str(root), [], [], None))
     if len(found) == 1 and found[0].kind == "closed" and not found[0].parts:
         raise UsageError(f"{str(root)!r} can't be read: {found[0].problem}")
     return found
 
 
-def _below(folder: Path, parts: list[str], *, follow: bool) -> Iterator[Arrived]:
+def _below(folder: Path, parts: list[str]) -> Iterator[Arrived]:
     try:
         entries = sorted(folder.iterdir())
     except OSError as error:
@@ -103,14 +103,17 @@ def _below(folder: Path, parts: list[str], *, follow: bool) -> Iterator[Arrived]
     if not entries and parts:
         yield Arrived(parts, str(folder), kind="folder")
     for path in entries:
-        yield from _entry(path, [*parts, path.name], follow=follow)
+        yield from _entry(path, [*parts, path.name])
 
 
-def _entry(path: Path, parts: list[str], *, follow: bool) -> Iterator[Arrived]:
+def _entry(path: Path, parts: list[str]) -> Iterator[Arrived]:
     is_link = path.is_symlink()
-    if path.is_dir() and (follow or not is_link) and path.suffix.lower() != ".ipynb":
-        if len(parts) < MAX_DEPTH:
-            yield from _below(path, parts, follow=False)
+    if path.is_dir() and path.suffix.lower() != ".ipynb":
+        if is_link:  # or that would be somebody else's under another name
+            problem = f"The folder {as_text(path.name)!r} is a link: hand in the folder itself."
+            yield Arrived(parts, str(path), kind="closed", problem=problem)
+        elif len(parts) < MAX_DEPTH:
+            yield from _below(path, parts)
         else:
             yield Arrived(parts, str(path), kind="closed", problem=_too_deep(parts))
     elif is_link or not path.is_file():
