@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -130,6 +131,12 @@ def test_a_regrade_can_be_compared_and_a_mark_set_by_hand(mini, solved):
     assert "bob, mini: 15 / 16 points" in listed
     assert "dhsum (steps): 2 → 1" in listed
     assert "Copied from ann." in listed
+    number = re.search(r"(\d+)\. dhsum", listed)[1]
+    assert "16 / 16" in run("overrides", "out", "--undo", number, cwd=mini).stdout
+    assert json.loads((mini / "out" / "bob" / "mini.json").read_text())["score"] == 16
+    assert "No mark was set by hand." in run("overrides", "out", cwd=mini).stdout
+    assert "There is no mark" in run("overrides", "out", "--undo", number, cwd=mini, status=2).stderr
+    assert "15 / 16" in run("override", "out", "bob", "1", "--check", "steps/dhsum", *reason, cwd=mini).stdout
     run("grade", "handed-in", "--out", "out", cwd=mini)
     assert json.loads((mini / "out" / "bob" / "mini.json").read_text())["score"] == 15
     assert run("runs", "out", cwd=mini).stdout.count("1 results") == 3

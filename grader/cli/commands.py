@@ -343,9 +343,12 @@ def review(
         return add_user_to(users, add_user)
     if folder is None and gradebook is None:
         raise UsageError("Give the folder that `grader grade --out` wrote, or --gradebook URL.")
+    place = gradebook or ""
     if folder is not None:
+        from grader.gradebook.place import gradebook_place
+
         _gradebook(folder, gradebook).close()
-    place = gradebook if gradebook is not None else str(folder / "gradebook.sqlite")  # type: ignore[operator]
+        place = str(gradebook_place(folder, gradebook))
     run_review(
         _course(), folder, place, host=host, port=port, names=name or [], users=users, proxy_header=proxy_header,
         proxy=proxy, sandbox=sandbox, open_browser=browser,
@@ -422,13 +425,21 @@ def extend(
         show_grades(extend_due_date(book, _course(), folder, student, exercise, due, reason))
 
 
-@app.command(epilog="Example:  grader overrides graded")
-def overrides(folder: Annotated[Path, _FOLDER], gradebook: Annotated[str | None, _GRADEBOOK] = None) -> None:
+@app.command(epilog="Example:  grader overrides graded --undo 3")
+def overrides(
+    folder: Annotated[Path, _FOLDER],
+    undo: Annotated[int | None, typer.Option(metavar="NUMBER", help="Take the mark with this number back.")] = None,
+    gradebook: Annotated[str | None, _GRADEBOOK] = None,
+) -> None:
     """List the marks that were set by hand and count now: whose, for what, in place of which, and why."""
-    from grader.cli.show import show_overrides
+    from grader.cli.show import show_grades, show_overrides
+    from grader.cohort.run import undo_override
 
     with _gradebook(folder, gradebook) as book:
-        show_overrides([grade for grade in book.grades() if grade.overrides])
+        if undo is not None:
+            show_grades([undo_override(book, _course(), folder, undo)])
+        else:
+            show_overrides([grade for grade in book.grades() if grade.overrides], book.log.numbers())
 
 
 @app.command(epilog="Example:  grader export canvas graded --roster canvas-gradebook.csv --out import.csv")

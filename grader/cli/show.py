@@ -246,19 +246,21 @@ def _mark(points: float | None) -> str:
     return "–" if points is None else in_points(points)
 
 
-def show_override(grade: Grade) -> None:
-    """What a submission is worth now, and what was set by hand."""
+def show_override(grade: Grade, numbers: Mapping[tuple[str, str, str], int] | None = None) -> None:
+    """What a submission is worth now, and what was set by hand, each with its number where it is known."""
     say(printable(f"{grade.student}, {grade.exercise}: {_score(grade)} points"))
     for override in grade.overrides:
         what = f"{override.name} ({override.part})" if override.name is not None else override.part or "the score"
         marks = f"{in_points(override.was)} → {in_points(override.points)}"
-        say(printable(f"{what}: {marks}, {override.at[:10]}, {override.reason}"), "  ")
+        number = (numbers or {}).get((grade.student, grade.exercise, override.at))
+        said = f"{what}: {marks}, {override.at[:10]}, {override.reason}"
+        say(printable(said if number is None else f"{number}. {said}"), "  ")
 
 
-def show_overrides(grades: Sequence[Grade]) -> None:
-    """The submissions with marks set by hand."""
+def show_overrides(grades: Sequence[Grade], numbers: Mapping[tuple[str, str, str], int]) -> None:
+    """The submissions with marks set by hand; student, exercise and time of a mark → its number."""
     for grade in grades:
-        show_override(grade)
+        show_override(grade, numbers)
     if not grades:
         say("No mark was set by hand.")
 

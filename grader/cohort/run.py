@@ -185,6 +185,23 @@ def override_mark(
     return grading.grade
 
 
+def undo_override(book: Gradebook, course: Course, folder: Path, number: int) -> Grade:
+    """Take back a mark that was set by hand, and write its submission's files and the cohort's pages anew.
+
+    Raises:
+        UsageError: no such mark counts.
+    """
+    undone = book.log.withdraw("overrides", [number], None)
+    if not undone:
+        raise UsageError(
+            f"There is no mark {number} to take back: `grader overrides DIR` lists them with their numbers."
+        )
+    (grading,) = book.gradings(student=undone[0].student, exercise=undone[0].exercise)
+    write_grading(grading, folder, course, folder_names(book.students()))
+    write_cohort(list(book.grades()), folder, course, similar(book, course))
+    return grading.grade
+
+
 def report_paths(grade: Grade, names: Mapping[str, str]) -> tuple[str, str]:
     """Where a submission's report and JSON lie below the output folder; `names` are the students' `folder_names`."""
     stem = f"{names[grade.student]}/{safe_name(grade.exercise)}"

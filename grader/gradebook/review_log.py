@@ -103,6 +103,10 @@ class ReviewLog:
         """The marks that were not taken back, in the order in which they were made; of one student, or of all."""
         return [_mark(row, renamed) for row, renamed in self._rows("overrides", student)]
 
+    def numbers(self) -> dict[tuple[str, str, str], int]:
+        """Student, exercise and time → the number of the mark that was set then."""
+        return {(mark.of.student, mark.of.exercise, mark.override.at): mark.id for mark in self.marks()}
+
     def notes(self, student: str | None = None) -> list[Note]:
         """The notes that were not taken back, in the order in which they were made; of one student, or of all."""
         return [_note(row, renamed) for row, renamed in self._rows("notes", student)]
