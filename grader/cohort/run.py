@@ -61,9 +61,7 @@ def grade_cohort(
     run = book.start(folder, course.catalog.terms)
     names = folder_names({*book.students(), *(item.student for item in found)})
     paths = {  # in a zip it is the member's, which can't be taken up from there again, and says whose it was
-        (item.student, item.exercise): str(Path(item.path).absolute().joinpath(*item.inside))
-        for item in found
-        if item.problem is None
+        (item.student, item.exercise): str(Path(item.path).absolute().joinpath(*item.inside)) for item in found
     }
     versions = {id_: course.exercise(id_).version for id_ in {item.exercise for item in found} & {*course.catalog.ids}}
 

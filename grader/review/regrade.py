@@ -64,8 +64,9 @@ class Regrader:
         there: list[Found] = []
         left_out: list[str] = []
         for each in results:
-            if each.path is not None and Path(each.path).is_file():
-                there.append(Found(each.grade.student, each.grade.exercise, each.path))
+            path = Path(each.path) if each.path is not None else None
+            if path is not None and path.is_file() and not path.is_symlink():
+                there.append(Found(each.grade.student, each.grade.exercise, str(path)))
             else:
                 left_out.append(each.grade.student)
         if not there:
