@@ -138,10 +138,9 @@ class _Parting:
             return False
         here = self.of_cell[self.cells[number]]
         own = here.intersection(self.known.gradients[later])
-        if set(_names(seen.piece)) <= self.bound[part]:
-            return bool(own)
+        anew = set(_names(seen.piece)) <= self.bound[part]
         asked = here.intersection(self.known.gradients[part])
-        return bool(own - self.bound[later]) and asked <= own | self._above_all(part, own)
+        return bool(own if anew else own - self.bound[later]) and asked <= own | self._above_all(part, own)
 
     def _above_all(self, part: str, names: set[str]) -> set[str]:
         """The gradients of a part from which the chain rule makes these, by however many steps."""
