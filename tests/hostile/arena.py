@@ -5,6 +5,7 @@ top say what it attacks and what must come of it:
 
     promise: the promise that it tries to break
     place:   where it stands: `top` (before the first gradient; the default), `end` (behind the first cell's gradients),
+             `instead` (of them),
              `training` (at the end of the last part's cell), `own` (a cell of its own after the forward pass) or
              `first` (a cell of its own before everything)
     seconds: the time limit of a cell, 6 unless told
@@ -280,6 +281,8 @@ def place(notebook: bytes, where: str, source: str) -> bytes:
         edit("gradients-top", lambda text: f"{source}\n{text}")
     elif where == "end":
         edit("gradients-top", lambda text: f"{text}\n{source}")
+    elif where == "instead":
+        edit("gradients-top", lambda _: source)
     elif where == "training":
         edit("train", lambda text: f"{text}\n{source}")
     else:

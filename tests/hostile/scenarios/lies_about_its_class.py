@@ -1,5 +1,5 @@
 # promise: An object that says it is a tensor is none.
-# place: end
+# place: instead
 # missing: steps/dscaled steps/dhsum
 
 
@@ -19,5 +19,6 @@ class Claims:
 
 
 dscaled = Claims()
+dh = hsum / scaled.numel() + (h / scaled.numel()).sum(1, keepdim=True)
 dhsum = type("exact", (), {})()
 print("TRIED")

@@ -1,5 +1,5 @@
 # promise: Nothing that a kernel sends is unpickled.
-# place: end
+# place: instead
 # missing: steps/dscaled
 import os
 import pickle
@@ -19,8 +19,9 @@ class Tensor(torch.Tensor):
         return Bomb().__reduce__()
 
 
-dh = dh.as_subclass(Tensor)
 dscaled = Bomb()
+dhsum = (h / scaled.numel()).sum(1, keepdim=True)
+dh = (hsum / scaled.numel() + dhsum).as_subclass(Tensor)
 for answer in ({"notes": {}, "tensors": pickle.dumps(Bomb(), 0)}, pickle.dumps(Bomb(), 0)):
     sys.modules["grader_probe"]._publish(answer)
 print("TRIED")

@@ -1,5 +1,5 @@
 # promise: NaN, infinity, other dtypes and other shapes are wrong, whatever is claimed of them.
-# place: end
+# place: instead
 # wrong: steps/dscaled steps/dhsum steps/dh
 # carried: steps/dhpre steps/dW steps/db
 
