@@ -128,9 +128,12 @@ def test_nothing_of_a_students_does_anything_and_nothing_is_loaded_from_elsewher
 
 @pytest.mark.slow
 def test_what_hostile_notebooks_really_put_out_does_nothing(sit_down, tmp_path):
+    folder = tmp_path / "graded"
+    folder.mkdir()
+
     def grade_them():
-        with opened(tmp_path, "bwrap") as arena, Gradebook(tmp_path / "gradebook.sqlite") as book:
-            run = book.start(tmp_path)
+        with opened(tmp_path, "bwrap") as arena, Gradebook(folder / "gradebook.sqlite") as book:
+            run = book.start(folder)
             for scenario in all_scenarios():
                 if scenario.name.startswith("shows_"):
                     outcome = arena.grade(arena.notebook(scenario), scenario.seconds, scenario.name)
@@ -138,7 +141,7 @@ def test_what_hostile_notebooks_really_put_out_does_nothing(sit_down, tmp_path):
 
     with ThreadPoolExecutor(1) as thread:  # the browser's driver has an event loop in this one
         thread.submit(grade_them).result()
-    with reviewing(tmp_path) as (address, _):
+    with reviewing(folder) as (address, _):
         desk = sit_down(address)
         for name in ("shows_html", "shows_escape_sequences"):
             desk.open("/submission?" + urlencode({"student": name, "exercise": "mini"}))
