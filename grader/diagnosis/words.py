@@ -30,18 +30,19 @@ def named_factor(scenes: Sequence[Scene], ratios: Sequence[float], *, numbers: b
         _formula_of(changing, ratios)
         or plain
         or _formula_of(fixed, ratios)
-        or (_share(scenes, ratios[0]) or (_number(ratios[0]) if numbers else None) if constant else None)
+        or _share(scenes, ratios)
+        or (_number(ratios[0]) if numbers and constant else None)
     )
 
 
-def _share(scenes: Sequence[Scene], ratio: float) -> str | None:
+def _share(scenes: Sequence[Scene], ratios: Sequence[float]) -> str | None:
     """A factor that the notebook's own fractions explain, such as a probability `p`: `1 - p`, `1/(1 - p)`."""
-    fractions = {name: value for name, value in scenes[0].reference.constants.items() if type(value) is float}
-    for name, value in fractions.items():
-        if all(scene.reference.constants.get(name) == value for scene in scenes):
-            for text, formula in _FRACTIONS:
-                if _same(ratio, formula(value)):
-                    return text.replace("p", name)
+    for name in [name for name, value in scenes[0].reference.constants.items() if type(value) is float]:
+        values = [scene.reference.constants.get(name) for scene in scenes]
+        fractions = [value for value in values if isinstance(value, float)]
+        for text, formula in _FRACTIONS if len(fractions) == len(scenes) else ():
+            if all(_same(ratio, formula(value)) for ratio, value in zip(ratios, fractions, strict=True)):
+                return text.replace("p", name)
     return None
 
 
