@@ -78,8 +78,11 @@ def explained(check: Check, marks: PartMarks, where: Where) -> Check:
         diagnosis = why_missing(marks, check.name)
         told = diagnosis is not None and diagnosis.code != "unknown-name"
         return msgspec.structs.replace(check, diagnosis=diagnosis, remark=None if told else check.remark)
-    if check.verdict is not Verdict.WRONG or check.name not in marks.checks.gradients:
+    if check.verdict is not Verdict.WRONG:
         return check
+    if check.name in marks.checks.values:
+        value = marks.visible.exported[check.name].tensor if check.name in marks.visible.exported else None
+        return msgspec.structs.replace(check, diagnosis=observed.value_not_finite(check.name, value))
     slip = marks.slip_by_symmetry(check.name) if marks.right_by_value(check.name) else None
     found = _diagnosis(marks, where, check.name) if slip is None else _by_symmetry(marks, where, check.name, slip)
     return msgspec.structs.replace(check, diagnosis=found)

@@ -68,6 +68,17 @@ def not_finite(subject: Subject) -> Diagnosis | None:
     return Diagnosis(code="not-finite", message=message)
 
 
+def value_not_finite(name: str, value: torch.Tensor | None) -> Diagnosis | None:
+    """NaN or infinity in a trained parameter, or what an optimizer keeps."""
+    if value is None or bool(torch.isfinite(value).all()):
+        return None
+    message = (
+        f"{quoted(name)} holds NaN or infinity. They come from a division by zero, as by `1 - beta**t` for a `t` that "
+        "is never counted up, from a root of a negative number, or from what was NaN before."
+    )
+    return Diagnosis(code="not-finite", message=message)
+
+
 # --- sizes and numbers written out
 
 
