@@ -38,7 +38,7 @@ def _stopped(marks: PartMarks, gradient: str) -> Diagnosis | None:
         first = next((found for found in left if any(name in marks.checks.names for name in found.names)), None)
         if first is not None and gradient in first.names and not _for_want_of_another(marks, first):
             message = (
-                f"Line {line} of its cell raises {_error(run)}, so neither {quoted(gradient)} nor what comes after "
+                f"{cell.place(line)} raises {_error(run)}, so neither {quoted(gradient)} nor what comes after "
                 "it in the cell was computed."
             )
             return Diagnosis(code="stopped-by-error", message=message)
@@ -52,9 +52,10 @@ def _left_out(marks: PartMarks, gradient: str) -> Diagnosis | None:
         instead = {number for number, (run, shown) in enumerate(lines, 1) if run != shown and run.endswith("= None")}
         for statement in statements(cell.source):
             if gradient in statement.names and statement.first in instead:
-                where = f"Line {statement.first} of its cell"
                 why = _python_says(cell.shown or cell.source, statement.first)
-                message = f"{where} is no Python{why} and was left out, so {quoted(gradient)} is None."
+                message = (
+                    f"{cell.place(statement.first)} is no Python{why} and was left out, so {quoted(gradient)} is None."
+                )
                 return Diagnosis(code="syntax-error", message=message)
     return None
 

@@ -177,9 +177,10 @@ class PartMarks(PartCases):
         """The first tensor of a training loop's forward pass that isn't the exercise's."""
         first = self.first_hidden
         differing = first.alone.differing if first is not None and first.alone is not None else frozenset()
-        for line, bound in (found for cell in self.student_cells for found in first_bindings(cell.source)):
-            if bound in differing:
-                return f"`{bound}` is not what the exercise's forward pass makes, from line {line} of its cell on"
+        for cell in self.student_cells:
+            for line, bound in first_bindings(cell.source):
+                if bound in differing:
+                    return f"`{bound}` is not what the exercise's forward pass makes, from {cell.place(line)} on"
         return None
 
     def given_otherwise(self, name: str) -> str | None:
