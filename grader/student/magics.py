@@ -16,7 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import IO, Any
 
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, line_magic, magics_class
@@ -59,7 +59,7 @@ class GraderMagics(Magics):
         super().__init__(shell=shell)
         self._ran: list[tuple[str, str | None]] = []
         self._probe: ModuleType | None = None
-        self._log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - as long as the process
+        self._log: IO[str] | None = None
         self._answered = False
         self._process: subprocess.Popen[str] | None = None
         with contextlib.suppress(OSError):  # it is said when a check is asked for
@@ -93,6 +93,9 @@ class GraderMagics(Magics):
             self._process.kill()
             self._process.communicate()
             self._process = None
+        if self._log is not None:
+            self._log.close()
+            self._log = None
 
     @property
     def _shell(self) -> Any:
@@ -158,6 +161,8 @@ class GraderMagics(Magics):
         if sys.platform == "win32":
             apart = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
         python = os.environ.get(PYTHON) or sys.executable
+        if self._log is None:
+            self._log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - closed in close
         return subprocess.Popen(  # noqa: S603 - our own module, on this very interpreter, or the one that is named
             [python, "-P", "-m", "grader.student.magics_server", str(self._notebook())],
             stdin=subprocess.PIPE,
@@ -203,11 +208,13 @@ class GraderMagics(Magics):
 
     def _why_it_ended(self) -> str:
         """What the process wrote last before it ended; another is started for the next question."""
+        last = ""
+        if self._process is not None and self._log is not None:
+            self._process.kill()
+            self._process.communicate()
+            self._log.seek(0)
+            last = self._log.read().strip().split("\n")[-1][:MAX_ERROR]
         self.close()
-        self._log.seek(0)
-        last = self._log.read().strip().split("\n")[-1][:MAX_ERROR]
-        self._log.seek(0)
-        self._log.truncate()
         why = f"it ended with “{last}”" if last else "it ended without a word"
         python = os.environ.get(PYTHON)
         where = f" on {python}, which {PYTHON} names," if python else ""
