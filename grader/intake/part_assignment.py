@@ -140,7 +140,8 @@ class _Parting:
         own = here.intersection(self.known.gradients[later])
         anew = set(_names(seen.piece)) <= self.bound[part]
         asked = here.intersection(self.known.gradients[part])
-        return bool(own if anew else own - self.bound[later]) and asked <= own | self._above_all(part, own)
+        on_the_way = own | self._above_all(part, own) | {*self.known.upstream[later]}
+        return bool(own if anew else own - self.bound[later]) and asked <= on_the_way
 
     def _above_all(self, part: str, names: set[str]) -> set[str]:
         """The gradients of a part from which the chain rule makes these, by however many steps."""
