@@ -235,7 +235,7 @@ def grade(
     try:
         with _gradebook(out, gradebook, make=True) as book:
             if renames := book.people.renames():
-                arrivals = arrive(paths, course, exercise, naming, renames)
+                arrivals = arrivals.under(renames)
             show_remarks(arrivals.said)
             found, submitted = arrivals.found, arrivals.submitted
             book.people.remember(arrivals.identities())

@@ -33,10 +33,15 @@ class Naming(Record, frozen=True):
 
 
 class Arrivals(Record, frozen=True):
-    """The submissions, the class list where there is one, and what is to be said of how they came to be."""
+    """The submissions, the class list where there is one, and what is to be said of how they came to be.
+
+    `naming` is where names and times came from, `about_names` what is to be said of names alone.
+    """
 
     found: list[Found]
     roster: Roster | None
+    naming: Naming
+    about_names: list[str]
     said: list[str]
     times: dict[tuple[str, str], datetime]
 
@@ -52,14 +57,17 @@ class Arrivals(Record, frozen=True):
             known.setdefault(item.student, []).extend([*item.identities, *group])
         return known
 
+    def under(self, renames: Mapping[str, str]) -> Arrivals:
+        """The same under the names that the gradebook has for these, which has the last word.
 
-def arrive(
-    paths: Sequence[Path],
-    course: Course,
-    exercise: str | None,
-    naming: Naming,
-    renames: Mapping[str, str] | None = None,
-) -> Arrivals:
+        Raises:
+            UsageError: as `arrive`, of the file of times.
+        """
+        found = renamed(self.found, lambda item: [renames.get(item.student, item.student)])
+        return _arrivals(found, self.roster, self.naming, self.about_names)
+
+
+def arrive(paths: Sequence[Path], course: Course, exercise: str | None, naming: Naming) -> Arrivals:
     """Collect what was handed in.
 
     Args:
@@ -67,7 +75,6 @@ def arrive(
         course: the course.
         exercise: the only one that all of it is for.
         naming: what names and times come from. A pattern is looked at first, then the list, then the roster.
-        renames: the gradebook's, which has the last word.
 
     Raises:
         UsageError: a path or an option is wrong.
@@ -88,15 +95,17 @@ def arrive(
         found = renamed(found, its)
         if unknown:
             said.append(f"{naming.roster}: no row, or several, for {_quoted(unknown)}.")
-    if renames:
-        found = renamed(found, lambda item: [renames.get(item.student, item.student)])
     if passed_over:
         said.append(f"Not looked at: {listed(passed_over, 5)}.")
-    said += _about_files(found)
+    return _arrivals(found, roster, naming, said)
+
+
+def _arrivals(found: list[Found], roster: Roster | None, naming: Naming, about_names: list[str]) -> Arrivals:
+    said = [*about_names, *_about_files(found)]
     times, about_times = _times(found, naming)
     if late := [item.student for item in found if item.late and (item.student, item.exercise) not in times]:
         said.append(f"Marked as late, with no time, so nothing is taken off: {listed(late, 5)}. --times gives one.")
-    return Arrivals(found, roster, said + about_times, times)
+    return Arrivals(found, roster, naming, about_names, said + about_times, times)
 
 
 def _times(found: Sequence[Found], naming: Naming) -> tuple[dict[tuple[str, str], datetime], list[str]]:

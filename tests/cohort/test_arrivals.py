@@ -82,7 +82,7 @@ def graded(course, pool, book, tmp_path):
     """Collect and grade a folder or zip; the grades."""
 
     def run(path, naming=AS_IT_IS):
-        run.arrivals = arrivals = arrive([path], course, None, naming, book.people.renames())
+        run.arrivals = arrivals = arrive([path], course, None, naming).under(book.people.renames())
         book.people.remember(arrivals.identities())
         run.counted = Counting(pool)
         return grade_cohort(
