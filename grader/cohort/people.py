@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from grader.cohort.csv_file import read_csv
-from grader.cohort.run import report_paths, similar, write_cohort, write_grading
+from grader.cohort.run import report_paths, write_again
 from grader.course.course import Course
 from grader.errors import UsageError
 from grader.files import as_text, folder_names
@@ -155,7 +155,7 @@ def rename_student(book: Gradebook, course: Course, folder: Path, old: str, new:
     before, names = [grade for grade in book.grades() if grade.student == old], folder_names(book.students())
     book.people.rename(old, new)
     _delete_reports(before, folder, names)
-    return _write_again(book, course, folder, new)
+    return write_again(book, course, folder, new)
 
 
 def remove_student(book: Gradebook, course: Course, folder: Path, student: str, exercise: str | None) -> list[str]:
@@ -169,7 +169,7 @@ def remove_student(book: Gradebook, course: Course, folder: Path, student: str, 
     names = folder_names(book.students())
     removed = book.people.remove(student, exercise)
     _delete_reports(before, folder, names)
-    _write_again(book, course, folder, student)
+    write_again(book, course, folder, student)
     return removed
 
 
@@ -188,7 +188,7 @@ def extend_due_date(
         course.spec(exercise)
     student = as_text(composed(student))
     book.people.extend(student, exercise, Extension(due, reason))
-    return _write_again(book, course, folder, student)
+    return write_again(book, course, folder, student)
 
 
 def _delete_reports(grades: Iterable[Grade], folder: Path, names: Mapping[str, str]) -> None:
@@ -197,11 +197,3 @@ def _delete_reports(grades: Iterable[Grade], folder: Path, names: Mapping[str, s
             path.unlink(missing_ok=True)
             if path.parent.is_dir() and not any(path.parent.iterdir()):
                 path.parent.rmdir()
-
-
-def _write_again(book: Gradebook, course: Course, folder: Path, student: str) -> list[Grade]:
-    gradings, names = list(book.gradings(student=student)), folder_names(book.students())
-    for grading in gradings:
-        write_grading(grading, folder, course, names)
-    write_cohort(list(book.grades()), folder, course, similar(book, course))
-    return [grading.grade for grading in gradings]

@@ -177,10 +177,8 @@ def override_mark(
         exercises = " or ".join(each.grade.exercise for each in found)
         raise UsageError(f"{student!r} handed in several exercises: say which with --exercise: {exercises}.")
     book.override(found[0], new_override(found[0].grade, check, points, reason, part=part))
-    (grading,) = book.gradings(student=student, exercise=found[0].grade.exercise)
-    write_grading(grading, folder, course, folder_names(book.students()))
-    write_cohort(list(book.grades()), folder, course, similar(book, course))
-    return grading.grade
+    (grade,) = write_again(book, course, folder, student, found[0].grade.exercise)
+    return grade
 
 
 def undo_override(book: Gradebook, course: Course, folder: Path, number: int) -> Grade:
@@ -194,10 +192,19 @@ def undo_override(book: Gradebook, course: Course, folder: Path, number: int) ->
         raise UsageError(
             f"There is no mark {number} to take back: `grader overrides DIR` lists them with their numbers."
         )
-    (grading,) = book.gradings(student=undone[0].student, exercise=undone[0].exercise)
-    write_grading(grading, folder, course, folder_names(book.students()))
+    (grade,) = write_again(book, course, folder, undone[0].student, undone[0].exercise)
+    return grade
+
+
+def write_again(
+    book: Gradebook, course: Course, folder: Path, student: str, exercise: str | None = None
+) -> list[Grade]:
+    """Write a student's files, of an exercise or all, and the cohort's pages anew; the student's grades."""
+    gradings, names = list(book.gradings(student=student, exercise=exercise)), folder_names(book.students())
+    for grading in gradings:
+        write_grading(grading, folder, course, names)
     write_cohort(list(book.grades()), folder, course, similar(book, course))
-    return grading.grade
+    return [grading.grade for grading in gradings]
 
 
 def report_paths(grade: Grade, names: Mapping[str, str]) -> tuple[str, str]:

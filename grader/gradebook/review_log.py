@@ -204,13 +204,13 @@ class ReviewLog:
 
     def withdraw(self, source: Source, rows: Sequence[int], by: str | None) -> list[Of]:
         """Take rows back; the submissions that they were about. Those that were taken back already are left out."""
-        table, done = _TABLES[source], []
+        table, done, renamed = _TABLES[source], [], self._people.renames()
         for number in rows:
             with self._engine.connect() as connection:
                 row = connection.execute(select(table).where(table.c.id == number)).first()
             if row is None:
                 continue
-            of = _of(row, self._people.renames())
+            of = _of(row, renamed)
             values = {"source": source, "row": number, "student": of.student, "author": by, "made": _now()}
             try:
                 with self._writing(of) as connection:
