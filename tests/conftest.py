@@ -7,6 +7,7 @@ import shutil
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,11 @@ pytest_plugins = ["pytester"]
 
 HERE = Path(__file__).parent
 MINI = "mini"
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
+CHROMIUM_ARGUMENTS = [
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-sync",
+]  # fmt: skip
 
 Fill = Callable[..., bytes]
 GradeNotebook = Callable[..., Grading]
@@ -96,3 +102,15 @@ def verdicts(grading: Grading) -> dict[str, str]:
 def check_named(grading: Grading, part: str, name: str) -> Check:
     """One check of a grading."""
     return next(check for check in grading.grade.checks if (check.part, check.name) == (part, name))
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    """A headless Chromium; without one, or without playwright, the test is skipped."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium on this machine's PATH")
+    with playwright.sync_playwright() as driver:
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGUMENTS)
+        yield browser
+        browser.close()
