@@ -38,7 +38,7 @@ def _stopped(marks: PartMarks, gradient: str) -> Diagnosis | None:
         first = next((found for found in left if any(name in marks.checks.names for name in found.names)), None)
         if first is not None and gradient in first.names and not _for_want_of_another(marks, first):
             message = (
-                f"{cell.place(line)} raises {_error(run)}, so neither {quoted(gradient)} nor what comes after "
+                f"{cell.place(line)} raises {_error(run)}, so neither `{gradient}` nor what comes after "
                 "it in the cell was computed."
             )
             return Diagnosis(code="stopped-by-error", message=message)
@@ -53,9 +53,7 @@ def _left_out(marks: PartMarks, gradient: str) -> Diagnosis | None:
         for statement in statements(cell.source):
             if gradient in statement.names and statement.first in instead:
                 why = _python_says(cell.shown or cell.source, statement.first)
-                message = (
-                    f"{cell.place(statement.first)} is no Python{why} and was left out, so {quoted(gradient)} is None."
-                )
+                message = f"{cell.place(statement.first)} is no Python{why} and was left out, so `{gradient}` is None."
                 return Diagnosis(code="syntax-error", message=message)
     return None
 
@@ -114,7 +112,7 @@ def _failed_import(marks: PartMarks, name: str) -> Diagnosis | None:
                 spec = marks.exercise.spec
                 allowed = listed([*spec.packages, *spec.files], MAX_ALLOWED)
                 message = (
-                    f"{quoted(name)} comes from {quoted(ast.unparse(node))}, and that import failed where notebooks "
+                    f"`{name}` comes from {quoted(ast.unparse(node))}, and that import failed where notebooks "
                     "are graded: a package or file of your own isn't there. Use what the exercise imports itself"
                     f"{f', or what comes with it ({allowed})' if allowed else ''}."
                 )
@@ -126,7 +124,7 @@ def _said(marks: PartMarks, name: str) -> Diagnosis:
     later = any(name in assigned_names(cell.source) for cell in marks.cells if cell.student)
     where = "is bound only further down, or in a line that did not run" if later else "is bound nowhere in it"
     message = (
-        f"Run from top to bottom, the notebook has no {quoted(name)} here: it {where}. A kernel that has been open for "
+        f"Run from top to bottom, the notebook has no `{name}` here: it {where}. A kernel that has been open for "
         "long may still know a name from a line that is gone: restart it and run all cells."
     )
     return Diagnosis(code="unknown-name", message=message)
