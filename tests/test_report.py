@@ -259,7 +259,7 @@ def test_the_wrong_line_is_marked_and_says_why():
     marked = [line for line in REPORT.split('<span class="ln')[1:] if line.startswith(" hit")]
     assert len(marked) == 2
     assert "dcounts_sum_inv = -(counts" in text_of("<b " + marked[0])
-    assert '<details class="cell" id="c1" open>' in REPORT
+    assert '<details class="cell" id="c1" data-cell="2" open>' in REPORT
     assert "dcounts_sum_inv is wrong : Every value has the opposite sign" in text_of("<b " + marked[0])
 
 
