@@ -39,7 +39,7 @@ def test_every_limit_is_stretched_by_the_factor(course, monkeypatch):
 @pytest.fixture
 def slow_forward(monkeypatch):
     """A pool for the mini course whose forward cell takes a second longer in a kernel."""
-    course = Course(HERE / "course" / "exercises")
+    course = Course(HERE / "courses" / "mini" / "exercises")
     exercise = course.exercise("mini")
     wait = "import sys, time\nif 'ipykernel' in sys.modules: time.sleep(1)\n"
     cells = [
