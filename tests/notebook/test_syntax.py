@@ -6,7 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from grader.notebook.syntax import assigned_names, line_that_binds, loaded_names, parse, statements, up_to_line
+from grader.notebook.statements import dissect
+from grader.notebook.syntax import (
+    assigned_names,
+    first_bindings,
+    line_that_binds,
+    loaded_names,
+    names_bound,
+    parse,
+    statements,
+    up_to_line,
+)
 
 
 @pytest.mark.parametrize(
@@ -23,7 +33,7 @@ from grader.notebook.syntax import assigned_names, line_that_binds, loaded_names
         ("dC.index_add_(0, i, demb)", ["dC"]),
         ("print(dW := 1)", ["dW"]),
         ("b = 1; a = 2; b = 3", ["b", "a"]),
-        ("for i in range(3):\n    if i:\n        dC[i] = 1", ["dC"]),
+        ("for i in range(3):\n    if i:\n        dC[i] = 1", ["i", "dC"]),
         ("def f():\n    dW = 1", ["dW"]),
         ("print(dW)\ndW.sum()\ndW == 1", []),
         ("dW.__init__()", []),
@@ -35,6 +45,41 @@ from grader.notebook.syntax import assigned_names, line_that_binds, loaded_names
 )
 def test_assigned_names(source, names):
     assert assigned_names(source) == names
+
+
+BINDS = [
+    "dX = a",
+    "dX: object = a",
+    "dX += a",
+    "print(dX := a)",
+    "for dX in xs: pass",
+    "with f() as dX: pass",
+    "a, (*dX, b) = c",
+    "import dX",
+    "from m import a as dX",
+    "def dX(): pass",
+    "class dX: pass",
+    "try: pass\nexcept ValueError as dX: pass",
+    "match x:\n    case [1, *dX]: pass",
+    "match x:\n    case {1: a, **dX}: pass",
+    "del dX",
+    "if a:\n    dX = 1",
+    "def f():\n    global dX\n    dX = 1",
+]
+WRITES = ["dX[i] = a", "dX.grad = a", "dX.add_(a)", "b = dX.add_(a)", "print(dX.add_(a))", "torch.add(a, b, out=dX)"]
+NEITHER = ["print(dX)", "dX.sum()", "dX: object", "dX == a", "b = [dX for dX in xs]", "f(a, dX=b)", "def f(dX): pass"]
+
+
+@pytest.mark.parametrize("source", BINDS + WRITES + NEITHER)
+def test_every_reader_has_the_same_idea_of_what_a_statement_binds(source):
+    """The one place that says what a node binds is `_binds`; a cell's pieces, names and lines follow from it."""
+    (*_, piece) = dissect(source).pieces
+    assert ("dX" in piece.binds) == (source not in NEITHER)
+    assert ("dX" in names_bound(parse(source))) == (source in BINDS)
+    assert any(name == "dX" for _, name in first_bindings(source)) == (source in BINDS)
+    kept_in_statements = ("import", "from", "def dX", "class", "try", "match")
+    if not source.startswith(kept_in_statements):
+        assert ("dX" in assigned_names(source)) == (source not in NEITHER)
 
 
 @pytest.mark.parametrize(
