@@ -12,7 +12,7 @@ import pytest
 from grader.course.course import Course
 from grader.grading.pool import GraderPool
 from grader.records import Grading, Submission
-from tests.conftest import HERE
+from tests.conftest import ROOT
 from tests.lecture import CALLS, CELLS, STEPS, Lecture
 from tests.odd_notebooks import ODD
 
@@ -42,7 +42,7 @@ def carried(*names: str, part: str = ALL) -> Expected:
 
 @pytest.fixture(scope="module")
 def published() -> Iterator[GraderPool]:
-    with GraderPool(Course(HERE.parent / "exercises"), "snapshot", "bwrap") as pool:
+    with GraderPool(Course(ROOT / "exercises"), "snapshot", "bwrap") as pool:
         yield pool
 
 
