@@ -213,7 +213,9 @@ class Scene:
             found = evaluate(node, names, known, keep)
         except Unsupported:
             return None
-        return found if isinstance(found, Tensor) else torch.tensor(float(found), dtype=torch.float64)  # type: ignore[arg-type]
+        if isinstance(found, int | float):
+            return torch.tensor(float(found), dtype=torch.float64)
+        return found if isinstance(found, Tensor) else None  # a slice is no value
 
     @cached_property
     def _known(self) -> dict[Node, Value]:

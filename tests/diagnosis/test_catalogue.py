@@ -42,7 +42,8 @@ def test_every_slip_is_in_the_catalogue_once_in_each_direction():
 ARGUMENTS = {
     "x": "x", "xx": "x, y", "xi": "x, 1", "xii": "x, 0, 1", "sum": "x, 0", "mean": "x, 0", "reshape": "x, 3, 2",
     "expand": "x, 2, 3", "flatten": "x, 0, 1", "permute": "x, 1, 0", "one_hot": "k, 4", "arange": "4",
-    "pad": "x, (1, 2)", "same": "x", "filled_like": "x, 2.0", "index_add": "x, 0, k, y", "masked_fill": "x, m, 2.0", "matmul": "x, z",
+    "pad": "x, (1, 2)", "same": "x", "filled_like": "x, 2.0", "index_add": "x, 0, k, y", "masked_fill": "x, m, 2.0",
+    "matmul": "x, z",
 }  # fmt: skip
 """What an operation is called with: by its own name, else by what it takes."""
 MODULES = {"one_hot": "F", "pad": "F", **dict.fromkeys(("arange", "ones_like", "zeros_like", "full_like"), "torch")}

@@ -132,6 +132,7 @@ SLIPS = [
     ("F.one_hot(logits.max(1).indices", "F.one_hot(logit_maxes.max(1).indices", "dlogits", "right-by-symmetry", "looked for in `logit_maxes`: `logits` belongs"),
     ("dlogits = dnorm_logits + F.one_hot(logits.max(1).indices, vocab_size) *", "mask = torch.zeros_like(logits)\nmask[range(n), logits.max(1, keepdim=True).indices] = 1\ndlogits = dnorm_logits + mask *", "dlogits", "right-by-symmetry", "without that dimension"),
     ("db1 = dhprebn.sum(0)", "db1 = dhpreact.sum(0)", "db1", "wrong-neighbour", "`dhprebn` belongs"),
+    ("dhpreact = (1.0 - h**2) * dh", "rows = slice(None)\ndhpreact = (1.0 + h**2)[rows] * dh", "dhpreact", "term-sign", "sign"),
     ("dlogprobs[range(n), Yb] =", "dlogprobs[range(n), Yb[:, None]] =", "dlogprobs", "index-crossed", "(n, 1)"),
 ]  # fmt: skip
 

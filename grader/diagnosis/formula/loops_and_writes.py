@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from grader.diagnosis.formula.reader import OPERATORS
-from grader.notebook.syntax import bound_by, names_bound, parse
+from grader.notebook.syntax import bound_by, parse
 
 
 class Round(NamedTuple):
@@ -92,7 +92,7 @@ def _bindings(node: ast.stmt, loop: Round | None) -> Iterator[Binding]:
             rounds = loop if how in ("add", "sub") and loop is not None else ONCE
             yield Binding(label, value, how, loop=rounds)
             return
-    for name in {*names_bound(node), *(word for child in ast.walk(node) for word in bound_by(child))}:
+    for name in {word for child in ast.walk(node) for word in bound_by(child)}:
         yield Binding(name, None)
 
 

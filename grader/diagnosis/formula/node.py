@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 MAX_NODES = 160
-Value = Tensor | int | float | slice
+Value = Tensor | int | float
 
 ALL, NEW, AT = ":", "None", "i"
 Pattern = tuple[str | tuple[bool, bool, bool], ...]

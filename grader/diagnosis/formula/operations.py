@@ -177,7 +177,7 @@ def _index(pattern: Pattern, tensor: Tensor, numbers: Sequence[Value]) -> tuple[
     return tuple(index)
 
 
-def _whole(number: Value) -> Value:
+def _whole(number: Any) -> Any:
     if isinstance(number, slice):
         return number
     fine = number.dtype is torch.int64 if isinstance(number, Tensor) else type(number) is int
