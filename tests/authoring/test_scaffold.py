@@ -139,7 +139,7 @@ def test_what_exists_is_refused_and_left(mini):
     course = Course(mini / "exercises")
     for path in (course.solution_path("08_line"), course.notebook_path("08_line")):
         path.write_text("mine")
-        with pytest.raises(UsageError, match="There is a file"):
+        with pytest.raises(UsageError, match="There is already a file"):
             new_exercise(course, "08_line")
         assert path.read_text() == "mine"
         path.unlink()
