@@ -166,7 +166,7 @@ def gradients_named_otherwise():
     for old, new in (("dprobs", "dL_probs"), ("dh ", "dH "), ("dh\n", "dH\n"), ("dh,", "dH,")):
         text = text.replace(old, new)
     lecture.cells["gradients"] = text
-    return lecture, {}, "dL_probs was taken for dprobs, for a cmp compares it with probs."
+    return lecture, {}, "dL_probs was taken for dprobs, because a cmp line compares it with probs."
 
 
 @scenario

@@ -54,7 +54,8 @@ def _left_out(marks: PartMarks, gradient: str) -> Diagnosis | None:
         for statement in statements(cell.source):
             if gradient in statement.names and statement.first in instead:
                 why = _python_says(cell.shown or cell.source, statement.first)
-                message = f"{cell.place(statement.first)} is no Python{why} and was left out, so `{gradient}` is None."
+                where = cell.place(statement.first)
+                message = f"{where} isn't valid Python{why} and was left out, so `{gradient}` is None."
                 return Diagnosis(code="syntax-error", message=message)
     return None
 

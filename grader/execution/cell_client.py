@@ -120,7 +120,7 @@ class Client(KernelNotebookClient):
             raise
         except Exception as error:
             _raise_if_cancelled()
-            raise DeadKernelError(f"The kernel sent what is no message ({type(error).__name__})") from error
+            raise DeadKernelError(f"The kernel sent something that isn't a message ({type(error).__name__})") from error
         if self.km is not None and self.km.ours.stopped:  # its last messages arrive, but this cell was its last
             raise DeadKernelError("The kernel was stopped over a limit")
         return cell

@@ -316,7 +316,7 @@ def _from_line_one(source: str) -> str:
     return source if source.split("\n", 1)[0].strip() else f"#{source}"
 
 
-_DEAF = "its time was over, and it did not react to an interrupt"
+_DEAF = "it ran out of time and did not react to an interrupt"
 _LINE = re.compile(r"Cell In\[\d+\], line (\d{1,6})")
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 

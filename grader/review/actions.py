@@ -52,7 +52,7 @@ def _points(text: str) -> float:
     try:
         return float(text.strip().replace(",", "."))
     except ValueError as error:
-        raise UsageError(f"{text[:40]!r} is no number of points: nothing was saved.") from error
+        raise UsageError(f"{text[:40]!r} isn't a number of points: nothing was saved.") from error
 
 
 def _place(call: Call) -> tuple[str, tuple[str | None, str | None]]:

@@ -139,12 +139,12 @@ def test_what_exists_is_refused_and_left(mini):
     course = Course(mini / "exercises")
     for path in (course.solution_path("08_line"), course.notebook_path("08_line")):
         path.write_text("mine")
-        with pytest.raises(UsageError, match="There is a file"):
+        with pytest.raises(UsageError, match="There is already a file"):
             new_exercise(course, "08_line")
         assert path.read_text() == "mine"
         path.unlink()
     new_exercise(course, "08_line")
-    with pytest.raises(UsageError, match="has an exercise '08_line' already"):
+    with pytest.raises(UsageError, match="already has an exercise '08_line'"):
         new_exercise(Course(mini / "exercises"), "08_line")
 
 
@@ -167,13 +167,13 @@ def test_a_course_keeps_the_files_that_are_there(tmp_path):
     assert kept == [tmp_path / "README.md"]
     assert (tmp_path / "README.md").read_text() == "mine"
     assert tmp_path / ".gitignore" in made
-    with pytest.raises(UsageError, match="holds a course already"):
+    with pytest.raises(UsageError, match="already holds a course"):
         new_course(tmp_path)
 
 
 @pytest.mark.parametrize(
     ("arguments", "said"),
-    [(("08_line",), "in no course"), ((), "Say what to make"), (("--course", "file"), "can't be written")],
+    [(("08_line",), "isn't part of a course"), ((), "Say what to make"), (("--course", "file"), "can't be written")],
 )
 def test_a_wrong_command_line_says_what_to_do(tmp_path, arguments, said):
     (tmp_path / "file").write_text("no folder")

@@ -242,7 +242,7 @@ def test_a_missing_hint_and_one_for_nothing(author):
     author.catalogue("dhsum = [", "dhsun = [")
     assert author.released().problems() == [
         "part steps has no hint for dhsum; write one in the catalogue.",
-        "part steps has hints for dhsun, which is no check; correct the name, or take them out.",
+        "part steps has hints for dhsun, which isn't a check; correct the name, or take them out.",
     ]
 
 
@@ -290,7 +290,7 @@ def test_a_loop_whose_steps_are_no_parameter(author):
     for cell in ("train", "train-reference"):
         author.edit(cell, "range(max_steps)", "range(4)")
     assert author.released().problems() == [
-        "part training has a training loop whose number of steps is no parameter; let the loop run over "
+        "part training has a training loop whose number of steps isn't a parameter; let the loop run over "
         "`range(max_steps)`, with max_steps in the parameters cell."
     ]
 
@@ -319,7 +319,7 @@ def test_full_marks_that_can_not_be_reached(author):
     ("grade_id", "change", "problem"),
     [
         ("look", {"grade_id": "start"}, "2 cells have the grade_id start; give each its own."),
-        ("start", {"part": "trainnig"}, "cell start belongs to part trainnig, which the catalogue has not; add or correct it."),
+        ("start", {"part": "trainnig"}, "cell start belongs to part trainnig, which the catalogue doesn't have; add it, or correct the cell."),
         ("train", {"part": None}, "cell train has the role gradients and no part; give it one of steps, training."),
         ("train", {"part": "steps"}, "part training has no gradients cell; give a cell that role and part, or take it out"),
         ("compare-top", {"role": "setup"}, "the setup cell compare-top comes after gradients-top; move it up, setup cells"),

@@ -235,7 +235,7 @@ def test_a_value_that_takes_up_nothing_of_what_is_above_it_is_remarked_on(grade,
     grading = grade(solved(("(h * dscaled).sum(1, keepdim=True)", "(h / h.numel()).sum(1, keepdim=True)")))
     check = next(check for check in grading.grade.checks if check.name == "dhsum")
     assert check.verdict.is_right
-    assert check.remark == "It comes by a way of its own, not from `dscaled`."
+    assert check.remark == "It is computed in a different way, not from `dscaled`."
     assert codes(grading) == []  # a formula of one's own
 
 

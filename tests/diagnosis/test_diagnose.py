@@ -162,7 +162,7 @@ def test_a_slip_in_one_expression_has_its_diagnosis(checks, part, old, new, name
 
 def test_a_gradient_whose_d_was_lost_is_asked_for(checks):
     found = checks(("dbndiff2 = ", "bndiff2 = "))["dbndiff2"]
-    assert found.remark.endswith("Line 7 binds bndiff2, a tensor of the forward pass: is dbndiff2 meant?")
+    assert found.remark.endswith("Line 7 binds bndiff2, a tensor of the forward pass: did you mean dbndiff2?")
 
 
 def test_two_names_for_one_tensor_are_said_though_a_cmp_before_the_change_said_true(checks):

@@ -43,5 +43,5 @@ def test_what_the_compiler_refuses_costs_its_own_statement_alone(grade, solved, 
 )
 def test_pythons_own_words_are_the_reason(grade, solved, line, said):
     grading = grade(solved((ALONE, line)))
-    assert f"is no Python ({said})" in check_named(grading, "steps", "dhsum").diagnosis.message
+    assert f"isn't valid Python ({said})" in check_named(grading, "steps", "dhsum").diagnosis.message
     assert [name for name, verdict in verdicts(grading).items() if verdict == "missing"] == ["steps/dhsum"]

@@ -48,7 +48,7 @@ def test_where_they_never_agree_nothing_is_judged_and_nobody_gets_a_zero_for_it(
     submission = Submission(student="s", exercise="mini", data=solved())
     grade = own_pool.grade(submission).grade
     assert grade.status == "ungradable"
-    assert "mini give other numbers in each run (`data`, `x`, `hpre`, `h` and " in grade.reason
+    assert "mini give different numbers in each run (`data`, `x`, `hpre`, `h` and " in grade.reason
     monkeypatch.undo()
     assert own_pool.grade(submission).grade.score == 16
 

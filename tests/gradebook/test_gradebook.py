@@ -252,7 +252,7 @@ def test_diff_says_whose_marks_changed_and_why(run, handed_in, book, course, mon
     assert (check.name, check.before, check.after, check.points_after) == ("b", "wrong", "exact", 1.0)
     assert found["dee"].why == ["was not there before"]
     (back,) = [each for each in changes(book.results(2), book.results(1)) if each.student == "dee"]
-    assert back.why == ["is not there any more"]
+    assert back.why == ["is no longer there"]
     with pytest.raises(UsageError, match="nothing to compare"):
         book.pair(None, first.id)
 
@@ -327,7 +327,7 @@ def test_an_override_that_makes_no_sense_is_refused(
     ("url", "message"),
     [
         ("mysql://localhost/x", "SQLite or PostgreSQL"),
-        ("://", "is no database's URL"),
+        ("://", "isn't a database URL"),
         ("postgresql://nobody:secret@127.0.0.1:9/x", "can't be opened"),
     ],
 )

@@ -306,7 +306,7 @@ def test_a_file_of_times_is_by_student_and_exercise(tmp_path):
     [
         ("student,when\nann,2026-12-04\n", "needs the columns student and submitted"),
         ("student,submitted\nann,2026-12-04 23:00\n", "Line 2 .* has no time zone"),
-        ("student,submitted\nann,last Friday\n", "Line 2 .* is no time"),
+        ("student,submitted\nann,last Friday\n", "Line 2 .* isn't a time"),
         (
             "student,submitted\nann,2026-12-04T23:00:00Z\nann,2026-12-05T23:00:00Z\n",
             "Line 3 .* is the second for 'ann'",

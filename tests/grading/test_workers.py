@@ -197,7 +197,7 @@ def grader(*arguments, cwd, **options):
 
 
 @pytest.mark.parametrize(
-    ("address", "message"), [("tcp://127.0.0.1:9", "doesn't answer"), ("nonsense://x", "no scheduler's address")]
+    ("address", "message"), [("tcp://127.0.0.1:9", "doesn't answer"), ("nonsense://x", "isn't a scheduler's address")]
 )
 def test_a_scheduler_that_can_not_be_used_is_said(course, address, message, monkeypatch):
     monkeypatch.setattr(dask_cluster, "CONNECT_SECONDS", 0.2)

@@ -138,7 +138,7 @@ def test_a_notebook_of_no_known_exercise_is_a_problem(put, collected):
     put("ada.ipynb", b'{"nbformat": 4, "nbformat_minor": 4, "metadata": {}, "cells": []}')
     put("ben.ipynb")
     found = collected()
-    assert "It resembles no exercise of this course" in found["ada", "mini"]
+    assert "It doesn't look like any exercise of this course" in found["ada", "mini"]
     assert found["ben", "mini"] is None
 
 

@@ -244,7 +244,7 @@ def test_every_cell_is_explained(exercise):
     told = in_words(understand(notebook.cells, exercise), released(exercise))
     by_beginning = {sense.beginning: sense for sense in told}
     assert by_beginning["!wget https://example.org/names.txt"].meaning == "shell lines and magics, not run"
-    assert by_beginning["dC = ("].meaning.startswith("no Python")
+    assert by_beginning["dC = ("].meaning.startswith("not valid Python")
     assert by_beginning["mine = 1"].meaning == "the student's own cell"
     assert by_beginning["# Exercise 2: the loss at once"].meaning == "the release's fast-loss is run instead"
     assert "training: dW2, db2" in by_beginning["# Exercise 4: train with it"].meaning

@@ -115,7 +115,7 @@ def test_a_line_that_is_no_python_is_said_to_be_left_out(solved, grade):
     grading = grade(solved(("dhsum = (h * dscaled)", "dhsum = (h * dscaled))")))
     check = check_named(grading, "steps", "dhsum")
     assert (check.verdict, check.diagnosis.code, check.remark) == ("missing", "syntax-error", None)
-    assert re.match(r"Cell \d+, line 3 is no Python", check.diagnosis.message)
+    assert re.match(r"Cell \d+, line 3 isn't valid Python", check.diagnosis.message)
     assert "and was left out" in check.diagnosis.message
 
 

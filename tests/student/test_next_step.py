@@ -141,7 +141,7 @@ def test_reset_of_nothing_changes_nothing(course, desk):
     with pytest.raises(UsageError, match="can't be reset"):
         reset(course, "mini", desk / "missing.ipynb", desk)
     (desk / "list.txt").write_text("milk")
-    with pytest.raises(UsageError, match="is no notebook"):
+    with pytest.raises(UsageError, match="isn't a notebook"):
         reset(course, "mini", desk / "list.txt", desk)
     (desk / "mini.ipynb").write_bytes(other := before.replace(b'"exercise": "mini"', b'"exercise": "maxi"'))
     assert other != before
