@@ -48,7 +48,7 @@ class UsedParts:
             checks: those of the parts that it uses.
             written_in: where the code behind a check stands, as a student would call it (`Tanh.backward`).
         """
-        if check.verdict not in (Verdict.WRONG, Verdict.MISSING):
+        if not self._uses or check.verdict not in (Verdict.WRONG, Verdict.MISSING):
             return check
         operations, rest = self._behind(self._through(check), checks)
         blamed = [each for each in (*operations, *rest) if not _holds(each)]
@@ -57,16 +57,16 @@ class UsedParts:
         code: dict[str, list[str]] = {}
         for each in blamed:
             code.setdefault(written_in(each), []).append(f"`{each.name}`")
-        names = [where if those == [where] else f"{where} ({listed(those, MAX_NAMED)})" for where, those in code.items()]
+        names = [
+            where if those == [where] else f"{where} ({listed(those, MAX_NAMED)})" for where, those in code.items()
+        ]
         remark = f"Needed here and not right yet: {listed(names, MAX_NAMED)}."
         if not (_mostly_right(operations) and _mostly_right(rest) and _all_begun(rest)):
             return msgspec.structs.replace(check, remark=remark)
         points = check.max_points * self._exercise.spec.carried
         return msgspec.structs.replace(check, verdict=Verdict.CARRIED, points=points, remark=remark)
 
-    def _behind(
-        self, through: frozenset[Operation], checks: Sequence[Check]
-    ) -> tuple[list[Check], list[Check]]:
+    def _behind(self, through: frozenset[Operation], checks: Sequence[Check]) -> tuple[list[Check], list[Check]]:
         """The checks of the operations that a gradient goes through, and of what isn't any operation's.
 
         A part is about operations where each of its checks tries a single one, and some are used here.
