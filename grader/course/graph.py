@@ -96,7 +96,7 @@ class PartReference:
         return frozenset(found)
 
     def operations(self, name: str, results: Collection[str]) -> frozenset[Operation]:
-        """The operations by which some of the tensors were computed from a tensor, each with the operand that leads there.
+        """The operations by which some tensors were computed from one, each with the operand that leads there.
 
         Autograd's own names: `TanhBackward0`, and `MmBackward0` with 0 for the left factor. `loss` is the root.
         """

@@ -77,7 +77,7 @@ def probe_parts(exercise: Exercise, references: Mapping[str, PartReference]) -> 
 
 
 def plan_steps(cells: Sequence[PlannedCell], parts: Mapping[str, ProbePart]) -> list[Step]:
-    """The steps of one run: a part begins before its first cell that makes gradients, and is exported after its last."""
+    """The steps of one run: a part begins before its first cell that makes gradients and is exported after its last."""
     firsts: dict[str, int] = {}
     lasts: dict[str, int] = {}
     for index, cell in enumerate(cells):
