@@ -46,9 +46,9 @@ ACCEPTED: dict[str, set[str]] = {
     # What is left of a sum may be a factor, a constant or nothing at all.
     "dropped term": PATHS | PIECES | SCALE | {"all-zero", "term-missing", "constant-missing", "eps-missing",
                                              "row-missing", "another-function"},
-    # What is left of a product may be a value of the forward pass, or the derivative of another function.
+    # What is left of a product may be a value of the forward pass, a comparison, or the derivative of another function.
     "dropped factor": PIECES | SCALE | PATHS | {"another-gradient", "not-a-gradient", "another-function", "all-zero",
-                                               "two-names", "brackets"},
+                                               "two-names", "brackets", "wrong-dtype"},
     # A softmax's sum over the row dropped leaves p * (1 - p).
     "dropped sum": SUMS | {"constant-factor", "index-not-accumulated", "row-missing"},
     "wrong axis": SUMS,

@@ -11,7 +11,7 @@ from grader.authoring.answer_leaks import Answer, answers, given_away, looks_lik
 from grader.authoring.release import answers_in
 from grader.course.exercise import Exercise
 from grader.course.graph import PartReference
-from grader.notebook.file import grade_id_of, part_of, role_of
+from grader.notebook.file import MAKES_GRADIENTS, grade_id_of, part_of, role_of
 from grader.notebook.syntax import assigned_names, bound_by, defined_names, loaded_names, parse
 
 # --- what is computed and not checked --------------------------------------------------------------------------------
@@ -27,7 +27,7 @@ def unchecked_gradients(
     made: set[str] = set()
     for cell in solution.cells:
         role, part = role_of(cell), part_of(cell) or ""
-        if role in ("gradients", "backward"):
+        if role in MAKES_GRADIENTS:
             names = _bound_at_the_top(cell.source)
             made |= names
             if not exercise.parts[part].values:

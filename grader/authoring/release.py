@@ -21,7 +21,7 @@ from grader.course.exercise import Exercise, PartChecks, ReleaseNotes, read_own_
 from grader.course.graph import PartReference
 from grader.course.reference import Reference
 from grader.errors import CourseError
-from grader.notebook.file import grade_id_of, part_of, role_of
+from grader.notebook.file import MAKES_GRADIENTS, grade_id_of, part_of, role_of
 from grader.notebook.syntax import assigned_names, loaded_names
 
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
@@ -101,7 +101,7 @@ def _answers(notebook: NotebookNode) -> dict[str, list[str]]:
     """Part id → the cells that bind what is checked: the student's, and ours that call what the student wrote."""
     answers: dict[str, list[str]] = {}
     for cell in notebook.cells:
-        if role_of(cell) in ("gradients", "backward"):
+        if role_of(cell) in MAKES_GRADIENTS:
             answers.setdefault(part_of(cell) or "", []).append(cell.source)
     return answers
 

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+Operation = tuple[str, int]
+"""An operation by autograd's name, and which of its operands is meant."""
 STRAIGHT = 1e-4
 """How far from its gradient a parameter may have moved, as a share of its way, for that to be rounding."""
 
@@ -91,6 +93,28 @@ class PartReference:
             new = set(self.consumers.get(pending.pop(), [])) - found
             found |= new
             pending += new
+        return frozenset(found)
+
+    def operations(self, name: str, results: Collection[str]) -> frozenset[Operation]:
+        """The operations by which some tensors were computed from one, each with the operand that leads there.
+
+        Autograd's own names: `TanhBackward0`, and `MmBackward0` with 0 for the left factor. `loss` is the root.
+        """
+        tensors = {**self.tensors, "loss": self.root}
+        target, found = tensors[name], set[Operation]()
+        leads: dict[Any, bool] = {}
+
+        def visit(node: Any) -> bool:
+            if node is target.grad_fn or getattr(node, "variable", None) is target:
+                return True
+            if node not in leads:
+                on_the_way = [place for place, (child, _) in enumerate(node.next_functions) if child and visit(child)]
+                found.update((node.name(), place) for place in on_the_way)
+                leads[node] = bool(on_the_way)
+            return leads[node]
+
+        for result in results:
+            visit(tensors[result].grad_fn)
         return frozenset(found)
 
     def in_backward_order(self, names: Sequence[str]) -> list[str]:

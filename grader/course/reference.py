@@ -25,6 +25,7 @@ from grader.course.isolation import (
     run_own_cell,
 )
 from grader.errors import CourseError
+from grader.notebook.file import MAKES_GRADIENTS
 from grader.notebook.syntax import assigned_names
 from grader.records import VISIBLE
 
@@ -109,7 +110,7 @@ class _Run:
         # What autograd saves for backward is copied: a training loop may change the parameters in place afterwards.
         with self._intercepted_backward(), torch.autograd.graph.saved_tensors_hooks(_copied, _as_it_is):
             for cell in self.exercise.cells:
-                if cell.role == "gradients" and cell.part is not None and cell.part not in done:
+                if cell.role in MAKES_GRADIENTS and cell.part is not None and cell.part not in done:
                     if not done and self.case.id == VISIBLE:
                         self.given = self._given()
                     done[cell.part] = self._part(cell)
@@ -154,7 +155,7 @@ class _Run:
         asked = {
             name[1:]
             for cell in self.exercise.cells
-            if cell.role in ("gradients", "backward")
+            if cell.role in MAKES_GRADIENTS
             for name in assigned_names(cell.source)
         }
         found = [(name, value) for name, value in self.namespace.items() if isinstance(value, Tensor)]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from grader.diagnosis import observed
-from grader.diagnosis.missing import why_missing
+from grader.diagnosis.missing import raised_behind, why_missing
 from grader.diagnosis.repair.changed_afterwards import changed_through
 from grader.diagnosis.repair.own_gradient_names import in_a_stand_in
 from grader.diagnosis.repair.repair import repair
@@ -40,7 +40,7 @@ def explained(check: Check, marks: PartMarks, where: Where) -> Check:
         where: the part's lines.
     """
     if check.verdict is Verdict.MISSING:
-        diagnosis = why_missing(marks, check.name)
+        diagnosis = why_missing(marks, check.name) or raised_behind(marks, check.name, where.code(check.name))
         told = diagnosis is not None and diagnosis.code != "unknown-name"
         return msgspec.structs.replace(check, diagnosis=diagnosis, remark=None if told else check.remark)
     if check.verdict is not Verdict.WRONG:

@@ -46,6 +46,23 @@ def _stopped(marks: PartMarks, gradient: str) -> Diagnosis | None:
     return None
 
 
+def raised_behind(marks: PartMarks, gradient: str, code: str) -> Diagnosis | None:
+    """The error that stopped a cell of ours at a gradient, raised in the student's code that it calls.
+
+    Args:
+        marks: the marks of the part.
+        gradient: a gradient that is missing.
+        code: what of the student's makes it (`Where.code`).
+    """
+    for cell, run in zip(marks.cells, marks.execution.cells, strict=True):
+        if cell.role == "backward" and cell.part == marks.part_id and run.status == "error" and run.line is not None:
+            stopped = [found for found in statements(cell.source) if found.first <= run.line <= found.last]
+            if any(gradient in found.names for found in stopped):
+                message = f"{code} raises {_error(run)}, so `{gradient}` was not computed."
+                return Diagnosis(code="stopped-by-error", message=message)
+    return None
+
+
 def _left_out(marks: PartMarks, gradient: str) -> Diagnosis | None:
     """The syntax error for which a gradient's line was left out: what is run has `dX = None` in its place."""
     for cell in marks.student_cells:

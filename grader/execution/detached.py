@@ -28,6 +28,7 @@ from grader.execution.name_uses import uses_after
 from grader.execution.plan import ProbePart, Step, last_gradients, runs_hidden
 from grader.execution.tensors import MAX_NAMES, Export, read_export, unpacked
 from grader.intake.take_in import PlannedCell
+from grader.notebook.file import MAKES_GRADIENTS
 from grader.notebook.syntax import Statement, bound_by, names_bound, parse, statements, up_to_line
 from grader.records import Record
 
@@ -216,8 +217,7 @@ def _rewritten(part: ProbePart, reference: PartReference, again: Sequence[tuple[
         index: up_to_line(cells[index].source, stops[index]) if index in stops else cells[index].source
         for index in indices
     }
-    roles = ("gradients", "backward")
-    makes = [index for index in indices if cells[index].part == part.id and cells[index].role in roles]
+    makes = [index for index in indices if cells[index].part == part.id and cells[index].role in MAKES_GRADIENTS]
     trees = {index: parse(sources[index]) for index in indices if index in makes or cells[index].student}
     walrus = any(":=" in sources[index] for index in makes)
     later = uses_after({index: tree for index in makes if (tree := trees[index]) is not None}, _shapes(reference))

@@ -13,6 +13,7 @@ from grader.course.exercise import Exercise
 from grader.course.graph import PartReference
 from grader.execution.tensors import MAX_ELEMENTS
 from grader.intake.take_in import PlannedCell
+from grader.notebook.file import MAKES_GRADIENTS
 from grader.notebook.syntax import up_to_line
 from grader.records import Record
 
@@ -76,13 +77,13 @@ def probe_parts(exercise: Exercise, references: Mapping[str, PartReference]) -> 
 
 
 def plan_steps(cells: Sequence[PlannedCell], parts: Mapping[str, ProbePart]) -> list[Step]:
-    """The steps of one run: a part begins before its first student cell and is exported after its last cell."""
+    """The steps of one run: a part begins before its first cell that makes gradients and is exported after its last."""
     firsts: dict[str, int] = {}
     lasts: dict[str, int] = {}
     for index, cell in enumerate(cells):
         if cell.part is not None and cell.part in parts:
             lasts[cell.part] = index
-            if cell.role == "gradients":
+            if cell.role in MAKES_GRADIENTS:
                 firsts.setdefault(cell.part, index)
     steps: list[Step] = []
     for index, cell in enumerate(cells):

@@ -31,6 +31,7 @@ from grader.intake.saved_cmp import with_saved
 from grader.intake.take_in import Intake, take_in
 from grader.kernels import KernelSource
 from grader.marking.near_zero import Edge, edges
+from grader.marking.used_parts import UsedParts
 from grader.marking.verdicts import PartMarks, References
 from grader.records import Check, Evidence, Flag, Grade, Grading, PartView, Submission, Verdict
 from grader.wording import listed, rounded
@@ -134,11 +135,14 @@ class Grader:
         checks: list[Check] = []
         evidence: list[Evidence] = []
         flags: list[Flag] = []
+        wheres = {part_id: Where(marks) for part_id, marks in marked.items()}
         for part_id, part_checks in self.exercise.parts.items():
-            marks = marked[part_id]
-            where = Where(marks)
+            marks, where = marked[part_id], wheres[part_id]
+            used = UsedParts(part_id, self.exercise, visible)
             for name in visible[part_id].in_backward_order(part_checks.names):
-                check = explained(marks.check(name), marks, where)
+                check = marks.check(name)
+                settled = used.settled(check, checks, lambda other: wheres[other.part].code(other.name))
+                check = explained(check, marks, where) if settled is check else settled
                 check = with_saved(check, intake.saved if live is None else (), marks.cmp(name))
                 check = remarked(check, remarks)
                 checks.append(check)

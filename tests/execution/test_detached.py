@@ -136,3 +136,13 @@ PLAN = DetachedPlan(parts={"p": PART}, cases={"twin": {"p": DetachedCase(shapes=
 @pytest.mark.parametrize("raw", [None, "", [], {"twin": 3}, {"twin": {"p": [{"recorded": 1}]}}, {"other": {}}])
 def test_what_the_kernel_says_is_read_warily(raw):
     assert read_detached(msgspec.msgpack.encode(raw), PLAN)["twin"]["p"].runs == []
+
+
+def test_a_namespace_with_an_expanded_tensor_can_be_put_back():
+    # `dx = dout.expand(…)` is a good answer, and must not cost the parts below it their detached runs
+    namespace = {"row": torch.zeros(3), "rows": torch.ones(3).expand(4, 3)}
+    kept = grader_detached._Kept(namespace)
+    namespace["row"].data += 1
+    kept.restore(namespace)
+    assert namespace["row"].tolist() == [0.0, 0.0, 0.0]
+    assert namespace["rows"].shape == (4, 3)

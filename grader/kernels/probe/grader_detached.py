@@ -35,7 +35,7 @@ class _Kept:
         self.tensors = [
             (tensor, tensor._version, tensor.detach().clone() if tensor.numel() <= KEPT_ELEMENTS else None)
             for tensor in values
-            if isinstance(tensor, torch.Tensor) and not tensor.is_inference()
+            if isinstance(tensor, torch.Tensor) and not tensor.is_inference() and not is_expanded(tensor)
         ]
         self.generators = [(found, found.get_state()) for found in values if isinstance(found, torch.Generator)]
         self.random = torch.get_rng_state()
@@ -182,6 +182,13 @@ def drawn(name: str, shape: tuple[int, ...], seed: int) -> torch.Tensor:
 def code(text: str) -> Any:
     """A compiled cell, as the grader sends it."""
     return marshal.loads(base64.b64decode(text))  # noqa: S302 - the grader's own
+
+
+def is_expanded(tensor: torch.Tensor) -> bool:
+    """Whether elements share their memory, as `expand` leaves them: torch writes to no such tensor."""
+    if tensor.layout is not torch.strided:
+        return False
+    return any(stride == 0 and size > 1 for stride, size in zip(tensor.stride(), tensor.shape, strict=True))
 
 
 def state(namespace: dict[str, Any], name: str) -> tuple[int, int]:
