@@ -7,6 +7,7 @@ import importlib.util
 import io
 import sys
 from collections.abc import Iterator
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from types import ModuleType
@@ -220,8 +221,9 @@ class Workbench:
 
         with case_dtype(case):
             return self.probe.grader_detached.run(
-                namespace, (case.id, part), spec, run_cell, self.probe._export_named, float("inf")
-            )
+                namespace, (case.id, part), spec, run_cell,
+                partial(self.probe._export_named, lists=spec["lists"]), float("inf"),
+            )  # fmt: skip
 
 
 def checks_of(marks: PartMarks) -> dict[str, Check]:
@@ -247,7 +249,9 @@ def run(source: str, namespace: dict[str, Any]) -> None:
 
 
 def _copy(value: Any) -> Any:
-    """A tensor of its own, with the gradient that it came with; anything else, the data set included, as it is."""
+    """A tensor of its own, with the gradient that it came with, and such a list; anything else as it is."""
+    if isinstance(value, list) and value and isinstance(value[0], torch.Tensor):
+        return [_copy(member) for member in value]
     if not isinstance(value, torch.Tensor) or value.numel() > 1 << 16:
         return value
     copied = value.detach().clone().requires_grad_(value.requires_grad and value.is_leaf)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
@@ -32,14 +32,19 @@ def directional_derivative(
 
 
 def _loss(program: ast.Module, namespace: dict[str, Any], by: Tensor) -> float:
-    namespace[NUDGE] = lambda tensor: _nudged(tensor, by)
+    namespace[NUDGE] = lambda tensor, *place: _nudged(tensor, by[place] if place else by)
     with _recorded_backward() as roots:
         exec(compile(program, "<forward>", "exec"), namespace)
     return float(roots[-1])
 
 
 def _nudged(tensor: Tensor, by: Tensor) -> Tensor:
-    """The tensor, moved: leaves in place, because a list of parameters may hold them, too; others as a new tensor."""
+    """The tensor, moved: leaves in place, because a list of parameters may hold them, too; others as a new tensor.
+
+    Of a list of leaves, each by its own row of `by`. What else is in lists is moved where it is appended.
+    """
+    if isinstance(tensor, list):
+        return [_nudged(member, row) for member, row in zip(tensor, by, strict=True)]
     if tensor.is_leaf:
         tensor.data.add_(by)
         return tensor
@@ -50,10 +55,22 @@ def _with_nudge(cells: Sequence[str], name: str) -> ast.Module:
     """The cells as one program, with a nudge behind the last statement that binds the name before the last loss."""
     body = ast.parse("\n".join(_without_magics(source) for source in cells)).body
     last = max(index for index, node in enumerate(body) if ".backward()" in ast.unparse(node))
+    appended = [node for tree in body[:last] for node in ast.walk(tree) if _appends_to(node, name)]
+    if appended:  # a list, filled step by step
+        call = appended[-1]
+        place = ast.parse(f"{NUDGE}(x, len({name}))", mode="eval").body
+        assert isinstance(place, ast.Call)
+        place.args[0], call.args[0] = call.args[0], place
+        return ast.fix_missing_locations(ast.Module(body, []))
     bound = [index for index, node in enumerate(body[: last + 1]) if name in _bound(node)]
     assert bound, f"no statement of the forward pass binds {name}"
     nudge = ast.parse(f"{name} = {NUDGE}({name})").body
     return ast.fix_missing_locations(ast.Module([*body[: bound[-1] + 1], *nudge, *body[bound[-1] + 1 :]], []))
+
+
+def _appends_to(node: ast.AST, name: str) -> TypeGuard[ast.Call]:
+    function = node.func if isinstance(node, ast.Call) else None
+    return isinstance(function, ast.Attribute) and ast.unparse(function) == f"{name}.append"
 
 
 def _without_magics(source: str) -> str:
