@@ -14,7 +14,7 @@ from torch import Tensor
 from benchmarks.operators import ACCEPTED, Mutant, applied, mutants
 from benchmarks.oracle import Oracle
 from benchmarks.programs import solution_cells, variants
-from benchmarks.running import Workbench, checks_of
+from benchmarks.running import Workbench, checks_of, stacked
 from grader.notebook.syntax import unfinished
 from grader.records import Check, Diagnosis, Verdict
 
@@ -149,8 +149,12 @@ def try_out(
     found = checks_of(marks)
     checks = {name: found[name] for name in oracle.checked}
     seconds = time.process_time() - started
+    lists = {f"d{name}" for name in bench.references["twin"][oracle.part].lists}
     absent = {
-        name for name in oracle.checked for found in namespaces.values() if not isinstance(found.get(name), Tensor)
+        name
+        for name in oracle.checked
+        for found in namespaces.values()
+        if not any(isinstance(one, Tensor) for one in (found.get(name) if name in lists else [found.get(name)]) or ())
     }
     for error in errors:  # what a statement that was not reached, or not finished, would have written
         cell = bench.exercise.cells[error.cell]
@@ -226,7 +230,8 @@ class Trials:
         oracle = self.oracle(variant, part)
         twin = oracle.right["twin"]
         wanted = [*self.bench.references["twin"][part].forward, *oracle.checked]
-        return {name: tuple(twin[name].shape) for name in wanted if isinstance(twin.get(name), Tensor)}
+        found = {name: stacked(twin.get(name)) for name in wanted}
+        return {name: tuple(value.shape) for name, value in found.items() if isinstance(value, Tensor)}
 
 
 def _title(exercise: str, variant: str, part: str, changed: Sequence[Mutant]) -> str:
