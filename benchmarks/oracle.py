@@ -199,7 +199,9 @@ class _Rows:
     def own(self, name: str, value: Any) -> Any:
         """The list as the unchanged lines have it."""
         rows = self.found.get(name, {})
-        return torch.stack([rows.get(place, value[place]) for place in range(len(value))]) if rows else value
+        if not rows or value is None:
+            return value
+        return stacked([rows.get(place, value[place]) for place in range(len(value))])
 
 
 def _with_rows(node: ast.stmt, checked: Sequence[str]) -> ast.stmt:

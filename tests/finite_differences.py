@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeGuard
 
@@ -29,9 +30,8 @@ def directional_derivative(
     program = _Held().visit(_with_nudge(cells, name))
     held: list[Tensor] = []
     _loss(program, start(), 0 * direction, lambda tensor: held.append(tensor.detach()) or held[-1])
-    ahead, behind = (
-        _loss(program, start(), step * direction, lambda _, values=iter(held): next(values)) for step in (STEP, -STEP)
-    )
+    again = itertools.cycle(held)
+    ahead, behind = (_loss(program, start(), step * direction, lambda _: next(again)) for step in (STEP, -STEP))
     return (ahead - behind) / (2 * STEP)
 
 

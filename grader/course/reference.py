@@ -171,7 +171,7 @@ class _Run:
         }  # fmt: skip
 
     def _constants(self) -> dict[str, int | float | Tensor]:
-        """The named numbers and tensors that autograd does not follow; what a loop's variable was last means nothing."""
+        """The named numbers and tensors that autograd does not follow; a loop's variable is none after it."""
         sources = [cell.source for cell in self.exercise.cells if cell.role != "gradients"]
         counters = {name for source in sources for name in loop_variables(source)}
         counters -= {name for source in sources for name in assigned_names(source)}

@@ -509,10 +509,9 @@ def _filled(trees: Iterable[ast.Module]) -> set[str]:
     """The names into which cells write element by element, or that a method is called on, such as `append`."""
     found: set[str] = set()
     for node in (node for tree in trees for node in ast.walk(tree)):
-        if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store):
-            found.update(_bases([node]))
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and isinstance(node.func.value, ast.Name):
-            found.add(node.func.value.id)
+        written = node.value if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store) else None
+        called = node.func.value if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) else None
+        found.update(each.id for each in (written, called) if isinstance(each, ast.Name))
     return found
 
 

@@ -425,10 +425,10 @@ def run(
         part: `cells` (whether code or source, and its text; in the code each statement is tried on its own), `shapes`
             (gradient → the shape of its numbers), `bound` (those that the cells bind: they are not there before),
             `inner` (the gradients from which others are computed), `variables` (gradient → the student's name for it,
-            where that is different), `lists` (of all names, those of lists of tensors), `own` (names of the student's that get
-            numbers, too, where some gradients have different ones), `values` and `forward` (names that are wanted as
-            they are in the end), `known` (all that the exercise has given), `runs` (for each, the gradients whose
-            numbers are different) and `seed`.
+            where that is different), `lists` (of all names, those of lists of tensors), `own` (names of the student's
+            that get numbers, too, where some gradients have different ones), `values` and `forward` (names that are
+            wanted as they are in the end), `known` (all that the exercise has given), `runs` (for each, the gradients
+            whose numbers are different) and `seed`.
         run_cell: runs a cell, given as in `cells`.
         export: the named values of a namespace, as the probe exports them.
         deadline: of `time.monotonic`, after which no further run is begun.
