@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from benchmarks.programs import solution_cells
-from benchmarks.running import Workbench, checks_of
+from tests.workbench import Workbench, checks_of
 from grader.course.graph import PartReference, _gradients
 from grader.kernels.probe import grader_detached
 
