@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from benchmarks.programs import solution_cells
-from tests.workbench import Workbench, checks_of
 from grader.course.graph import PartReference, _gradients
 from grader.kernels.probe import grader_detached
+from tests.workbench import Workbench, checks_of
 
 EXERCISE = "08_through_time"
 DLOGITS = "(F.softmax(logits[t], 1) - F.one_hot(Yb[:, t], vocab_size)) / (n * T)"
