@@ -131,7 +131,7 @@ class Scene:
             return None
         if shape not in (self.shape, target.shape):
             return None
-        wide = target.numel() >= self.shape.numel()
+        wide = target.numel() > self.shape.numel()  # of equal shapes, as those of lists, either way gives the same
         ones = torch.ones_like(self.forward[self.name] if wide else target)
         local = self.pushed(consumer, ones) if wide else self.through(consumer, ones)
         step = Elementwise(self.cotangents[consumer].expand(shape), local.expand(shape))

@@ -68,7 +68,7 @@ class Alone:
 
     def _conformed(self, name: str, found: StudentTensor) -> Tensor | None:
         right = self.reference.gradients.get(name[1:])
-        if found.tensor is None or right is None:
+        if found.tensor is None or found.note.lacks or right is None:
             return None
         value = conformed(found.tensor, right.shape)
         return None if value is None else value.to(right.dtype)

@@ -122,17 +122,15 @@ class PartMarks(PartCases):
             remark = remark or "cmp says True on the visible case: float32 is too coarse to show the difference."
         elif name in self.checks.values:
             remark = remark or self._right_elsewhere(name)
-        remark = remark or self._wrong_elements(name, found)
+        remark = remark or self._wrong_elements(name)
         if worst is Outcome.CARRIED:
             return self._check(name, Verdict.CARRIED, share, case_id, remark)
         return self._check(name, Verdict.WRONG, share, case_id, remark)
 
-    def _wrong_elements(self, name: str, found: StudentTensor) -> str | None:
+    def _wrong_elements(self, name: str) -> str | None:
         """Of a list of gradients some of which are right, which are not."""
         if name[1:] not in self.visible.reference.lists:
             return None
-        if found.note.lacks:
-            return f"There is no tensor at {_elements(name, found.note.lacks)}."
         first = self.first_hidden
         wrong = first.alone.wrong_elements(name) if first is not None and first.alone is not None else []
         if not 0 < len(wrong) < len(self.visible.reference.forward[name[1:]]):
@@ -322,6 +320,8 @@ class PartMarks(PartCases):
             "other": f"{name} is not a tensor but {found.note.type[:60]}.",
         }
         remark = said[found.note.kind]
+        if found.note.lacks:
+            remark = f"There is no tensor at {_elements(name, found.note.lacks)}."
         if found.note.kind == "absent" and (why := self._stops.not_reached(name)) is not None:
             return self._check(name, Verdict.MISSING, 0.0, VISIBLE, why)
         meant = self._named_otherwise(name) if found.note.kind == "absent" else None

@@ -71,7 +71,7 @@ def test_a_line_that_is_wrong_at_one_step_says_at_which():
 
 def test_an_element_that_was_forgotten_is_named():
     checks = marked("rnn", "rnn-weights", ("for t in range(T):\n    ### BEGIN", "for t in range(1, T):\n    ### BEGIN"))
-    assert checks["dx"].verdict == "wrong"
+    assert checks["dx"].verdict == "missing"
     assert checks["dx"].remark == "There is no tensor at dx[0]."
     assert checks["dx"].diagnosis is None
 
