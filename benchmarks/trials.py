@@ -154,7 +154,9 @@ def try_out(
         name
         for name in oracle.checked
         for found in namespaces.values()
-        if not any(isinstance(one, Tensor) for one in (found.get(name) if name in lists else [found.get(name)]) or ())
+        if not all(
+            isinstance(one, Tensor) for one in (found.get(name) if name in lists else [found.get(name)]) or [None]
+        )
     }
     for error in errors:  # what a statement that was not reached, or not finished, would have written
         cell = bench.exercise.cells[error.cell]
