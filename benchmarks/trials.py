@@ -139,6 +139,10 @@ def _solution_lines(source: str) -> set[int]:
     return {line for begin, end in pairs_of_marks for line in range(begin + 1, end)}
 
 
+def _members(value: object) -> list[object]:
+    return list(value) if isinstance(value, list | tuple) and value else [value]
+
+
 def try_out(
     bench: Workbench, oracle: Oracle, variant: str, sources: dict[str, str], changed: tuple[Mutant, ...]
 ) -> Tried:
