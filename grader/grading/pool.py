@@ -85,6 +85,10 @@ class GraderPool:
         """
         return self._grader(exercise_id).names()
 
+    def lists(self, exercise_id: str) -> list[str]:
+        """Of these names, those that stand for lists of tensors."""
+        return self._grader(exercise_id).lists()
+
     def prepare(self, exercise_id: str) -> None:
         """Get all that the next grading of an exercise needs ready: its reference, and kernels ahead.
 
