@@ -13,9 +13,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from grader.extras import EXTRAS
-from tests.conftest import HERE, MINI
+from tests.conftest import MINI, ROOT
 
-ROOT = HERE.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 CLASS = ("class", "postgresql", "review")
 
