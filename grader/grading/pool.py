@@ -14,10 +14,9 @@ from grader.course.exercise import Exercise
 from grader.errors import GraderError
 from grader.grading.grade import Grader, ungradable
 from grader.grading.live_kernel import Live
-from grader.kernels import KernelSource, Limits, open_source
+from grader.kernels import KernelKind, KernelSource, Limits, open_source
 from grader.records import Grading, Submission
 
-KernelKind = Literal["snapshot", "cold"]
 SandboxKind = Literal["bwrap", "none"]
 
 PROBE_FOLDER = Path(__file__).parent.parent / "kernels" / "probe"

@@ -499,6 +499,8 @@ def _hold_open(shell: Any) -> None:
         bars.__getattr__ = lambda name: getattr(importlib.import_module("tqdm.std"), name.replace("_notebook", ""))
         sys.modules.setdefault("tqdm.notebook", bars)
     kernel = shell.kernel
+    if not hasattr(kernel, "_stdout"):  # older versions of ipykernel don't keep their streams
+        kernel._stdout, kernel._stderr = sys.stdout, sys.stderr
     for stream in (kernel._stdout, kernel._stderr):
         stream.close = stream.flush  # the kernel itself says there what the others raise
     if _mend_kernels_streams not in shell.events.callbacks["post_execute"]:
