@@ -102,10 +102,12 @@ def applied(sources: Mapping[str, str], changed: Sequence[Mutant]) -> dict[str, 
 
 
 def written(statement: ast.AST) -> set[str]:
-    """The names that a statement binds, or writes into."""
+    """The names that a statement binds, or writes into; the variables of comprehensions are their own."""
     names: set[str] = set()
+    inner = {id(child) for node in ast.walk(statement) if isinstance(node, ast.comprehension)
+             for child in ast.walk(node.target)}  # fmt: skip
     for node in ast.walk(statement):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and id(node) not in inner:
             names.add(node.id)
         elif isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store):
             names |= {child.id for child in ast.walk(node.value) if isinstance(child, ast.Name)}

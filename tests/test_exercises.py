@@ -48,7 +48,7 @@ class Solved:
                 self._run(cell, namespace)
             if cell.part is not None and cell is lasts.get(cell.part):
                 names = exercise.parts[cell.part].gradients
-                self.gradients[cell.part] = {name: namespace[name].detach().clone() for name in names}
+                self.gradients[cell.part] = {name: _tensor(namespace[name]).detach().clone() for name in names}
 
     def fresh(self) -> dict[str, Any]:
         """The namespace after the setup."""
@@ -66,6 +66,10 @@ class Solved:
         values = "\n".join(f"{name} = {value!r}" for name, value in self.exercise.cases[0].parameters.items())
         reference = self.exercise.parts[part].reference
         return [sources[0], values, *sources[1:], *([reference] if reference else [])]
+
+
+def _tensor(value: Tensor | list[Tensor]) -> Tensor:
+    return torch.stack(value) if isinstance(value, list) else value
 
 
 @pytest.fixture(scope="module", params=EXERCISES)

@@ -115,11 +115,13 @@ def unkept_gradients(exercise: Exercise, references: dict[str, PartReference]) -
         if ".grad" not in cell.source and not helpers & read:
             continue
         for gradient in exercise.parts[cell.part].gradients:
-            tensor = reference.tensors[gradient[1:]]
-            if {gradient, gradient[1:]} <= read and not (tensor.is_leaf or tensor.retains_grad):
+            name = gradient[1:]
+            kept = all(tensor.is_leaf or tensor.retains_grad for tensor in reference.members(name))
+            if {gradient, name} <= read and not kept:
+                of_each = f"{name}[t].grad" if name in reference.lists else f"{name}.grad"
                 yield (
-                    f"cell {cell.grade_id} compares {gradient} with {gradient[1:]}.grad, which is not kept; call "
-                    f"{gradient[1:]}.retain_grad() in the forward cell, before backward()."
+                    f"cell {cell.grade_id} compares {gradient} with {of_each}, which is not kept; call "
+                    f"{of_each.removesuffix('.grad')}.retain_grad() in the forward cell, before backward()."
                 )
 
 

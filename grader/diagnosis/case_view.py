@@ -138,7 +138,7 @@ class Scene:
             return None
         if shape not in (self.shape, target.shape):
             return None
-        wide = target.numel() >= self.shape.numel()
+        wide = target.numel() > self.shape.numel()  # of equal shapes, as those of lists, either way gives the same
         ones = torch.ones_like(self.forward[self.name] if wide else target)
         local = self.pushed(consumer, ones) if wide else self.through(consumer, ones)
         step = Elementwise(self.cotangents[consumer].expand(shape), local.expand(shape))
@@ -157,14 +157,11 @@ class Scene:
 
         Reverse mode twice: the gradient of the gradient, which is linear in the cotangent, with respect to it.
         """
-        tensors = self.reference.tensors
         cotangent = torch.ones_like(self.forward[consumer]).requires_grad_()
-        others = [tensor for name, tensor in tensors.items() if name not in (self.name, consumer)]
-        handles = [tensor.register_hook(torch.zeros_like) for tensor in others]
+        others = [name for name in self.reference.tensors if name not in (self.name, consumer)]
+        handles = [member.register_hook(torch.zeros_like) for name in others for member in self.reference.members(name)]
         try:
-            (gradient,) = torch.autograd.grad(
-                tensors[consumer], tensors[self.name], cotangent, create_graph=True, allow_unused=True
-            )
+            gradient = self.reference.gradients_of(consumer, cotangent, [self.name], create_graph=True)[self.name]
             (moved,) = torch.autograd.grad(gradient, cotangent, direction, allow_unused=True)
         finally:
             for handle in handles:

@@ -29,8 +29,8 @@ class ProbePart(Record, frozen=True):
     `gradients` are checked, `upstream` are the gradients they start from, `values` are compared by value; `also` are
     the other gradients, and `forward` the forward pass's tensors: reported only where the part's cells change them.
     `given` are the other names that the exercise has given to numbers and tensors by then. Where the part `restores`,
-    what it has made of any of these is what they were before, for the parts below. Of a tensor with more than so many
-    `elements` only the shape is wanted.
+    what it has made of any of these is what they were before, for the parts below. `lists` are those of all these names
+    that stand for lists of tensors. Of a tensor with more than so many `elements` only the shape is wanted.
     """
 
     id: str
@@ -41,6 +41,7 @@ class ProbePart(Record, frozen=True):
     forward: list[str]
     given: list[str] = []
     restores: bool = False
+    lists: list[str] = []
     elements: int = MAX_ELEMENTS
 
 
@@ -71,6 +72,7 @@ def probe_parts(exercise: Exercise, references: Mapping[str, PartReference]) -> 
             also=[name for name in gradients if name not in (*checks.gradients, *checks.upstream)],
             forward=tensors,
             given=[name for name in references[part_id].constants if name not in (*checks.names, *checks.upstream)],
+            lists=[*references[part_id].lists, *(f"d{name}" for name in references[part_id].lists)],
             elements=min(MAX_ELEMENTS, max(_SMALL, _TIMES_LARGER * largest)),
         )
     return parts

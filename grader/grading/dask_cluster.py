@@ -26,9 +26,9 @@ from grader.course.course import Course
 from grader.errors import ClusterError
 from grader.grading.dask_worker import GraderPlugin, grade_packed
 from grader.grading.grade import ungradable
-from grader.grading.pool import KernelKind, SandboxKind
+from grader.grading.pool import SandboxKind
 from grader.intake.collect import Found
-from grader.kernels import scratch_folders
+from grader.kernels import KernelKind, scratch_folders
 from grader.records import Grading
 
 BATCH = 16

@@ -84,6 +84,11 @@ class Grader:
         visible = self.reference.case(self.exercise.cases[0])
         return sorted(names.union(*(part.forward for part in visible.values())))
 
+    def lists(self) -> list[str]:
+        """Of these names, those that stand for lists of tensors."""
+        visible = self.reference.case(self.exercise.cases[0])
+        return sorted({name for part in visible.values() for each in part.lists for name in (each, f"d{each}")})
+
     def prepare(self) -> None:
         """Compute the reference of every case, and start the kernels of the next grading where that can be done."""
         self._agree()

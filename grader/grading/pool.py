@@ -14,10 +14,9 @@ from grader.course.exercise import Exercise
 from grader.errors import GraderError
 from grader.grading.grade import Grader, ungradable
 from grader.grading.live_kernel import Live
-from grader.kernels import KernelSource, Limits, open_source
+from grader.kernels import KernelKind, KernelSource, Limits, open_source
 from grader.records import Grading, Submission
 
-KernelKind = Literal["snapshot", "cold"]
 SandboxKind = Literal["bwrap", "none"]
 
 PROBE_FOLDER = Path(__file__).parent.parent / "kernels" / "probe"
@@ -84,6 +83,10 @@ class GraderPool:
             CourseError: a cell of the exercise fails.
         """
         return self._grader(exercise_id).names()
+
+    def lists(self, exercise_id: str) -> list[str]:
+        """Of these names, those that stand for lists of tensors."""
+        return self._grader(exercise_id).lists()
 
     def prepare(self, exercise_id: str) -> None:
         """Get all that the next grading of an exercise needs ready: its reference, and kernels ahead.

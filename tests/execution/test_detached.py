@@ -83,7 +83,8 @@ def test_a_loop_over_rows_is_no_training_loop(reference):
 def run(cells, namespace, *, bound=(), inner=("da", "dc"), shapes=None):
     told = {
         "cells": [("source", cell) for cell in cells], "shapes": shapes or {"da": [2], "dc": [2], "db": [2]},
-        "bound": list(bound), "inner": list(inner), "variables": {}, "own": [], "values": [], "forward": ["a"],
+        "bound": list(bound), "inner": list(inner), "variables": {}, "lists": [], "own": [],
+        "values": [], "forward": ["a"],
         "known": ["a"], "runs": [[]], "seed": 1,
     }  # fmt: skip
     grader_detached.keep(namespace, "case", "part")

@@ -35,5 +35,5 @@ def changed(consumer: str, change: Recomputed) -> Predict:
 
 def made_by(scene: Scene, name: str) -> str:
     """What autograd calls the operation that made a tensor, `TanhBackward0`; nothing for a leaf."""
-    operation = scene.reference.tensors[name].grad_fn
+    operation = scene.reference.members(name)[0].grad_fn
     return operation.name() if operation is not None else ""
