@@ -66,6 +66,7 @@ def wrong(found):
 
 
 SLIPS = [
+    ("dlogprobs[range(n), Yb] = -1.0 / n", "dlogprobs[range(n), Yb] = -1.0 / n / probs[range(n), Yb]", "dlogprobs", "another-gradient", "a step too far"),
     ("dprobs = dlogprobs / probs", "dprobs = -dlogprobs / probs", "dprobs", "sign-flipped", "sign"),
     ("= -1.0 / n", "= -1.0", "dlogprobs", "constant-factor", "`n`"),
     ("2.0 * bndiff * dbndiff2", "bndiff * dbndiff2", "dbndiff", "path-factor", "`1/2`"),
@@ -163,6 +164,16 @@ def test_a_slip_in_one_expression_has_its_diagnosis(checks, part, old, new, name
 def test_a_gradient_whose_d_was_lost_is_asked_for(checks):
     found = checks(("dbndiff2 = ", "bndiff2 = "))["dbndiff2"]
     assert found.remark.endswith("Line 7 binds bndiff2, a tensor of the forward pass: did you mean dbndiff2?")
+
+
+def test_so_is_one_that_is_added_to_under_its_name_without_the_d(checks):
+    lines = (
+        "dbndiff = bnvar_inv * dbnraw + 2.0 * bndiff * dbndiff2",
+        "dbndiff = bnvar_inv * dbnraw\nbndiff += 2.0 * bndiff * bndiff2",
+    )
+    found = checks(("dbndiff2 = ", "bndiff2 = "), lines)
+    assert found["dbndiff"].diagnosis.code == "forward-changed"
+    assert "A line adds to `bndiff`" in found["dbndiff"].diagnosis.message
 
 
 def test_two_names_for_one_tensor_are_said_though_a_cmp_before_the_change_said_true(checks):

@@ -83,10 +83,13 @@ def is_alias(lines: Sequence[Line], one: str, other: str) -> bool:
     return any(line.anew & pair and isinstance(line.value, ast.Name) and line.value.id in pair for line in lines)
 
 
-def adds_gradients_to(lines: Sequence[Line], name: str) -> bool:
-    """Whether a line writes something with a gradient in it, a name that begins with d, to `name`."""
+def adds_gradients_to(lines: Sequence[Line], name: str, rebound: Collection[str]) -> bool:
+    """Whether a line writes something with a gradient in it to `name`.
+
+    That is a name that begins with d, or one of `rebound`: names of the forward pass that the student gives to others.
+    """
     read = {word for line in lines if name in line.names for word in names_read(line.value)}
-    return any(word.startswith("d") and len(word) > 1 for word in read - {name})
+    return any((word.startswith("d") and len(word) > 1) or word in rebound for word in read - {name})
 
 
 def is_assigned_anew(lines: Sequence[Line], gradient: str) -> bool:

@@ -29,7 +29,8 @@ def missing(subject: Subject) -> Iterator[Guess]:
         "contributions of several uses are added to each other."
         if is_assigned_anew(subject.lines, subject.gradient) else None
     )  # fmt: skip
-    added_to_value = subject.name in subject.first.rebound and adds_gradients_to(subject.lines, subject.name)
+    rebound = subject.first.rebound
+    added_to_value = subject.name in rebound and adds_gradients_to(subject.lines, subject.name, rebound)
     for consumer in subject.known_consumers:
         if added_to_value:
             yield Guess(

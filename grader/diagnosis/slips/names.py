@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 from torch import Tensor
 
@@ -27,12 +28,23 @@ def another_value(subject: Subject) -> Iterator[Guess]:
                 "missing, or the names were mixed up.",
                 lambda scene, other=other: scene.own.get(other),  # type: ignore[misc]
             )
+        elif subject.first.reference.consumers[other] == [subject.name]:
+            yield Guess(
+                "another-gradient",
+                f"`{subject.gradient}` holds what belongs to `d{other}`: it has gone a step too far, through the line "
+                f"that computes `{subject.name}` from `{other}`.",
+                partial(_a_step_further, other),
+            )
     for other in [subject.name, *_alike(subject, subject.name)]:
         yield Guess(
             "not-a-gradient",
             f"`{subject.gradient}` holds `{other}` itself, a value of the forward pass and no gradient.",
             lambda scene, other=other: scene.forward[other],  # type: ignore[misc]
         )
+
+
+def _a_step_further(other: str, scene: Scene) -> Tensor:
+    return scene.reference.chained({**scene.own, scene.name: scene.expected})[other]
 
 
 def value_for_gradient(subject: Subject) -> Iterator[Guess]:
