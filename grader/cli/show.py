@@ -42,14 +42,18 @@ def working(what: str) -> Iterator[None]:
 
 @contextmanager
 def working_on(what: str, steps: int) -> Iterator[Callable[[str], None]]:
-    """A bar on stderr over a few steps, of which `what` is the first; call what it yields with the next one's name."""
-    columns = (SpinnerColumn(), BarColumn(20), TextColumn("{task.description}"))
-    with Progress(*columns, console=error_console, transient=True) as progress:
+    """A bar on stderr over a few steps, of which `what` is the first; call what it yields with the next one's name.
+
+    Nothing in it moves between two steps: that would take a thread, and with one the process can't be forked.
+    """
+    columns = (BarColumn(20), TextColumn("{task.description}"))
+    with Progress(*columns, console=error_console, transient=True, auto_refresh=False) as progress:
         task = progress.add_task(what, total=steps)
 
         def step(name: str) -> None:
-            progress.update(task, advance=1, description=name)
+            progress.update(task, advance=1, description=name, refresh=True)
 
+        progress.refresh()
         yield step
 
 

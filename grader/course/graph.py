@@ -53,9 +53,9 @@ class PartReference:
         Tensors that `name` was not computed from get zeros.
         """
         sources = [(key, tensor) for key, tensor in self.tensors.items() if key != name and (of is None or key in of)]
-        found = torch.autograd.grad(
-            self.tensors[name], [t for _, t in sources], cotangent, retain_graph=True, allow_unused=True
-        )
+        # As `grad_outputs`, the cotangent would have torch import sympy, to compare two shapes: most of a second, once.
+        through = (self.tensors[name] * cotangent).sum()
+        found = torch.autograd.grad(through, [t for _, t in sources], retain_graph=True, allow_unused=True)
         return {
             key: torch.zeros_like(tensor) if gradient is None else gradient
             for (key, tensor), gradient in zip(sources, found, strict=True)

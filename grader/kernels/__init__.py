@@ -20,7 +20,7 @@ __all__ = ["KernelSource", "Limits", "open_source"]
 
 
 class KernelSource(Protocol):
-    """A context manager that gives kernels for one exercise."""
+    """A context manager that gives kernels for one exercise; it begins to get ready as soon as it is made."""
 
     setup_outputs: list[list[dict[str, Any]]]
     """nbformat outputs of each setup cell that ran in the template."""
@@ -54,11 +54,12 @@ def open_source(
     *,
     ahead: bool = False,
 ) -> KernelSource:
-    """Open a source of kernels, to be closed by its `with` block.
+    """Open a source of kernels, to be closed by its `with` block, which waits until kernels can be had.
 
     `files` (name → path) are copied into each kernel's working folder. `modules_path` are folders from which kernels
     can import. With `ahead`, some can be started before they are asked for.
-    Raises `SandboxUnavailable` where the machine offers none, `ExecutionError` when a setup cell raises.
+    Raises `SandboxUnavailable` where the machine offers none, and where the block begins `ExecutionError` when a setup
+    cell raises.
     """
     from grader.kernels.source import PlainSource, TemplateSource
     from grader.kernels.templates import Wanted
