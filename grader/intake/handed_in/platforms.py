@@ -14,8 +14,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 
-import yaml
-
 from grader.errors import SubmissionError
 from grader.files import as_text, is_notebook
 from grader.intake.handed_in.files import Arrived, Kind, folder_name, is_zip, read_member, read_plain
@@ -264,6 +262,8 @@ def _gradescope(metadata: Arrived, folders: dict[str, list[Arrived]]) -> Iterato
 
 
 def _metadata(file: Arrived) -> dict[str, object]:
+    import yaml  # a tenth of a second, and no other download has any
+
     try:
         found = yaml.load(_read(file), Loader=yaml.BaseLoader)  # noqa: S506  (every scalar is a string, and nothing else)
     except (SubmissionError, yaml.YAMLError, UnicodeDecodeError, RecursionError):

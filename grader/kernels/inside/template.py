@@ -38,7 +38,7 @@ imported when a cell first draws, fails or calls a magic. Found by comparing `sy
 
 _CHANNELS = ("shell", "iopub", "stdin", "control")  # the sockets of a cold kernel; a snapshot's has one
 _WATCH_SECONDS, _GUARDIAN_SECONDS = 0.1, 0.5
-_MANY = 16
+_SEVERAL, _MANY = 5, 16
 """After so many kernels there will be more, and what makes each cheaper is worth a third of a second."""
 
 
@@ -106,11 +106,18 @@ class Template:
                 self._watch()
                 if self._channel.fileno() in ready and not self._handle():
                     break
-                if self._started == _MANY:
-                    self._started += 1
-                    pages.gather()
+                self._improve()
             for kernel in self._kernels.values():
                 self._kill(kernel)
+
+    def _improve(self) -> None:
+        """Make further kernels cheaper, where there will be some."""
+        if self._started in (_SEVERAL, _MANY):
+            if self._started == _MANY:
+                pages.gather()
+            elif self._app is not None:
+                self._app.rehearse()
+            self._started += 1
 
     def _handle(self) -> bool:
         request, descriptors = wire.receive(self._channel)
@@ -282,7 +289,6 @@ def _load() -> Any:
 
     app = KernelApp.instance()
     app.prepare()
-    app.rehearse()
     if torch is not None:
         _rehearse(torch)
     return app
