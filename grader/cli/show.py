@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
@@ -59,22 +59,25 @@ def working_on(what: str, steps: int) -> Iterator[Callable[[str], None]]:
 
 @contextmanager
 def grading_progress(total: int) -> Iterator[Callable[[Grade], None]]:
-    """A progress bar on stderr with rate and time left; call what it yields with each finished grade."""
+    """A progress bar on stderr with rate and time left; call what it yields with each finished grade.
+
+    It moves when a grade is there, and has no thread, as `working_on`.
+    """
     columns = (
-        SpinnerColumn(),
         TextColumn("grading"),
         BarColumn(),
         MofNCompleteColumn(),
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=error_console, transient=True) as progress:
+    with Progress(*columns, console=error_console, transient=True, auto_refresh=False) as progress:
         task = progress.add_task("grading", total=total, rate="")
+        progress.refresh()
 
         def done(grade: Grade) -> None:
             progress.advance(task)
             speed = progress.tasks[0].finished_speed or progress.tasks[0].speed
-            progress.update(task, rate=f"{speed:.1f}/s" if speed else "")
+            progress.update(task, rate=f"{speed:.1f}/s" if speed else "", refresh=True)
 
         yield done
 
