@@ -83,13 +83,16 @@ def test_a_kernel_finds_nothing_of_the_grader(tmp_path):
 GRADE = """
 import json, sys
 from pathlib import Path
+import grader.startup
 from grader.course.course import Course
 from grader.records import Submission
 from grader.student.check import student_pool
 with student_pool(Course(Path({course!r}))) as pool:
     grading = pool.grade(Submission('s', 'mini', Path({notebook!r}).read_bytes()))
     kind = type(pool._graders['mini'].source(ready=True)._source._template._process).__name__
-print(json.dumps([kind, {{f'{{check.part}}/{{check.name}}': check.verdict.value for check in grading.grade.checks}}]))
+slow = [name for name in ('sympy', 'debugpy', 'distributed', 'sqlalchemy', 'arrow', 'yaml') if name in sys.modules]
+found = {{f'{{check.part}}/{{check.name}}': check.verdict.value for check in grading.grade.checks}}
+print(json.dumps([kind, slow, found]))
 """
 
 
@@ -98,8 +101,9 @@ print(json.dumps([kind, {{f'{{check.part}}/{{check.name}}': check.verdict.value 
 def test_the_verdicts_are_those_of_the_sandbox(course, solved, pool, tmp_path, changed):
     notebook = tmp_path / "mini.ipynb"
     notebook.write_bytes(solved(*changed))
-    kind, found = json.loads(program(GRADE.format(course=str(course.exercises), notebook=str(notebook))))
+    kind, slow, found = json.loads(program(GRADE.format(course=str(course.exercises), notebook=str(notebook))))
     assert kind == "Fork"
+    assert slow == [] or changed, "imported, and of no use for a notebook that is right"
     assert found == verdicts(pool.grade(Submission("s", "mini", notebook.read_bytes())))
 
 
