@@ -20,9 +20,9 @@ from collections import Counter
 from collections.abc import Sequence
 
 from benchmarks.programs import solution_cells
-from benchmarks.running import ROOT, Workbench
 from benchmarks.trials import Trials, Tried, misdiagnosed, slips
 from grader.course.course import Course
+from tests.workbench import ROOT, Workbench
 
 
 def report(results: Sequence[Tried], verbose: bool) -> bool:

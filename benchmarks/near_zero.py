@@ -23,10 +23,10 @@ from torch import Tensor
 
 from benchmarks.operators import Mutant, written
 from benchmarks.programs import blocks, solution_cells, variants
-from benchmarks.running import Workbench, case_dtype, checks_of, run
 from benchmarks.trials import singles
 from grader.notebook.syntax import Statement, statements
 from grader.records import Check
+from tests.workbench import Workbench, case_dtype, checks_of, run
 
 FIRST = "every-gradient"
 TRAINING = "training"

@@ -18,11 +18,11 @@ from torch import Tensor
 
 from benchmarks.operators import written
 from benchmarks.programs import straight
-from benchmarks.running import Workbench, case_dtype, run
 from grader.course.catalog import Case
 from grader.marking.tolerance import FLOAT64, conformed
 from grader.notebook.syntax import names_read
 from grader.records import VISIBLE
+from tests.workbench import Workbench, case_dtype, run
 
 
 class Oracle:

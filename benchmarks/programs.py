@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from functools import cache
 
 from benchmarks.operators import written
-from benchmarks.running import EXERCISE, ROOT
+from tests.workbench import EXERCISE, ROOT
 
 
 def solution_cells(exercise: str = EXERCISE) -> dict[str, str]:

@@ -14,9 +14,9 @@ from torch import Tensor
 from benchmarks.operators import ACCEPTED, Mutant, applied, mutants
 from benchmarks.oracle import Oracle
 from benchmarks.programs import solution_cells, variants
-from benchmarks.running import Workbench, checks_of
 from grader.notebook.syntax import unfinished
 from grader.records import Check, Diagnosis, Verdict
+from tests.workbench import Workbench, checks_of
 
 FINE = (Verdict.EXACT, Verdict.APPROXIMATE, Verdict.CARRIED)
 

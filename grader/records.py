@@ -112,8 +112,8 @@ class Override(Record, frozen=True):
 class Comment(Record, frozen=True):
     """What a person wrote to the student: about a check, a part, a line or, without any of them, the whole submission.
 
-    `cell` is the index into the notebook's cells as they were run, `line` the 1-based line in it. `at` is UTC in ISO
-    8601, `by` who wrote it, where that is known.
+    `cell` is the cell's place among all cells of the notebook, from 1, `line` the 1-based line in it. `at` is UTC in
+    ISO 8601, `by` who wrote it, where that is known.
     """
 
     text: str

@@ -65,7 +65,7 @@ def _naive(bare: str, text: str) -> datetime:
             return datetime.strptime(bare, each)
         except ValueError:
             continue
-    raise NotATime(f"{text!r} is no time; write it as {EXAMPLE}.")
+    raise NotATime(f"{text!r} isn't a time; write it as {EXAMPLE}.")
 
 
 def zone_named(name: str) -> tzinfo:

@@ -18,6 +18,7 @@ from grader.records import Check, Grading, Submission
 pytest_plugins = ["pytester"]
 
 HERE = Path(__file__).parent
+ROOT = HERE.parent
 MINI = "mini"
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
@@ -41,7 +42,7 @@ def pytest_configure(config: pytest.Config) -> None:
 @pytest.fixture(scope="session")
 def course() -> Course:
     """The mini course, on which the grader's own tests run."""
-    return Course(HERE / "course" / "exercises")
+    return Course(HERE / "courses" / "mini" / "exercises")
 
 
 @pytest.fixture(scope="session")
@@ -54,7 +55,7 @@ def pool(course: Course) -> Iterator[GraderPool]:
 @pytest.fixture
 def mini(tmp_path: Path) -> Path:
     """A copy of the mini course, with a folder of submissions."""
-    shutil.copytree(HERE / "course", tmp_path, dirs_exist_ok=True)
+    shutil.copytree(HERE / "courses" / "mini", tmp_path, dirs_exist_ok=True)
     (tmp_path / "handed-in").mkdir()
     return tmp_path
 

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import time
-from pathlib import Path
 
 from grader.cohort.run import grade_cohort
 from grader.course.course import Course
 from grader.gradebook import Gradebook
 from grader.intake.collect import Found
 from grader.records import Grade, Grading
+from tests.conftest import HERE
 
 STUDENTS = 150
 
@@ -49,7 +49,7 @@ def note(path, line):
 
 def main(folder, url, begun, grading_begun):
     """One run, from wherever the last was killed; says when it begins, and when it begins to grade."""
-    course = Course(Path(__file__).parent / "course" / "exercises")
+    course = Course(HERE / "courses" / "mini" / "exercises")
     found = [
         Found(student=f"s{number:03}", exercise="mini", path=str(folder / "in" / f"s{number:03}.ipynb"))
         for number in range(STUDENTS)

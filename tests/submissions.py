@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 from grader.course.course import Course
+from tests.conftest import ROOT
 
-COURSE = Course(Path(__file__).parent.parent / "exercises")
+COURSE = Course(ROOT / "exercises")
 
 
 def handed_in(

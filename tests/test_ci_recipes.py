@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.conftest import HERE, MINI
+from tests.conftest import HERE, MINI, ROOT
 
-ROOT = HERE.parent
 pytestmark = pytest.mark.slow
 
 SLIP = ("dhsum = (h * dscaled)", "dhsum = -(h * dscaled)")
@@ -37,8 +36,8 @@ def machine(tmp_path) -> dict[str, str]:
 
 def course_with(folder: Path, *, slip: bool) -> Path:
     """The mini course with a submission beside it, as a repository has them."""
-    shutil.copytree(HERE / "course" / "exercises", folder / "exercises")
-    text = (HERE / "course" / "solutions" / f"{MINI}.ipynb").read_text()
+    shutil.copytree(HERE / "courses" / "mini" / "exercises", folder / "exercises")
+    text = (HERE / "courses" / "mini" / "solutions" / f"{MINI}.ipynb").read_text()
     assert SLIP[0] in text
     notebook = folder / f"{MINI}.ipynb"
     notebook.write_text(text.replace(*SLIP) if slip else text)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tomllib
-from pathlib import Path
 
 import pytest
 
@@ -11,8 +10,8 @@ from grader.course.course import Course
 from grader.grading.pool import GraderPool
 from grader.intake.collect import Found, collect
 from grader.records import Grade, Grading, Verdict
+from tests.conftest import ROOT
 
-ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
 RIGHT = "right"
 

@@ -12,7 +12,7 @@ import pytest
 from grader.course.course import Course
 from grader.grading.pool import GraderPool
 from grader.records import Grading, Submission
-from tests.conftest import HERE
+from tests.conftest import ROOT
 from tests.lecture import CALLS, CELLS, STEPS, Lecture
 from tests.odd_notebooks import ODD
 
@@ -42,7 +42,7 @@ def carried(*names: str, part: str = ALL) -> Expected:
 
 @pytest.fixture(scope="module")
 def published() -> Iterator[GraderPool]:
-    with GraderPool(Course(HERE.parent / "exercises"), "snapshot", "bwrap") as pool:
+    with GraderPool(Course(ROOT / "exercises"), "snapshot", "bwrap") as pool:
         yield pool
 
 
@@ -166,7 +166,7 @@ def gradients_named_otherwise():
     for old, new in (("dprobs", "dL_probs"), ("dh ", "dH "), ("dh\n", "dH\n"), ("dh,", "dH,")):
         text = text.replace(old, new)
     lecture.cells["gradients"] = text
-    return lecture, {}, "dL_probs was taken for dprobs, for a cmp compares it with probs."
+    return lecture, {}, "dL_probs was taken for dprobs, because a cmp line compares it with probs."
 
 
 @scenario

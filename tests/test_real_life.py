@@ -12,7 +12,7 @@ import pytest
 
 from grader.intake.collect import collect
 from tests.conftest import verdicts
-from tests.test_intake import cell, code, index, strip
+from tests.intake.test_take_in import cell, code, index, strip
 
 
 @pytest.fixture

@@ -34,7 +34,7 @@ _FOREIGN = {
 }
 """Lines that mean something to other tools, and would be handed out here."""
 _INSTEAD = {
-    "otter": "put the answer between ### BEGIN SOLUTION and ### END SOLUTION, and leave away what else otter wants",
+    "otter": "put the answer between ### BEGIN SOLUTION and ### END SOLUTION, and leave out whatever else otter wants",
     "nbgrader": "delete what it encloses, gradients are checked without tests",
 }
 
@@ -57,7 +57,10 @@ def _parts(spec: ExerciseSpec, cells: list[Cell]) -> Iterator[str]:
     known = [part.id for part in spec.parts]
     for cell in cells:
         if cell.part is not None and cell.part not in known:
-            yield f"cell {cell.grade_id} belongs to part {cell.part}, which the catalogue has not; add or correct it."
+            yield (
+                f"cell {cell.grade_id} belongs to part {cell.part}, which the catalogue doesn't have; add it, or "
+                "correct the cell."
+            )
         if cell.part is None and cell.role in ("gradients", "backward", "reference"):
             yield f"cell {cell.grade_id} has the role {cell.role} and no part; give it one of {', '.join(known)}."
     with_answers = {cell.part for cell in cells if cell.role == "gradients"}

@@ -40,11 +40,11 @@ def new_exercise(course: Course, name: str) -> list[Path]:
     """
     _check_name(name)
     if name in course.catalog.ids:
-        raise UsageError(f"The catalogue has an exercise {name!r} already: choose another name.")
+        raise UsageError(f"The catalogue already has an exercise {name!r}: choose a different name.")
     solution, catalog = course.solution_path(name), course.exercises / "catalog.toml"
     for path in (solution, course.notebook_path(name)):
         if path.exists() or path.is_symlink():
-            raise UsageError(f"There is a file {str(path)!r} already: choose another name.")
+            raise UsageError(f"There is already a file {str(path)!r}: choose a different name.")
     before = catalog.read_bytes()
     added = before + (b"\n" if before.endswith(b"\n") else b"\n\n") + _filled("entry.toml", name)
     try:
@@ -74,7 +74,7 @@ def new_course(folder: Path, name: str = FIRST) -> tuple[list[Path], list[Path]]
     _check_name(name)
     catalog = folder / "exercises" / "catalog.toml"
     if catalog.exists():
-        raise UsageError(f"{str(folder)!r} holds a course already: go there and add to it with `grader new NN_name`.")
+        raise UsageError(f"{str(folder)!r} already holds a course: go there and add to it with `grader new NN_name`.")
     wanted = {folder / target: _filled(f"course/{source}", name) for source, target in _COURSE_FILES.items()}
     wanted[folder / "solutions" / f"{name}.ipynb"] = _filled("exercise.ipynb", name)
     wanted[catalog] = _filled("course/catalog.toml", name) + _filled("entry.toml", name)  # last: it makes it a course
@@ -91,7 +91,8 @@ def new_course(folder: Path, name: str = FIRST) -> tuple[list[Path], list[Path]]
 def _check_name(name: str) -> None:
     if not _NAME.fullmatch(name):
         raise UsageError(
-            f"{name!r} is no name for an exercise: two digits, an underscore and small letters, as in 08_my_layer."
+            f"{name!r} isn't a name for an exercise: use two digits, an underscore and lower-case letters, as in "
+            "08_my_layer."
         )
 
 

@@ -26,7 +26,7 @@ def unfair_loops(exercise: Exercise) -> Iterator[str]:
         counting = sorted(names_read(loop.iter) & defaults.keys())
         if not counting:
             yield (
-                f"part {part} has a training loop whose number of steps is no parameter; let the loop run over "
+                f"part {part} has a training loop whose number of steps isn't a parameter; let the loop run over "
                 "`range(max_steps)`, with max_steps in the parameters cell."
             )
             continue

@@ -101,7 +101,7 @@ def _hints(course: Course, exercise_id: str) -> list[str]:
         for name, hints in part.hints.items():
             if name not in (*names, WHOLE_PART):
                 problems.append(
-                    f"part {part.id} has hints for {name}, which is no check; correct the name, or take them out."
+                    f"part {part.id} has hints for {name}, which isn't a check; correct the name, or take them out."
                 )
             if any(not hint.strip() for hint in hints):
                 problems.append(f"part {part.id} has an empty hint for {name}; write it, or take it out.")

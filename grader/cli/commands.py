@@ -91,14 +91,14 @@ def reset(
     path, kept = reset(_course(notebook), target, notebook, Path.cwd())
     console.print(f"kept your notebook as {kept}", markup=False, highlight=False, soft_wrap=True)
     console.print(f"reset {target} in {path}", markup=False, highlight=False, soft_wrap=True)
-    console.print("If it is open in an editor, load it anew from the disk there.")
+    console.print("If it is open in an editor, reload it there from disk.")
 
 
 @app.command(epilog="Example:  grader check 01_backprop_ninja.ipynb --hint")
 def check(
     notebook: Annotated[Path, typer.Argument(metavar="NOTEBOOK", help="Your notebook.")],
     hint: Annotated[
-        bool, typer.Option("--hint", help="Also open the next hint for the first gradient to mend.")
+        bool, typer.Option("--hint", help="Also open the next hint for the first gradient to fix.")
     ] = False,
     explain: Annotated[
         bool, typer.Option("--explain", help="Also say how each cell was understood, and by what.")
@@ -170,7 +170,7 @@ def grade(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Notebooks, or folders or zips of them.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the reports, JSON, CSV and JUnit files go.")],
     exercise: Annotated[str | None, typer.Option(metavar="ID", help="The exercise that all of them are for.")] = None,
-    kernel: Annotated[Kernel, typer.Option(help="Fork kernels from a warm template, or start each anew.")] = "snapshot",
+    kernel: Annotated[Kernel, typer.Option(help="Fork kernels from a warm template, or start new ones.")] = "snapshot",
     sandbox: Annotated[Sandbox, typer.Option(help="What confines the submissions' code.")] = "bwrap",
     workers: Annotated[
         int | None, typer.Option(metavar="N", min=1, help="Processes that grade; by default one a core.")
@@ -183,13 +183,13 @@ def grade(
         Path | None, typer.Option(metavar="CSV", help="When each was handed in: columns student, submitted, exercise.")
     ] = None,
     timezone: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The zone of times in --times that say none: Europe/Berlin.")
+        str | None, typer.Option(metavar="NAME", help="The zone for times in --times that have none: Europe/Berlin.")
     ] = None,
     roster: Annotated[
-        Path | None, typer.Option(metavar="CSV", help="The class list: it names students, and who handed in nothing.")
+        Path | None, typer.Option(metavar="CSV", help="The class list: students' names, and who handed in nothing.")
     ] = None,
     names: Annotated[
-        Path | None, typer.Option(metavar="CSV", help="Whose is what: columns name, student. Several are a group.")
+        Path | None, typer.Option(metavar="CSV", help="Which name is which student: columns name, student.")
     ] = None,
     pattern: Annotated[
         str | None, typer.Option(metavar="REGEX", help="Where in a file's path the student is: (?P<student>[a-z]+).")
@@ -305,7 +305,7 @@ def override(
     exercise: Annotated[str | None, typer.Option(metavar="ID", help="The exercise, where there are several.")] = None,
     gradebook: Annotated[str | None, _GRADEBOOK] = None,
 ) -> None:
-    """Set a mark by hand: for one check, for a part, or for the whole submission. The reports are written anew.
+    """Set a mark by hand: for one check, for a part, or for the whole submission. The reports are rewritten.
 
     It holds for what the student has handed in now: a new notebook is graded on its own.
     """
@@ -373,7 +373,7 @@ def feedback(
 def rename(
     folder: Annotated[Path, _FOLDER],
     old: Annotated[str, typer.Argument(metavar="OLD", help="The name that the student has now.")],
-    new: Annotated[str, typer.Argument(metavar="NEW", help="The name to have; one that is there makes the two one.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="The new name; if it exists already, the two are merged.")],
     gradebook: Annotated[str | None, _GRADEBOOK] = None,
 ) -> None:
     """Give a student another name, or make two of them one, without grading anew. It holds for later runs, too."""
@@ -406,7 +406,7 @@ def extend(
     student: Annotated[str, typer.Argument(metavar="STUDENT", help="Who has longer.")],
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; the student reads it in the report.")],
     until: Annotated[str | None, typer.Option(metavar="TIME", help="Until when, with its offset from UTC.")] = None,
-    excuse: Annotated[bool, typer.Option("--excuse", help="Whenever it comes, being late costs nothing.")] = False,
+    excuse: Annotated[bool, typer.Option("--excuse", help="However late it is, nothing is taken off.")] = False,
     exercise: Annotated[str | None, typer.Option(metavar="ID", help="For this exercise only.")] = None,
     gradebook: Annotated[str | None, _GRADEBOOK] = None,
 ) -> None:
@@ -547,7 +547,7 @@ def release() -> None:
 
 @app.command(epilog="Example:  grader verify")
 def verify(
-    kernel: Annotated[Kernel, typer.Option(help="Fork kernels from a warm template, or start each anew.")] = "snapshot",
+    kernel: Annotated[Kernel, typer.Option(help="Fork kernels from a warm template, or start new ones.")] = "snapshot",
     sandbox: Annotated[Sandbox, typer.Option(help="What confines the course's code.")] = "bwrap",
 ) -> None:
     """Let the course check itself: blanks score 0, solutions full marks, everything in step.

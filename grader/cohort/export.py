@@ -49,14 +49,14 @@ def export_grades(
         UsageError: a file can't be read or written, or the options don't fit the format.
     """
     if roster is not None and kind not in _BY_ROSTER:
-        raise UsageError(f"--roster is for {' and '.join(_BY_ROSTER)}: leave it away for {kind}.")
+        raise UsageError(f"--roster is for {' and '.join(_BY_ROSTER)}: leave it out for {kind}.")
     if by != "exercise":
         if kind not in _BY_QUESTION:
-            raise UsageError(f"--by is for {', '.join(_BY_QUESTION)}: leave it away for {kind}.")
+            raise UsageError(f"--by is for {', '.join(_BY_QUESTION)}: leave it out for {kind}.")
         grades = taken_apart(grades, by)
     if kind == "gradescope":
         if out is None:
-            raise UsageError("Gradescope wants a results.json for each submission: say into which folder with --out.")
+            raise UsageError("Gradescope wants a results.json for each submission: name the folder with --out.")
         folders = folder_names(grade.student for grade in grades)
         for grade in grades:
             write_file(

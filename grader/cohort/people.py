@@ -55,7 +55,7 @@ def by_pattern(pattern: str) -> Naming:
     try:
         compiled = re.compile(pattern)
     except re.error as error:
-        raise UsageError(f"--pattern {pattern!r} is no regular expression: {error}.") from error
+        raise UsageError(f"--pattern {pattern!r} isn't a regular expression: {error}.") from error
     if "student" not in compiled.groupindex:
         raise UsageError(f"--pattern {pattern!r} needs a group that is the student: (?P<student>[a-z]+).")
 

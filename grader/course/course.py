@@ -121,7 +121,7 @@ def find_own_course(start: Path) -> Course:
     """
     course = _course_around(start)
     if course is None:
-        raise UsageError("This folder is in no course: go to yours, or make one with `grader new --course DIR`.")
+        raise UsageError("This folder isn't part of a course: go to yours, or make one with `grader new --course DIR`.")
     return course
 
 

@@ -145,4 +145,4 @@ def read_own_notebook(path: Path) -> NotebookNode:
     except OSError as error:
         raise CourseError(f"The notebook {path} can't be read ({error.strerror}): run `grader release`.") from error
     except UnreadableNotebook as error:
-        raise CourseError(f"The notebook {path} is damaged, or none at all: open it in Jupyter and save it.") from error
+        raise CourseError(f"The notebook {path} is damaged, or isn't one: open it in Jupyter and save it.") from error

@@ -106,7 +106,7 @@ class PartReference:
     def step_size(self, name: str) -> float | None:
         """How far the reference's training has gone along a parameter's gradient; None where that was no single step.
 
-        Where a gradient is zero but for rounding it tells nothing, and the other parameters' does.
+        Where a gradient is zero up to rounding it tells nothing, and the other parameters' does.
         """
         for names in ([name], list(self.values)):
             moved = [(self.initial[key] - self.values[key], self.gradients[key]) for key in names]

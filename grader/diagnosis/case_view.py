@@ -185,7 +185,7 @@ class Scene:
 
     @property
     def is_faint(self) -> bool:
-        """Whether the expected value is zero but for rounding, so that a wrong formula may give it, too."""
+        """Whether the expected value is zero up to rounding, so that a wrong formula may give it, too."""
         return float(self.expected.abs().max()) < NOTHING
 
     def fits_numbers(self, one: Tensor, other: Tensor) -> bool:

@@ -16,6 +16,7 @@ from grader.wording import listed
 
 _HARMLESS = re.compile(r"(?!.*\]\()[\w ,.:;()\[\]'=+-]{1,160}", re.ASCII)
 """What is repeated of an error's text: the student's code may have made it, and it goes into pages and comments."""
+_UNSEEN = re.compile(r"invalid non-printable character (U\+[0-9A-F]{4,6})")
 MAX_ALLOWED = 6
 """So many of the packages and files that an exercise allows are named."""
 _UNDEFINED = re.compile(r"name '(\w{1,80})' is not defined")
@@ -53,9 +54,8 @@ def _left_out(marks: PartMarks, gradient: str) -> Diagnosis | None:
         for statement in statements(cell.source):
             if gradient in statement.names and statement.first in instead:
                 why = _python_says(cell.shown or cell.source, statement.first)
-                message = (
-                    f"{cell.place(statement.first)} is no Python{why} and was left out, so {quoted(gradient)} is None."
-                )
+                where = cell.place(statement.first)
+                message = f"{where} isn't valid Python{why} and was left out, so {quoted(gradient)} is None."
                 return Diagnosis(code="syntax-error", message=message)
     return None
 
@@ -64,6 +64,8 @@ def _python_says(source: str, line: int) -> str:
     """Python's own words on a line, where its first complaint is of that one: a letter that can't be seen, say."""
     error = syntax_error(source)
     said = (error.msg or "").strip() if error is not None and error.lineno == line else ""
+    if (unseen := _UNSEEN.fullmatch(said)) is not None:
+        return f" (it has a character that can't be seen, {unseen[1]}: type its spaces anew)"
     return f" ({said})" if said and _HARMLESS.fullmatch(said) else ""
 
 

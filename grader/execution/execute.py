@@ -217,6 +217,7 @@ class Runner:
                     died_in = running
                     break
         self.cpu_seconds += client.cpu_seconds
+        self.deadline += client.stretched
         if died_in is not None and client.end is not None:
             self.runs[died_in] = msgspec.structs.replace(self.runs[died_in], end=client.end)
         return died_in
@@ -231,7 +232,12 @@ class Runner:
             return
         started = time.monotonic()
         own = not any(cell.student for cell in self.cells[: step.cell + 1])
-        seconds = own_cell_seconds(self.spec) if own else min(cell_seconds(self.spec), self.deadline - started)
+        if own:
+            seconds = own_cell_seconds(self.spec)
+        else:
+            if self.deadline + client.stretched - started < cell_seconds(self.spec):
+                await client.stretch()
+            seconds = min(cell_seconds(self.spec), self.deadline + client.stretched - started)
         if seconds <= 0:
             return
         cell = await client.run_cell(_from_line_one(self.cells[step.cell].source), seconds)
@@ -310,7 +316,7 @@ def _from_line_one(source: str) -> str:
     return source if source.split("\n", 1)[0].strip() else f"#{source}"
 
 
-_DEAF = "its time was over, and it did not react to an interrupt"
+_DEAF = "it ran out of time and did not react to an interrupt"
 _LINE = re.compile(r"Cell In\[\d+\], line (\d{1,6})")
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 

@@ -63,7 +63,7 @@ class Gradebook:
         self.close()
         if isinstance(error, SQLAlchemyError):
             reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-            raise UsageError(f"The gradebook can't be used: {reason}. What it has was left as it is.") from error
+            raise UsageError(f"The gradebook can't be used: {reason}. Its contents were left as they are.") from error
 
     def close(self) -> None:
         """Close the connections to the database."""

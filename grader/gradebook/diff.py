@@ -52,7 +52,7 @@ def _why(old: Result | None, new: Result | None) -> list[str]:
     if old is None:
         return ["was not there before"]
     if new is None:
-        return ["is not there any more"]
+        return ["is no longer there"]
     why = []
     if old.key.submission != new.key.submission:
         why.append("another notebook was handed in")
@@ -67,7 +67,7 @@ def _why(old: Result | None, new: Result | None) -> list[str]:
     for grade, when in ((old.grade, "before"), (new.grade, "now")):
         if grade.status == "ungradable":
             why.append(f"could not be graded {when}: {grade.reason}")
-    return why or ["the same notebook, exercise and grader gave another result: a time limit, perhaps"]
+    return why or ["the same notebook, exercise and grader gave a different result: a time limit, perhaps"]
 
 
 def _reasons(result: Result) -> list[str]:

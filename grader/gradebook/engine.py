@@ -41,7 +41,7 @@ def _url(url: str | Path) -> URL:
     try:
         parsed = make_url(str(url))
     except ArgumentError as error:
-        raise UsageError(f"{str(url)!r} is no database's URL: give sqlite:///FILE or postgresql://….") from error
+        raise UsageError(f"{str(url)!r} isn't a database URL: give sqlite:///FILE or postgresql://….") from error
     if parsed.drivername in ("postgresql", "postgres"):
         return parsed.set(drivername="postgresql+psycopg")
     if parsed.drivername not in ("sqlite", "postgresql+psycopg"):

@@ -49,7 +49,7 @@ _CONFIG = {
     "distributed.admin.low-level-log-length": 16,  # of 1,000 messages it would keep all submissions' notebooks, twice
     "distributed.admin.large-graph-warning-threshold": "1GB",  # submissions are in the graph on purpose
 }
-_KILLED = "Two workers died while they graded it, so it was given up: look at what it does before you grade it again."
+_KILLED = "Two workers died while grading it, so it was given up: look at what it does before you grade it again."
 
 
 class DaskWorkers:
@@ -110,7 +110,7 @@ class DaskWorkers:
                 start_next()
         except CancelledError as error:
             raise ClusterError(
-                "The scheduler was lost: what was graded is written, so grade again to go on."
+                "The connection to the scheduler was lost: what was graded is written. Grade again to go on."
             ) from error
         finally:
             with contextlib.suppress(Exception):
@@ -166,7 +166,7 @@ def _client(address: str) -> Iterator[Client]:
     try:
         get_backend(parse_address(address, strict=True)[0])
     except ValueError as error:
-        raise ClusterError(f"{address!r} is no scheduler's address: it begins with tcp:// or tls://.") from error
+        raise ClusterError(f"{address!r} isn't a scheduler's address: one begins with tcp:// or tls://.") from error
     try:
         client = Client(address, timeout=CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:

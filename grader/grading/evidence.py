@@ -195,9 +195,9 @@ def _no_comparison(error: CellOutput) -> CellOutput:
 
 
 _ENDED = {
-    "timeout": "This cell was stopped: its time was over",
+    "timeout": "This cell was stopped: it ran out of time",
     "died": "The kernel died while it ran this cell",
-    "skipped": "This cell was not run: the notebook's time was over, or the kernel had died too often",
+    "skipped": "This cell was not run: the notebook had run out of time, or its kernel had died too often",
 }
 
 

@@ -204,7 +204,7 @@ class Grader:
                 return
         names = listed([f"`{name}`" for name in differing], MAX_NAMED)
         raise ExecutionError(
-            f"The locked cells of {self.exercise.id} give other numbers in each run ({names}), so no answer can "
+            f"The locked cells of {self.exercise.id} give different numbers in each run ({names}), so no answer can "
             "be checked: seed every random number that they draw, release the exercise and grade again."
         )
 

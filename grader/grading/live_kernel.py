@@ -130,7 +130,7 @@ def place(
         if not _same_forward(live.tensors, references[part], rebound):
             text = (
                 "Your kernel's forward pass is not the exercise's (another seed or size, or cells that were not run "
-                "again): this is about your cells run on the exercise's own."
+                "again): these verdicts are about your cells, run on the exercise's own."
             )
             remarks.update({(part, name): text for name in mine})
             continue

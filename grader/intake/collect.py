@@ -151,7 +151,10 @@ def _no_notebook(path: Path, here: Sequence[Found]) -> str:
 def _found(each: Chosen, owner: Owner, area: Area, root: Path, ids: Sequence[str]) -> Found:
     problem = each.problem
     if each.exercise is None and problem is None:
-        problem = "It resembles no exercise of this course: say which it is with --exercise, or hand in the right file."
+        problem = (
+            "It doesn't look like any exercise of this course: say which it is with --exercise, or hand in the right "
+            "file."
+        )
     file = each.file
     return Found(
         student=owner.student,

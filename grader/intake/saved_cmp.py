@@ -114,7 +114,7 @@ def _why(check: Check, line: SavedCmp, now: CmpLine | None) -> str:
         )
     if now.approximate != line.approximate:
         return (
-            "Run again on the exercise's forward pass cmp says otherwise: the output is older than the cell, the cells "
+            "Run again on the exercise's forward pass, cmp disagrees: the output is older than the cell, the cells "
             "were run in another order, or it depends on other sizes or another forward pass."
         )
     if check.verdict.is_right:
@@ -122,8 +122,8 @@ def _why(check: Check, line: SavedCmp, now: CmpLine | None) -> str:
     if _broadcasts(check):
         return "cmp lets shapes broadcast; a gradient has its tensor's own shape."
     if check.case != VISIBLE:
-        return f"cmp sees one size and one seed only; the case {check.case} has others, and there it is not right."
-    return "The difference is too small for float32 and plain in float64."
+        return f"cmp sees only one size and one seed; the case {check.case} has different ones, and it is wrong there."
+    return "The difference is too small to show in float32, and plain in float64."
 
 
 def _broadcasts(check: Check) -> bool:

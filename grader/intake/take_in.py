@@ -78,7 +78,7 @@ def take_in(data: bytes, exercise: Exercise) -> Intake:
             "or a gradient of it. Hand in the exercise's own notebook, with the gradients filled in."
         )
     cells, changed = _planned(readings, known)
-    changed += [f"{name} was taken for {gradient}, for a cmp compares it with {gradient[1:]}."
+    changed += [f"{name} was taken for {gradient}, because a cmp line compares it with {gradient[1:]}."
                 for name, gradient in names_by_cmp(notebook.cells, known).items()]  # fmt: skip
     notes = turned + intake_notes(readings, known, cells_left=_left(cells), changed=changed)
     return Intake(cells=cells, notes=notes, readings=readings, saved=saved_lines(notebook.cells, readings, known))

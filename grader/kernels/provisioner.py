@@ -11,6 +11,7 @@ import os
 import shutil
 import signal
 import socket
+import time
 from abc import abstractmethod
 from importlib.metadata import EntryPoint
 from pathlib import Path
@@ -33,6 +34,7 @@ NAMES = {"snapshot": "grader-snapshot", "cold": "grader-cold"}
 """The names of the provisioners under jupyter_client's entry point, by kind of kernel."""
 
 _LOOK_SECONDS = 0.1
+_ANSWER_SECONDS = 1.0
 CHANNELS = ("shell", "iopub", "stdin", "control")
 open_templates: dict[str, Template] = {}
 """The templates that kernel specs may name."""
@@ -66,6 +68,10 @@ class Provisioner(KernelProvisionerBase):
     @abstractmethod
     def stop(self, reason: str) -> None:
         """Kill the kernel over a limit that the grader watches; `usage` then gives the reason."""
+
+    async def waited(self) -> float:
+        """How many seconds what runs in the kernel was ready to run and had no core; 0 where nothing tells."""
+        return 0.0
 
 
 class TemplateProvisioner(Provisioner):
@@ -146,6 +152,16 @@ class TemplateProvisioner(Provisioner):
         while self._lifeline is not None and not self._lifeline.ended:
             await readable(self._lifeline)
         await self.poll()
+
+    async def waited(self) -> float:
+        """How many seconds what runs in the kernel was ready to run and had no core; 0 where nothing tells."""
+        if self._lifeline is None:
+            return 0.0
+        before, deadline = self._lifeline.news, time.monotonic() + _ANSWER_SECONDS
+        self._lifeline.ask_waited()
+        while not self._lifeline.ended and self._lifeline.news == before and time.monotonic() < deadline:
+            await readable(self._lifeline, _ANSWER_SECONDS)
+        return float(self._lifeline.last_words().get("waited", 0.0))
 
     async def send_signal(self, signum: int) -> None:
         """Signal the kernel and what it runs in its process group."""

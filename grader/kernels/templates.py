@@ -200,6 +200,10 @@ class Template:
         """Signal a kernel; SIGKILL ends everything that it started."""
         self._request({"do": "signal", "id": number, "signal": int(signum)})
 
+    def ask_waited(self, number: int) -> None:
+        """Have a kernel's lifeline say how long the kernel has waited for a core."""
+        self._request({"do": "waited", "id": number})
+
     def _request(self, message: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
         try:
             with self._lock:
@@ -250,7 +254,10 @@ class Lifeline:
         return self._ended
 
     def last_words(self) -> dict[str, Any]:
-        """What was said about the end: `status`, `cpu_seconds`, `reason` (`"memory"`, `"cpu"`), `failed`."""
+        """What was said last: `waited` (seconds), and of the end `status`, `cpu_seconds`, `reason`, `failed`.
+
+        The reasons are `"memory"` and `"cpu"`.
+        """
         said: dict[str, Any] = {}
         for line in self._heard.splitlines():
             said |= json.loads(line)
@@ -260,6 +267,16 @@ class Lifeline:
         """Signal the kernel, if it is still there."""
         if not self.ended:
             self._template.signal(self._number, signum)
+
+    def ask_waited(self) -> None:
+        """Have it said how long the kernel has waited for a core: `news` counts on, and `waited` is in `last_words`."""
+        if not self.ended:
+            self._template.ask_waited(self._number)
+
+    @property
+    def news(self) -> int:
+        """How many things were said so far."""
+        return 0 if self.ended else self._heard.count(b"\n")
 
     def wait(self, seconds: float) -> bool:
         """Block until the kernel is gone; whether it is."""

@@ -1,4 +1,4 @@
-"""Where the true gradient is zero but for rounding: whether a line with a right value is right.
+"""Where the true gradient is zero up to rounding: whether a line with a right value is right.
 
 Minus zero is zero, and so is half of it. So the part is run detached twice, with different random numbers in the
 gradients that such a line starts from, and all else the same. By how much its value must move between the two is known
@@ -23,7 +23,7 @@ from grader.marking.alone import NEAR, Alone
 from grader.marking.tolerance import FLOAT64, conformed
 
 ZERO = 1e-9
-"""A true gradient smaller than this share of the gradients it is computed from is zero but for rounding."""
+"""A true gradient smaller than this share of the gradients it is computed from is zero up to rounding."""
 
 
 class Edge(NamedTuple):
@@ -58,8 +58,8 @@ class Trial(NamedTuple):
     def slip(self) -> str:
         """What a student is told of a slip."""
         return (
-            f"{self._zero}, so a comparison can't show a slip here. But with other numbers in `{self.name}` the line "
-            "doesn't give what the chain rule gives."
+            f"{self._zero}, so a comparison can't show a slip here. But with different numbers in `{self.name}` the "
+            "line doesn't give what the chain rule gives."
         )
 
     @property
@@ -67,13 +67,16 @@ class Trial(NamedTuple):
         """What a student is told where the step is right as far as anybody can see."""
         if self.finding is Finding.UNMOVED:
             return f"{self._zero}, so a right value proves little here; it doesn't change with `{self.name}`."
-        return f"{self._zero}, so a right value proves little here, and the line could not be tried with other numbers."
+        return (
+            f"{self._zero}, so a right value proves little here, and the line could not be tried with different "
+            "numbers."
+        )
 
     @property
     def _zero(self) -> str:
         if self.edge.zero == self.edge.lower:
-            return f"The true gradient of `{self.edge.lower}` is zero but for rounding"
-        return f"What comes through `{self.edge.upper}` is zero but for rounding"
+            return f"The true gradient of `{self.edge.lower}` is zero up to rounding"
+        return f"What comes through `{self.edge.upper}` is zero up to rounding"
 
 
 # --- what to try

@@ -65,7 +65,7 @@ class Stops:
         if run.status == "died":
             return f"The kernel died in the cell that assigns {name}{f': {run.end}' if run.end else ''}."
         if run.status == "skipped":
-            return "The notebook's time was over before this cell was reached."
+            return "The notebook ran out of time before this cell was reached."
         wanted = [
             other
             for other in sorted(left[0].reads)
@@ -175,6 +175,6 @@ class Stops:
 _NOT_OVER = {
     "timeout": "was out of time, so nothing after it could be checked",
     "died": "ended its kernel, so nothing after it could be checked",
-    "skipped": "was not reached: the notebook's time was over",
+    "skipped": "was not reached: the notebook had run out of time",
 }
 _LOST = "The kernel died, or was tampered with, before the grader could read what this part computed."

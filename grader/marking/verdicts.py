@@ -117,7 +117,7 @@ class PartMarks(PartCases):
                 remark = " ".join(filter(None, (self._right_alone(name), remark)))
         elif self.visible_only(name):
             share = self.exercise.spec.visible_only
-            remark = "It is right for the sizes and numbers you can see, and not for others."
+            remark = "It is right for the sizes and numbers you can see, but not for different ones."
         elif self.right_in_float32(name):
             remark = remark or "cmp says True on the visible case: float32 is too coarse to show the difference."
         elif name in self.checks.values:
@@ -270,7 +270,7 @@ class PartMarks(PartCases):
         elif line is not None and not line.approximate and remark is None:
             remark = "cmp says False on the visible case: that is float32 rounding, and in float64 it is right."
         exact = line is not None and line.exact and remark is None
-        own_way = f"It comes by a way of its own, not from {self.skipped(name)}." if name in self.unmoved else None
+        own_way = f"It is computed in a different way, not from {self.skipped(name)}." if name in self.unmoved else None
         remarks = [text for text in (remark, self._can_not_tell(name) or own_way) if text is not None]
         verdict = Verdict.EXACT if exact else Verdict.APPROXIMATE
         return self._check(name, verdict, 1.0, VISIBLE, " ".join(remarks) or None)
@@ -305,7 +305,7 @@ class PartMarks(PartCases):
         said = {
             "absent": f"Nothing is called {name}.",
             "none": f"{name} is still None.",
-            "tensor": f"It can't be judged before d{name} is there.",
+            "tensor": f"It can't be judged until there is a d{name}.",
             "other": f"{name} is not a tensor but {found.note.type[:60]}.",
         }
         remark = said[found.note.kind]
@@ -314,7 +314,7 @@ class PartMarks(PartCases):
         meant = self._named_otherwise(name) if found.note.kind == "absent" else None
         lost = [line for cell in self.student_cells if (line := line_that_binds(cell.source, name[1:])) is not None]
         if meant is None and found.note.kind == "absent" and lost and not self.checks.values:
-            remark += f" Line {lost[-1]} binds {name[1:]}, a tensor of the forward pass: is {name} meant?"
+            remark += f" Line {lost[-1]} binds {name[1:]}, a tensor of the forward pass: did you mean {name}?"
         if meant is not None:
             remark += f" This exercise has no {meant}. Did you mean {name}?"
         return self._check(name, Verdict.MISSING, 0.0, VISIBLE, remark)
@@ -347,7 +347,7 @@ class PartMarks(PartCases):
 
 
 _UNCONFIRMED = (
-    "It is right on the case you see, and could not be computed again with other numbers: "
+    "It is right on the case you see, and could not be computed again with different numbers: "
     "the cell died, took too long, or stopped before this line."
 )
 
@@ -355,8 +355,8 @@ _UNCONFIRMED = (
 _STOPPED = "the cell stopped before this line"
 _REACHED = "what reaches it isn't"
 _BLANK = (
-    "What your gradients further up send here is zero, not a number, or of a wrong shape, so that nothing can be said "
-    "of this one: begin with the first wrong one."
+    "What your gradients further up hand to this line is zero, not a number, or of the wrong shape, so nothing can be "
+    "said about it: begin with the first wrong one."
 )
 
 

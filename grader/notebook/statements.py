@@ -12,7 +12,7 @@ from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
-from grader.notebook.syntax import bound_by, compile_error, imported, names_read, parse, parse_plain, segments
+from grader.notebook.syntax import bound_by, compile_error, names_read, parse, parse_plain, segments
 from grader.records import Record
 
 Kind = Literal["import", "definition", "assignment", "loop", "assertion", "expression", "other"]
@@ -148,20 +148,16 @@ def _kind(node: ast.stmt) -> Kind:
 
 def _bound(node: ast.stmt) -> tuple[list[str], list[str]]:
     """The notebook's names that a statement binds, and those that are bound inside its functions only."""
-    if isinstance(node, ast.Import | ast.ImportFrom):
-        return imported(node), []
     binds: list[str] = []
     inner: list[str] = []
-    if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        binds.append(node.name)
     todo: deque[tuple[ast.AST, frozenset[str] | None]] = deque([(node, None)])
     while todo:
         current, shared = todo.popleft()
+        for name in bound_by(current):
+            (binds if shared is None or name in shared else inner).append(name)
         if isinstance(current, _SCOPES):
             names = {name for each in ast.walk(current) if isinstance(each, ast.Global) for name in each.names}
             shared = frozenset(names)
-        for name in bound_by(current):
-            (binds if shared is None or name in shared else inner).append(name)
         todo.extendleft((child, shared) for child in reversed(list(ast.iter_child_nodes(current))))
     return binds, inner
 

@@ -153,9 +153,7 @@ def names_read(tree: ast.AST) -> frozenset[str]:
 
 def names_bound(tree: ast.AST) -> frozenset[str]:
     """The names that are bound in a piece of code; those that are only written into are not."""
-    return frozenset(
-        node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)
-    )
+    return frozenset(name for node in ast.walk(tree) for name in _binds(node)[0])
 
 
 @functools.lru_cache(maxsize=256)
@@ -167,42 +165,82 @@ def statements(source: str) -> tuple[Statement, ...]:
     found = []
     for node in ast.walk(tree):
         names = bound_by(node)
-        if names:
-            last = node.end_lineno if isinstance(node, ast.stmt | ast.expr) else None
-            first = node.lineno if isinstance(node, ast.stmt | ast.expr) else 1
-            found.append(Statement(names=tuple(names), reads=names_read(node), first=first, last=last or first))
+        if names and isinstance(node, _SIMPLE):
+            last = node.end_lineno or node.lineno
+            found.append(Statement(names=tuple(names), reads=names_read(node), first=node.lineno, last=last))
+        elif isinstance(node, ast.For | ast.AsyncFor | ast.With | ast.AsyncWith) and names:  # what stands in it follows
+            head = [node.iter] if isinstance(node, ast.For | ast.AsyncFor) else [i.context_expr for i in node.items]
+            reads = frozenset(name for each in head for name in names_read(each))
+            last = max(each.end_lineno or node.lineno for each in head)
+            found.append(Statement(names=tuple(names), reads=reads, first=node.lineno, last=last))
     return tuple(sorted(found, key=lambda statement: (statement.first, statement.last)))
 
 
+_SIMPLE = (ast.Assign, ast.AugAssign, ast.AnnAssign, ast.NamedExpr, ast.Call, ast.Delete)
+
+
 def bound_by(node: ast.AST) -> list[str]:
-    """The names that this very node binds or writes into, whatever stands inside of it."""
-    if isinstance(node, ast.Assign):
-        targets: list[ast.expr] = list(node.targets)
-    elif isinstance(node, ast.AugAssign | ast.AnnAssign | ast.NamedExpr):
-        targets = [node.target]
-    elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
-        return _written_by_call(node.value)
-    else:
-        return []
-    return [name for target in targets for name in _target_names(target)]
+    """The names that this very node binds, writes into or deletes, whatever stands inside of it.
+
+    A comprehension's names are its own; those of functions and classes are bound where they are defined.
+    """
+    bound, written = _binds(node)
+    return [*bound, *written]
 
 
-def _target_names(target: ast.expr) -> list[str]:
+def _binds(node: ast.AST) -> tuple[list[str], list[str]]:
+    """The names that this very node binds, and those that it only writes into: `dC[i] = …`, `dC.add_(…)`."""
+    targets: list[ast.expr] = []
+    match node:
+        case ast.Assign() | ast.Delete():
+            targets = node.targets
+        case ast.AnnAssign(value=None):
+            pass
+        case ast.AugAssign() | ast.AnnAssign() | ast.NamedExpr() | ast.For() | ast.AsyncFor():
+            targets = [node.target]
+        case ast.With() | ast.AsyncWith():
+            targets = [item.optional_vars for item in node.items if item.optional_vars is not None]
+        case ast.Import() | ast.ImportFrom():
+            return imported(node), []
+        case ast.FunctionDef() | ast.AsyncFunctionDef() | ast.ClassDef():
+            return [node.name], []
+        case ast.ExceptHandler() | ast.MatchAs() | ast.MatchStar():
+            return [node.name] if node.name else [], []
+        case ast.MatchMapping():
+            return [node.rest] if node.rest else [], []
+        case ast.Call() as call:
+            return [], _written_by_call(call)
+        case ast.Expr(value=ast.Call() as call):
+            return [], _written_by_call(call)
+    bound: list[str] = []
+    written: list[str] = []
+    for target in targets:
+        _sort_target(target, bound, written)
+    return bound, written
+
+
+def _sort_target(target: ast.expr, bound: list[str], written: list[str]) -> None:
     if isinstance(target, ast.Name):
-        return [target.id]
-    if isinstance(target, ast.Tuple | ast.List):
-        return [name for element in target.elts for name in _target_names(element)]
-    if isinstance(target, ast.Starred | ast.Subscript | ast.Attribute):
-        return _target_names(target.value)
-    return []
+        bound.append(target.id)
+    elif isinstance(target, ast.Tuple | ast.List):
+        for element in target.elts:
+            _sort_target(element, bound, written)
+    elif isinstance(target, ast.Starred):
+        _sort_target(target.value, bound, written)
+    elif isinstance(target, ast.Subscript | ast.Attribute):
+        _sort_target(target.value, written, written)
 
 
 def _written_by_call(call: ast.Call) -> list[str]:
-    """`dC.index_add_(…)` writes to `dC`: torch's methods that end in an underscore work in place."""
+    """What a call writes into: torch's methods that end in an underscore work in place, and `out=dC` is filled."""
     function = call.func
+    written: list[str] = []
     if isinstance(function, ast.Attribute) and function.attr.endswith("_") and not function.attr.endswith("__"):
-        return _target_names(function.value)
-    return []
+        _sort_target(function.value, written, written)
+    for keyword in call.keywords:
+        if keyword.arg == "out":
+            _sort_target(keyword.value, written, written)
+    return written
 
 
 def line_that_binds(source: str, name: str) -> int | None:
@@ -214,11 +252,11 @@ def line_that_binds(source: str, name: str) -> int | None:
 def first_bindings(source: str) -> list[tuple[int, str]]:
     """The lines of a cell with each name that they are the first to bind, in their order."""
     tree = parse(source)
-    nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Name)] if tree is not None else []
+    nodes = ast.walk(tree) if tree is not None else ()
+    bound = [(getattr(node, "lineno", 1), name) for node in nodes for name in _binds(node)[0]]
     found: dict[str, int] = {}
-    for node in sorted(nodes, key=lambda node: (node.lineno, node.col_offset)):
-        if isinstance(node.ctx, ast.Store):
-            found.setdefault(node.id, node.lineno)
+    for line, name in sorted(bound, key=lambda one: one[0]):
+        found.setdefault(name, line)
     return [(line, name) for name, line in found.items()]
 
 

@@ -9,12 +9,12 @@ from grader.records import CellView
 
 def cell_name(cells: Sequence[CellView], index: int) -> str:
     """`Cell 11`; with its lines where only some of them are shown; by its name where the notebook doesn't have it."""
-    cell = cells[index]
-    if cell.number is None:
-        return f"The exercise’s cell {cell.label}" if cell.label else f"Cell {index + 1}"
-    name = f"Cell {cell.number}"
-    if cell.source and sum(other.number == cell.number for other in cells) > 1:
-        return f"{name}, lines {cell.first_line} to {line_number(cell, len(cell.source.splitlines()))}"
+    cell, number = cells[index], cell_number(cells, index)
+    if number is None:
+        return f"The exercise’s cell {cell.label}"
+    name = f"Cell {number}"
+    if cell.number is not None and cell.source and sum(other.number == cell.number for other in cells) > 1:
+        return f"{name}, lines {cell.first_line} to {line_number(cell, len(code_lines(cell.source)))}"
     return name
 
 
@@ -23,10 +23,30 @@ def line_name(cells: Sequence[CellView], index: int, line: int) -> str:
 
     Of a running kernel nobody knows where in the notebook its cells are: `Line 3`.
     """
+    number = cell_number(cells, index)
+    shown = line_number(cells[index], line)
+    return f"Line {shown}" if number is None else f"Cell {number}, line {shown}"
+
+
+def cell_number(cells: Sequence[CellView], index: int) -> int | None:
+    """The cell's number in the notebook; None where the notebook doesn't have the cell, or nobody knows."""
     cell = cells[index]
-    if cell.number is None and cell.label:
-        return f"Line {line_number(cell, line)}"
-    return f"Cell {index + 1 if cell.number is None else cell.number}, line {line_number(cell, line)}"
+    return index + 1 if cell.number is None and not cell.label else cell.number
+
+
+def has_line(cells: Sequence[CellView], number: int, line: int) -> bool:
+    """Whether a line of the notebook's cell with a number is among those that are shown."""
+    return any(
+        cell_number(cells, index) == number and 0 <= line - cell.first_line < len(code_lines(cell.source))
+        for index, cell in enumerate(cells)
+    )
+
+
+def code_lines(source: str) -> list[str]:
+    """The lines as Python counts them; `str.splitlines` would also split at form feeds and Unicode separators."""
+    if not source:
+        return []
+    return source.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n").split("\n")
 
 
 def line_number(cell: CellView, line: int) -> int:

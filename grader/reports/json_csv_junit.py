@@ -82,7 +82,7 @@ def placed(comment: Comment) -> str:
     """A comment in one line, after what it is about."""
     text = " ".join(comment.text.split())
     if comment.line is not None and comment.cell is not None:
-        return f"Cell {comment.cell + 1}, line {comment.line}: {text}"
+        return f"Cell {comment.cell}, line {comment.line}: {text}"
     where = comment.name or (f"Part {comment.part}" if comment.part is not None else None)
     return f"{where}: {text}" if where is not None else text
 

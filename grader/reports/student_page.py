@@ -20,7 +20,7 @@ from grader.records import (
     Record,
     Verdict,
 )
-from grader.reports.cell_names import cell_name, line_name, line_number
+from grader.reports.cell_names import cell_name, cell_number, code_lines, line_name, line_number
 from grader.reports.graph_layout import Layout, lay_out
 from grader.reports.heat_map_png import Gallery, NoRoom, Picture, pictures_of
 
@@ -78,6 +78,7 @@ class Cell(Record, frozen=True):
     """A student's cell. `marked` counts its lines that hold a wrong tensor; `failed` where it ended with an error."""
 
     anchor: str
+    number: int | None
     name: str
     lines: list[Line]
     outputs: list[Output]
@@ -198,7 +199,7 @@ def _row(check: Check, evidence: Evidence | None, anchor: str, first: bool, grad
     cells: Sequence[CellView] = grading.cells
     cell, line, source = None, None, None
     if evidence is not None and evidence.cell is not None and evidence.line is not None:
-        lines = _lines(cells[evidence.cell].source) if 0 <= evidence.cell < len(cells) else []
+        lines = code_lines(cells[evidence.cell].source) if 0 <= evidence.cell < len(cells) else []
         if 0 < evidence.line <= len(lines):
             cell, line, source = evidence.cell, evidence.line, lines[evidence.line - 1]
     return Row(
@@ -213,13 +214,6 @@ def _row(check: Check, evidence: Evidence | None, anchor: str, first: bool, grad
         pictures=pictures_of(evidence) if evidence is not None and not check.verdict.is_right else [],
         comments=[each for each in grading.grade.comments if (each.part, each.name) == (check.part, check.name)],
     )
-
-
-def _lines(source: str) -> list[str]:
-    """The lines as Python counts them; `str.splitlines` would also split at form feeds and Unicode separators."""
-    if not source:
-        return []
-    return source.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n").split("\n")
 
 
 def _cells(grading: Grading, rows: Sequence[Row]) -> dict[str | None, list[Cell]]:
@@ -240,13 +234,14 @@ def _cells(grading: Grading, rows: Sequence[Row]) -> dict[str | None, list[Cell]
                 shown=line_number(view, number),
                 text=text,
                 rows=marks.get((index, number), []),
-                comments=written.get((index, number), []),
+                comments=written.get((cell_number(grading.cells, index), line_number(view, number)), []),
             )
-            for number, text in enumerate(_lines(view.source), start=1)
+            for number, text in enumerate(code_lines(view.source), start=1)
         ]
         cells[view.part].append(
             Cell(
                 anchor=f"c{index}",
+                number=cell_number(grading.cells, index),
                 name=cell_name(grading.cells, index),
                 lines=lines,
                 outputs=[_output(output, gallery) for output in view.outputs],

@@ -9,6 +9,7 @@ from grader.errors import UsageError
 from grader.gradebook.overrides import new_override
 from grader.gradebook.review_log import Changed, Kind, Note, Of
 from grader.records import Grading
+from grader.reports.cell_names import has_line
 from grader.review.class_page import chosen, read_query, where_diagnosed
 from grader.review.desk import Call, Desk, read_seen, submission_address
 from grader.review.work_page import read_place
@@ -51,7 +52,7 @@ def _points(text: str) -> float:
     try:
         return float(text.strip().replace(",", "."))
     except ValueError as error:
-        raise UsageError(f"{text[:40]!r} is no number of points: nothing was saved.") from error
+        raise UsageError(f"{text[:40]!r} isn't a number of points: nothing was saved.") from error
 
 
 def _place(call: Call) -> tuple[str, tuple[str | None, str | None]]:
@@ -82,7 +83,7 @@ def comment(desk: Desk, call: Call) -> str:
 
 
 def _line(call: Call, grading: Grading | None) -> tuple[int | None, int | None]:
-    """The cell, counted from 0, and the line of a comment; None for one about something else."""
+    """The cell and the line of a comment, by the notebook's numbers; None for one about something else."""
     given = call.form.get("cell", "").strip(), call.form.get("line", "").strip()
     if not any(given):
         return None, None
@@ -90,10 +91,9 @@ def _line(call: Call, grading: Grading | None) -> tuple[int | None, int | None]:
     if not all(each.isascii() and each.isdigit() and len(each) < 7 for each in given):
         raise UsageError("A line is a cell's number and a line's number: give both, or neither. Nothing was saved.")
     cell, line = map(int, given)
-    lines = cells[cell - 1].source.count("\n") + 1 if 0 < cell <= len(cells) else 0
-    if not 0 < line <= lines:
-        raise UsageError(f"The notebook has no line {line} in cell {cell}: nothing was saved.")
-    return cell - 1, line
+    if not has_line(cells, cell, line):
+        raise UsageError(f"This page shows no line {line} of a cell {cell}: nothing was saved.")
+    return cell, line
 
 
 def comment_all(desk: Desk, call: Call) -> str:

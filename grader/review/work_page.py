@@ -83,7 +83,7 @@ def read_place(value: str) -> tuple[str | None, str | None]:
 def work_on(
     classroom: Classroom, now: Snapshot, of: Of, item: Item | None, check: tuple[str, str] | None = None
 ) -> Work | None:
-    """Everything about a submission: in the light of a question, or of a check; None where it is not there any more."""
+    """Everything about a submission: in the light of a question, or of a check; None where it is no longer there."""
     grading = classroom.grading(of)
     if grading is None:
         return None

@@ -215,7 +215,7 @@ class GraderMagics(Magics):
             self._log.seek(0)
             last = self._log.read().strip().split("\n")[-1][:MAX_ERROR]
         self.close()
-        why = f"it ended with “{last}”" if last else "it ended without a word"
+        why = f"it ended with “{last}”" if last else "it ended without an error message"
         python = os.environ.get(PYTHON)
         where = f" on {python}, which {PYTHON} names," if python else ""
         return (

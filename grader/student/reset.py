@@ -86,7 +86,7 @@ def reset(course: Course, target: str, notebook: Path | None, folder: Path) -> t
 def _refuse_what_is_another(path: Path, before: bytes, exercise_id: str) -> None:
     """Raises UsageError for what is no notebook by its name, or another exercise's. A damaged one may be replaced."""
     if not is_notebook(path):
-        raise UsageError(f"{str(path)!r} is no notebook: name a file that ends with .ipynb.")
+        raise UsageError(f"{str(path)!r} isn't a notebook: name a file that ends with .ipynb.")
     try:
         named = grader_metadata(read_notebook(before)).get("exercise")
     except UnreadableNotebook:

@@ -74,10 +74,10 @@
   // A line of the student's is pointed at by a click; its numbers can be typed, too.
   document.addEventListener("click", (event) => {
     const line = event.target.closest?.(".cell .ln");
-    const cell = line && /^c(\d+)-(\d+)$/.exec(line.id);
+    const cell = line?.closest(".cell").dataset.cell;
     if (!cell || !byId("cell") || !getSelection().isCollapsed) return;
-    byId("cell").value = String(Number(cell[1]) + 1);
-    byId("line").value = cell[2];
+    byId("cell").value = cell;
+    byId("line").value = line.dataset.n;
     enter("text");
   });
 })();

@@ -38,10 +38,10 @@ def test_what_the_compiler_refuses_costs_its_own_statement_alone(grade, solved, 
     ("line", "said"),
     [
         (ALONE.replace("keepdim=True", "keepdim=True, keepdim=True"), "keyword argument repeated: keepdim"),
-        (ALONE.replace("= (", "=\u00a0("), "invalid non-printable character U+00A0"),
+        (ALONE.replace("= (", "=\u00a0("), "it has a character that can't be seen, U+00A0: type its spaces anew"),
     ],
 )
 def test_pythons_own_words_are_the_reason(grade, solved, line, said):
     grading = grade(solved((ALONE, line)))
-    assert f"is no Python ({said})" in check_named(grading, "steps", "dhsum").diagnosis.message
+    assert f"isn't valid Python ({said})" in check_named(grading, "steps", "dhsum").diagnosis.message
     assert [name for name, verdict in verdicts(grading).items() if verdict == "missing"] == ["steps/dhsum"]

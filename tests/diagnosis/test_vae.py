@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import functools
 import json
-from pathlib import Path
 
 import pytest
 
-from benchmarks.running import Workbench
 from grader.authoring.verify import exercise_problems
 from grader.course.course import Course
 from grader.diagnosis.diagnose import explained
 from grader.diagnosis.where import Where
 from grader.records import Verdict
+from tests.conftest import HERE
+from tests.workbench import Workbench
 
-COURSE = Path(__file__).parent.parent / "vae"
+COURSE = HERE / "courses" / "vae"
 
 SLIPS = [
     ("step", "(torch.sigmoid(logits) - x) / n", "(logits - x) / n", "dlogits", "function-missing"),

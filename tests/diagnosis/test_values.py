@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from benchmarks.programs import solution_cells
-from benchmarks.running import Workbench, checks_of
 from grader.records import Verdict
+from tests.workbench import Workbench, checks_of
 
 
 def test_an_optimizer_whose_steps_are_never_counted_divides_by_zero():

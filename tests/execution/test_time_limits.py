@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import subprocess
+import sys
+
 import msgspec
 import pytest
 
 from grader.course.course import Course
 from grader.errors import UsageError
 from grader.execution import time_limits
+from grader.execution.cell_client import Client
 from grader.execution.time_limits import FACTOR, cell_seconds, notebook_seconds, own_cell_seconds
-from grader.grading.pool import GraderPool
+from grader.grading.pool import PROBE_FOLDER, GraderPool
+from grader.kernels import open_source
+from grader.kernels.sandbox import Limits
 from grader.records import Submission
 from tests.conftest import HERE
+from tests.kernel_runs import run as kernel_run
 
 
 def test_every_limit_is_stretched_by_the_factor(course, monkeypatch):
@@ -30,7 +39,7 @@ def test_every_limit_is_stretched_by_the_factor(course, monkeypatch):
 @pytest.fixture
 def slow_forward(monkeypatch):
     """A pool for the mini course whose forward cell takes a second longer in a kernel."""
-    course = Course(HERE / "course" / "exercises")
+    course = Course(HERE / "courses" / "mini" / "exercises")
     exercise = course.exercise("mini")
     wait = "import sys, time\nif 'ipykernel' in sys.modules: time.sleep(1)\n"
     cells = [
@@ -55,3 +64,61 @@ def test_its_own_cell_out_of_time_is_never_missing(slow_forward, solved, monkeyp
     if own_seconds < 1:
         remarks = [check.remark for check in grading.grade.checks if check.verdict == "unchecked"]
         assert any("The exercise's own cell forward was out of time" in remark for remark in remarks)
+
+
+@pytest.fixture
+def crowded_kernels():
+    """A source of kernels that share one core with two processes which never rest."""
+    cores = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(cores)})
+    busy = []
+    try:
+        with open_source("snapshot", "bwrap", [], {}, [PROBE_FOLDER], Limits()) as source:
+            busy += [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
+            yield source
+    finally:
+        os.sched_setaffinity(0, cores)
+        for process in busy:
+            process.kill()
+            process.wait()
+
+
+_WORK = "import time\nend = time.process_time() + {seconds}\nwhile time.process_time() < end: pass\n"
+
+
+@pytest.mark.parametrize(
+    ("cell", "timed_out"),
+    [
+        pytest.param(_WORK.format(seconds=0.7), False, id="waits-for-a-core"),
+        pytest.param(_WORK.format(seconds=60), True, id="computes-too-long"),
+        pytest.param("import time; time.sleep(2)", True, id="sleeps"),
+    ],
+)
+def test_what_a_kernel_waits_for_a_core_is_not_its_cells_time(crowded_kernels, cell, timed_out):
+    async def run():
+        async with Client.start(crowded_kernels) as client:
+            await client.run_cell(cell, 1.0)
+            return client.timed_out
+
+    assert asyncio.run(run()) is timed_out
+
+
+_HIDDEN_CASE = """
+import grader_probe, os
+readable, writable = os.pipe()
+child = os.fork()
+if child == 0:
+    {work}
+    os.write(writable, grader_probe._LENGTH.pack(2) + b"ok")
+    os._exit(0)
+os.close(writable)
+print(grader_probe._read_results(readable, [1.0], child))
+os.kill(child, 9)
+os.waitpid(child, 0)
+"""
+
+
+@pytest.mark.parametrize(("work", "found"), [(0.7, "([b'ok'], None)"), (60, "([], 'timeout')")])
+def test_nor_is_it_a_hidden_cases_time(crowded_kernels, work, found):
+    cell = _HIDDEN_CASE.format(work=_WORK.format(seconds=work).replace("\n", "\n    "))
+    assert found in kernel_run(crowded_kernels, cell).text

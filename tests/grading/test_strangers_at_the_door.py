@@ -19,16 +19,16 @@ import pytest
 
 from grader.grading.dask_cluster import _CONFIG, _local_client
 from grader.kernels import scratch_folders
-from tests.conftest import HERE, MINI
+from tests.conftest import HERE, MINI, ROOT
 
-SOLUTION = HERE / "course" / "solutions" / f"{MINI}.ipynb"
+SOLUTION = HERE / "courses" / "mini" / "solutions" / f"{MINI}.ipynb"
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the sandbox needs Linux")
 
 
 @pytest.fixture
 def class_folder(tmp_path: Path) -> Path:
     """A course's folder with the submissions of three students, who handed in more than a notebook."""
-    shutil.copytree(HERE / "course" / "exercises", tmp_path / "exercises")
+    shutil.copytree(HERE / "courses" / "mini" / "exercises", tmp_path / "exercises")
     for student in ("ann", "test_ben", "tests"):
         folder = tmp_path / "handed-in" / student
         folder.mkdir(parents=True)
@@ -46,7 +46,7 @@ def class_folder(tmp_path: Path) -> Path:
 
 def graded(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     """Run as by the installed scripts, which don't look for modules in the folder they are started in."""
-    environment = {**os.environ, "PYTHONPATH": str(HERE.parent), "PYTHONSAFEPATH": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONSAFEPATH": "1"}
     return subprocess.run(
         [sys.executable, *command], cwd=cwd, env=environment, capture_output=True, text=True, check=False
     )

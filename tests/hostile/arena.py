@@ -41,7 +41,7 @@ from grader.grading.pool import PROBE_FOLDER, GraderPool, SandboxKind
 from grader.kernels import KernelSource, Limits, open_source, scratch_folders
 from grader.records import Grading, Submission
 from grader.reports.html import render_report
-from tests.conftest import HERE, MINI, verdicts
+from tests.conftest import HERE, MINI, ROOT, verdicts
 
 SCENARIOS = Path(__file__).parent / "scenarios"
 SMALL = Limits(memory_mb=400, processes=40, open_files=128, file_size_mb=8, tmp_mb=16, cpu_seconds=20, output_mb=24)
@@ -141,9 +141,9 @@ class Traps:
             "VICTIM": str(self.victim),
             "GRADEBOOK": str(self.gradebook),
             "FOLDER": str(self.folder),
-            "SOLUTION": str(HERE / "course" / "solutions" / "mini.ipynb"),
-            "COURSE": str(HERE / "course"),
-            "GRADER": str(HERE.parent / "grader"),
+            "SOLUTION": str(HERE / "courses" / "mini" / "solutions" / "mini.ipynb"),
+            "COURSE": str(HERE / "courses" / "mini"),
+            "GRADER": str(ROOT / "grader"),
             "RUNTIME": str(scratch_folders._process_folder()),
             "PID": str(os.getpid()),
             "TCP": str(self.tcp.getsockname()[1]),
@@ -205,7 +205,7 @@ class Arena:
 
     def __init__(self, traps: Traps, sandbox: SandboxKind = "bwrap") -> None:
         self.traps = traps
-        self.course = Course(HERE / "course" / "exercises")
+        self.course = Course(HERE / "courses" / "mini" / "exercises")
         self.exercise = self.course.exercise(MINI)
         self.plain_spec = self.exercise.spec
         self.honest = self.course.solution_path(MINI).read_bytes()
@@ -222,7 +222,7 @@ class Arena:
             grader = self.pool._grader(MINI)
             for ready in (True, False):
                 grader.source(ready=ready)
-            exercise = Course(HERE / "course" / "exercises").exercise(MINI)
+            exercise = Course(HERE / "courses" / "mini" / "exercises").exercise(MINI)
             self._neighbour = Grader(exercise, lambda _: (_ for _ in ()).throw(AssertionError("no kernels of its own")))
             self._neighbour._sources = grader._sources
             # What changes the process (its folder, its default dtype) is done before there is a second thread.

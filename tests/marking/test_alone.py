@@ -8,11 +8,11 @@ import functools
 import pytest
 
 from benchmarks.programs import solution_cells
-from benchmarks.running import ROOT, Workbench
 from grader.course.course import Course
 from grader.notebook.syntax import parse
 from grader.records import Verdict
 from tests.broken_lines import KINDS, broken
+from tests.workbench import ROOT, Workbench
 
 SAMPLE = [
     ("00_chain_rule", "scalars", "dr"), ("01_backprop_ninja", "every-gradient", "dnorm_logits"),

@@ -38,4 +38,4 @@ def test_an_error_that_stopped_the_cell_is_named_with_its_place(missing, solved)
 def test_an_open_bracket_is_named_with_its_line(missing, solved):
     slip = ("dhsum = (h", "dhsum = ((h")
     where = place(solved, slip, text="((h")
-    assert missing("dhsum", slip).startswith(f"{where} is no Python ('(' was never closed)")
+    assert missing("dhsum", slip).startswith(f"{where} isn't valid Python ('(' was never closed)")

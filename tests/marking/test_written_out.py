@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 
 from benchmarks.programs import solution_cells
-from benchmarks.running import Workbench, checks_of
 from grader.authoring.coverage import unvaried_parameters
 from grader.records import Verdict
+from tests.workbench import Workbench, checks_of
 
 OPTIMISERS, NORM, NINJA = "06_optimisers", "03_normalisation", "01_backprop_ninja"
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 import json
 import xml.etree.ElementTree as ET
+from itertools import product
 
 import msgspec
 import pytest
 
-from grader.records import Comment, Override
+from grader.records import CellView, Comment, Override
+from grader.reports.cell_names import has_line
 from grader.reports.html import render_report
 from grader.reports.json_csv_junit import grade_json, grades_csv, junit_xml
 from grader.reports.lms_csv import gradescope_json, moodle_csv
@@ -17,7 +19,7 @@ from tests.report_samples import PART, SCRIPT, sample_grading
 
 AT = "2026-11-29T12:00:00+00:00"
 COMMENTS = [
-    Comment("At a line.\nIn two lines.", AT, "tom", cell=1, line=4),
+    Comment("At a line.\nIn two lines.", AT, "tom", cell=2, line=4),
     Comment(f"On dC {SCRIPT}", AT, part=PART, name="dC"),
     Comment("At a part.", AT, part=PART),
     Comment("=Whole()", AT),
@@ -74,3 +76,22 @@ def test_a_parts_mark_is_the_parts_score_in_the_report():
     )
     assert '<p class="partscore">3.25<span' in page
     assert "Every gradient by hand: 3.25 points in place of the grader’s 20. As we agreed." in page
+
+
+def test_a_comments_line_is_counted_as_in_the_notebook_also_where_a_cell_is_shown_in_pieces():
+    cells = [
+        CellView(source="a = 1\nb = 2", part=None, outputs=[], number=7),
+        CellView(source="c = 3\nd = 4", part=PART, outputs=[], number=9, first_line=5),
+        CellView(source="e = 5", part=PART, outputs=[], label="forward"),
+    ]
+    found = [place for place in product(range(10), range(8)) if has_line(cells, *place)]
+    assert found == [
+        (7, 1),
+        (7, 2),
+        (9, 5),
+        (9, 6),
+    ]
+    grading = sample_grading()
+    grade = msgspec.structs.replace(grading.grade, comments=[Comment("Here.", AT, cell=9, line=6)])
+    page = render_report(msgspec.structs.replace(grading, grade=grade, cells=cells, evidence=[]))
+    assert 'id="c1-2" data-n="6">d = 4\n</span><span class="says comment">' in page

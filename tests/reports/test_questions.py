@@ -9,7 +9,7 @@ import pytest
 
 from grader.cohort.export import export_grades
 from grader.errors import UsageError
-from tests.test_exports import grade, ungradable
+from tests.reports.test_exports import grade, ungradable
 
 
 def rows(text):

@@ -12,7 +12,7 @@ from grader.errors import UsageError
 from grader.intake.handed_in.people import Identity
 from grader.reports.lms_csv import canvas_csv, moodle_csv
 from grader.reports.roster import Person, Roster
-from tests.test_exports import grade
+from tests.reports.test_exports import grade
 
 
 def roster(tmp_path, text: str) -> Roster:

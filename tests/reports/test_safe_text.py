@@ -21,7 +21,7 @@ from grader.reports.json_csv_junit import csv_text, grades_csv, totals_csv
 from grader.reports.lms_csv import canvas_csv, moodle_csv
 from grader.reports.terminal import SafeConsole
 from grader.safe_text import UNSEEN, safe_text
-from tests.test_exports import grade
+from tests.reports.test_exports import grade
 
 NAMES = [
     "ann\rbob,01_mini,graded,999", "ann\r\nbob", "ann\n=cmd|' /C calc'!A1", '"\r=1', "a,b;c\td", "=1+1", "\uff1d1+1",

@@ -8,16 +8,15 @@ import os
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import msgspec
 
 from grader.gradebook import Gradebook
 from grader.records import CellOutput, CellView
+from tests.conftest import ROOT
 from tests.hostile.arena import all_scenarios
 from tests.report_samples import HOSTILE_NAMES, SCRIPT, sample_grading, ungradable_grading
 
-ROOT = Path(__file__).parent.parent.parent
 EXERCISE = "01_backprop_ninja"
 PLAIN = ["alice", "bob", "cy", "dana"]
 

@@ -89,10 +89,11 @@ def test_the_whole_half_hour(graded, sit_down):
         # A comment at a line, found by its number, written and sent by keyboard.
         desk.open(submission(dmitri, "every-gradient/dcounts_sum"))
         line = page.locator(".ln.hit")
-        cell, number = line.get_attribute("id").removeprefix("c").split("-")
+        cell = page.locator(".cell", has=line).get_attribute("data-cell")
+        number = line.get_attribute("data-n")
         page.keyboard.press("c")
         page.keyboard.type("Look at the sign <here>.")
-        page.locator("#cell").fill(str(int(cell) + 1))
+        page.locator("#cell").fill(cell)
         page.locator("#line").fill(number)
         page.keyboard.press("Control+Enter")
         page.locator("#said:not(:empty)").wait_for()

@@ -99,7 +99,7 @@ def chosen(
         narrowed = _resembling(group, guess) if wanted is not None else group
         result.append(_best(exercise, narrowed, area))
     aside = list(dict.fromkeys(file.problem.rstrip(".") for file in closed if file.problem))[:FEW] + [
-        f"{as_text(each.file.name)!r} resembles no exercise, left aside" for each in strangers
+        f"{as_text(each.file.name)!r} doesn't look like any exercise and was left aside" for each in strangers
     ]
     return [msgspec.structs.replace(each, remarks=[*each.remarks, *aside]) for each in result]
 

@@ -125,8 +125,11 @@ class Template:
             return False
         if request["do"] == "start":
             self._start(request, descriptors)
-        elif request["id"] in self._kernels:
-            self._signal(self._kernels[request["id"]], request["signal"])
+        elif (kernel := self._kernels.get(request["id"])) is not None:
+            if request["do"] == "signal":
+                self._signal(kernel, request["signal"])
+            else:
+                _report(kernel.lifeline, {"waited": watch.waited([kernel.pid])})
         return True
 
     # --- starting -----------------------------------------------------------------------------------------------------
@@ -345,7 +348,7 @@ def _no_terminal() -> None:
 
 
 def _report(lifeline: socket.socket, message: Mapping[str, Any]) -> None:
-    """Tell the grader about the end of a kernel, if it is still there to hear it."""
+    """Tell the grader about a kernel, if it is still there to hear it."""
     try:
         lifeline.sendall(json.dumps(message).encode() + b"\n")
     except OSError:

@@ -37,6 +37,22 @@ def descendants(root: int) -> list[int]:
     return _family([root], _families(_processes()))[1:]
 
 
+def waited(pids: Iterable[int | None]) -> float:
+    """How many seconds processes and all of their descendants were ready to run and had no core.
+
+    From the second field of `/proc/PID/schedstat`, in nanoseconds; 0 where the system doesn't keep it.
+    """
+    return sum(map(_waited, _family(pids, _families(_processes()))))
+
+
+def _waited(pid: int) -> float:
+    try:
+        with open(f"/proc/{pid}/schedstat") as file:
+            return int(file.read().split()[1]) / 1e9
+    except (OSError, IndexError):
+        return 0.0
+
+
 def excess(usage: Usage, memory: int, cpu_seconds: float) -> str | None:
     """Which limit is exceeded: `"cpu"`, `"memory"` (in bytes) or none.
 
