@@ -46,9 +46,9 @@ ACCEPTED: dict[str, set[str]] = {
     # What is left of a sum may be a factor, a constant or nothing at all.
     "dropped term": PATHS | PIECES | SCALE | {"all-zero", "term-missing", "constant-missing", "eps-missing",
                                              "row-missing", "another-function"},
-    # What is left of a product may be a value of the forward pass, or the derivative of another function.
+    # What is left of a product may be a value of the forward pass, a comparison, or the derivative of another function.
     "dropped factor": PIECES | SCALE | PATHS | {"another-gradient", "not-a-gradient", "another-function", "all-zero",
-                                               "two-names", "brackets"},
+                                               "two-names", "brackets", "wrong-dtype"},
     # A softmax's sum over the row dropped leaves p * (1 - p).
     "dropped sum": SUMS | {"constant-factor", "index-not-accumulated", "row-missing"},
     "wrong axis": SUMS,
@@ -102,10 +102,12 @@ def applied(sources: Mapping[str, str], changed: Sequence[Mutant]) -> dict[str, 
 
 
 def written(statement: ast.AST) -> set[str]:
-    """The names that a statement binds, or writes into."""
+    """The names that a statement binds, or writes into; the variables of comprehensions are their own."""
     names: set[str] = set()
+    inner = {id(child) for node in ast.walk(statement) if isinstance(node, ast.comprehension)
+             for child in ast.walk(node.target)}  # fmt: skip
     for node in ast.walk(statement):
-        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and id(node) not in inner:
             names.add(node.id)
         elif isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store):
             names |= {child.id for child in ast.walk(node.value) if isinstance(child, ast.Name)}

@@ -20,9 +20,9 @@ from benchmarks.operators import written
 from benchmarks.programs import straight
 from grader.course.catalog import Case
 from grader.marking.tolerance import FLOAT64, conformed
-from grader.notebook.syntax import names_read
+from grader.notebook.syntax import elements_bound, names_read
 from grader.records import VISIBLE
-from tests.workbench import Workbench, case_dtype, run
+from tests.workbench import Workbench, case_dtype, run, stacked
 
 
 class Oracle:
@@ -43,7 +43,11 @@ class Oracle:
         # A statement at a time; a cell of ours is taken apart, too: it is where methods of the student's are called.
         self.lines = [node for cell in cells for node in straight(sources.get(cell.grade_id, cell.source))]
         self.last = {name: place for place, node in enumerate(self.lines) for name in written(node)}
-        _, self.right, _ = bench.mark(part, sources)
+        _, right, _ = bench.mark(part, sources)
+        self.right = {case: self._stacked(namespace) for case, namespace in right.items()}
+
+    def _stacked(self, namespace: Mapping[str, Any]) -> dict[str, Any]:
+        return {**namespace, **{name: stacked(namespace[name]) for name in self.checked if name in namespace}}
 
     def wrong(self, namespaces: Mapping[str, dict[str, Any]], changed: Sequence[frozenset[str]]) -> frozenset[str]:
         """The tensors that are wrong by their own lines, from the namespaces that the cases end with.
@@ -56,6 +60,7 @@ class Oracle:
 
     def _wrong_in(self, case: Case, namespace: dict[str, Any], changed: Sequence[frozenset[str]]) -> list[str]:
         found = []
+        namespace = self._stacked(namespace)
         right: Mapping[str, Any] = self.right[case.id]
         suspects = [
             name for name in self.checked if name in namespace and not self._same(case, name, right[name], namespace)
@@ -99,7 +104,7 @@ class Oracle:
 
     def _is_on_the_way(self, case: Case, namespace: dict[str, Any], name: str) -> bool:
         gradients = self.bench.references[case.id][self.part].gradients
-        value = namespace.get(name)
+        value = stacked(namespace.get(name))
         if not isinstance(value, Tensor):
             return False
         if name.startswith("grad_") and name[5:] in gradients:
@@ -120,13 +125,18 @@ class Oracle:
         fresh = self.bench.begun(self.part, case)
         with case_dtype(case):
             for place, node in enumerate(self.lines):
+                rows = _Rows(namespace)
+                fresh[THEIRS] = rows.replace
                 try:
-                    run(ast.unparse(node), fresh)
+                    run(ast.unparse(_with_rows(node, self.checked)), fresh)
                 except Exception:  # noqa: BLE001 - it needs what the change took away
                     for name in written(node) & set(self.checked):
                         fresh.pop(name, None)
                 complete = [name for name in written(node) & set(self.checked) if self.last[name] == place]
-                found |= {name: fresh[name].clone() for name in complete if isinstance(fresh.get(name), Tensor)}
+                for name in complete:
+                    own = rows.own(name, stacked(fresh.get(name)))
+                    if isinstance(own, Tensor):
+                        found[name] = own.clone()
                 for name in complete:
                     fresh.pop(name, None)
                     if isinstance(namespace.get(name), Tensor):
@@ -140,7 +150,7 @@ class Oracle:
         for case in self.bench.exercise.cases:
             if case.id == VISIBLE:
                 continue
-            right, found = self.right[case.id], namespaces[case.id]
+            right, found = self.right[case.id], self._stacked(namespaces[case.id])
             if not all(name in found and self._same(case, name, right[name], found) for name in names):
                 return None
             largest = max(largest, *(float((found[name] - right[name]).detach().abs().max()) for name in names))
@@ -164,3 +174,53 @@ class Oracle:
         if not torch.equal(finite, torch.isfinite(after)):
             return False  # what isn't finite follows from what isn't
         return FLOAT64.holds(torch.where(finite, after, 0.0), torch.where(finite, before, 0.0))
+
+
+# --- lists, of which a loop fills in an element in each round
+
+THEIRS = "_theirs"
+
+
+class _Rows:
+    """What the unchanged lines of a loop give for the elements of lists, and the changed program's in their place."""
+
+    def __init__(self, changed: Mapping[str, Any]) -> None:
+        self.changed = changed
+        self.found: dict[str, dict[int, Tensor]] = {}
+
+    def replace(self, name: str, place: int, value: Any) -> Any:
+        """The changed program's element, where it has one."""
+        if isinstance(value, Tensor):
+            self.found.setdefault(name, {})[place] = value.clone()
+        theirs = self.changed.get(name)
+        there = theirs[place] if isinstance(theirs, Tensor | list) else None
+        return there.clone() if isinstance(there, Tensor) else there if isinstance(there, int | float) else value
+
+    def own(self, name: str, value: Any) -> Any:
+        """The list as the unchanged lines have it."""
+        rows = self.found.get(name, {})
+        if not rows or value is None:
+            return value
+        return stacked([rows.get(place, value[place]) for place in range(len(value))])
+
+
+def _with_rows(node: ast.stmt, checked: Sequence[str]) -> ast.stmt:
+    """A loop in which an element of a checked list is exchanged as soon as a round is done with it."""
+    if not isinstance(node, ast.For):
+        return node
+    last = {
+        ast.unparse(element): (place, element)
+        for place, line in enumerate(node.body)
+        for child in ast.walk(line)
+        for element in elements_bound(child)
+        if isinstance(element.value, ast.Name) and element.value.id in checked
+    }
+    body = []
+    for place, line in enumerate(node.body):
+        body.append(line)
+        for text, (its, element) in last.items():
+            if its == place:
+                assert isinstance(element.value, ast.Name)
+                call = f"{THEIRS}({element.value.id!r}, {ast.unparse(element.slice)}, {text})"
+                body += ast.parse(f"{text} = {call}").body
+    return ast.For(node.target, node.iter, body, node.orelse, lineno=1)

@@ -16,7 +16,7 @@ from benchmarks.oracle import Oracle
 from benchmarks.programs import solution_cells, variants
 from grader.notebook.syntax import unfinished
 from grader.records import Check, Diagnosis, Verdict
-from tests.workbench import Workbench, checks_of
+from tests.workbench import Workbench, checks_of, stacked
 
 FINE = (Verdict.EXACT, Verdict.APPROXIMATE, Verdict.CARRIED)
 
@@ -139,6 +139,10 @@ def _solution_lines(source: str) -> set[int]:
     return {line for begin, end in pairs_of_marks for line in range(begin + 1, end)}
 
 
+def _members(value: object) -> list[object]:
+    return list(value) if isinstance(value, list | tuple) and value else [value]
+
+
 def try_out(
     bench: Workbench, oracle: Oracle, variant: str, sources: dict[str, str], changed: tuple[Mutant, ...]
 ) -> Tried:
@@ -149,8 +153,14 @@ def try_out(
     found = checks_of(marks)
     checks = {name: found[name] for name in oracle.checked}
     seconds = time.process_time() - started
+    lists = {f"d{name}" for name in bench.references["twin"][oracle.part].lists}
     absent = {
-        name for name in oracle.checked for found in namespaces.values() if not isinstance(found.get(name), Tensor)
+        name
+        for name in oracle.checked
+        for found in namespaces.values()
+        if not all(
+            isinstance(one, Tensor) for one in (found.get(name) if name in lists else [found.get(name)]) or [None]
+        )
     }
     for error in errors:  # what a statement that was not reached, or not finished, would have written
         cell = bench.exercise.cells[error.cell]
@@ -226,7 +236,8 @@ class Trials:
         oracle = self.oracle(variant, part)
         twin = oracle.right["twin"]
         wanted = [*self.bench.references["twin"][part].forward, *oracle.checked]
-        return {name: tuple(twin[name].shape) for name in wanted if isinstance(twin.get(name), Tensor)}
+        found = {name: stacked(twin.get(name)) for name in wanted}
+        return {name: tuple(value.shape) for name, value in found.items() if isinstance(value, Tensor)}
 
 
 def _title(exercise: str, variant: str, part: str, changed: Sequence[Mutant]) -> str:

@@ -17,10 +17,15 @@ KINDS = {
 """How a line is broken → what stands in its place; `{name}` in what replaces it makes it an addition."""
 
 
-def broken(source: str, name: str, kind: str) -> str | None:
-    """The cell with one gradient's lines broken; None where the cell has no line that binds the gradient alone."""
-    tree = ast.parse(source)
-    return ast.unparse(tree) if _break(tree.body, name, KINDS[kind].format(name=name), kind) else None
+def broken(source: str, name: str, kind: str, *, is_list: bool = False) -> str | None:
+    """The cell with one gradient's lines broken; None where the cell has no line that binds the gradient alone.
+
+    Where the gradient `is_list`, what is put in its place is done to each of its elements.
+    """
+    tree, text = ast.parse(source), KINDS[kind].format(name=name)
+    if is_list and kind in ("zero", "nan", "shape"):
+        text = f"{name} = [{KINDS[kind].format(name='each').partition(' = ')[2]} for each in {name}]"
+    return ast.unparse(tree) if _break(tree.body, name, text, kind) else None
 
 
 def _break(body: list[ast.stmt], name: str, text: str, kind: str) -> bool:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import itertools
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 import torch
 from torch import Tensor
 
-NUDGE = "_nudged"
+NUDGE, HELD = "_nudged", "_held"
 STEP = 1e-6
 """Small beside the smallest numbers that matter (probabilities of 0.1 %), and large beside float64's rounding."""
 
@@ -26,20 +27,39 @@ def directional_derivative(
         name: the tensor: what this name is bound to when the loss is computed.
         direction: a tensor of its shape.
     """
-    program = _with_nudge(cells, name)
-    ahead, behind = (_loss(program, start(), step * direction) for step in (STEP, -STEP))
+    program = _Held().visit(_with_nudge(cells, name))
+    held: list[Tensor] = []
+    _loss(program, start(), 0 * direction, lambda tensor: held.append(tensor.detach()) or held[-1])
+    again = itertools.cycle(held)
+    ahead, behind = (_loss(program, start(), step * direction, lambda _: next(again)) for step in (STEP, -STEP))
     return (ahead - behind) / (2 * STEP)
 
 
-def _loss(program: ast.Module, namespace: dict[str, Any], by: Tensor) -> float:
-    namespace[NUDGE] = lambda tensor: _nudged(tensor, by)
+class _Held(ast.NodeTransformer):
+    """Has detached tensors go through a function: no gradient goes through them, so they must not move."""
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        self.generic_visit(node)
+        if isinstance(node.func, ast.Attribute) and node.func.attr == "detach":
+            return ast.fix_missing_locations(ast.Call(ast.Name(HELD, ast.Load()), [node.func.value], []))
+        return node
+
+
+def _loss(program: ast.Module, namespace: dict[str, Any], by: Tensor, held: Callable[[Tensor], Tensor]) -> float:
+    namespace[HELD] = held
+    namespace[NUDGE] = lambda tensor, *place: _nudged(tensor, by[place] if place else by)
     with _recorded_backward() as roots:
         exec(compile(program, "<forward>", "exec"), namespace)
     return float(roots[-1])
 
 
 def _nudged(tensor: Tensor, by: Tensor) -> Tensor:
-    """The tensor, moved: leaves in place, because a list of parameters may hold them, too; others as a new tensor."""
+    """The tensor, moved: leaves in place, because a list of parameters may hold them, too; others as a new tensor.
+
+    Of a list of leaves, each by its own row of `by`. What else is in lists is moved where it is appended.
+    """
+    if isinstance(tensor, list):
+        return [_nudged(member, row) for member, row in zip(tensor, by, strict=True)]
     if tensor.is_leaf:
         tensor.data.add_(by)
         return tensor
@@ -52,8 +72,18 @@ def _with_nudge(cells: Sequence[str], name: str) -> ast.Module:
     last = max(index for index, node in enumerate(body) if ".backward()" in ast.unparse(node))
     bound = [index for index, node in enumerate(body[: last + 1]) if name in _bound(node)]
     assert bound, f"no statement of the forward pass binds {name}"
+    for call in (node for tree in body[bound[-1] : last + 1] for node in ast.walk(tree) if _appends_to(node, name)):
+        place = ast.parse(f"{NUDGE}(x, len({name}))", mode="eval").body  # a list, filled step by step
+        assert isinstance(place, ast.Call)
+        place.args[0], call.args[0] = call.args[0], place
+        return ast.fix_missing_locations(ast.Module(body, []))
     nudge = ast.parse(f"{name} = {NUDGE}({name})").body
     return ast.fix_missing_locations(ast.Module([*body[: bound[-1] + 1], *nudge, *body[bound[-1] + 1 :]], []))
+
+
+def _appends_to(node: ast.AST, name: str) -> TypeGuard[ast.Call]:
+    function = node.func if isinstance(node, ast.Call) else None
+    return isinstance(function, ast.Attribute) and ast.unparse(function) == f"{name}.append"
 
 
 def _without_magics(source: str) -> str:

@@ -15,11 +15,13 @@ import pytest
 import torch
 from torch import Tensor
 
+from grader.course.catalog import WHOLE_PART
 from grader.course.exercise import Cell, Exercise, code_cells, read_own_notebook
 from grader.course.isolation import _default_dtype, _quiet_place
 from grader.course.reference import Reference
 from grader.intake.collect import UNKNOWN, collect
 from grader.intake.take_in import guess_exercise, take_in
+from grader.notebook.file import MAKES_GRADIENTS
 from tests.finite_differences import directional_derivative
 from tests.submissions import COURSE, handed_in
 
@@ -40,13 +42,13 @@ class Solved:
         self.reference = Reference(exercise)
         self.gradients: dict[str, dict[str, Tensor]] = {}
         namespace = self.fresh()
-        lasts = {cell.part: cell for cell in self.cells if cell.role in ("gradients", "backward")}
+        lasts = {cell.part: cell for cell in self.cells if cell.role in MAKES_GRADIENTS}
         for cell in self.cells:
             if cell.role not in ("setup", "compare", "reference"):
                 self._run(cell, namespace)
             if cell.part is not None and cell is lasts.get(cell.part):
                 names = exercise.parts[cell.part].gradients
-                self.gradients[cell.part] = {name: namespace[name].detach().clone() for name in names}
+                self.gradients[cell.part] = {name: _tensor(namespace[name]).detach().clone() for name in names}
 
     def fresh(self) -> dict[str, Any]:
         """The namespace after the setup."""
@@ -59,11 +61,15 @@ class Solved:
 
     def forward(self, part: str) -> list[str]:
         """What computes a part's loss: the parameters, the forward cells up to the part, its reference cell if any."""
-        first = next(i for i, cell in enumerate(self.cells) if (cell.role, cell.part) == ("gradients", part))
+        first = next(i for i, cell in enumerate(self.cells) if cell.part == part and cell.role in MAKES_GRADIENTS)
         sources = [cell.source for cell in self.cells[:first] if cell.role in ("parameters", "forward")]
         values = "\n".join(f"{name} = {value!r}" for name, value in self.exercise.cases[0].parameters.items())
         reference = self.exercise.parts[part].reference
         return [sources[0], values, *sources[1:], *([reference] if reference else [])]
+
+
+def _tensor(value: Tensor | list[Tensor]) -> Tensor:
+    return torch.stack(value) if isinstance(value, list) else value
 
 
 @pytest.fixture(scope="module", params=EXERCISES)
@@ -111,8 +117,9 @@ def test_every_check_has_hints_and_none_holds_the_answer(exercise_id):
     answers = "".join("".join(cell.source.split()) for cell in code_cells(solution) if cell.role == "gradients")
     for part in exercise.spec.parts:
         for name in exercise.parts[part.id].names:
-            assert part.hints.get(name), f"{part.id}/{name} has no hint"
-            for hint in part.hints[name]:
+            hints = part.hints.get(name) or part.hints.get(WHOLE_PART)
+            assert hints, f"{part.id}/{name} has no hint"
+            for hint in hints:
                 assert hint.strip()
                 for piece in re.findall(r"\S+ [-+*/@] \S+", hint):
                     assert "".join(piece.split()) not in answers, f"{part.id}/{name}: {piece}"

@@ -7,6 +7,7 @@ import importlib.util
 import io
 import sys
 from collections.abc import Iterator
+from functools import partial
 from itertools import takewhile
 from pathlib import Path
 from types import ModuleType
@@ -220,8 +221,9 @@ class Workbench:
 
         with case_dtype(case):
             return self.probe.grader_detached.run(
-                namespace, (case.id, part), spec, run_cell, self.probe._export_named, float("inf")
-            )
+                namespace, (case.id, part), spec, run_cell,
+                partial(self.probe._export_named, lists=spec["lists"]), float("inf"),
+            )  # fmt: skip
 
 
 def checks_of(marks: PartMarks) -> dict[str, Check]:
@@ -247,12 +249,20 @@ def run(source: str, namespace: dict[str, Any]) -> None:
 
 
 def _copy(value: Any) -> Any:
-    """A tensor of its own, with the gradient that it came with; anything else, the data set included, as it is."""
+    """A tensor of its own, with the gradient that it came with, and such a list; anything else as it is."""
+    if isinstance(value, list) and value and isinstance(value[0], torch.Tensor):
+        return [_copy(member) for member in value]
     if not isinstance(value, torch.Tensor) or value.numel() > 1 << 16:
         return value
     copied = value.detach().clone().requires_grad_(value.requires_grad and value.is_leaf)
     copied.grad = value.grad if value.is_leaf or value.retains_grad else None
     return copied
+
+
+def stacked(value: Any) -> Any:
+    """A list of tensors as one tensor, as the grader has it; anything else as it is."""
+    whole = isinstance(value, list) and value and all(isinstance(member, torch.Tensor) for member in value)
+    return torch.stack(value) if whole and len({member.shape for member in value}) == 1 else value
 
 
 @contextlib.contextmanager

@@ -63,10 +63,18 @@ def _parts(spec: ExerciseSpec, cells: list[Cell]) -> Iterator[str]:
             )
         if cell.part is None and cell.role in ("gradients", "backward", "reference"):
             yield f"cell {cell.grade_id} has the role {cell.role} and no part; give it one of {', '.join(known)}."
-    with_answers = {cell.part for cell in cells if cell.role == "gradients"}
-    for part in known:
-        if part not in with_answers:
-            yield f"part {part} has no gradients cell; give a cell that role and part, or take it out of the catalogue."
+    for part in spec.parts:
+        answers = [cell for cell in cells if cell.role == "gradients" and cell.part == part.id]
+        if not answers and not part.uses:
+            yield (
+                f"part {part.id} has no gradients cell; give a cell that role and part, or take it out of the "
+                f"catalogue, or say there which parts it uses."
+            )
+        if answers and part.uses:
+            yield (
+                f"part {part.id} uses other parts, and its cell {answers[0].grade_id} asks for more; give that cell a "
+                f"part of its own."
+            )
 
 
 def _order(cells: list[Cell]) -> Iterator[str]:

@@ -11,7 +11,7 @@ from grader.authoring.answer_leaks import Answer, answers, given_away, looks_lik
 from grader.authoring.release import answers_in
 from grader.course.exercise import Exercise
 from grader.course.graph import PartReference
-from grader.notebook.file import grade_id_of, part_of, role_of
+from grader.notebook.file import MAKES_GRADIENTS, grade_id_of, part_of, role_of
 from grader.notebook.syntax import assigned_names, bound_by, defined_names, loaded_names, parse
 
 # --- what is computed and not checked --------------------------------------------------------------------------------
@@ -27,7 +27,7 @@ def unchecked_gradients(
     made: set[str] = set()
     for cell in solution.cells:
         role, part = role_of(cell), part_of(cell) or ""
-        if role in ("gradients", "backward"):
+        if role in MAKES_GRADIENTS:
             names = _bound_at_the_top(cell.source)
             made |= names
             if not exercise.parts[part].values:
@@ -115,11 +115,13 @@ def unkept_gradients(exercise: Exercise, references: dict[str, PartReference]) -
         if ".grad" not in cell.source and not helpers & read:
             continue
         for gradient in exercise.parts[cell.part].gradients:
-            tensor = reference.tensors[gradient[1:]]
-            if {gradient, gradient[1:]} <= read and not (tensor.is_leaf or tensor.retains_grad):
+            name = gradient[1:]
+            kept = all(tensor.is_leaf or tensor.retains_grad for tensor in reference.members(name))
+            if {gradient, name} <= read and not kept:
+                of_each = f"{name}[t].grad" if name in reference.lists else f"{name}.grad"
                 yield (
-                    f"cell {cell.grade_id} compares {gradient} with {gradient[1:]}.grad, which is not kept; call "
-                    f"{gradient[1:]}.retain_grad() in the forward cell, before backward()."
+                    f"cell {cell.grade_id} compares {gradient} with {of_each}, which is not kept; call "
+                    f"{of_each.removesuffix('.grad')}.retain_grad() in the forward cell, before backward()."
                 )
 
 

@@ -6,6 +6,7 @@ checked is derived from the answer; reference cells move into the notebook's met
 
 from __future__ import annotations
 
+import ast
 import copy
 import re
 import textwrap
@@ -21,8 +22,8 @@ from grader.course.exercise import Exercise, PartChecks, ReleaseNotes, read_own_
 from grader.course.graph import PartReference
 from grader.course.reference import Reference
 from grader.errors import CourseError
-from grader.notebook.file import grade_id_of, part_of, role_of
-from grader.notebook.syntax import assigned_names, loaded_names
+from grader.notebook.file import MAKES_GRADIENTS, grade_id_of, part_of, role_of
+from grader.notebook.syntax import assigned_names, elements_written, loaded_names
 
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 _BEGIN, _END = (re.sub("[ ]", r"[ \\t]*", marker) + r"[ \t]*" for marker in (BEGIN, END))
@@ -101,7 +102,7 @@ def _answers(notebook: NotebookNode) -> dict[str, list[str]]:
     """Part id → the cells that bind what is checked: the student's, and ours that call what the student wrote."""
     answers: dict[str, list[str]] = {}
     for cell in notebook.cells:
-        if role_of(cell) in ("gradients", "backward"):
+        if role_of(cell) in MAKES_GRADIENTS:
             answers.setdefault(part_of(cell) or "", []).append(cell.source)
     return answers
 
@@ -122,16 +123,25 @@ def _blank(cell: NotebookNode, notes: ReleaseNotes, tensors: dict[str, PartRefer
     stubbed: set[str] = set()
 
     def stubs(match: re.Match[str]) -> str:
-        names = [
-            name
-            for name in assigned_names(textwrap.dedent(match["answer"]))
-            if name in notes.parts[part].gradients and name not in stubbed
-        ]
-        stubbed.update(names)
-        shapes = {name: tuple(tensors[part].tensors[name[1:]].shape) for name in names}
-        return "".join(f"{match['indent']}{name} = None  # {shapes[name]}\n" for name in names)
+        answer = textwrap.dedent(match["answer"])
+        shapes: dict[str, str] = {}
+        for name in assigned_names(answer):
+            if name in notes.parts[part].gradients:
+                shapes.update(_stubs_of(name, answer, tensors[part]))
+        new = [target for target in shapes if target not in stubbed]
+        stubbed.update(new)
+        return "".join(f"{match['indent']}{target} = None  # {shapes[target]}\n" for target in new)
 
     source, regions = _REGION.subn(stubs, cell.source)
     if not regions or _MARKER.search(source):
         raise CourseError(f"Cell {grade_id_of(cell)} needs its answer between {BEGIN!r} and {END!r} lines.")
     cell.source = source.rstrip("\n")
+
+
+def _stubs_of(name: str, answer: str, reference: PartReference) -> dict[str, str]:
+    """What a stub binds for a gradient, and the shape to write beside it; of a list, what the answer fills in."""
+    shape = tuple(reference.tensors[name[1:]].shape)
+    if name[1:] not in reference.lists:
+        return {name: str(shape)}
+    elements = [ast.unparse(element) for element in elements_written(answer, name)]
+    return dict.fromkeys(elements, str(shape[1:])) or {name: f"a list of {shape[0]}, each {shape[1:]}"}

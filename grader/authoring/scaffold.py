@@ -117,8 +117,9 @@ def _requirement() -> str:
     recorded = json.loads(package.read_text("direct_url.json") or "{}")  # PEP 610
     source = recorded.get("vcs_info", {})
     if source.get("vcs") == "git" and recorded["url"].startswith("https://"):
-        return f"backprop-grader @ git+{recorded['url']}@{source['commit_id']}"
-    return f"# backprop-grader @ git+https://ADDRESS-OF-ITS-REPOSITORY    (this was made by version {package.version})"
+        return f"backprop-grader[class] @ git+{recorded['url']}@{source['commit_id']}"
+    made_by = f"(this was made by version {package.version})"
+    return f"# backprop-grader[class] @ git+https://ADDRESS-OF-ITS-REPOSITORY    {made_by}"
 
 
 def _write_new(path: Path, data: bytes) -> None:

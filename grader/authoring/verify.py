@@ -14,7 +14,8 @@ from grader.course.course import Course
 from grader.course.exercise import read_own_notebook
 from grader.course.reference import Reference
 from grader.errors import CourseError, GraderError
-from grader.grading.pool import GraderPool, KernelKind, SandboxKind
+from grader.grading.pool import GraderPool, SandboxKind
+from grader.kernels import KernelKind
 from grader.records import VISIBLE, Check, Grade, Submission
 
 

@@ -16,6 +16,7 @@ import typer
 import grader.startup  # noqa: F401  (before what imports nbformat)
 from grader.cli.encoding import make_output_safe, write_data
 from grader.errors import GraderError, UsageError
+from grader.extras import naming_the_extra
 
 if TYPE_CHECKING:
     from grader.course.course import Course
@@ -341,6 +342,8 @@ def review(
 
     if add_user is not None:
         return add_user_to(users, add_user)
+    import grader.review.server  # noqa: F401  (before the gradebook: who lacks both extras is told of the larger)
+
     if folder is None and gradebook is None:
         raise UsageError("Give the folder that `grader grade --out` wrote, or --gradebook URL.")
     place = gradebook or ""
@@ -615,7 +618,8 @@ def main() -> None:
     """Run the command; an error of ours is one sentence and an exit status, never a traceback."""
     make_output_safe()
     try:
-        app()
+        with naming_the_extra():
+            app()
     except GraderError as error:
         _warn(str(error))
         sys.exit(EXIT_USAGE)

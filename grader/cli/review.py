@@ -15,21 +15,15 @@ if TYPE_CHECKING:
     from grader.cohort.feedback import Written
     from grader.course.course import Course
 
-_INSTALL = "`grader review` needs a few more packages: pip install 'backprop-grader[review]'."
-
 
 def run_review(course: Course, folder: Path | None, gradebook: str, **options: Any) -> None:
     """Serve the review until Ctrl-C.
 
     Raises:
-        UsageError: the packages that serve it aren't installed, or see `serve`.
+        UsageError: see `serve`.
     """
-    try:
-        from grader.review.server import Options, serve
-    except ModuleNotFoundError as error:
-        if error.name is not None and error.name.split(".")[0] == "grader":
-            raise
-        raise UsageError(_INSTALL) from error
+    from grader.review.server import Options, serve
+
     serve(Options(folder=folder, gradebook=gradebook, **options), course, _say)
     console.print("Stopped; everything that was saved is in the gradebook.")
 

@@ -28,6 +28,8 @@ from grader.reports.lms_csv import gradescope_json
 
 DISTRIBUTION = "backprop-grader"
 SETTINGS = "autograder.json"
+_CLASS = "; extra == 'class'"
+"""How a requirement of the extra ends in a package's metadata."""
 _EXECUTABLE = 0o755 << 16
 _PLAIN = 0o644 << 16
 
@@ -91,7 +93,10 @@ def _contents(course: Course, settings: Settings) -> Iterator[tuple[str, bytes]]
 
 
 def _requirements() -> list[str]:
-    """What the package needs, with the PyTorch of this very machine: both sides of a comparison should be alike."""
+    """What the package and its extra `class` need.
+
+    With the PyTorch of this very machine: both sides of a comparison should be alike.
+    """
     try:
         listed = importlib.metadata.requires(DISTRIBUTION) or []
         torch = importlib.metadata.version("torch").split("+")[0]
@@ -99,8 +104,8 @@ def _requirements() -> list[str]:
         raise CourseError(
             f"The package {error.name} is not installed here: install backprop-grader with pip."
         ) from error
-    rest = [line for line in listed if "extra ==" not in line and not line.startswith("torch")]
-    return [f"torch=={torch}", *rest]
+    rest = [line.removesuffix(_CLASS) for line in listed if not line.startswith("torch")]
+    return [f"torch=={torch}", *(line for line in rest if "extra ==" not in line)]
 
 
 # --- in the container -----------------------------------------------------------------------------------------------

@@ -77,13 +77,15 @@ WHOLE_PART = "*"
 class Part(_Entry, frozen=True):
     """A part of an exercise. `points` are shared equally by its checks; `values` are tensors compared by value.
 
-    `hints` are those of each check by its name, and under `*` those of the whole part.
+    `uses` are the earlier parts whose code makes everything in this one: students write nothing here. `hints` are those
+    of each check by its name, and under `*` those of the whole part.
     """
 
     id: Slug
     title: str
     points: float
     values: list[str] = []
+    uses: list[Slug] = []
     hints: dict[str, list[str]] = {}
 
 
@@ -200,9 +202,11 @@ def _check(exercise: ExerciseSpec, path: Path) -> None:
     where = f"{path}, exercise {exercise.id}"
     _check_unique([part.id for part in exercise.parts], "part", where)
     _check_unique([case.id for case in exercise.all_cases], "case", where)
-    for part in exercise.parts:
+    for number, part in enumerate(exercise.parts):
         if not (math.isfinite(part.points) and part.points > 0):
             raise CourseError(f"{where}: part {part.id} must be worth a positive number of points.")
+        for used in set(part.uses) - {earlier.id for earlier in exercise.parts[:number]}:
+            raise CourseError(f"{where}: part {part.id} uses {used}, which is not an earlier part.")
     for name in ("rtol", "atol", "cell_seconds", "notebook_seconds"):
         value = getattr(exercise, name)
         if not (math.isfinite(value) and value >= 0):

@@ -9,6 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+Named = Tensor | list[Tensor]
+"""What a name of the forward pass stands for: a tensor, or a list of tensors of one shape (a state at every step)."""
+Operation = tuple[str, int]
+"""An operation by autograd's name, and which of its operands is meant."""
 STRAIGHT = 1e-4
 """How far from its gradient a parameter may have moved, as a share of its way, for that to be rounding."""
 
@@ -16,9 +20,13 @@ STRAIGHT = 1e-4
 class PartReference:
     """A part's forward pass in one case, and every gradient that autograd gives for it.
 
+    A list of tensors is one tensor here, whose first dimension is the place in the list: so is its gradient, and so is
+    what takes the place of that. In the graph its elements are apart, and each may be computed from the one before it.
+
     Attributes:
         root: the scalar that `backward` was called on.
         tensors: name → tensor of the forward pass that the root depends on, the root itself left out.
+        lists: of these names, those of lists.
         gradients: name of the tensor (`X`, not `dX`) → its gradient, same shape and dtype.
         values: name → tensor compared by value (the trained parameters).
         initial: the same names → what they were before the part's reference code trained them.
@@ -26,12 +34,15 @@ class PartReference:
         constants: the other numbers and tensors that had a name then (`n`, `Xb`).
     """
 
-    def __init__(self, root: Tensor, tensors: dict[str, Tensor], gradients: dict[str, Tensor],
+    def __init__(self, root: Tensor, named: Mapping[str, Named], gradients: dict[str, Tensor],
                  constants: dict[str, int | float | Tensor]) -> None:  # fmt: skip
         self.root = root
-        self.tensors = tensors
+        self.named = named
+        self.lists = frozenset(name for name, value in named.items() if isinstance(value, list))
+        self.tensors = {name: torch.stack(value).detach() if isinstance(value, list) else value
+                        for name, value in named.items()}  # fmt: skip
         self.gradients = gradients
-        self.forward = {name: tensor.detach().clone() for name, tensor in tensors.items()}
+        self.forward = {name: tensor.detach().clone() for name, tensor in self.tensors.items()}
         self.constants = constants
         self.values: dict[str, Tensor] = {}
         self.initial: dict[str, Tensor] = {}
@@ -52,14 +63,30 @@ class PartReference:
 
         Tensors that `name` was not computed from get zeros.
         """
-        sources = [(key, tensor) for key, tensor in self.tensors.items() if key != name and (of is None or key in of)]
-        # As `grad_outputs`, the cotangent would have torch import sympy, to compare two shapes: most of a second, once.
-        through = (self.tensors[name] * cotangent).sum()
-        found = torch.autograd.grad(through, [t for _, t in sources], retain_graph=True, allow_unused=True)
-        return {
-            key: torch.zeros_like(tensor) if gradient is None else gradient
-            for (key, tensor), gradient in zip(sources, found, strict=True)
-        }
+        sources = [key for key in self.tensors if key != name and (of is None or key in of)]
+        return self.gradients_of(name, cotangent, sources)
+
+    def gradients_of(self, name: str, cotangent: Tensor, sources: Sequence[str], *,
+                     create_graph: bool = False) -> dict[str, Tensor]:  # fmt: skip
+        """As `local`, for `sources`; with `create_graph` what is found can be differentiated by `cotangent`."""
+        rows = list(cotangent) if name in self.lists else [cotangent]
+        members = [member for key in sources for member in self.members(key)]
+        # As `grad_outputs`, the rows would have torch import sympy, to compare two shapes: most of a second, once.
+        pairs = zip(self.members(name), rows, strict=True)
+        through = torch.stack([(member * row).sum() for member, row in pairs]).sum()
+        found = iter(
+            torch.autograd.grad(through, members, retain_graph=True, create_graph=create_graph, allow_unused=True)
+        )
+        gradients = {}
+        for key in sources:
+            here = [torch.zeros_like(member) if gradient is None else gradient
+                    for member, gradient in zip(self.members(key), found, strict=False)]  # fmt: skip
+            gradients[key] = torch.stack(here) if key in self.lists else here[0]
+        return gradients
+
+    def members(self, name: str) -> list[Tensor]:
+        """The tensors of the graph that a name stands for: one, or those of a list."""
+        return members_of(self.named[name])
 
     @cached_property
     def shapes(self) -> dict[str, torch.Size]:
@@ -74,10 +101,11 @@ class PartReference:
     @cached_property
     def consumers(self) -> dict[str, list[str]]:
         """Name → the named tensors computed directly from it, in the order of the forward pass."""
-        owners = {id(tensor.grad_fn): name for name, tensor in self.tensors.items() if tensor.grad_fn is not None}
-        leaves = {id(tensor): name for name, tensor in self.tensors.items() if tensor.grad_fn is None}
+        members = [(name, member) for name in self.named for member in self.members(name)]
+        owners = {id(tensor.grad_fn): name for name, tensor in members if tensor.grad_fn is not None}
+        leaves = {id(tensor): name for name, tensor in members if tensor.grad_fn is None}
         uses: dict[str, list[str]] = {name: [] for name in self.tensors}
-        for name, tensor in [*self.tensors.items(), ("loss", self.root)]:
+        for name, tensor in [*members, ("loss", self.root)]:
             for source in _direct_inputs(tensor, owners, leaves):
                 if source != name and name not in uses[source]:
                     uses[source].append(name)
@@ -91,6 +119,29 @@ class PartReference:
             new = set(self.consumers.get(pending.pop(), [])) - found
             found |= new
             pending += new
+        return frozenset(found)
+
+    def operations(self, name: str, results: Collection[str]) -> frozenset[Operation]:
+        """The operations by which some tensors were computed from one, each with the operand that leads there.
+
+        Autograd's own names: `TanhBackward0`, and `MmBackward0` with 0 for the left factor. `loss` is the root.
+        """
+        targets, found = self.members(name), set[Operation]()
+        nodes, leaves = {target.grad_fn for target in targets} - {None}, set(map(id, targets))
+        leads: dict[Any, bool] = {}
+
+        def visit(node: Any) -> bool:
+            if node in nodes or id(getattr(node, "variable", None)) in leaves:
+                return True
+            if node not in leads:
+                on_the_way = [place for place, (child, _) in enumerate(node.next_functions) if child and visit(child)]
+                found.update((node.name(), place) for place in on_the_way)
+                leads[node] = bool(on_the_way)
+            return leads[node]
+
+        for result in results:
+            for tensor in [self.root] if result == "loss" else self.members(result):
+                visit(tensor.grad_fn)
         return frozenset(found)
 
     def in_backward_order(self, names: Sequence[str]) -> list[str]:
@@ -123,23 +174,43 @@ class PartReference:
         return bool(self.values) and self.step_size(next(iter(self.values))) is None
 
     def _backward(self, replaced: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return _gradients(self.root, self.tensors, replaced)
+        return _gradients(self.root, self.named, replaced)
 
 
-def _gradients(root: Tensor, tensors: Mapping[str, Tensor], replaced: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """One backward pass; name → the gradient that came in, whether or not it was replaced on the way on."""
+def members_of(value: Named) -> list[Tensor]:
+    """The tensors that a name of the forward pass stands for."""
+    return value if isinstance(value, list) else [value]
+
+
+def _gradients(root: Tensor, named: Mapping[str, Named], replaced: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """One backward pass; name → the gradient that came in, whether or not it was replaced on the way on.
+
+    Of a list, the elements that nothing reaches have zeros.
+    """
     recorded: dict[str, Tensor] = {}
 
-    def hook_for(name: str) -> Any:
+    def hook_for(name: str, place: int | None, shape: torch.Size) -> Any:
         def hook(gradient: Tensor) -> Tensor | None:
-            recorded[name] = gradient.detach().clone()
-            return replaced.get(name)
+            if place is None:
+                recorded[name] = gradient.detach().clone()
+                return replaced.get(name)
+            if name not in recorded:
+                recorded[name] = gradient.new_zeros(shape)
+            recorded[name][place] = gradient.detach()
+            return replaced[name][place] if name in replaced else None
 
         return hook
 
-    handles = [tensor.register_hook(hook_for(name)) for name, tensor in tensors.items()]
+    tensors: list[Tensor] = []
+    handles = []
+    for name, value in named.items():
+        members = members_of(value)
+        for place, tensor in enumerate(members):
+            shape = torch.Size((len(members), *tensor.shape))
+            handles.append(tensor.register_hook(hook_for(name, place if isinstance(value, list) else None, shape)))
+            tensors.append(tensor)
     try:
-        torch.autograd.grad(root, list(tensors.values()), retain_graph=True, allow_unused=True)
+        torch.autograd.grad(root, tensors, retain_graph=True, allow_unused=True)
     finally:
         for handle in handles:  # a hook left on a shared tensor would answer for the next student too
             handle.remove()

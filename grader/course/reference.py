@@ -15,7 +15,7 @@ from torch import Tensor
 
 from grader.course.catalog import Case
 from grader.course.exercise import Cell, Exercise
-from grader.course.graph import PartReference, _gradients
+from grader.course.graph import Named, PartReference, _gradients, members_of
 from grader.course.isolation import (
     Namespace,
     _default_dtype,
@@ -26,7 +26,8 @@ from grader.course.isolation import (
 )
 from grader.errors import CourseError
 from grader.garbage import uncollected
-from grader.notebook.syntax import assigned_names
+from grader.notebook.file import MAKES_GRADIENTS
+from grader.notebook.syntax import assigned_names, loop_variables
 from grader.records import VISIBLE
 
 GIVEN_ELEMENTS = 1 << 16
@@ -110,7 +111,7 @@ class _Run:
         # What autograd saves for backward is copied: a training loop may change the parameters in place afterwards.
         with self._intercepted_backward(), torch.autograd.graph.saved_tensors_hooks(_copied, _as_it_is):
             for cell in self.exercise.cells:
-                if cell.role == "gradients" and cell.part is not None and cell.part not in done:
+                if cell.role in MAKES_GRADIENTS and cell.part is not None and cell.part not in done:
                     if not done and self.case.id == VISIBLE:
                         self.given = self._given()
                     done[cell.part] = self._part(cell)
@@ -132,7 +133,7 @@ class _Run:
             )
         if self.last is None:
             raise CourseError(f"{self.exercise.id}: part {cell.part} has no loss on which backward() is called.")
-        part = PartReference(self.last.root, self.last.tensors, self.last.gradients, self.last.constants)
+        part = PartReference(self.last.root, self.last.named, self.last.gradients, self.last.constants)
         part.forward = self.last.forward
         part.initial = initial
         part.values = {name: self.namespace[name].detach().clone() for name in checks.values}
@@ -145,8 +146,8 @@ class _Run:
             if isinstance(value, Tensor) and value.layout is torch.strided and value.numel() <= GIVEN_ELEMENTS
         }
 
-    def _named(self, root: Tensor) -> dict[str, Tensor]:
-        """The tensors that names are bound to.
+    def _named(self, root: Tensor) -> dict[str, Named]:
+        """The tensors that names are bound to, and the lists of tensors whose gradients the answers make.
 
         Where several names share one tensor (a loop's variable does), it goes by the one that is trained, else by one
         whose gradient the answers make, else by the one bound first.
@@ -155,21 +156,32 @@ class _Run:
         asked = {
             name[1:]
             for cell in self.exercise.cells
-            if cell.role in ("gradients", "backward")
+            if cell.role in MAKES_GRADIENTS
             for name in assigned_names(cell.source)
         }
-        found = [(name, value) for name, value in self.namespace.items() if isinstance(value, Tensor)]
+        found: list[tuple[str, Named]] = [
+            (name, value) for name, value in self.namespace.items()
+            if isinstance(value, Tensor) or (name in asked and _is_list(value))
+        ]  # fmt: skip
         owners = {id(root): ""}
         for name, value in sorted(found, key=lambda item: (item[0] not in trained, item[0] not in asked)):
-            owners.setdefault(id(value), name)
-        return {name: value for name, value in found if value.requires_grad and owners[id(value)] == name}
+            for member in members_of(value):
+                owners.setdefault(id(member), name)
+        return {
+            name: value for name, value in found
+            if all(member.requires_grad and owners[id(member)] == name for member in members_of(value))
+        }  # fmt: skip
 
     def _constants(self) -> dict[str, int | float | Tensor]:
-        """The named numbers and tensors that autograd does not follow."""
+        """The named numbers and tensors that autograd does not follow; a loop's variable is none after it."""
+        sources = [cell.source for cell in self.exercise.cells if cell.role != "gradients"]
+        counters = {name for source in sources for name in loop_variables(source)}
+        counters -= {name for source in sources for name in assigned_names(source)}
         return {
             name: value.detach() if isinstance(value, Tensor) else value
             for name, value in self.namespace.items()
-            if isinstance(value, int | float) or (isinstance(value, Tensor) and not value.requires_grad)
+            if name not in counters
+            and (isinstance(value, int | float) or (isinstance(value, Tensor) and not value.requires_grad))
         }
 
     @contextlib.contextmanager
@@ -189,6 +201,13 @@ class _Run:
             yield
         finally:
             torch.Tensor.backward = original  # type: ignore[method-assign]
+
+
+def _is_list(value: object) -> bool:
+    """Whether a value is a list of different tensors of one shape and dtype."""
+    if not isinstance(value, list) or not value or not all(isinstance(each, Tensor) for each in value):
+        return False
+    return len({(each.shape, each.dtype) for each in value}) == 1 and len(set(map(id, value))) == len(value)
 
 
 def _copied(tensor: Tensor) -> Tensor:

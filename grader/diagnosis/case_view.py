@@ -5,6 +5,7 @@ Everything here is tensor algebra on data and on the instructor's own graph; not
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from functools import cached_property
 from typing import NamedTuple
@@ -13,6 +14,8 @@ import torch
 from torch import Tensor
 
 from grader.course.graph import PartReference
+from grader.diagnosis.formula.expression import evaluate
+from grader.diagnosis.formula.node import Node, Unsupported, Value
 from grader.execution.tensors import Export
 from grader.marking.tolerance import FLOAT64, Tolerance, conformed
 
@@ -66,6 +69,10 @@ class Scene:
         self.changed = changed or {}
         self.forward = reference.forward
         self.shape = reference.forward[name].shape
+
+    def at(self, name: str, value: Tensor) -> Scene:
+        """The same case, seen from another tensor, for whose gradient the student has the given value."""
+        return Scene(name, value, self.reference, self.own, self.exported, self.tolerance)
 
     @cached_property
     def chained(self) -> dict[str, Tensor]:
@@ -131,7 +138,7 @@ class Scene:
             return None
         if shape not in (self.shape, target.shape):
             return None
-        wide = target.numel() >= self.shape.numel()
+        wide = target.numel() > self.shape.numel()  # of equal shapes, as those of lists, either way gives the same
         ones = torch.ones_like(self.forward[self.name] if wide else target)
         local = self.pushed(consumer, ones) if wide else self.through(consumer, ones)
         step = Elementwise(self.cotangents[consumer].expand(shape), local.expand(shape))
@@ -150,19 +157,80 @@ class Scene:
 
         Reverse mode twice: the gradient of the gradient, which is linear in the cotangent, with respect to it.
         """
-        tensors = self.reference.tensors
         cotangent = torch.ones_like(self.forward[consumer]).requires_grad_()
-        others = [tensor for name, tensor in tensors.items() if name not in (self.name, consumer)]
-        handles = [tensor.register_hook(torch.zeros_like) for tensor in others]
+        others = [name for name in self.reference.tensors if name not in (self.name, consumer)]
+        handles = [member.register_hook(torch.zeros_like) for name in others for member in self.reference.members(name)]
         try:
-            (gradient,) = torch.autograd.grad(
-                tensors[consumer], tensors[self.name], cotangent, create_graph=True, allow_unused=True
-            )
+            gradient = self.reference.gradients_of(consumer, cotangent, [self.name], create_graph=True)[self.name]
             (moved,) = torch.autograd.grad(gradient, cotangent, direction, allow_unused=True)
         finally:
             for handle in handles:
                 handle.remove()
         return torch.zeros_like(cotangent).detach() if moved is None else moved.detach()
+
+    # --- formulas
+
+    @cached_property
+    def names(self) -> dict[str, Value]:
+        """What names stand for: numbers, tensors of the forward pass, the student's gradients."""
+        return {**self.reference.constants, **self.forward, **self._sent({f"d{name}" for name in self.forward})}
+
+    @cached_property
+    def rebound(self) -> dict[str, Tensor]:
+        """What the exercise has given that the student's cells bound or wrote anew, with the new values."""
+        return self._sent({*self.forward, *self.reference.constants})
+
+    def _sent(self, names: set[str]) -> dict[str, Tensor]:
+        found = {name: self.exported[name] for name in self.exported if name in names}
+        values = {name: one.number if one.tensor is None else one.tensor for name, one in found.items()}
+        return {name: value.to(self.student.dtype) for name, value in values.items() if value is not None}
+
+    def with_random_upstream(self) -> Scene:
+        """The same case with random gradients from above, the same numbers every time."""
+        generator = torch.Generator().manual_seed(len(self.name))
+        own = {
+            name: torch.randn(tensor.shape, generator=generator, dtype=tensor.dtype)
+            for name, tensor in self.own.items()
+            if name in self.descendants
+        }
+        other = Scene(self.name, self.student, self.reference, own, self.exported, self.tolerance)
+        other.names = {**self.names, **{f"d{name}": tensor for name, tensor in own.items()}}
+        return other
+
+    def value(self, node: Node, otherwise: Mapping[str, Tensor] | None = None, *, keep: bool = False) -> Tensor | None:
+        """What a formula gives here, or None.
+
+        Args:
+            node: the formula.
+            otherwise: names that stand for something else.
+            keep: whether its parts' values are kept for formulas that share them.
+        """
+        names, known = (self.names, self._known) if otherwise is None else ({**self.names, **otherwise}, {})
+        try:
+            found = evaluate(node, names, known, keep)
+        except Unsupported:
+            return None
+        if isinstance(found, int | float):
+            return torch.tensor(float(found), dtype=torch.float64)
+        return found if isinstance(found, Tensor) else None  # a slice is no value
+
+    @cached_property
+    def _known(self) -> dict[Node, Value]:
+        return {}
+
+    def stretched(self, node: Node) -> Tensor | None:
+        """What a formula gives, in the shape of what is expected, or None."""
+        found = self.value(node)
+        return None if found is None else conformed(found, self.shape)
+
+    def is_right(self, found: Tensor | None) -> bool:
+        """Whether a value in the expected shape is the right one."""
+        return found is not None and self.tolerance.holds(found, self.expected)
+
+    def scale_of(self, found: Tensor | None) -> float | None:
+        """The one number by which a value in the expected shape must be multiplied to be right; None for none."""
+        scale = nearest(self.expected, found) if found is not None and bool(self.expected.any()) else None
+        return scale if found is not None and scale is not None and self.is_right(found * scale) else None
 
     # --- comparing
 
@@ -188,6 +256,11 @@ class Scene:
         """Whether the expected value is zero up to rounding, so that a wrong formula may give it, too."""
         return float(self.expected.abs().max()) < NOTHING
 
+    def ratio(self, rest: Tensor, direction: Tensor) -> float | None:
+        """The number `k` for which `rest + k * direction` comes nearest to the student's value, where there is one."""
+        same = self.student.numel() == rest.numel()
+        return nearest(self.student.reshape(rest.shape) - rest, direction) if same else None
+
     def fits_numbers(self, one: Tensor, other: Tensor) -> bool:
         """Whether two tensors hold the same numbers in the same order, whatever their shapes."""
         return one.numel() == other.numel() and self.tolerance.holds(one.flatten(), other.flatten())
@@ -200,6 +273,12 @@ class Scene:
             return True
         scale = max(float(self.expected.abs().max()), float(student.abs().max()))
         return float((student - self.expected).abs().max()) > max(CLEARLY * scale, 100 * FLOAT64.atol)
+
+
+def nearest(goal: Tensor, direction: Tensor) -> float | None:
+    """The one number by which `direction` comes nearest to `goal`; None where every one does, or none."""
+    square = float((direction * direction).sum())
+    return float((goal * direction).sum()) / square if 0 < square < math.inf else None
 
 
 def summed(tensor: Tensor, shape: torch.Size) -> Tensor:

@@ -1,30 +1,22 @@
 """Why a gradient is wrong: hypotheses, simplest first, each tried on every case that speaks.
 
 A diagnosis is reported only where it gives the student's very numbers, to float64 tolerance, in all of those cases.
-To add one, write a function in the module of its family, put it into `FAMILIES` where its simplicity belongs, and
-describe its code in `docs/diagnoses.md`.
+To add one, write a function in the module of its kind in `slips/`, put it into `slips/catalogue.py` where it is no more
+complicated than its neighbours, and describe its code in `docs/diagnoses.md`.
 """
 
 from __future__ import annotations
 
 import msgspec
 
-from grader.diagnosis.guesses import (
-    contributions,
-    elementwise,
-    factors,
-    observed,
-    one_step,
-    row_lookups,
-    wrong_names,
-)
-from grader.diagnosis.missing import why_missing
+from grader.diagnosis import observed
+from grader.diagnosis.missing import raised_behind, why_missing
 from grader.diagnosis.repair.changed_afterwards import changed_through
 from grader.diagnosis.repair.own_gradient_names import in_a_stand_in
 from grader.diagnosis.repair.repair import repair
-from grader.diagnosis.subject import Family, Subject
+from grader.diagnosis.slips.catalogue import MADE, MADE_OTHERWISE
+from grader.diagnosis.subject import Subject
 from grader.diagnosis.where import Where
-from grader.diagnosis.words import quoted
 from grader.marking.case_outcomes import PartCase
 from grader.marking.near_zero import Trial
 from grader.marking.verdicts import PartMarks
@@ -38,33 +30,6 @@ OBSERVATIONS: tuple[observed.Observation, ...] = (
 )
 """What is seen rather than computed."""
 
-FAMILIES: tuple[Family, ...] = (
-    observed.upstream_changed,
-    observed.two_names,
-    elementwise.zeros,
-    elementwise.begun_with_ones,
-    elementwise.sign,
-    elementwise.transposed,
-    contributions.doubled,
-    wrong_names.value_for_gradient,
-    elementwise.factor,
-    contributions.missing,
-    contributions.missing_further_up,
-    wrong_names.too_early,
-    one_step.left_out,
-    one_step.another_function,
-    wrong_names.another_value,
-    contributions.scaled,
-    one_step.sums,
-    one_step.passed_on,
-    one_step.row_left_out,
-    factors.factors,
-    row_lookups.rows,
-    row_lookups.copies,
-    wrong_names.stale_upstream,
-)
-"""What is computed, simplest first: the first that explains the numbers is reported."""
-
 
 def explained(check: Check, marks: PartMarks, where: Where) -> Check:
     """A check with the reason why its gradient is wrong or missing, where one is found.
@@ -75,7 +40,7 @@ def explained(check: Check, marks: PartMarks, where: Where) -> Check:
         where: the part's lines.
     """
     if check.verdict is Verdict.MISSING:
-        diagnosis = why_missing(marks, check.name)
+        diagnosis = why_missing(marks, check.name) or raised_behind(marks, check.name, where.code(check.name))
         told = diagnosis is not None and diagnosis.code != "unknown-name"
         return msgspec.structs.replace(check, diagnosis=diagnosis, remark=None if told else check.remark)
     if check.verdict is not Verdict.WRONG:
@@ -123,7 +88,7 @@ def _earlier(subject: Subject, cases: list[PartCase]) -> Diagnosis | None:
                 found = _why(earlier)
                 if found is not None:
                     return Diagnosis(code=found.code, message=f"{FURTHER_UP} {found.message}")
-                why = f"{quoted(f'd{other}')} is not what follows from your gradients above it."
+                why = f"`d{other}` is not what follows from your gradients above it."
                 return Diagnosis(code="further-up", message=f"{FURTHER_UP} {why}")
     return None
 
@@ -142,10 +107,13 @@ def _why(subject: Subject) -> Diagnosis | None:
 def _computed(subject: Subject) -> Diagnosis | None:
     if (found := changed_through(subject)) is not None:
         return found
-    for family in FAMILIES:
+    for family in MADE:
         for guess in family(subject):
             if not subject.budget.spend():
                 return None
             if subject.explains(guess):
                 return guess.diagnosis
-    return in_a_stand_in(subject, _computed) or repair(subject)
+    if (found := in_a_stand_in(subject, _computed) or repair(subject)) is not None:
+        return found
+    others = (guess for family in MADE_OTHERWISE for guess in family(subject))
+    return next((guess.diagnosis for guess in others if subject.explains(guess)), None)

@@ -39,10 +39,27 @@ def _stopped(marks: PartMarks, gradient: str) -> Diagnosis | None:
         first = next((found for found in left if any(name in marks.checks.names for name in found.names)), None)
         if first is not None and gradient in first.names and not _for_want_of_another(marks, first):
             message = (
-                f"{cell.place(line)} raises {_error(run)}, so neither {quoted(gradient)} nor what comes after "
+                f"{cell.place(line)} raises {_error(run)}, so neither `{gradient}` nor what comes after "
                 "it in the cell was computed."
             )
             return Diagnosis(code="stopped-by-error", message=message)
+    return None
+
+
+def raised_behind(marks: PartMarks, gradient: str, code: str) -> Diagnosis | None:
+    """The error that stopped a cell of ours at a gradient, raised in the student's code that it calls.
+
+    Args:
+        marks: the marks of the part.
+        gradient: a gradient that is missing.
+        code: what of the student's makes it (`Where.code`).
+    """
+    for cell, run in zip(marks.cells, marks.execution.cells, strict=True):
+        if cell.role == "backward" and cell.part == marks.part_id and run.status == "error" and run.line is not None:
+            stopped = [found for found in statements(cell.source) if found.first <= run.line <= found.last]
+            if any(gradient in found.names for found in stopped):
+                message = f"{code} raises {_error(run)}, so `{gradient}` was not computed."
+                return Diagnosis(code="stopped-by-error", message=message)
     return None
 
 
@@ -55,7 +72,7 @@ def _left_out(marks: PartMarks, gradient: str) -> Diagnosis | None:
             if gradient in statement.names and statement.first in instead:
                 why = _python_says(cell.shown or cell.source, statement.first)
                 where = cell.place(statement.first)
-                message = f"{where} isn't valid Python{why} and was left out, so {quoted(gradient)} is None."
+                message = f"{where} isn't valid Python{why} and was left out, so `{gradient}` is None."
                 return Diagnosis(code="syntax-error", message=message)
     return None
 
@@ -116,7 +133,7 @@ def _failed_import(marks: PartMarks, name: str) -> Diagnosis | None:
                 spec = marks.exercise.spec
                 allowed = listed([*spec.packages, *spec.files], MAX_ALLOWED)
                 message = (
-                    f"{quoted(name)} comes from {quoted(ast.unparse(node))}, and that import failed where notebooks "
+                    f"`{name}` comes from {quoted(ast.unparse(node))}, and that import failed where notebooks "
                     "are graded: a package or file of your own isn't there. Use what the exercise imports itself"
                     f"{f', or what comes with it ({allowed})' if allowed else ''}."
                 )
@@ -128,7 +145,7 @@ def _said(marks: PartMarks, name: str) -> Diagnosis:
     later = any(name in assigned_names(cell.source) for cell in marks.cells if cell.student)
     where = "is bound only further down, or in a line that did not run" if later else "is bound nowhere in it"
     message = (
-        f"Run from top to bottom, the notebook has no {quoted(name)} here: it {where}. A kernel that has been open for "
+        f"Run from top to bottom, the notebook has no `{name}` here: it {where}. A kernel that has been open for "
         "long may still know a name from a line that is gone: restart it and run all cells."
     )
     return Diagnosis(code="unknown-name", message=message)

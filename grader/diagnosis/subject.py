@@ -11,15 +11,14 @@ import torch
 from torch import Tensor
 
 from grader.diagnosis.case_view import COARSE, Scene
-from grader.diagnosis.formula.bindings import read_for
-from grader.diagnosis.formula.expression import Node
+from grader.diagnosis.formula.bindings import Line, lines_of, names_behind
 from grader.diagnosis.formula.inline_functions import functions, written_out
+from grader.diagnosis.formula.node import Node
 from grader.diagnosis.where import Where
 from grader.execution.tensors import Export, StudentTensor
 from grader.marking.case_outcomes import PartCase
 from grader.marking.tolerance import FLOAT64, conformed
 from grader.marking.verdicts import PartMarks
-from grader.notebook.syntax import Statement, statements
 from grader.records import Diagnosis
 
 Predict = Callable[[Scene], Tensor | None]
@@ -101,7 +100,7 @@ class Subject:
             formula: what it is computed by; the name may be bound again later.
         """
         other = copy(self)
-        for kept in ("lines", "ancestry"):
+        for kept in ("reads", "ancestry"):
             other.__dict__.pop(kept, None)
         other.gradient, other.name, other.scenes, other.formula = gradient, name, scenes, formula
         return other
@@ -146,28 +145,30 @@ class Subject:
         return all(scene.fits(guess.predict(scene)) for scene in self.scenes)
 
     @cached_property
-    def lines(self) -> list[Statement]:
-        """The student's statements of the part that bind or write the gradient, in order."""
-        return [
-            statement for source in self.sources for statement in statements(source) if self.gradient in statement.names
-        ]
+    def lines(self) -> list[Line]:
+        """The student's lines of the part, in order."""
+        return [line for source in self.sources for line in lines_of(source)]
+
+    @cached_property
+    def reads(self) -> frozenset[str]:
+        """The names that the lines for the gradient read."""
+        return frozenset[str]().union(*(line.reads for line in self.lines if self.gradient in line.names))
 
     @cached_property
     def ancestry(self) -> frozenset[str]:
-        """The gradient, and the names that its lines read, and those that these are made from."""
-        wanted = {self.gradient}
-        for _ in range(3):
-            wanted |= {name for source in self.sources for name in read_for(source, wanted)}
-        return frozenset(wanted)
+        """The gradient, the names that its lines read, and those that these are made from, up to other gradients."""
+        stops = {f"d{name}" for name in self.marks.visible.reference.forward}
+        return names_behind(self.lines, self.gradient, stops)
+
+    @property
+    def leaves(self) -> frozenset[str]:
+        """The names that have a value in every case, the gradient itself left out."""
+        return frozenset.intersection(*(frozenset(scene.names) for scene in self.scenes)) - {self.gradient}
 
     def bound_later(self, name: str) -> bool:
-        """Whether a name is bound, or written into, again after the last statement for this gradient."""
-        own, other = -1, -1
-        everything = [statement for source in self.sources for statement in statements(source)]
-        for place, statement in enumerate(everything):
-            own = place if self.gradient in statement.names else own
-            other = place if name in statement.names else other
-        return other > own >= 0
+        """Whether a name is bound, or written into, again after the last line for this gradient."""
+        last = {word: place for place, line in enumerate(self.lines) for word in line.names}
+        return last.get(name, -1) > last.get(self.gradient, len(self.lines))
 
     @cached_property
     def sources(self) -> list[str]:

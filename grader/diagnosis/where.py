@@ -24,6 +24,10 @@ class Where:
         """The student's methods that our own cells of the part call."""
         return Methods(self._part.cells, self._part.part_id)
 
+    def code(self, name: str) -> str:
+        """What makes a gradient, as its author would call it: a method or a function, or the line that binds it."""
+        return f"`{self.methods.code(name) or name}`"
+
     def statement(self, name: str) -> tuple[int, int] | None:
         """The cell (index) and line of the student's last statement of the part that binds `name`.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 from grader.diagnosis.case_view import Scene
 
@@ -15,24 +16,35 @@ SAME = 1e-8
 """How nearly two factors must agree, relative to their size, to be one."""
 
 
-def named_factor(scenes: Sequence[Scene], ratios: Sequence[float], *, numbers: bool = True) -> str | None:
+class Factor(NamedTuple):
+    """What a factor is called, its sign aside."""
+
+    name: str
+    negative: bool
+
+
+def named_factor(scenes: Sequence[Scene], ratios: Sequence[float | None], *, numbers: bool = True) -> Factor | None:
     """What a factor is called that has the given value in each case: `n`, `1/(n - 1)`, `1/2`.
 
-    None where no name fits all cases. The sign is left to the caller: `ratios` are positive. `numbers`: any number that
-    is the same in all cases has its digits for a name.
+    None where no name fits all cases, a value is missing or zero, or its sign changes from case to case. `numbers`: any
+    number that is the same in all cases has its digits for a name.
     """
-    sizes = list(_sizes(scenes))
-    changing = [(name, values) for name, values in sizes if len(set(values)) > 1]
-    fixed = [(name, values) for name, values in sizes if len(set(values)) == 1]
-    constant = all(_same(ratio, ratios[0]) for ratio in ratios)
-    plain = next((text for value, text in PLAIN.items() if constant and _same(ratios[0], value)), None)
-    return (
-        _formula_of(changing, ratios)
+    found = [ratio for ratio in ratios if ratio]
+    if len(found) < len(ratios) or len({ratio > 0 for ratio in found}) > 1:
+        return None
+    sizes, values = list(_sizes(scenes)), [abs(ratio) for ratio in found]
+    changing = [(name, numbers) for name, numbers in sizes if len(set(numbers)) > 1]
+    fixed = [(name, numbers) for name, numbers in sizes if len(set(numbers)) == 1]
+    constant = all(_same(value, values[0]) for value in values)
+    plain = next((text for value, text in PLAIN.items() if constant and _same(values[0], value)), None)
+    name = (
+        _formula_of(changing, values)
         or plain
-        or _formula_of(fixed, ratios)
-        or _share(scenes, ratios)
-        or (_number(ratios[0]) if numbers and constant else None)
+        or _formula_of(fixed, values)
+        or _share(scenes, values)
+        or (_number(values[0]) if numbers and constant else None)
     )
+    return None if name is None else Factor(name, found[0] < 0)
 
 
 def _share(scenes: Sequence[Scene], ratios: Sequence[float]) -> str | None:
@@ -110,11 +122,6 @@ def size_names(scene: Scene, size: int) -> list[str]:
     """What a size is called in the notebook, shortest name first."""
     found = [name for name, value in scene.reference.constants.items() if isinstance(value, int) and value == size]
     return sorted(found, key=len)
-
-
-def shown(name: str) -> str:
-    """A name as the student wrote it: of what a method's names were written out as (`Methods`), the method's own."""
-    return name.rpartition("__")[2] or name
 
 
 def quoted(name: str) -> str:

@@ -28,7 +28,16 @@ from grader.execution.name_uses import uses_after
 from grader.execution.plan import ProbePart, Step, last_gradients, runs_hidden
 from grader.execution.tensors import MAX_NAMES, Export, read_export, unpacked
 from grader.intake.take_in import PlannedCell
-from grader.notebook.syntax import Statement, bound_by, names_bound, parse, statements, up_to_line
+from grader.notebook.file import MAKES_GRADIENTS
+from grader.notebook.syntax import (
+    Statement,
+    bound_by,
+    elements_bound,
+    names_bound,
+    parse,
+    statements,
+    up_to_line,
+)
 from grader.records import Record
 
 SEED = 20221011
@@ -52,6 +61,7 @@ class DetachedPart(Record, frozen=True):
         forward: the tensors of the forward pass.
         known: these, and the numbers and tensors that the exercise has given beside them.
         elements: of larger tensors only the shape is wanted.
+        lists: of all names, those that stand for lists of tensors.
     """
 
     cells: list[tuple[Literal["code", "source"], str]]
@@ -63,6 +73,7 @@ class DetachedPart(Record, frozen=True):
     forward: list[str]
     known: list[str]
     elements: int
+    lists: list[str] = []
 
 
 class DetachedCase(Record, frozen=True):
@@ -216,8 +227,7 @@ def _rewritten(part: ProbePart, reference: PartReference, again: Sequence[tuple[
         index: up_to_line(cells[index].source, stops[index]) if index in stops else cells[index].source
         for index in indices
     }
-    roles = ("gradients", "backward")
-    makes = [index for index in indices if cells[index].part == part.id and cells[index].role in roles]
+    makes = [index for index in indices if cells[index].part == part.id and cells[index].role in MAKES_GRADIENTS]
     trees = {index: parse(sources[index]) for index in indices if index in makes or cells[index].student}
     walrus = any(":=" in sources[index] for index in makes)
     later = uses_after({index: tree for index in makes if (tree := trees[index]) is not None}, _shapes(reference))
@@ -226,7 +236,9 @@ def _rewritten(part: ProbePart, reference: PartReference, again: Sequence[tuple[
     names = _names(reference, set().union(*bound.values()))
     own = _own_names(again, names, part.forward, [sources[index] for index in makes])
     names.update(zip(own, own, strict=True))
-    rewriter = _Rewriter(names, reference, [*part.forward, *part.given] if not part.values else (), walrus=walrus)
+    given = [*part.forward, *part.given] if not part.values else ()
+    filled = _filled(tree for tree in trees.values() if tree is not None)
+    rewriter = _Rewriter(names, reference, given, filled, walrus=walrus)
     codes: dict[int, str] = {}
     lasts = {name: index for index, those in bound.items() for name in those & names.keys()}
     for index, tree in trees.items():
@@ -248,6 +260,7 @@ def _rewritten(part: ProbePart, reference: PartReference, again: Sequence[tuple[
         bound=[name for name in rewriter.places if name not in part.upstream],
         inner=[f"d{name}" for name in computed(reference)],
         variables=variables,
+        lists=part.lists,
         own=own,
         values=part.values,
         forward=part.forward,
@@ -360,12 +373,15 @@ class _Rewriter:
         names: the student's name → the gradient that it is.
         reference: the part, for the names of its tensors.
         given: the names that the exercise has given, and that a line may give to something else.
+        filled: the names of lists that are filled in element by element.
         walrus: whether expressions bind names.
     """
 
-    def __init__(self, names: Mapping[str, str], reference: PartReference, given: Iterable[str] = (), *,
-                 walrus: bool) -> None:  # fmt: skip
+    def __init__(self, names: Mapping[str, str], reference: PartReference, given: Iterable[str] = (),
+                 filled: Set[str] = frozenset(), *, walrus: bool) -> None:  # fmt: skip
         self.names = names
+        self.lists = {name for name, gradient in names.items() if gradient[1:] in reference.lists}
+        self.filled = filled
         self.given = frozenset(given) - names.keys()
         self.walrus = walrus
         self.forward = computed(reference)
@@ -392,7 +408,9 @@ class _Rewriter:
             anew = self._gradients(bound_by(node)) if isinstance(node, ast.Assign) else set()
             if anew & self._seen:
                 found.append(_call("before", anew & self._seen))
-            found.append(node if future else _tried(rewritten))
+            found.append(node if future else self._tried(rewritten))
+            for name in sorted(self.lists.intersection(bound_by(node)) - here - set(_bases(elements_bound(node)))):
+                found.append(_ours("listed", _constant(self.names[name]), written=_constant(name not in self.filled)))
             if here and not always:
                 found.append(_call("after", {self.names[name] for name in here}))
             if rebound := self._later.get(node.lineno, set()):
@@ -401,6 +419,15 @@ class _Rewriter:
                 found.append(_call("given", taken))
             self._seen |= anew
         return found
+
+    def _tried(self, node: ast.stmt) -> ast.stmt:
+        """A statement on its own; one that writes elements of lists reads these as they are, and no others."""
+        elements = [each for each in elements_bound(node) if _bases([each])[0] in self.lists]
+        if not elements:
+            return _tried(node)
+        node = _OwnElements(elements).visit(copy.deepcopy(node))
+        failed = [_ours("wrote", each.value, each.slice) for each in map(_loaded, elements)]
+        return _tried(node, *(_tried(call) for call in failed))
 
     def _gradients(self, names: Iterable[str]) -> set[str]:
         return {self.names[name] for name in names if name in self.names}
@@ -448,18 +475,71 @@ def _with_body(node: ast.With | ast.If | ast.For | ast.While, body: list[ast.stm
     return found
 
 
-def _tried(node: ast.stmt) -> ast.stmt:
-    handler = ast.ExceptHandler(None, None, [_call("failed", ())], **_NOWHERE)
+def _tried(node: ast.stmt, *then: ast.stmt) -> ast.stmt:
+    """A statement that stops no other by raising; where it does, `then` follow."""
+    handler = ast.ExceptHandler(None, None, [_call("failed", ()), *then], **_NOWHERE)
     return ast.Try([node], [handler], [], [], **_NOWHERE)
 
 
 def _call(function: str, names: Set[str] | tuple[()]) -> ast.stmt:
     """`__import__('grader_detached').function('dX', …)`."""
+    return _ours(function, *map(_constant, sorted(names)))
+
+
+def _ours(function: str, *words: ast.expr, **options: ast.expr) -> ast.stmt:
+    return ast.Expr(_ours_of(function, *words, **options), **_NOWHERE)
+
+
+def _ours_of(function: str, *words: ast.expr, **options: ast.expr) -> ast.expr:
     load = ast.Load()
     found = ast.Name("__import__", load, **_NOWHERE)
-    module = ast.Call(found, [ast.Constant("grader_detached", **_NOWHERE)], [], **_NOWHERE)
-    words: list[ast.expr] = [ast.Constant(name, **_NOWHERE) for name in sorted(names)]
-    return ast.Expr(ast.Call(ast.Attribute(module, function, load, **_NOWHERE), words, [], **_NOWHERE), **_NOWHERE)
+    module = ast.Call(found, [_constant("grader_detached")], [], **_NOWHERE)
+    keywords = [ast.keyword(name, value, **_NOWHERE) for name, value in options.items()]
+    return ast.Call(ast.Attribute(module, function, load, **_NOWHERE), list(words), keywords, **_NOWHERE)
+
+
+def _constant(value: str | bool) -> ast.expr:
+    return ast.Constant(value, **_NOWHERE)
+
+
+# --- lists of gradients, and the lines that write their elements
+
+
+def _filled(trees: Iterable[ast.Module]) -> set[str]:
+    """The names into which cells write element by element, or that a method is called on, such as `append`."""
+    found: set[str] = set()
+    for node in (node for tree in trees for node in ast.walk(tree)):
+        written = node.value if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store) else None
+        called = node.func.value if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) else None
+        found.update(each.id for each in (written, called) if isinstance(each, ast.Name))
+    return found
+
+
+def _bases(elements: Iterable[ast.Subscript]) -> list[str]:
+    return [each.value.id for each in elements if isinstance(each.value, ast.Name)]
+
+
+def _loaded(element: ast.Subscript) -> ast.Subscript:
+    """`dh[t]` where it stands to be read."""
+    return ast.Subscript(element.value, element.slice, ast.Load(), **_NOWHERE)
+
+
+class _OwnElements(ast.NodeTransformer):
+    """Has a statement read the elements that it writes as they are, and not as random numbers: `dh[t] += …`."""
+
+    def __init__(self, elements: Iterable[ast.Subscript]) -> None:
+        self.own = {ast.dump(_loaded(element)) for element in elements}
+
+    def visit_AugAssign(self, node: ast.AugAssign) -> ast.AugAssign:
+        node.value = self.visit(node.value)
+        if isinstance(node.target, ast.Subscript):
+            node.target.value = _ours_of("own", node.target.value)
+        return node
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.Subscript:
+        if isinstance(node.ctx, ast.Load) and ast.dump(node) in self.own:
+            node.value = _ours_of("own", node.value)
+        return node
 
 
 # --- what came of it

@@ -13,6 +13,7 @@ from grader.course.exercise import Exercise
 from grader.course.graph import PartReference
 from grader.execution.tensors import MAX_ELEMENTS
 from grader.intake.take_in import PlannedCell
+from grader.notebook.file import MAKES_GRADIENTS
 from grader.notebook.syntax import up_to_line
 from grader.records import Record
 
@@ -28,8 +29,8 @@ class ProbePart(Record, frozen=True):
     `gradients` are checked, `upstream` are the gradients they start from, `values` are compared by value; `also` are
     the other gradients, and `forward` the forward pass's tensors: reported only where the part's cells change them.
     `given` are the other names that the exercise has given to numbers and tensors by then. Where the part `restores`,
-    what it has made of any of these is what they were before, for the parts below. Of a tensor with more than so many
-    `elements` only the shape is wanted.
+    what it has made of any of these is what they were before, for the parts below. `lists` are those of all these names
+    that stand for lists of tensors. Of a tensor with more than so many `elements` only the shape is wanted.
     """
 
     id: str
@@ -40,6 +41,7 @@ class ProbePart(Record, frozen=True):
     forward: list[str]
     given: list[str] = []
     restores: bool = False
+    lists: list[str] = []
     elements: int = MAX_ELEMENTS
 
 
@@ -70,19 +72,20 @@ def probe_parts(exercise: Exercise, references: Mapping[str, PartReference]) -> 
             also=[name for name in gradients if name not in (*checks.gradients, *checks.upstream)],
             forward=tensors,
             given=[name for name in references[part_id].constants if name not in (*checks.names, *checks.upstream)],
+            lists=[*references[part_id].lists, *(f"d{name}" for name in references[part_id].lists)],
             elements=min(MAX_ELEMENTS, max(_SMALL, _TIMES_LARGER * largest)),
         )
     return parts
 
 
 def plan_steps(cells: Sequence[PlannedCell], parts: Mapping[str, ProbePart]) -> list[Step]:
-    """The steps of one run: a part begins before its first student cell and is exported after its last cell."""
+    """The steps of one run: a part begins before its first cell that makes gradients and is exported after its last."""
     firsts: dict[str, int] = {}
     lasts: dict[str, int] = {}
     for index, cell in enumerate(cells):
         if cell.part is not None and cell.part in parts:
             lasts[cell.part] = index
-            if cell.role == "gradients":
+            if cell.role in MAKES_GRADIENTS:
                 firsts.setdefault(cell.part, index)
     steps: list[Step] = []
     for index, cell in enumerate(cells):

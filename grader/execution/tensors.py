@@ -30,6 +30,8 @@ class TensorNote(Record, frozen=True):
     dtype: str = ""
     shape: Annotated[list[int], msgspec.Meta(max_length=MAX_DIMENSIONS)] = []
     shares: str | None = None
+    lacks: Annotated[list[int], msgspec.Meta(max_length=MAX_NAMES)] = []
+    """Of a list of tensors, the places at which something else stands; there the numbers are NaN."""
 
 
 class _RawExport(Record, frozen=True):
@@ -131,6 +133,7 @@ def _student_tensor(note: TensorNote, sent: Tensor | None, *, kept: bool) -> Stu
         dtype=_printable(note.dtype),
         shape=[size for size in shape if 0 <= size < 1 << 48][:MAX_DIMENSIONS],
         shares=_printable(note.shares) if note.shares is not None else None,
+        lacks=[place for place in note.lacks if 0 <= place < MAX_ELEMENTS],
     )
     if sent is not None and sent.dtype == torch.float32 and note.dtype == str(torch.bfloat16):
         sent = sent.to(torch.bfloat16)  # as which it can't be sent

@@ -56,10 +56,7 @@ def _shown(url: str | Path) -> str:
 
 def _engine(url: URL) -> Engine:
     if url.drivername != "sqlite":
-        try:
-            return create_engine(url, pool_pre_ping=True)  # a review is open for hours, and servers are restarted
-        except ImportError as error:
-            raise UsageError("PostgreSQL needs a driver: pip install 'backprop-grader[postgresql]'.") from error
+        return create_engine(url, pool_pre_ping=True)  # a review is open for hours, and servers are restarted
     if url.database:
         Path(url.database).parent.mkdir(parents=True, exist_ok=True)
     engine = create_engine(url, connect_args={"timeout": 60})

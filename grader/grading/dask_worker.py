@@ -16,9 +16,9 @@ from distributed import Worker, WorkerPlugin, get_worker
 
 from grader.course.course import unpacked_course
 from grader.errors import ClusterError
-from grader.grading.pool import GraderPool, KernelKind, SandboxKind
+from grader.grading.pool import GraderPool, SandboxKind
 from grader.grading.pytest_items import grade_batch
-from grader.kernels import scratch_folders
+from grader.kernels import KernelKind, scratch_folders
 from grader.records import Grading, Submission
 from grader.version import grader_version
 

@@ -101,11 +101,17 @@ def _pooled(matrix: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
 
 
 def graph_of(reference: PartReference) -> list[GraphNode]:
-    """The computation graph of a part's forward pass, read from autograd's own: the named tensors, inputs first."""
+    """The computation graph of a part's forward pass, read from autograd's own: the named tensors, inputs first.
+
+    Lists whose elements are computed from each other's, step by step, are drawn as they are within one step: a state is
+    no input of what the next step makes from it.
+    """
+    places = {name: place for place, name in enumerate(reference.tensors)}
     inputs: dict[str, list[str]] = {name: [] for name in reference.tensors}
     for source, consumers in reference.consumers.items():
         for consumer in consumers:
-            if consumer in inputs:
+            earlier_step = places[source] > places.get(consumer, -1) and source in reference.computed_from(consumer)
+            if consumer in inputs and not earlier_step:
                 inputs[consumer].append(source)
     ranks: dict[str, int] = {}
 

@@ -32,6 +32,7 @@ from grader.intake.saved_cmp import with_saved
 from grader.intake.take_in import Intake, take_in
 from grader.kernels import KernelSource
 from grader.marking.near_zero import Edge, edges
+from grader.marking.used_parts import UsedParts
 from grader.marking.verdicts import PartMarks, References
 from grader.records import Check, Evidence, Flag, Grade, Grading, PartView, Submission, Verdict
 from grader.wording import listed, rounded
@@ -84,6 +85,11 @@ class Grader:
         visible = self.reference.case(self.exercise.cases[0])
         return sorted(names.union(*(part.forward for part in visible.values())))
 
+    def lists(self) -> list[str]:
+        """Of these names, those that stand for lists of tensors."""
+        visible = self.reference.case(self.exercise.cases[0])
+        return sorted({name for part in visible.values() for each in part.lists for name in (each, f"d{each}")})
+
     def prepare(self) -> None:
         """Compute the reference of every case, and start the kernels of the next grading where that can be done."""
         self._agree()
@@ -135,11 +141,14 @@ class Grader:
         checks: list[Check] = []
         evidence: list[Evidence] = []
         flags: list[Flag] = []
+        wheres = {part_id: Where(marks) for part_id, marks in marked.items()}
         for part_id, part_checks in self.exercise.parts.items():
-            marks = marked[part_id]
-            where = Where(marks)
+            marks, where = marked[part_id], wheres[part_id]
+            used = UsedParts(part_id, self.exercise, visible)
             for name in visible[part_id].in_backward_order(part_checks.names):
-                check = explained(marks.check(name), marks, where)
+                check = marks.check(name)
+                settled = used.settled(check, checks, lambda other: wheres[other.part].code(other.name))
+                check = explained(check, marks, where) if settled is check else settled
                 check = with_saved(check, intake.saved if live is None else (), marks.cmp(name))
                 check = remarked(check, remarks)
                 checks.append(check)

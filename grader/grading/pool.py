@@ -12,14 +12,13 @@ from grader.course.exercise import Exercise
 from grader.errors import GraderError
 from grader.garbage import uncollected
 from grader.grading.ungradable import ungradable
-from grader.kernels import KernelSource, Limits, open_source
+from grader.kernels import KernelKind, KernelSource, Limits, open_source
 from grader.records import Grading, Submission
 
 if TYPE_CHECKING:  # these import torch
     from grader.grading.grade import Grader
     from grader.grading.live_kernel import Live
 
-KernelKind = Literal["snapshot", "cold"]
 SandboxKind = Literal["bwrap", "none"]
 
 PROBE_FOLDER = Path(__file__).parent.parent / "kernels" / "probe"
@@ -85,6 +84,10 @@ class GraderPool:
             CourseError: a cell of the exercise fails.
         """
         return self._grader(exercise_id).names()
+
+    def lists(self, exercise_id: str) -> list[str]:
+        """Of these names, those that stand for lists of tensors."""
+        return self._grader(exercise_id).lists()
 
     def prepare(self, exercise_id: str) -> None:
         """Get all that the next grading of an exercise needs ready: its reference, and kernels ahead.

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from grader.errors import GraderError
+from grader.extras import naming_the_extra
 from grader.safe_text import safe_text
 
 
@@ -20,9 +21,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--grade", action="append", metavar="PATH", help="Grade this notebook, or this folder of notebooks."
     )
     group.addoption("--exercise", metavar="ID", help="With --grade: the exercise the notebooks are for.")
-    group.addoption(
-        "--kernel", choices=["snapshot", "cold"], default="snapshot", help="With --grade: how kernels start."
-    )
+    group.addoption("--kernel", choices=["snapshot", "cold"], help="With --grade: how kernels start.")
     group.addoption("--sandbox", choices=["bwrap", "none"], default="bwrap", help="With --grade: what confines them.")
 
 
@@ -42,11 +41,13 @@ def pytest_configure(config: pytest.Config) -> None:
     from grader.grading.pool import GraderPool
     from grader.grading.pytest_items import Submissions
     from grader.intake.collect import collect
+    from grader.kernels import default_kind
 
     try:
         course = find_course(Path.cwd())
-        found = collect([Path(path) for path in paths], course, config.getoption("exercise"))
-        pool = GraderPool(course, config.getoption("kernel"), config.getoption("sandbox"))
+        with naming_the_extra():  # that of an export of Gradescope's
+            found = collect([Path(path) for path in paths], course, config.getoption("exercise"))
+        pool = GraderPool(course, config.getoption("kernel") or default_kind(), config.getoption("sandbox"))
     except GraderError as error:
         raise pytest.UsageError(safe_text(str(error), "terminal")) from error
     config.add_cleanup(pool.close)

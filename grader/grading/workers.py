@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 from grader.course.course import Course
-from grader.grading.pool import GraderPool, KernelKind, SandboxKind
+from grader.grading.pool import GraderPool, SandboxKind
 from grader.grading.pytest_items import grade_batch
 from grader.intake.collect import Found
+from grader.kernels import KernelKind
 from grader.records import Grading
 
 FEW = 20

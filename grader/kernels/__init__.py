@@ -6,17 +6,24 @@ is a fork of a process that has run the exercise's setup cells already; a `cold`
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
+from importlib.metadata import version
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
+from grader.errors import ExecutionError
 from grader.kernels.sandbox import Limits
 
 if TYPE_CHECKING:
     from jupyter_client.manager import AsyncKernelManager
 
-__all__ = ["KernelSource", "Limits", "open_source"]
+__all__ = ["KernelKind", "KernelSource", "Limits", "default_kind", "open_source"]
+
+KernelKind = Literal["snapshot", "cold"]
+_SNAPSHOTS_SINCE = 7
+"""The major version of ipykernel of whose inner parts a snapshot's kernel is made."""
 
 
 class KernelSource(Protocol):
@@ -44,8 +51,17 @@ class KernelSource(Protocol):
     ) -> None: ...
 
 
+def default_kind() -> KernelKind:
+    """The faster kind of kernel that this system and its ipykernel allow."""
+    return "snapshot" if sys.platform == "linux" and _ipykernel_forks() else "cold"
+
+
+def _ipykernel_forks() -> bool:
+    return int(version("ipykernel").split(".")[0]) >= _SNAPSHOTS_SINCE
+
+
 def open_source(
-    kind: Literal["snapshot", "cold"],
+    kind: KernelKind,
     sandbox: Literal["bwrap", "none"],
     setup_cells: Sequence[str],
     files: Mapping[str, Path],
@@ -58,9 +74,14 @@ def open_source(
 
     `files` (name → path) are copied into each kernel's working folder. `modules_path` are folders from which kernels
     can import. With `ahead`, some can be started before they are asked for.
-    Raises `SandboxUnavailable` where the machine offers none, and where the block begins `ExecutionError` when a setup
-    cell raises.
+    Raises `SandboxUnavailable` where the machine offers none, `ExecutionError` when ipykernel is too old for snapshots,
+    and where the block begins, when a setup cell raises.
     """
+    if kind == "snapshot" and not _ipykernel_forks():
+        raise ExecutionError(
+            f"Snapshot kernels need ipykernel {_SNAPSHOTS_SINCE}, and {version('ipykernel')} is installed here: "
+            "pip install 'backprop-grader[class]', or use --kernel cold."
+        )
     from grader.kernels.source import PlainSource, TemplateSource
     from grader.kernels.templates import Wanted
 

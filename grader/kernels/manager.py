@@ -10,7 +10,6 @@ from typing import Any, cast
 import zmq
 import zmq.asyncio
 from jupyter_client.asynchronous.client import AsyncKernelClient
-from jupyter_client.channels import AsyncZMQSocketChannel
 from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
 from jupyter_client.manager import AsyncKernelManager
 from traitlets import Instance, Int, Type
@@ -19,6 +18,13 @@ from grader.errors import ExecutionError
 from grader.kernels.bounds import is_cheap
 from grader.kernels.connection import ConnectionClient, cut, is_sound
 from grader.kernels.provisioner import Provisioner, SnapshotProvisioner
+
+try:
+    from jupyter_client.channels import AsyncZMQSocketChannel
+except ImportError:  # its name before jupyter_client 8
+    from jupyter_client.channels import (  # type: ignore[assignment]
+        ZMQSocketChannel as AsyncZMQSocketChannel,
+    )
 
 _RESEND_SECONDS, _LOOK_SECONDS = 1.0, 0.2
 _UNREAD_MESSAGES = 8

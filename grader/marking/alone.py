@@ -68,10 +68,19 @@ class Alone:
 
     def _conformed(self, name: str, found: StudentTensor) -> Tensor | None:
         right = self.reference.gradients.get(name[1:])
-        if found.tensor is None or right is None:
+        if found.tensor is None or found.note.lacks or right is None:
             return None
         value = conformed(found.tensor, right.shape)
         return None if value is None else value.to(right.dtype)
+
+    def wrong_elements(self, name: str) -> list[int]:
+        """Of a list, the places at which a line made something else of the random numbers than the chain rule does."""
+        found, value = self._sent(name), self.value(name)
+        expected = self.chained(self.handed).get(name[1:])
+        if found is None or value is None or expected is None or name in self.run.changed:  # type: ignore[union-attr]
+            return []
+        pairs = zip(value, expected, strict=True)
+        return [place for place, (mine, right) in enumerate(pairs) if not self._near(found, mine, right)]
 
     def follows_all(self, name: str) -> bool:
         """Whether a line made of the random numbers just what the chain rule gives from all gradients above it."""
@@ -113,6 +122,8 @@ class Alone:
         if not _almost(recorded, value.to(recorded.dtype), STILL):
             return True
         above = {f"d{other}" for other in self.reference.consumers.get(name[1:], []) if other in self.handed}
+        if above & self.run.changed.keys():
+            return None  # they were not random numbers throughout
         if not above - self._group(name):
             return None  # nothing is, or what one statement has computed with it
         return None if _almost(self.chained(self.handed)[name[1:]], self.reference.gradients[name[1:]]) else False

@@ -216,7 +216,7 @@ class PartCase:
 
     def _right_or_not(self, name: str) -> Outcome:
         found = self.exported.get(name)
-        if found is None or found.note.kind != "tensor":
+        if found is None or found.note.kind != "tensor" or found.note.lacks:
             return Outcome.ABSENT
         tensor, expected = self.usable(name), self.expected(name)
         if tensor is None or expected is None:

@@ -19,7 +19,7 @@ from grader.intake.take_in import PlannedCell
 from grader.marking.alone import Alone
 from grader.marking.case_outcomes import PartCase
 from grader.marking.tolerance import FLOAT64, Tolerance
-from grader.notebook.syntax import assigned_names
+from grader.notebook.syntax import assigned_names, loaded_names
 from grader.records import VISIBLE
 
 References = Mapping[str, Mapping[str, PartReference]]
@@ -109,9 +109,16 @@ class PartCases:
         return None
 
     def _changes_what_is_given(self, name: str, earlier: Sequence[str]) -> bool:
-        """Whether the part's own cells write a gradient that a locked cell gives, and no earlier part asks for."""
-        asked = any(name in self.exercise.parts[part_id].gradients for part_id in earlier)
-        return not asked and any(name in assigned_names(cell.source) for cell in self.student_cells)
+        """Whether the part's own cells may write a gradient that a locked cell gives, and no earlier part asks for.
+
+        They do so by its name, or in code to which a cell of ours hands it on.
+        """
+        if any(name in self.exercise.parts[part_id].gradients for part_id in earlier):
+            return False
+        ours = [cell for cell in self.cells if cell.role == "backward" and cell.part == self.part_id]
+        return any(name in assigned_names(cell.source) for cell in self.student_cells) or any(
+            name in loaded_names(cell.source) for cell in ours
+        )
 
     @property
     def student_cells(self) -> list[PlannedCell]:

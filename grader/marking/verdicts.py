@@ -122,9 +122,20 @@ class PartMarks(PartCases):
             remark = remark or "cmp says True on the visible case: float32 is too coarse to show the difference."
         elif name in self.checks.values:
             remark = remark or self._right_elsewhere(name)
+        remark = remark or self._wrong_elements(name)
         if worst is Outcome.CARRIED:
             return self._check(name, Verdict.CARRIED, share, case_id, remark)
         return self._check(name, Verdict.WRONG, share, case_id, remark)
+
+    def _wrong_elements(self, name: str) -> str | None:
+        """Of a list of gradients some of which are right, which are not."""
+        if name[1:] not in self.visible.reference.lists:
+            return None
+        first = self.first_hidden
+        wrong = first.alone.wrong_elements(name) if first is not None and first.alone is not None else []
+        if not 0 < len(wrong) < len(self.visible.reference.forward[name[1:]]):
+            return None
+        return f"It is wrong at {_elements(name, wrong)}; elsewhere in the list the line is right."
 
     def _tried_alone(self, name: str) -> bool:
         """Whether the line for a gradient, or the update of a parameter, was tried on its own in some hidden case."""
@@ -309,6 +320,8 @@ class PartMarks(PartCases):
             "other": f"{name} is not a tensor but {found.note.type[:60]}.",
         }
         remark = said[found.note.kind]
+        if found.note.lacks:
+            remark = f"There is no tensor at {_elements(name, found.note.lacks)}."
         if found.note.kind == "absent" and (why := self._stops.not_reached(name)) is not None:
             return self._check(name, Verdict.MISSING, 0.0, VISIBLE, why)
         meant = self._named_otherwise(name) if found.note.kind == "absent" else None
@@ -358,6 +371,14 @@ _BLANK = (
     "What your gradients further up hand to this line is zero, not a number, or of the wrong shape, so nothing can be "
     "said about it: begin with the first wrong one."
 )
+
+
+def _elements(name: str, places: Sequence[int]) -> str:
+    """`dh[0]`, `dh[1] to dh[4]`, `dh[0], dh[3] and 2 more`."""
+    if len(places) > 2 and places[-1] - places[0] == len(places) - 1:
+        return f"{name}[{places[0]}] to {name}[{places[-1]}]"
+    more = f" and {len(places) - 3} more" if len(places) > 3 else ""
+    return ", ".join(f"{name}[{place}]" for place in places[:3]) + more
 
 
 def _shape_remark(name: str, found: StudentTensor, expected: Tensor | None) -> str | None:

@@ -17,6 +17,8 @@ Role = Literal["text", "setup", "parameters", "forward", "gradients", "backward"
 ROLES: tuple[Role, ...] = get_args(Role)
 REFERENCE_ROLES: tuple[Role, ...] = ("setup", "parameters", "forward")
 """The roles of the code that the student's kernel and the reference both run."""
+MAKES_GRADIENTS: tuple[Role, ...] = ("gradients", "backward")
+"""The roles of the code that binds what is checked: the student's own, and ours that calls what the student wrote."""
 
 MAX_BYTES = 64 * 2**20
 """The largest notebook that is read: published attempts reach 4 MB of figures."""

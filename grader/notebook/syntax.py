@@ -133,6 +133,13 @@ def defined_names(source: str) -> list[str]:
     return [node.name for node in tree.body if isinstance(node, kinds)] if tree is not None else []
 
 
+def loop_variables(source: str) -> set[str]:
+    """The names that the `for` loops of a cell bind at their heads."""
+    tree = parse(source)
+    loops = [node for node in ast.walk(tree) if isinstance(node, ast.For)] if tree is not None else []
+    return {name for loop in loops for name in names_bound(loop.target)}
+
+
 def loaded_names(source: str) -> set[str]:
     """The names that a cell reads."""
     tree = parse(source)
@@ -229,6 +236,20 @@ def _sort_target(target: ast.expr, bound: list[str], written: list[str]) -> None
         _sort_target(target.value, bound, written)
     elif isinstance(target, ast.Subscript | ast.Attribute):
         _sort_target(target.value, written, written)
+
+
+def elements_bound(node: ast.AST) -> list[ast.Subscript]:
+    """The elements of names that this very statement binds or writes: `dh[t]`."""
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AugAssign) else []
+    inside = [child for target in targets for child in ast.walk(target)]
+    return [child for child in inside if isinstance(child, ast.Subscript) and isinstance(child.value, ast.Name)]
+
+
+def elements_written(source: str, name: str) -> list[ast.Subscript]:
+    """The elements of one name that a cell writes, in the order of the source."""
+    found = [element for node in ast.walk(parse(source) or ast.Module([], [])) for element in elements_bound(node)]
+    own = [each for each in found if isinstance(each.value, ast.Name) and each.value.id == name]
+    return sorted(own, key=lambda element: (element.lineno, element.col_offset))
 
 
 def _written_by_call(call: ast.Call) -> list[str]:

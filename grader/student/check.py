@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -15,6 +14,7 @@ from grader.intake.collect import Found, collect
 from grader.intake.explain_cells import CellSense, in_words
 from grader.intake.matching import understand
 from grader.intake.release_index import released
+from grader.kernels import default_kind
 from grader.notebook.file import read_notebook
 from grader.records import Grading, Submission
 from grader.student.progress import remember_check
@@ -36,9 +36,9 @@ def explain_notebook(course: Course, notebook: Path, exercise_id: str | None) ->
 def student_pool(course: Course) -> GraderPool:
     """Graders without a sandbox: it is the student's own code, on the student's own machine.
 
-    Kernels are forks of a warm process where the system forks safely, and new interpreters elsewhere.
+    Kernels are forks of a warm process where the system and ipykernel allow it, and new interpreters elsewhere.
     """
-    return GraderPool(course, "snapshot" if sys.platform == "linux" else "cold", "none", hurry=True)
+    return GraderPool(course, default_kind(), "none", hurry=True)
 
 
 def check_notebook(

@@ -119,7 +119,7 @@ class GraderMagics(Magics):
         found = self._answer({**common, "do": "names", "tensors": self._tensor_names()}, output)
         if "error" in found:
             return found
-        asked = {**common, "do": do, "exercise": found["use"], "export": self._export(found["names"])}
+        asked = {**common, "do": do, "exercise": found["use"], "export": self._export(found["names"], found["lists"])}
         return self._answer(asked, output)
 
     def _history(self) -> list[dict[str, str | None]]:
@@ -142,14 +142,14 @@ class GraderMagics(Magics):
         kind = getattr(torch, "Tensor", ())
         return [name for name, value in self._shell.user_ns.items() if isinstance(value, kind)]
 
-    def _export(self, names: list[str]) -> dict[str, Any]:
+    def _export(self, names: list[str], lists: list[str]) -> dict[str, Any]:
         """The tensors of these names, as a grader's kernel would send them; only read, never touched."""
         if self._probe is None:
             # In a grader's kernel the folder of both is on the path; here it must not be. Neither needs our package's
             # dependencies, of which a kernel whose Python isn't the helper's has few.
             sys.modules.setdefault("grader_detached", _loaded("grader_detached"))
             self._probe = _loaded("grader_probe")
-        part = {"id": "", "gradients": names, "upstream": [], "values": [], "also": [], "forward": []}
+        part = {"id": "", "gradients": names, "upstream": [], "values": [], "also": [], "forward": [], "lists": lists}
         exported: dict[str, Any] = self._probe._export(self._shell.user_ns, part)
         return exported
 

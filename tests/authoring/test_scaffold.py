@@ -75,11 +75,14 @@ def test_a_course_has_what_its_repository_needs(made):
     [
         (
             {"url": "https://host.invalid/a/grader", "vcs_info": {"vcs": "git", "commit_id": "c0ffee"}},
-            "backprop-grader @ git+https://host.invalid/a/grader@c0ffee",
+            "backprop-grader[class] @ git+https://host.invalid/a/grader@c0ffee",
         ),
-        ({"url": "file:///home/me/grader", "vcs_info": {"vcs": "git", "commit_id": "c0ffee"}}, "# backprop-grader @ "),
-        ({"url": "file:///home/me/grader", "dir_info": {}}, "# backprop-grader @ "),
-        (None, "# backprop-grader @ "),
+        (
+            {"url": "file:///home/me/grader", "vcs_info": {"vcs": "git", "commit_id": "c0ffee"}},
+            "# backprop-grader[",
+        ),
+        ({"url": "file:///home/me/grader", "dir_info": {}}, "# backprop-grader["),
+        (None, "# backprop-grader["),
     ],
 )
 def test_the_requirements_of_a_course_name_nothing_that_pip_cannot_find(tmp_path, monkeypatch, recorded, line):

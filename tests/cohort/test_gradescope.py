@@ -7,11 +7,14 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 import zipfile
 from io import BytesIO
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from grader.cohort.gradescope import Settings, autograder_zip
 from grader.course.course import Course
@@ -26,6 +29,10 @@ FULL_MARKS = 16
 def in_a_scratch_root(test):
     """Slow, and only root can make a root in which sandboxes can be made again."""
     return pytest.mark.slow(pytest.mark.skipif(os.geteuid() != 0, reason="only root can make the scratch root")(test))
+
+
+def name_of(requirement):
+    return canonicalize_name(Requirement(requirement).name)
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +94,10 @@ def test_what_setup_installs_is_what_the_package_needs(archive):
         lines = file.read("requirements.txt").decode().splitlines()
         assert b"requirements.txt" in file.read("setup.sh")
     assert lines[0].startswith("torch==")
-    assert any(line.startswith("nbclient") for line in lines)
+    project = tomllib.loads((HERE.parent / "pyproject.toml").read_text())["project"]
+    needed = project["dependencies"] + project["optional-dependencies"]["class"]
+    assert sorted(map(name_of, lines)) == sorted(map(name_of, needed))
+    assert not [line for line in lines if "extra" in line]
     assert sum(line.startswith("torch") for line in lines) == 1
 
 

@@ -16,9 +16,11 @@ import torch
 from benchmarks.programs import solution_cells, variants
 from benchmarks.trials import Trials, misdiagnosed
 from grader.course.course import Course
-from grader.diagnosis.formula.expression import MAX_ELEMENTS, Unsupported, evaluate
+from grader.diagnosis.formula.expression import evaluate
 from grader.diagnosis.formula.formula import formulas
 from grader.diagnosis.formula.inline_functions import functions, written_out
+from grader.diagnosis.formula.node import Unsupported
+from grader.diagnosis.formula.operations import MAX_ELEMENTS
 from grader.diagnosis.formula.reader import read
 from grader.diagnosis.subject import MAX_HYPOTHESES, Budget
 from grader.execution.tensors import StudentTensor, TensorNote
@@ -99,7 +101,7 @@ SLIPS = [
     ("dhpreact = (1.0 - h**2) * dh", "dhpreact = (1.0 - h**2) * dh - dh", "dhpreact", "term-too-many", "`dh`"),
     ("dbnvar = -0.5 * (bnvar + 1e-5)**-1.5", "dbnvar = -0.5 * (bnvar + 1e-3)**-1.5", "dbnvar", "wrong-constant", "0.001"),
     ("dhprebn = dbndiff + dbnmeani / n", "dhprebn = dbndiff - dbnmeani / n", "dhprebn", "path-sign", "`bnmeani`"),
-    ("-counts_sum**-2 * dcounts_sum_inv", "-counts_sum**-1 * dcounts_sum_inv", "dcounts_sum", "wrong-power", "`counts_sum`"),
+    ("-counts_sum**-2 * dcounts_sum_inv", "-counts_sum**-1 * dcounts_sum_inv", "dcounts_sum", "wrong-power", "`counts_sum**-1`"),
     ("bnvar_inv * dbnraw + 2.0", "dbnraw + 2.0", "dbndiff", "local-derivative-missing", "`bnraw`"),
     ("2.0 * bndiff * dbndiff2", "2.0 * dbndiff2", "dbndiff", "factor-missing", "`bndiff`"),
     ("(bnvar + 1e-5)**-1.5 * dbnvar_inv", "dbnvar_inv", "dbnvar", "factor-missing", "`bnvar_inv`"),
@@ -130,6 +132,7 @@ SLIPS = [
     ("F.one_hot(logits.max(1).indices", "F.one_hot(logit_maxes.max(1).indices", "dlogits", "right-by-symmetry", "looked for in `logit_maxes`: `logits` belongs"),
     ("dlogits = dnorm_logits + F.one_hot(logits.max(1).indices, vocab_size) *", "mask = torch.zeros_like(logits)\nmask[range(n), logits.max(1, keepdim=True).indices] = 1\ndlogits = dnorm_logits + mask *", "dlogits", "right-by-symmetry", "without that dimension"),
     ("db1 = dhprebn.sum(0)", "db1 = dhpreact.sum(0)", "db1", "wrong-neighbour", "`dhprebn` belongs"),
+    ("dhpreact = (1.0 - h**2) * dh", "rows = slice(None)\ndhpreact = (1.0 + h**2)[rows] * dh", "dhpreact", "term-sign", "sign"),
     ("dlogprobs[range(n), Yb] =", "dlogprobs[range(n), Yb[:, None]] =", "dlogprobs", "index-crossed", "(n, 1)"),
 ]  # fmt: skip
 

@@ -21,7 +21,7 @@ SLIPS = [
     (ATTENTION, "softmax", "dp - (dp * p).sum(1, keepdim=True)", "dp * (1 - p)", "dz", "row-missing", "own place"),
     (ATTENTION, "softmax", "(dp * p).sum(1, keepdim=True)", "(dp * p).sum(0, keepdim=True)", "dz", "sum-wrong-dimension", ""),
     (ATTENTION, "softmax", "-(x * dz).sum()", "-(x * dz)", "dtau", "sum-missing", "(3, 7)"),
-    (ATTENTION, "softmax", "dz).sum() / tau**2", "dz).sum() / tau", "dtau", "factor-missing", "divides here once less"),
+    (ATTENTION, "softmax", "dz).sum() / tau**2", "dz).sum() / tau", "dtau", "wrong-power", "`tau` stands here with the wrong power"),
     (ATTENTION, "attention", "dv = p.transpose(1, 2)", "dv = p", "dv", "operand-transposed", "`p`"),
     (ATTENTION, "attention", "(dp * p).sum(2,", "(dp * p).sum(1,", "dmasked", "sum-wrong-dimension", "`(dp * p).sum(…)`"),
     (ATTENTION, "attention", "dmasked = p *", "dmasked = F.softmax(scaled, 2) *", "dmasked", "wrong-neighbour", "`scaled`"),

@@ -83,7 +83,8 @@ def test_a_loop_over_rows_is_no_training_loop(reference):
 def run(cells, namespace, *, bound=(), inner=("da", "dc"), shapes=None):
     told = {
         "cells": [("source", cell) for cell in cells], "shapes": shapes or {"da": [2], "dc": [2], "db": [2]},
-        "bound": list(bound), "inner": list(inner), "variables": {}, "own": [], "values": [], "forward": ["a"],
+        "bound": list(bound), "inner": list(inner), "variables": {}, "lists": [], "own": [],
+        "values": [], "forward": ["a"],
         "known": ["a"], "runs": [[]], "seed": 1,
     }  # fmt: skip
     grader_detached.keep(namespace, "case", "part")
@@ -136,3 +137,13 @@ PLAN = DetachedPlan(parts={"p": PART}, cases={"twin": {"p": DetachedCase(shapes=
 @pytest.mark.parametrize("raw", [None, "", [], {"twin": 3}, {"twin": {"p": [{"recorded": 1}]}}, {"other": {}}])
 def test_what_the_kernel_says_is_read_warily(raw):
     assert read_detached(msgspec.msgpack.encode(raw), PLAN)["twin"]["p"].runs == []
+
+
+def test_a_namespace_with_an_expanded_tensor_can_be_put_back():
+    # `dx = dout.expand(…)` is a good answer, and must not cost the parts below it their detached runs
+    namespace = {"row": torch.zeros(3), "rows": torch.ones(3).expand(4, 3)}
+    kept = grader_detached._Kept(namespace)
+    namespace["row"].data += 1
+    kept.restore(namespace)
+    assert namespace["row"].tolist() == [0.0, 0.0, 0.0]
+    assert namespace["rows"].shape == (4, 3)

@@ -95,7 +95,7 @@ def test_only_the_releases_own_leading_setup_may_be_run_before(cells, length):
 def test_what_the_probe_is_told_of_a_part(course):
     tensors = {"steps": ["hpre", "h", "hsum"], "training": ["h", "W", "b"]}
     forward = {
-        part: SimpleNamespace(tensors=dict.fromkeys(names, torch.zeros(30)), constants={"n": 4})
+        part: SimpleNamespace(lists=(), tensors=dict.fromkeys(names, torch.zeros(30)), constants={"n": 4})
         for part, names in tensors.items()
     }
     parts = probe_parts(course.exercise("mini"), forward)

@@ -31,7 +31,8 @@ def lost(exercise, part, name, kind):
     """The checks that lose points when a gradient's line is broken, by the verdict; None where it has no line alone."""
     where = bench(exercise)
     for cell in where.cells(part):
-        source = broken(where.solution[cell], name, kind)
+        is_list = name[1:] in where.references["twin"][part].lists
+        source = broken(where.solution[cell], name, kind, is_list=is_list)
         if source is not None:
             marks, _, _ = where.mark(part, {**where.solution, cell: source})
             checks = [marks.check(name) for name in marks.checks.names]

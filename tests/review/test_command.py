@@ -20,14 +20,6 @@ def python(code, *arguments, cwd=ROOT, **options):
 GRADER = "from grader.cli.commands import main; main()"
 
 
-@pytest.mark.parametrize("module", ["starlette", pytest.param("filelock", marks=pytest.mark.slow)])
-def test_without_the_extra_it_says_the_one_command_that_adds_it(tmp_path, module):
-    fill(tmp_path / "gradebook.sqlite", tmp_path, ["alice"], hostile=False)
-    done = python(f"import sys; sys.modules[{module!r}] = None; {GRADER}", "review", tmp_path)
-    assert done.returncode == 2
-    assert done.stderr.strip().endswith("pip install 'backprop-grader[review]'.")
-
-
 def test_the_server_needs_no_torch():
     done = python("import sys, grader.review.server; print('torch' in sys.modules, 'IPython' in sys.modules)")
     assert done.stdout.split() == ["False", "False"], done.stderr

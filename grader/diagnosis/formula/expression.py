@@ -1,74 +1,23 @@
-"""A student's formula as a small tree that can be computed again, and changed, without running the student's code.
+"""The value of a formula, and its text.
 
-Only the operations of `_OPERATIONS` are computed; every other formula is left alone (`Unsupported`).
-Names stand for tensors and numbers that the caller gives; no attribute is looked up on anything, and no result may
-have more than `MAX_ELEMENTS` elements.
+Names stand for tensors and numbers that the caller gives.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from grader.diagnosis.formula.operations import MAX_ELEMENTS, OPERATIONS, UNARY, Pattern, Unsupported, Value, written_to
-from grader.diagnosis.words import shown
-
-__all__ = ["MAX_ELEMENTS", "UNARY", "Unsupported", "Value"]
+from grader.diagnosis.formula.node import Loop, Node, Unsupported, Value
+from grader.diagnosis.formula.operations import OPERATIONS, written_to
 
 MAX_NUMBER = 1e15
 MAX_ROUNDS = 16
 """Of a loop."""
 
 Environment = Mapping[str, Value]
-
-
-@dataclass(frozen=True, eq=False)
-class Node:
-    """A formula: an operation on other formulas. `value` is what no formula is: a number, a name, dimensions."""
-
-    op: str
-    args: tuple[Node, ...] = ()
-    value: Any = None
-
-
-def number(value: float) -> Node:
-    """A formula that is a number."""
-    return Node("number", value=value)
-
-
-def name(value: str) -> Node:
-    """A formula that is a name."""
-    return Node("name", value=value)
-
-
-def use(value: str, formula: Node) -> Node:
-    """One use of a name that the student gave to a formula: every use is a node of its own, the formula is shared."""
-    return Node("use", (formula,), value)
-
-
-class Loop(NamedTuple):
-    """What a `loop` node does in each round: it writes `args[3]` into `args[0]`.
-
-    The counter goes from `args[1]` up to `args[2]`; the other arguments are the numbers of the pattern.
-
-    Attributes:
-        counter: the loop's own name; empty where the statement stands in no loop.
-        target: the name that is written to.
-        how: `set`, `add` or `sub`.
-        pattern: the places; None where the whole is written to.
-    """
-
-    counter: str
-    target: str
-    how: str
-    pattern: Pattern | None
-
-
-# --- computing
 
 
 def evaluate(node: Node, names: Environment, known: dict[Node, Value], keep: bool = False) -> Value:
@@ -103,10 +52,10 @@ def _evaluated(node: Node, names: Environment, known: Mapping[Node, Value], new:
                 result = _looped(node, names, known, new)
             else:
                 values = [_evaluated(argument, names, known, new) for argument in node.args]
-                result = OPERATIONS[node.op](node.value, *values)
+                result = OPERATIONS[node.op].compute(node.value, *values)
         except (RuntimeError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise Unsupported from error
-    if not isinstance(result, Tensor) and not (math.isfinite(result) and abs(result) < MAX_NUMBER):
+    if not isinstance(result, Tensor | slice) and not (math.isfinite(result) and abs(result) < MAX_NUMBER):
         raise Unsupported
     new[node] = result
     return result
@@ -155,34 +104,22 @@ def _without(counter: str, nodes: Sequence[Node]) -> list[Node]:
     return found
 
 
-# --- writing
-
-_SIGNS = {"add": "+", "sub": "-", "mul": "*", "div": "/", "pow": "**", "matmul": "@"}
-_RANK = {"add": 1, "sub": 1, "mul": 2, "div": 2, "matmul": 2, "neg": 3, "pow": 4}
-
-
 def write(node: Node) -> str:
     """A formula as it would stand in a notebook, for a sentence that quotes it."""
     if node.op in ("number", "name", "use"):
         return shown(str(node.value))
-    inner = [_bracketed(argument, _RANK.get(node.op, 5)) for argument in node.args]
-    if node.op in _SIGNS:
-        return f"{inner[0]} {_SIGNS[node.op]} {inner[1]}" if node.op != "pow" else f"{inner[0]}**{inner[1]}"
-    if node.op == "neg":
-        return f"-{inner[0]}"
-    if node.op == "transpose":
-        return f"{inner[0]}.T"
     if node.op == "loop":
         return shown(node.value.target)
-    if node.op == "pick":
-        return f"{inner[0]}[…]"
-    if node.op == "einsum":
-        return "einsum(…)"
-    if node.op == "swap":
-        return f"{inner[0]}.transpose({node.value[0]}, {node.value[1]})"
-    return f"{inner[0]}.{node.op}(…)" if node.op != "same" else inner[0]
+    operation = OPERATIONS[node.op]
+    inner = [_bracketed(argument, operation.rank) for argument in node.args]
+    return operation.written.format(*inner, op=node.op, value=node.value)
+
+
+def shown(name: str) -> str:
+    """A name as the student wrote it: of what a method's names were written out as (`Methods`), the method's own."""
+    return name.rpartition("__")[2] or name
 
 
 def _bracketed(node: Node, rank: int) -> str:
-    text = write(node)
-    return f"({text})" if _RANK.get(node.op, 6) < rank or (rank == 5 and node.op in _RANK) else text
+    loose = node.op in OPERATIONS and OPERATIONS[node.op].rank < rank
+    return f"({write(node)})" if loose else write(node)

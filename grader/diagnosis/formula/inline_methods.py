@@ -68,27 +68,46 @@ class Methods:
 
     def place(self, gradient: str) -> tuple[int, int] | None:
         """The cell (index) and line of the student's method that made a gradient which a cell of ours binds."""
-        for target, value in reversed(list(self._bindings())):
-            if gradient in _names(target):
-                attribute = self._attribute(value)
-                called = self._call(value)
-                layer = attribute[0] if attribute else called.layer if called else None
-                if layer is None:
-                    return self._function_behind(value)
-                index, class_ = self._classes[self._layers[layer]]
-                wanted = f"self.{attribute[1]}" if attribute else None
-                return index, _line(class_, wanted, self._mode(layer), _names(target).index(gradient))
-        return None
+        found = self._made(gradient)
+        if found is None:
+            return None
+        target, value = found
+        layer, attribute = self._layer_behind(value)
+        if layer is None:
+            name = self._function_behind(value)
+            return self._functions[name] if name is not None else None
+        index, class_ = self._classes[self._layers[layer]]
+        wanted = f"self.{attribute}" if attribute else None
+        return index, _line(class_, wanted, self._mode(layer), _names(target).index(gradient))
 
-    def _function_behind(self, value: ast.expr) -> tuple[int, int] | None:
-        """The cell and line of the student's function that a cell of ours handed on or called to make a value."""
+    def code(self, gradient: str) -> str | None:
+        """What of the student's made a gradient which a cell of ours binds: `Tanh.backward`, or a function's name."""
+        found = self._made(gradient)
+        if found is None:
+            return None
+        layer, _ = self._layer_behind(found[1])
+        return f"{self._layers[layer]}.backward" if layer is not None else self._function_behind(found[1])
+
+    def _made(self, gradient: str) -> tuple[ast.expr, ast.expr] | None:
+        """The last assignment of a cell of ours that binds a gradient."""
+        return next((pair for pair in reversed(list(self._bindings())) if gradient in _names(pair[0])), None)
+
+    def _layer_behind(self, value: ast.expr) -> tuple[str | None, str | None]:
+        """The layer whose method makes a value, and the attribute in which it is left, if it is."""
+        if (attribute := self._attribute(value)) is not None:
+            return attribute
+        called = self._call(value)
+        return (called.layer if called is not None else None), None
+
+    def _function_behind(self, value: ast.expr) -> str | None:
+        """The student's function that a cell of ours handed on or called to make a value."""
         made: dict[str, ast.expr] = {ast.unparse(target): value for target, value in self._bindings()}
         seen: set[str] = set()
         pending = [value]
         while pending:
             for node in ast.walk(pending.pop()):
                 if isinstance(node, ast.Name) and node.id in self._functions:
-                    return self._functions[node.id]
+                    return node.id
                 if isinstance(node, ast.Name) and node.id in made and node.id not in seen:
                     seen.add(node.id)
                     pending.append(made[node.id])

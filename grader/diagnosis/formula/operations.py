@@ -1,29 +1,54 @@
-"""The operations that a formula may hold: closed lists, each bounded in what it may make."""
+"""The operations that a formula may hold: one table, with how each is read, computed and written.
+
+Only what stands in `OPERATIONS` is understood; every other formula is left alone (`Unsupported`). No attribute is
+looked up on anything, and no result may have more than `MAX_ELEMENTS` elements.
+"""
 
 from __future__ import annotations
 
 import math
+import operator
 import re
 from collections.abc import Callable, Sequence
 from itertools import zip_longest
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+from grader.diagnosis.formula.node import ALL, AT, NEW, Pattern, Unsupported, Value
 
 MAX_ELEMENTS = 1 << 18
 MAX_PRODUCTS = 1 << 24
 """Of an einsum: the products that it adds up, were each made by itself."""
 
-Value = Tensor | int | float
+
+class Operation(NamedTuple):
+    """One operation.
+
+    Attributes:
+        compute: its value, from the node's own `value` and those of its arguments.
+        spelled: the methods and functions of torch that are read as it.
+        takes: their arguments. `x` is a formula; `i` a whole number that is written out, which goes into the node's
+            value; `_` is ignored; with `*` any number of them, also as one tuple.
+        keywords: those by which its last argument may be given.
+        written: how it is quoted, with the arguments' texts.
+        rank: how tightly it binds, for brackets.
+    """
+
+    compute: Callable[..., Any]
+    spelled: tuple[str, ...] = ()
+    takes: str = "x"
+    keywords: tuple[str, ...] = ()
+    written: str = "{0}.{op}(…)"
+    rank: int = 5
 
 
-class Unsupported(Exception):
-    """A formula that is not understood, or that can't be computed."""
+# --- computing what may become too large, or is not torch's own
 
 
-def _checked(shape: torch.Size) -> None:
-    if shape.numel() > MAX_ELEMENTS:
+def _checked(sizes: Sequence[int]) -> None:
+    if math.prod(sizes) > MAX_ELEMENTS:
         raise Unsupported
 
 
@@ -31,7 +56,7 @@ def _elementwise(function: Callable[[Any, Any], Value]) -> Callable[..., Value]:
     def apply(_: object, left: Value, right: Value) -> Value:
         if isinstance(left, Tensor) and isinstance(right, Tensor) and left.shape != right.shape:
             sides = zip_longest(reversed(left.shape), reversed(right.shape), fillvalue=1)
-            _checked(torch.Size([max(one, other) for one, other in sides]))
+            _checked([max(one, other) for one, other in sides])
         return function(left, right)
 
     return apply
@@ -50,16 +75,14 @@ def _power(base: Value, exponent: Value) -> Value:
 def _matmul(_: object, left: Tensor, right: Tensor) -> Tensor:
     """Each side has at most MAX_ELEMENTS, and so has the result."""
     batch = torch.broadcast_shapes(left.shape[:-2], right.shape[:-2])
-    _checked(torch.Size([*batch, *left.shape[-2:-1], *(right.shape[-1:] if right.dim() > 1 else ())]))
+    _checked([*batch, *left.shape[-2:-1], *(right.shape[-1:] if right.dim() > 1 else ())])
     return left @ right
 
 
-def _reduced(kind: str) -> Callable[..., Tensor]:
+def _reduced(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
     def apply(value: tuple[tuple[int, ...] | None, bool], tensor: Tensor) -> Tensor:
         dims, keep = value
-        function = getattr(torch, kind)
-        result: Tensor = function(tensor) if dims is None else function(tensor, dims, keepdim=keep)
-        return result
+        return function(tensor) if dims is None else function(tensor, dims, keepdim=keep)
 
     return apply
 
@@ -69,12 +92,12 @@ def _plain(function: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
 
 
 def _expanded(_: object, tensor: Tensor, *sizes: int) -> Tensor:
-    _checked(torch.Size([max(1, size) for size in sizes]))
+    _checked([max(1, size) for size in sizes])
     return tensor.expand(sizes)
 
 
 def _filled(_: object, fill: float, *sizes: int) -> Tensor:
-    _checked(torch.Size(sizes))
+    _checked(sizes)
     return torch.full(sizes, float(fill), dtype=torch.float64)
 
 
@@ -85,8 +108,12 @@ def _mask(_: object, tensor: Tensor, index: Tensor) -> Tensor:
 
 
 def _one_hot(_: object, index: Tensor, classes: int) -> Tensor:
-    _checked(torch.Size([*index.shape, classes]))
+    _checked([*index.shape, classes])
     return torch.nn.functional.one_hot(index.long(), classes).to(torch.float64)
+
+
+EQUATION = re.compile(r"[a-z]{1,8}(,[a-z]{1,8})?->[a-z]{0,8}")
+"""What is understood of an einsum: one tensor or two, every dimension with a letter, and the result written out."""
 
 
 def _einsum(equation: str, *tensors: Tensor) -> Tensor:
@@ -96,14 +123,10 @@ def _einsum(equation: str, *tensors: Tensor) -> Tensor:
         for letters, tensor in zip(inputs.split(","), tensors, strict=True)
         for letter, size in zip(letters, tensor.shape, strict=True)
     }
-    _checked(torch.Size([sizes[letter] for letter in output if letter in sizes]))
+    _checked([sizes[letter] for letter in output if letter in sizes])
     if math.prod(sizes.values()) > MAX_PRODUCTS:
         raise Unsupported
     return torch.einsum(equation, *tensors)
-
-
-EQUATION = re.compile(r"[a-z]{1,8}(,[a-z]{1,8})?->[a-z]{0,8}")
-"""What is understood of an einsum: one tensor or two, every dimension with a letter, and the result written out."""
 
 
 def _size(number: Value) -> int:
@@ -113,16 +136,11 @@ def _size(number: Value) -> int:
 
 
 def _padded(_: object, tensor: Tensor, before: int, after: int) -> Tensor:
-    wide = tensor.shape[-1] + _size(before) + _size(after)
-    _checked(torch.Size([*tensor.shape[:-1], wide]))
+    _checked([*tensor.shape[:-1], tensor.shape[-1] + _size(before) + _size(after)])
     return torch.nn.functional.pad(tensor, (before, after))
 
 
 # --- places of a tensor
-
-ALL, NEW, AT = ":", "None", "i"
-Pattern = tuple[str | tuple[bool, bool, bool], ...]
-"""What stands in the brackets of `x[…]`, without its numbers: for a slice, which of its three are given."""
 
 
 def written_to(
@@ -155,65 +173,69 @@ def _index(pattern: Pattern, tensor: Tensor, numbers: Sequence[Value]) -> tuple[
     chosen = [place for place, item in enumerate(dims) if isinstance(item, Tensor)]
     if chosen:
         kept = math.prod(size for place, size in enumerate(tensor.shape) if place not in chosen)
-        _checked(torch.Size([*torch.broadcast_shapes(*(dims[place].shape for place in chosen)), kept]))
+        _checked([*torch.broadcast_shapes(*(dims[place].shape for place in chosen)), kept])
     return tuple(index)
 
 
-def _whole(number: Value) -> Value:
+def _whole(number: Any) -> Any:
+    if isinstance(number, slice):
+        return number
     fine = number.dtype is torch.int64 if isinstance(number, Tensor) else type(number) is int
     if not fine:
         raise Unsupported
     return number
 
 
-_BINARY: dict[str, Callable[..., Value]] = {
-    "add": _elementwise(lambda a, b: a + b),
-    "sub": _elementwise(lambda a, b: a - b),
-    "mul": _elementwise(lambda a, b: a * b),
-    "div": _elementwise(lambda a, b: a / b),
-    "pow": _elementwise(_power),
-    "matmul": _matmul,
-}
-UNARY: dict[str, Callable[..., Any]] = {
-    "neg": lambda _, value: -value,
-    "exp": _plain(torch.exp),
-    "log": _plain(torch.log),
-    "tanh": _plain(torch.tanh),
-    "sigmoid": _plain(torch.sigmoid),
-    "erf": _plain(torch.erf),
-    "sqrt": _plain(torch.sqrt),
-    "square": _plain(torch.square),
-    "reciprocal": _plain(torch.reciprocal),
-    "transpose": _plain(lambda tensor: tensor.permute(*reversed(range(tensor.dim())))),
-    "same": lambda _, value: value,
-    "ones_like": _plain(torch.ones_like),
-    "zeros_like": _plain(torch.zeros_like),
-}
-OPERATIONS: dict[str, Callable[..., Any]] = {
-    **_BINARY,
-    **UNARY,
-    "use": lambda _, value: value,
-    "flatten": lambda dims, tensor: torch.flatten(tensor, *dims),
-    "sum": _reduced("sum"),
-    "mean": _reduced("mean"),
-    "softmax": lambda value, tensor: torch.softmax(tensor, value),
-    "argmax": lambda value, tensor: torch.argmax(tensor, value),
-    "one_hot": _one_hot,
-    "reshape": lambda _, tensor, *sizes: tensor.reshape(sizes),
-    "swap": lambda value, tensor: tensor.transpose(*value),
-    "permute": lambda value, tensor: tensor.permute(value),
-    "masked_fill": lambda _, tensor, mask, fill: tensor.masked_fill(mask, float(fill)),
-    "like": lambda _, tensor, other: tensor.reshape(other.shape),
-    "expand": _expanded,
-    "filled": _filled,
-    "filled_like": lambda _, tensor, fill: torch.full_like(tensor, float(fill)),
-    "unsqueeze": lambda value, tensor: tensor.unsqueeze(value),
-    "size": lambda value, tensor: tensor.shape[value],
-    "count": lambda _, tensor: tensor.numel(),
-    "mask": _mask,
-    "index_add": lambda value, base, index, source: base.index_add(value, index, source),
-    "pick": lambda pattern, tensor, *numbers: tensor[_index(pattern, tensor, numbers)],
-    "einsum": _einsum,
-    "arange": lambda _, stop: torch.arange(_size(stop)),
-    "pad": _padded,
-}
+# --- the table
+
+
+def _infix(function: Callable[[Any, Any], Value], spelled: tuple[str, ...], written: str, rank: int) -> Operation:
+    return Operation(_elementwise(function), spelled, "xx", written=written, rank=rank)
+
+
+OPERATIONS: dict[str, Operation] = {
+    "add": _infix(operator.add, ("add",), "{0} + {1}", 1),
+    "sub": _infix(operator.sub, ("sub",), "{0} - {1}", 1),
+    "mul": _infix(operator.mul, ("mul",), "{0} * {1}", 2),
+    "div": _infix(operator.truediv, ("div",), "{0} / {1}", 2),
+    "pow": _infix(_power, ("pow",), "{0}**{1}", 4),
+    "matmul": Operation(_matmul, ("matmul", "mm"), "xx", written="{0} @ {1}", rank=2),
+    "neg": Operation(lambda _, value: -value, ("neg",), written="-{0}", rank=3),
+    **{name: Operation(_plain(getattr(torch, name)), (name,)) for name in (
+        "exp", "log", "tanh", "sigmoid", "erf", "sqrt", "square", "reciprocal", "ones_like", "zeros_like")},
+    "transpose": Operation(_plain(lambda tensor: tensor.permute(*reversed(range(tensor.dim())))), ("t",),
+                           written="{0}.T"),
+    "same": Operation(lambda _, value: value, ("clone", "detach", "contiguous", "double", "float", "to"), "x_*",
+                      written="{0}"),  # here everything is float64
+    "count": Operation(lambda _, tensor: tensor.numel(), ("numel", "nelement")),
+    "sum": Operation(_reduced(torch.sum), ("sum",)),
+    "mean": Operation(_reduced(torch.mean), ("mean",)),
+    "softmax": Operation(lambda dim, tensor: torch.softmax(tensor, dim), ("softmax",), "xi", ("dim",)),
+    "argmax": Operation(lambda dim, tensor: torch.argmax(tensor, dim), ("argmax",), "xi", ("dim",)),
+    "one_hot": Operation(_one_hot, ("one_hot",), "xx", ("num_classes",)),
+    "reshape": Operation(lambda _, tensor, *sizes: tensor.reshape(sizes), ("view", "reshape"), "xx*"),
+    "like": Operation(lambda _, tensor, other: tensor.reshape(other.shape), ("view_as", "reshape_as"), "xx"),
+    "expand": Operation(_expanded, ("expand",), "xx*"),
+    "flatten": Operation(lambda dims, tensor: torch.flatten(tensor, *dims), ("flatten",), "xi*"),
+    "swap": Operation(lambda dims, tensor: tensor.transpose(*dims), ("transpose", "swapaxes"), "xii",
+                      written="{0}.transpose({value[0]}, {value[1]})"),
+    "permute": Operation(lambda dims, tensor: tensor.permute(dims), ("permute",), "xi*"),
+    "unsqueeze": Operation(lambda dim, tensor: tensor.unsqueeze(dim), ("unsqueeze",), "xi"),
+    "size": Operation(lambda dim, tensor: tensor.shape[dim], ("size",), "xi"),
+    "masked_fill": Operation(lambda _, tensor, mask, fill: tensor.masked_fill(mask, float(fill)), ("masked_fill",),
+                             "xxx"),
+    "filled": Operation(_filled),
+    "filled_like": Operation(lambda _, tensor, fill: torch.full_like(tensor, float(fill)), ("full_like",), "xx"),
+    "index_add": Operation(lambda dim, base, index, source: base.index_add(dim, index, source),
+                           ("index_add", "index_add_"), "xixx"),
+    "arange": Operation(lambda _, stop: torch.arange(_size(stop)), ("arange",)),
+    "pad": Operation(_padded, ("pad",), "xx*"),
+    "einsum": Operation(_einsum, written="einsum(…)"),
+    "mask": Operation(_mask),
+    "pick": Operation(lambda pattern, tensor, *numbers: tensor[_index(pattern, tensor, numbers)], written="{0}[…]"),
+    "slice": Operation(lambda there, *ends: slice(*(ends[sum(there[:k])] if there[k] else None for k in range(3)))),
+    "use": Operation(lambda _, value: value),
+}  # fmt: skip
+"""What is read, computed and written. Without a spelling: what `reader.py` makes of syntax, and what edits make."""
+
+SPELLED = {spelling: op for op, operation in OPERATIONS.items() for spelling in operation.spelled}

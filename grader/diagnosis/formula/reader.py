@@ -1,28 +1,19 @@
-"""From the syntax tree of a student's line to a formula: only what stands here is understood."""
+"""From the syntax tree of a student's line to a formula: only what `OPERATIONS` holds is understood."""
 
 from __future__ import annotations
 
 import ast
 import math
+from itertools import compress
 
-from grader.diagnosis.formula.expression import Node, name, number
-from grader.diagnosis.formula.operations import ALL, AT, EQUATION, NEW, UNARY, Pattern, Unsupported
+from grader.diagnosis.formula.node import ALL, AT, NEW, Node, Pattern, Unsupported, name, number
+from grader.diagnosis.formula.operations import EQUATION, OPERATIONS, SPELLED
 
 MAX_DEPTH = 40
 
 OPERATORS: dict[type[ast.operator], str] = {
     ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div", ast.Pow: "pow", ast.MatMult: "matmul",
 }  # fmt: skip
-_METHODS = {
-    "add": "add", "sub": "sub", "mul": "mul", "div": "div", "pow": "pow", "matmul": "matmul", "mm": "matmul",
-    "exp": "exp", "log": "log", "tanh": "tanh", "sigmoid": "sigmoid", "erf": "erf",
-    "sqrt": "sqrt", "square": "square", "neg": "neg", "t": "transpose",
-    "reciprocal": "reciprocal", "clone": "same", "detach": "same", "contiguous": "same",
-    "ones_like": "ones_like", "zeros_like": "zeros_like", "view_as": "like", "reshape_as": "like", "double": "same",
-    "full_like": "filled_like", "one_hot": "one_hot", "float": "same", "numel": "count", "nelement": "count",
-}  # fmt: skip
-_REDUCTIONS = ("sum", "mean")
-_MODULES = ("torch", "F")
 
 
 def read(tree: ast.expr, depth: int = 0) -> Node:
@@ -33,101 +24,89 @@ def read(tree: ast.expr, depth: int = 0) -> Node:
     """
     if depth > MAX_DEPTH:
         raise Unsupported
-    if isinstance(tree, ast.Constant) and type(tree.value) in (int, float):
-        return number(tree.value)  # type: ignore[arg-type]
-    if isinstance(tree, ast.Name):
-        return name(tree.id)
-    if isinstance(tree, ast.UnaryOp) and isinstance(tree.op, ast.USub):
-        inner = read(tree.operand, depth + 1)
-        return number(-inner.value) if inner.op == "number" else Node("neg", (inner,))
-    if isinstance(tree, ast.BinOp) and type(tree.op) in OPERATORS:
-        return Node(OPERATORS[type(tree.op)], (read(tree.left, depth + 1), read(tree.right, depth + 1)))
-    if isinstance(tree, ast.Attribute) and tree.attr == "mT":
-        return Node("swap", (read(tree.value, depth + 1),), (-2, -1))
-    if isinstance(tree, ast.Attribute) and tree.attr == "pi" and _is_module(tree.value, "math", "torch"):
-        return number(math.pi)
-    if isinstance(tree, ast.Attribute) and tree.attr in ("T", "data"):
-        return Node("same" if tree.attr == "data" else "transpose", (read(tree.value, depth + 1),))
-    if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Attribute):
-        return _call(tree, tree.func, depth)
-    if isinstance(tree, ast.Subscript) or (isinstance(tree, ast.Attribute) and tree.attr == "indices"):
-        return _picked(tree, depth)
+    match tree:
+        case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
+            return number(value)
+        case ast.Name(id=label):
+            return name(label)
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            inner = read(operand, depth + 1)
+            return number(-inner.value) if inner.op == "number" else Node("neg", (inner,))
+        case ast.BinOp(op=sign) if type(sign) in OPERATORS:
+            return Node(OPERATORS[type(sign)], (read(tree.left, depth + 1), read(tree.right, depth + 1)))
+        case ast.Attribute(value=ast.Name(id="math" | "torch"), attr="pi"):
+            return number(math.pi)
+        case ast.Attribute(attr="mT", value=value):
+            return Node("swap", (read(value, depth + 1),), (-2, -1))
+        case ast.Attribute(attr="T" | "data" as attr, value=value):
+            return Node("same" if attr == "data" else "transpose", (read(value, depth + 1),))
+        case ast.Attribute(
+            attr="indices", value=ast.Call(func=ast.Attribute(attr="max", value=value), args=[dim, *keep])
+        ):
+            place = Node("argmax", (read(value, depth + 1),), _literal(dim))
+            keep += [word.value for word in tree.value.keywords if word.arg == "keepdim"]  # type: ignore[attr-defined]
+            return Node("unsqueeze", (place,), place.value) if keep and ast.unparse(keep[0]) == "True" else place
+        case ast.Call(func=ast.Attribute() as function):
+            return _call(tree, function, depth)
+        case ast.Call(func=ast.Name(id="slice"), args=[_, *_] as ends, keywords=[]):
+            three = [None, *ends, None] if len(ends) == 1 else [*ends, None][:3]
+            there = [end is not None and not (isinstance(end, ast.Constant) and end.value is None) for end in three]
+            return Node("slice", tuple(read(end, depth + 1) for end in compress(three, there) if end), tuple(there))
+        case ast.Subscript(value=ast.Attribute(attr="shape", value=value)):
+            return Node("size", (read(value, depth + 1),), _literal(tree.slice))
+        case ast.Subscript():
+            pattern, numbers = places(tree.slice, depth)
+            inner = read(tree.value, depth + 1)
+            if pattern.count(NEW) == 1 and not numbers:
+                return Node("unsqueeze", (inner,), pattern.index(NEW))
+            return Node("pick", (inner, *numbers), pattern)
     raise Unsupported
 
 
 def _call(tree: ast.Call, function: ast.Attribute, depth: int) -> Node:
     """`x.sum(0, keepdim=True)` and `torch.sum(x, 0, keepdim=True)` alike."""
     arguments = list(tree.args)
-    if not _is_module(function.value, *_MODULES):
-        arguments = [function.value, *arguments]
+    if not (isinstance(function.value, ast.Name) and function.value.id in ("torch", "F")):
+        arguments.insert(0, function.value)
     options = {keyword.arg: keyword.value for keyword in tree.keywords}
     attr = function.attr
     if attr in ("zeros", "ones", "full"):
-        return _new(attr, arguments, depth)
-    if attr == "einsum":
-        return _einsum(arguments, depth)
-    if not arguments:
+        fill = read(arguments.pop(), depth + 1) if attr == "full" and arguments else number(float(attr == "ones"))
+        return Node("filled", (fill, *(read(size, depth + 1) for size in _sizes(arguments))))
+    op = SPELLED.get(attr)
+    if attr == "einsum" and arguments and isinstance(arguments[0], ast.Constant):
+        equation = str(arguments[0].value)
+        if EQUATION.fullmatch(equation.replace(" ", "")):
+            return Node("einsum", tuple(read(argument, depth + 1) for argument in arguments[1:]), equation)
+    if op is None or not arguments:
         raise Unsupported
-    inner = read(arguments[0], depth + 1)
-    rest = arguments[1:]
-    if attr in _REDUCTIONS:
-        return Node(attr, (inner,), _dims_of(rest, options))
-    if attr == "flatten" and len(rest) <= 2 and not options:
-        return Node("flatten", (inner,), tuple(_literal(dim) for dim in rest))
-    if attr == "arange" and not rest and not options:
-        return Node("arange", (inner,))
-    if attr == "pad" and len(rest) == 1 and not options and len(_sizes(rest)) == 2:
-        return Node("pad", (inner, *(read(size, depth + 1) for size in _sizes(rest))))
-    if attr in ("softmax", "argmax"):
-        dim = _literal(rest[0] if rest else options.pop("dim", None))
-        return Node(attr, (inner,), dim)
-    if attr in ("view", "reshape", "expand"):
-        sizes = _sizes(rest)
-        if len(sizes) == 1 and isinstance(sizes[0], ast.Attribute) and sizes[0].attr == "shape":
-            return Node("like" if attr != "expand" else _no(), (inner, read(sizes[0].value, depth + 1)))
-        return Node("expand" if attr == "expand" else "reshape", (inner, *(read(size, depth + 1) for size in sizes)))
-    if attr in ("transpose", "swapaxes") and len(rest) == 2 and not options:
-        return Node("swap", (inner,), (_literal(rest[0]), _literal(rest[1])))
-    if attr == "permute" and not options:
-        return Node("permute", (inner,), tuple(_literal(dim) for dim in _sizes(rest)))
-    if attr == "masked_fill" and len(rest) == 2 and not options:
-        return Node("masked_fill", (inner, read(rest[0], depth + 1), read(rest[1], depth + 1)))
-    if attr in ("index_add", "index_add_") and len(rest) == 3 and not options:
-        return Node("index_add", (inner, *(read(argument, depth + 1) for argument in rest[1:])), _literal(rest[0]))
-    if attr == "to" and len(rest) == 1:
-        return Node("same", (inner,))  # another dtype: here everything is float64
-    if attr in ("unsqueeze", "size") and len(rest) == 1:
-        return Node(attr, (inner,), _literal(rest[0]))
-    if attr in _METHODS and set(options) <= {"num_classes"}:
-        return _known(_METHODS[attr], inner, [*rest, *options.values()], depth)
-    raise Unsupported
-
-
-def _einsum(arguments: list[ast.expr], depth: int) -> Node:
-    equation = arguments[0].value if arguments and isinstance(arguments[0], ast.Constant) else None
-    if not isinstance(equation, str) or not EQUATION.fullmatch(equation.replace(" ", "")):
+    if op in ("sum", "mean"):
+        return Node(op, (read(arguments[0], depth + 1),), _dims_of(arguments[1:], options))
+    if set(options).difference(OPERATIONS[op].keywords):
         raise Unsupported
-    return Node("einsum", tuple(read(argument, depth + 1) for argument in arguments[1:]), equation)
+    return _taken(op, [*arguments, *options.values()], depth)
 
 
-def _is_module(tree: ast.expr, *names: str) -> bool:
-    return isinstance(tree, ast.Name) and tree.id in names
-
-
-def _known(op: str, inner: Node, rest: list[ast.expr], depth: int) -> Node:
-    wanted = 0 if op in UNARY or op == "count" else 1
-    if len(rest) != wanted:
+def _taken(op: str, arguments: list[ast.expr], depth: int) -> Node:
+    """A call whose arguments are as the table has them."""
+    takes = OPERATIONS[op].takes
+    if (
+        op == "reshape"
+        and len(arguments) == 2
+        and isinstance(arguments[1], ast.Attribute)
+        and arguments[1].attr == "shape"
+    ):
+        op, takes, arguments = "like", "xx", [arguments[0], arguments[1].value]
+    several = takes.endswith("*")
+    if several:
+        arguments = [arguments[0], *_sizes(arguments[1:])]
+        takes = "x" + takes[1] * (len(arguments) - 1)
+    if len(takes) != len(arguments):
         raise Unsupported
-    return Node(op, (inner, *(read(argument, depth + 1) for argument in rest)))
-
-
-def _new(attr: str, arguments: list[ast.expr], depth: int) -> Node:
-    fill = number(0.0 if attr == "zeros" else 1.0)
-    if attr == "full":
-        if len(arguments) != 2:
-            raise Unsupported
-        fill, arguments = read(arguments[1], depth + 1), arguments[:1]
-    return Node("filled", (fill, *(read(size, depth + 1) for size in _sizes(arguments))))
+    found = list(zip(takes, arguments, strict=True))
+    literals = tuple(_literal(argument) for kind, argument in found if kind == "i")
+    value = literals if len(literals) > 1 or several else literals[0] if literals else None
+    return Node(op, tuple(read(argument, depth + 1) for kind, argument in found if kind == "x"), value)
 
 
 def _sizes(arguments: list[ast.expr]) -> list[ast.expr]:
@@ -155,34 +134,6 @@ def _literal(tree: ast.expr | None) -> int:
     if isinstance(tree, ast.Constant) and type(tree.value) is int and abs(tree.value) < 8:
         return tree.value
     raise Unsupported
-
-
-def _no() -> str:
-    raise Unsupported
-
-
-def _picked(tree: ast.Subscript | ast.Attribute, depth: int) -> Node:
-    """`x[:, None]`, `x[None]`, `x.shape[0]`, `x.max(1).indices`."""
-    if isinstance(tree, ast.Attribute):
-        call = tree.value
-        if (
-            isinstance(call, ast.Call)
-            and isinstance(call.func, ast.Attribute)
-            and call.func.attr == "max"
-            and call.args
-        ):
-            dim = _literal(call.args[0])
-            found = Node("argmax", (read(call.func.value, depth + 1),), dim)
-            kept = [*call.args[1:], *(word.value for word in call.keywords if word.arg == "keepdim")]
-            return Node("unsqueeze", (found,), dim) if kept and ast.unparse(kept[0]) == "True" else found
-        raise Unsupported
-    if isinstance(tree.value, ast.Attribute) and tree.value.attr == "shape":
-        return Node("size", (read(tree.value.value, depth + 1),), _literal(tree.slice))
-    pattern, numbers = places(tree.slice, depth)
-    inner = read(tree.value, depth + 1)
-    if pattern.count(NEW) == 1 and not numbers:
-        return Node("unsqueeze", (inner,), pattern.index(NEW))
-    return Node("pick", (inner, *numbers), pattern)
 
 
 def places(tree: ast.expr, depth: int = 0) -> tuple[Pattern, list[Node]]:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from grader.diagnosis.formula.bindings import changed_in_place, is_alias, is_written_after
-from grader.diagnosis.formula.expression import Node
-from grader.diagnosis.formula.formula import changed_values, formula, leaf_names, meanings, parts
-from grader.diagnosis.guesses.observed import sharing, two_names_message
-from grader.diagnosis.repair.trial import Trial
+from grader.diagnosis.formula.bindings import changed_since, is_alias
+from grader.diagnosis.formula.formula import formulas
+from grader.diagnosis.formula.node import Node, parts
+from grader.diagnosis.observed import sharing, two_names_message
 from grader.diagnosis.subject import Subject
 from grader.diagnosis.words import quoted
 from grader.records import Diagnosis
@@ -14,12 +13,13 @@ from grader.records import Diagnosis
 
 def changed_through(subject: Subject) -> Diagnosis | None:
     """The formula is right, and the tensor was changed in place under another name that it shares its memory with."""
-    others = [other for other in sharing(subject) if changed_in_place(subject.sources, {subject.gradient, f"d{other}"})]
-    node = formula(subject.gradient, subject.sources, leaf_names(subject.scenes, subject.gradient)) if others else None
-    if node is None or not all(Trial(scene, meanings(scene), scene.expected).right(node) for scene in subject.scenes):
+    pairs = [(other, {subject.gradient, f"d{other}"}) for other in sharing(subject)]
+    others = [other for other, pair in pairs if changed_since(subject.lines, pair, pair)]
+    node = formulas(subject.sources, subject.leaves).get(subject.gradient) if others else None
+    if node is None or not all(scene.is_right(scene.stretched(node)) for scene in subject.scenes):
         return None
-    gradient, other = quoted(subject.gradient), quoted(f"d{others[0]}")
-    if is_alias(subject.sources, subject.gradient, f"d{others[0]}"):
+    gradient, other = quoted(subject.gradient), f"`d{others[0]}`"
+    if is_alias(subject.lines, subject.gradient, f"d{others[0]}"):
         return Diagnosis(code="two-names", message=two_names_message(subject.gradient, f"d{others[0]}"))
     message = (
         f"The line of {gradient} is right, but {gradient} and {other} are views of the same memory, as view, reshape, "
@@ -43,14 +43,13 @@ def _forward_changed(subject: Subject, node: Node) -> Diagnosis | None:
     if any(scene.reference.drifts for scene in subject.scenes):
         return None  # a step that trains on a wrong gradient changes the next one's forward pass, and no line does
     used = {part.value for part in parts(node) if part.op == "name"}
-    for name in sorted(used & set(changed_values(subject.first))):
-        names = [{**meanings(scene), name: changed_values(scene).get(name, 0)} for scene in subject.scenes]
-        trials = [Trial(scene, known, scene.expected) for scene, known in zip(subject.scenes, names, strict=True)]
-        if all(scene.fits(trial.value(node)) for scene, trial in zip(subject.scenes, trials, strict=True)):
+    for name in sorted(used & set(subject.first.rebound)):
+        if all(name in scene.rebound and scene.fits(scene.value(node, {name: scene.rebound[name]}))
+               for scene in subject.scenes):  # fmt: skip
             otherwise = subject.marks.given_otherwise(subject.gradient)
             message = (
                 f"The formula is right, but {otherwise}." if otherwise is not None else
-                f"The formula is right, but {quoted(name)} is no longer what the forward pass computed: one of your "
+                f"The formula is right, but `{name}` is no longer what the forward pass computed: one of your "
                 "lines changed it, or gave its name to something else."
             )  # fmt: skip
             return Diagnosis(code="forward-changed", message=message)
@@ -58,12 +57,13 @@ def _forward_changed(subject: Subject, node: Node) -> Diagnosis | None:
 
 
 def _changed_later(subject: Subject) -> Diagnosis | None:
-    if subject.marks.cell_errors or not is_written_after(subject.sources, subject.gradient):
+    own = {subject.gradient}
+    if subject.marks.cell_errors or not changed_since(subject.lines, own):
         return None  # where an error stopped a cell, a later line may be just what is wanting
-    if subject.marks.checks.values and not changed_in_place(subject.sources, {subject.gradient}):
+    if subject.marks.checks.values and not changed_since(subject.lines, own, own):
         return None  # a training loop writes into its parameters, and one that ends too early has other numbers, too
     message = (
-        f"The line that computes {quoted(subject.gradient)} is right, and its tensor was changed afterwards: look for "
+        f"The line that computes `{subject.gradient}` is right, and its tensor was changed afterwards: look for "
         "a later line that writes into it, perhaps under another name."
     )
     return Diagnosis(code="changed-later", message=message)

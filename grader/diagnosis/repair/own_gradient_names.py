@@ -11,10 +11,10 @@ from collections.abc import Callable
 from torch import Tensor
 
 from grader.diagnosis.case_view import Scene
-from grader.diagnosis.formula.formula import leaf_names, meanings, versions
-from grader.diagnosis.repair.trial import Trial
+from grader.diagnosis.formula.expression import shown
+from grader.diagnosis.formula.formula import versions
 from grader.diagnosis.subject import Subject
-from grader.diagnosis.words import quoted, shown
+from grader.diagnosis.words import quoted
 from grader.marking.tolerance import conformed
 from grader.records import Diagnosis
 
@@ -31,13 +31,13 @@ def in_a_stand_in(subject: Subject, why: Why) -> Diagnosis | None:
         subject: the tensor.
         why: finds what is wrong with one tensor.
     """
-    leaves = leaf_names(subject.scenes, subject.gradient)
+    leaves = subject.leaves
     asked = {f"d{name}" for name in subject.first.forward}
     tried = 0
     for label, node in versions(subject.sources, leaves):
         if label in leaves or label in asked or label == subject.gradient:
             continue
-        values = [Trial(scene, meanings(scene), scene.expected).value(node) for scene in subject.scenes]
+        values = [scene.value(node) for scene in subject.scenes]
         given = [value for value in values if value is not None and value.dim()]
         same = all(scene.fits(value) for scene, value in zip(subject.scenes, given, strict=False))
         if len(given) < len(values) or same:  # another name for the tensor itself is none on the way
@@ -46,7 +46,7 @@ def in_a_stand_in(subject: Subject, why: Why) -> Diagnosis | None:
             tried += 1
             if tried > MAX_TRIED:
                 return None
-            inner = [_scene(scene, other, value) for scene, value in zip(subject.scenes, given, strict=True)]
+            inner = [scene.at(other, value) for scene, value in zip(subject.scenes, given, strict=True)]
             if not all(_explains(scene, one) for scene, one in zip(subject.scenes, inner, strict=True)):
                 continue
             found = why(subject.instead(label, other, inner, node))
@@ -67,10 +67,6 @@ def _unasked(subject: Subject, given: list[Tensor]) -> list[str]:
         and all(conformed(value, scene.forward[name].shape) is not None
                 for scene, value in zip(subject.scenes, given, strict=True))
     ]  # fmt: skip
-
-
-def _scene(scene: Scene, name: str, value: Tensor) -> Scene:
-    return Scene(name, value, scene.reference, scene.own, scene.exported, scene.tolerance)
 
 
 def _explains(scene: Scene, inner: Scene) -> bool:

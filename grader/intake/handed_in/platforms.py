@@ -262,7 +262,7 @@ def _gradescope(metadata: Arrived, folders: dict[str, list[Arrived]]) -> Iterato
 
 
 def _metadata(file: Arrived) -> dict[str, object]:
-    import yaml  # a tenth of a second, and no other download has any
+    import yaml  # an installation for students has none
 
     try:
         found = yaml.load(_read(file), Loader=yaml.BaseLoader)  # noqa: S506  (every scalar is a string, and nothing else)

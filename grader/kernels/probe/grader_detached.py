@@ -32,8 +32,11 @@ class _Kept:
     def __init__(self, namespace: dict[str, Any]) -> None:
         self.names = dict(namespace)
         values = list({id(value): value for value in self.names.values()}.values())
+        self.lists = [(value, list(value)) for value in values if isinstance(value, list)]
+        members = [member for _, members in self.lists for member in members]
+        values = list({id(value): value for value in (*values, *members)}.values())
         self.tensors = [
-            (tensor, tensor._version, tensor.detach().clone() if tensor.numel() <= KEPT_ELEMENTS else None)
+            (tensor, tensor._version, _once(tensor).detach().clone() if tensor.numel() <= KEPT_ELEMENTS else None)
             for tensor in values
             if isinstance(tensor, torch.Tensor) and not tensor.is_inference()
         ]
@@ -44,14 +47,110 @@ class _Kept:
         """Put everything back; RuntimeError where a tensor was changed of which there is no copy."""
         namespace.clear()
         namespace.update(self.names)
+        for value, members in self.lists:
+            value[:] = members
         for tensor, version, copy in self.tensors:
             if copy is not None:
-                tensor.data.copy_(copy)  # `p.data -= …` is no new version
+                _once(tensor.data).copy_(copy)  # `p.data -= …` is no new version
             elif tensor._version != version:
                 raise RuntimeError("a large tensor was changed in place")
         for generator, state in self.generators:
             generator.set_state(state)
         torch.set_rng_state(self.random)
+
+
+def _once(tensor: torch.Tensor) -> torch.Tensor:
+    """A tensor with each of its places in memory once: what was expanded can't be written to."""
+    for dim, stride in enumerate(tensor.stride()) if tensor.layout is torch.strided else ():
+        if stride == 0 and tensor.shape[dim] > 1:
+            tensor = tensor.narrow(dim, 0, 1)
+    return tensor
+
+
+class _Rows(list[Any]):
+    """A student's list of gradients while its lines are run: an element that was written is read as random numbers.
+
+    So each line of a loop starts from numbers, at every step; what was written is in `made`. An element that no line
+    has written yet is what it is: a line that reads it has come too early.
+
+    Args:
+        value: what the student's list holds at first.
+        numbers: the random numbers, an element's beside the other's.
+        written: whether all of it counts as written.
+    """
+
+    def __init__(self, value: list[Any], numbers: torch.Tensor, *, written: bool) -> None:
+        super().__init__(value)
+        self.made = list(value)
+        self.numbers = list(numbers.clone()) if len(value) == len(numbers) else None
+        self.left = dict[int, tuple[Any, Any]]()
+        self.read = set[int]()
+        self.late = False
+        for place in range(len(value)) if written else ():
+            self.write(place)
+
+    def write(self, place: int) -> None:
+        """An element is what it should be, or its line has failed: from here on others start from its numbers."""
+        if self.numbers is not None:
+            list.__setitem__(self, place, self.numbers[place])
+            self.left[place] = state_of(self.made[place]), state_of(self.numbers[place])
+
+    @property
+    def changed(self) -> bool:
+        """Whether anything was written after others have read it, or in a way that was not followed."""
+        now = {place: (state_of(self.made[place]), state_of(self.numbers[place]))
+               for place in self.left} if self.numbers is not None else {}  # fmt: skip
+        return self.late or self.numbers is None or now != self.left
+
+    def __getitem__(self, place: Any) -> Any:
+        if isinstance(place, int) and place % max(1, len(self)) in self.left:
+            self.read.add(place % len(self))
+        return super().__getitem__(place)
+
+    def __setitem__(self, place: Any, value: Any) -> None:
+        super().__setitem__(place, value)
+        self.made[place] = value
+        if not isinstance(place, int):
+            self.numbers = None
+            return
+        self.late = self.late or place % len(self) in self.read
+        self.write(place % len(self))
+
+    def _otherwise(self, method: str, *words: Any) -> Any:
+        """A method that moves elements: which is which is not followed, so none is read as numbers any more."""
+        self.numbers = None
+        list.__init__(self, self.made)
+        result = getattr(list, method)(self, *words)
+        self.made = list.__getitem__(self, slice(None))
+        return result
+
+    def append(self, value: Any) -> None:
+        self._otherwise("append", value)
+
+    def extend(self, values: Iterable[Any]) -> None:
+        self._otherwise("extend", values)
+
+    def insert(self, place: Any, value: Any) -> None:
+        self._otherwise("insert", place, value)
+
+    def pop(self, *place: Any) -> Any:
+        return self._otherwise("pop", *place)
+
+    def reverse(self) -> None:
+        self._otherwise("reverse")
+
+
+class _Own:
+    """The list as the line that writes an element has it: what was in that element before, and no numbers."""
+
+    def __init__(self, rows: _Rows) -> None:
+        self.rows = rows
+
+    def __getitem__(self, place: Any) -> Any:
+        return self.rows.made[place]
+
+    def __setitem__(self, place: Any, value: Any) -> None:
+        self.rows[place] = value
 
 
 class _Run:
@@ -69,6 +168,8 @@ class _Run:
                  early: set[str]) -> None:  # fmt: skip
         self.namespace = namespace
         self.inner = set(part["inner"])
+        self.lists = set(part["lists"])
+        self.unfollowed: set[str] = set()
         self.shapes = part["shapes"]
         self.variables = part["variables"]
         self.seed = seed = part["seed"]
@@ -83,7 +184,7 @@ class _Run:
         self.given: dict[str, Any] = {}
         self.recorded: dict[str, Any] = {}
         self.others: set[str] = set()
-        self.left: dict[str, tuple[int, int]] = {}
+        self.left: dict[str, tuple[Any, ...]] = {}
         self.shared: dict[str, str] = {}
         self.again: dict[str, Any] = {}
         self.usable: set[str] = set()
@@ -98,21 +199,26 @@ class _Run:
     def give(self, name: str) -> None:
         """Put random numbers in a gradient's place, under the student's name for it."""
         variable = self.variables.get(name, name)
-        self.given[name] = self.namespace[variable] = self.numbers[name].clone()
+        numbers = self.numbers[name].clone()
+        self.given[name] = self.namespace[variable] = list(numbers) if name in self.lists else numbers
         self.left[name] = state(self.namespace, variable)
 
     def record(self, name: str) -> bool:
         """Keep what the student's lines have made of a gradient, if anything; whether the name stands for it.
 
-        A name like `grad_emb` may be the student's for a view of it, which is no gradient in the tensor's shape.
+        A name like `grad_emb` may be the student's for a view of it, which is no gradient in the tensor's shape; and
+        `dh`, where `h` is a list, for the gradient of a single element.
         """
         variable = self.variables.get(name, name)
         value = self.namespace.get(variable)
-        if variable != name and isinstance(value, torch.Tensor) and value.shape != self.numbers[name].shape:
+        view = variable != name and isinstance(value, torch.Tensor) and value.shape != self.numbers[name].shape
+        if view or (name in self.lists and isinstance(value, torch.Tensor) and value.dim() < self.numbers[name].dim()):
             self.others.add(name)
             return False
         if name not in self.recorded and variable in self.namespace and value is not self.given.get(name):
-            self.recorded[name] = value.detach().clone() if isinstance(value, torch.Tensor) else value
+            self.recorded[name] = _copied(value)
+            if isinstance(value, _Rows) and value.changed:
+                self.unfollowed.add(name)
             self.left[name] = state(self.namespace, variable)
         return True
 
@@ -139,6 +245,8 @@ class _Run:
     def is_usable(self, name: str) -> bool:
         """Whether what the student's name for a gradient is bound to can be calculated with as one."""
         value = self.namespace.get(self.variables.get(name, name))
+        if name in self.lists:
+            return isinstance(value, list) and len(value) == len(self.numbers[name])
         if not isinstance(value, torch.Tensor):
             return False
         try:
@@ -160,15 +268,23 @@ class _Run:
 
     def changed(self) -> list[str]:
         """The gradients that a line has bound or written to after what was taken for the last one to do so."""
-        return [
+        later = [
             name for name, left in self.left.items() if state(self.namespace, self.variables.get(name, name)) != left
         ]
+        return [*later, *self.unfollowed.difference(later)]
 
 
 def _same_memory(one: object, other: object) -> bool:
     if not isinstance(one, torch.Tensor) or not isinstance(other, torch.Tensor) or not one.numel():
         return False
     return one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()
+
+
+def _copied(value: Any) -> Any:
+    """What a name is bound to, as it is now."""
+    if isinstance(value, list):
+        return [_copied(member) for member in (value.made if isinstance(value, _Rows) else value)]
+    return value.detach().clone() if isinstance(value, torch.Tensor) else value
 
 
 @functools.cache
@@ -184,11 +300,20 @@ def code(text: str) -> Any:
     return marshal.loads(base64.b64decode(text))  # noqa: S302 - the grader's own
 
 
-def state(namespace: dict[str, Any], name: str) -> tuple[int, int]:
+def state(namespace: dict[str, Any], name: str) -> tuple[Any, ...]:
     """What a name is bound to, and how often that tensor was written to."""
-    value = namespace.get(name)
-    tensor = isinstance(value, torch.Tensor) and not value.is_inference()
-    return id(value), value._version if tensor else 0  # type: ignore[union-attr]
+    return state_of(namespace.get(name))
+
+
+def state_of(value: Any) -> tuple[Any, ...]:
+    """Which object a value is, and how often that tensor, or those in that list, were written to."""
+    if isinstance(value, list):
+        return id(value), *((id(member), _version(member)) for member in value)
+    return id(value), _version(value)
+
+
+def _version(value: Any) -> int:
+    return value._version if isinstance(value, torch.Tensor) and not value.is_inference() else 0
 
 
 def keep(namespace: dict[str, Any], case: str, part: str) -> None:
@@ -219,6 +344,26 @@ def after(*names: str) -> None:
                 _run.replace(name)
 
 
+def listed(name: str, *, written: bool) -> None:
+    """A line has bound a list of gradients; see `_Rows` for `written`."""
+    if _run is not None:
+        variable = _run.variables.get(name, name)
+        value = _run.namespace.get(variable)
+        if isinstance(value, list) and name not in _run.recorded:
+            _run.namespace[variable] = _Rows(value, _run.numbers[name], written=written)
+
+
+def own(value: Any) -> Any:
+    """A list as a line has it that reads the element which it writes."""
+    return _Own(value) if isinstance(value, _Rows) else value
+
+
+def wrote(value: Any, place: Any) -> None:
+    """A line that writes an element of a list has failed."""
+    if isinstance(value, _Rows) and isinstance(place, int) and -len(value) <= place < len(value):
+        value.write(place % len(value))
+
+
 def before(*names: str) -> None:
     """A line binds gradients anew; where it is known to turn them into another shape, they are taken as they are."""
     if _run is not None:
@@ -243,7 +388,7 @@ def again(*names: str) -> None:
     if _run is not None:
         for name in names:
             value = _run.named().get(name)
-            _run.again[name] = value.detach().clone() if isinstance(value, torch.Tensor) else value
+            _run.again[name] = _copied(value)
             _run.leave(name)
 
 
@@ -280,9 +425,10 @@ def run(
         part: `cells` (whether code or source, and its text; in the code each statement is tried on its own), `shapes`
             (gradient → the shape of its numbers), `bound` (those that the cells bind: they are not there before),
             `inner` (the gradients from which others are computed), `variables` (gradient → the student's name for it,
-            where that is different), `own` (names of the student's that get numbers, too, where some gradients have
-            different ones), `values` and `forward` (names that are wanted as they are in the end), `known` (all that
-            the exercise has given), `runs` (for each, the gradients whose numbers are different) and `seed`.
+            where that is different), `lists` (of all names, those of lists of tensors), `own` (names of the student's
+            that get numbers, too, where some gradients have different ones), `values` and `forward` (names that are
+            wanted as they are in the end), `known` (all that the exercise has given), `runs` (for each, the gradients
+            whose numbers are different) and `seed`.
         run_cell: runs a cell, given as in `cells`.
         export: the named values of a namespace, as the probe exports them.
         deadline: of `time.monotonic`, after which no further run is begun.

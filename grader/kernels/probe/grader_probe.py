@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import importlib.util
 import io
 import itertools
@@ -22,7 +23,7 @@ import struct
 import sys
 import time
 import types
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from functools import partial
 from typing import Any
 
@@ -36,6 +37,7 @@ from torch.autograd.variable import Variable
 MIME = "application/vnd.backprop-grader+json"
 MAX_ELEMENTS = 1 << 20
 MAX_NUMBER = 1e300
+MAX_LACKS = 100
 MAX_RESULT_BYTES = 64 << 20
 
 _MAX_STRETCH, _LITTLE_SECONDS = 5, 0.05  # as in the grader's own clock
@@ -44,8 +46,8 @@ _LENGTH = struct.Struct("!Q")
 _packed = msgspec.msgpack.encode
 """How what the grader shall read is written: tensors are as many bytes in it as they are in memory."""
 
-_watched: dict[str, dict[str, tuple[object, int]]] = {}
-"""Part → name → what it was bound to when the part began, and how often that tensor had been written to."""
+_watched: dict[str, dict[str, tuple[object, object, list[Any]]]] = {}
+"""Part → name → what it was bound to when the part began, the state of that, and what was in it where it is a list."""
 
 
 def inject(parameters: str, dtype: str) -> None:
@@ -95,11 +97,10 @@ def _begin(namespace: dict[str, Any], part: dict[str, Any]) -> None:
         if name not in part["upstream"]:
             namespace.pop(name, None)
     names = [*part["gradients"], *part["also"], *part["forward"], *part["given"]]
-    _watched[part["id"]] = {name: (namespace[name], _version(namespace[name])) for name in names if name in namespace}
-
-
-def _version(value: object) -> int:
-    return value._version if isinstance(value, torch.Tensor) and not value.is_inference() else 0
+    _watched[part["id"]] = {
+        name: (value, grader_detached.state_of(value), list(value) if isinstance(value, list) else [])
+        for name in names if name in namespace for value in [namespace[name]]
+    }  # fmt: skip
 
 
 def _changed(namespace: dict[str, Any], part: str, name: str) -> bool:
@@ -107,29 +108,35 @@ def _changed(namespace: dict[str, Any], part: str, name: str) -> bool:
     before = _watched.get(part, {})
     if name not in namespace or name not in before:
         return name in namespace
-    found, version = before[name]
-    return namespace[name] is not found or _version(namespace[name]) != version
+    return bool(grader_detached.state_of(namespace[name]) != before[name][1])
 
 
 def _export(namespace: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
     wanted = [*part["gradients"], *part["upstream"], *part["values"]]
     changed = [name for name in (*part["forward"], *part.get("given", ())) if _changed(namespace, part["id"], name)]
     wanted += [name for name in part["also"] if _changed(namespace, part["id"], name)]
-    sent = _export_named(namespace, [*wanted, *changed], part.get("elements", MAX_ELEMENTS))
+    sent = _export_named(namespace, [*wanted, *changed], part.get("elements", MAX_ELEMENTS), part.get("lists", ()))
     before = _watched.get(part["id"], {})
     for name in changed if part.get("restores", False) else ():
         if name in before:  # another part's lines below start from what the exercise has called so
-            namespace[name] = before[name][0]
+            namespace[name], _, members = before[name]
+            if members:
+                namespace[name][:] = members
     return sent
 
 
-def _export_named(namespace: dict[str, Any], wanted: Iterable[str], elements: int = MAX_ELEMENTS) -> dict[str, Any]:
+def _export_named(
+    namespace: dict[str, Any], wanted: Iterable[str], elements: int = MAX_ELEMENTS, lists: Collection[str] = ()
+) -> dict[str, Any]:
     tensors: dict[str, Any] = {}
     notes: dict[str, dict[str, Any]] = {}
     storages: dict[int, str] = {}
     for name in dict.fromkeys(wanted):
         try:
-            notes[name] = _describe(name, namespace, tensors, storages, elements)
+            if name in lists and isinstance(namespace.get(name), list | tuple):
+                notes[name] = _describe_list(name, namespace[name], tensors, elements)
+            else:
+                notes[name] = _describe(name, namespace, tensors, storages, elements)
         except Exception as error:
             notes[name] = {"kind": "other", "type": f"a tensor that can't be read ({type(error).__name__})"}
     return {"notes": notes, "tensors": save(tensors)}
@@ -164,6 +171,29 @@ def _describe(
         plain = plain.float()  # numpy doesn't know the narrow formats, all of whose numbers float32 has
     tensors[name] = plain.resolve_neg().cpu().contiguous().clone().numpy()
     return note
+
+
+def _describe_list(name: str, value: Any, tensors: dict[str, Any], elements: int) -> dict[str, Any]:
+    """A list of tensors, as one tensor with the place in the list as its first dimension.
+
+    What is in it and is no tensor is sent as NaN, and `lacks` says where.
+    """
+    there = [member.detach() for member in value if isinstance(member, torch.Tensor)]
+    if not there:
+        empty = all(member is None for member in value)
+        return {"kind": "none" if empty else "other", "type": "a list without tensors"}
+    try:
+        shape = torch.broadcast_shapes(*(member.shape for member in there))
+    except RuntimeError:
+        return {"kind": "other", "type": "a list of tensors of different shapes"}
+    if len(value) * shape.numel() > elements:
+        return {"kind": "tensor", "dtype": str(there[0].dtype), "shape": [len(value), *shape]}
+    hole = torch.full(shape, torch.nan, dtype=there[0].dtype if there[0].is_floating_point() else None)
+    rows = [member.detach().expand(shape) if isinstance(member, torch.Tensor) else hole for member in value]
+    dtype = functools.reduce(torch.promote_types, (row.dtype for row in rows))
+    note = _describe(name, {name: torch.stack([row.to(dtype) for row in rows])}, tensors, {}, elements)
+    lacks = [place for place, member in enumerate(value) if not isinstance(member, torch.Tensor)]
+    return {**note, "lacks": lacks[:MAX_LACKS]}
 
 
 # --- hidden cases ----------------------------------------------------------------------------------------------------
@@ -354,7 +384,8 @@ def _run_detached(case: dict[str, Any]) -> dict[str, Any]:
         kept: {
             part: grader_detached.run(
                 shell.user_ns, (kept, part), {**told["parts"][part], **here},
-                run_cell, partial(_export_named, elements=told["parts"][part]["elements"]), deadline,
+                run_cell, partial(_export_named, elements=told["parts"][part]["elements"],
+                                  lists=told["parts"][part]["lists"]), deadline,
             )
             for part, here in parts.items()
         }
@@ -468,6 +499,8 @@ def _hold_open(shell: Any) -> None:
         bars.__getattr__ = lambda name: getattr(importlib.import_module("tqdm.std"), name.replace("_notebook", ""))
         sys.modules.setdefault("tqdm.notebook", bars)
     kernel = shell.kernel
+    if not hasattr(kernel, "_stdout"):  # older versions of ipykernel don't keep their streams
+        kernel._stdout, kernel._stderr = sys.stdout, sys.stderr
     for stream in (kernel._stdout, kernel._stderr):
         stream.close = stream.flush  # the kernel itself says there what the others raise
     if _mend_kernels_streams not in shell.events.callbacks["post_execute"]:

@@ -8,9 +8,8 @@ from collections.abc import Callable, Iterator
 import torch
 
 from grader.diagnosis.case_view import Scene
-from grader.diagnosis.formula.bindings import assignments, changed_in_place, targets_of
+from grader.diagnosis.formula.bindings import changed_since
 from grader.diagnosis.subject import Guess, Predict, Subject
-from grader.diagnosis.words import quoted
 from grader.marking.tolerance import conformed
 from grader.records import Diagnosis
 
@@ -23,7 +22,7 @@ def dtype(subject: Subject) -> Diagnosis | None:
     kind = getattr(torch, found, None)
     if not isinstance(kind, torch.dtype) or kind in (torch.float32, torch.float64):
         return None
-    message = f"{quoted(subject.gradient)} has the dtype {found}"
+    message = f"`{subject.gradient}` has the dtype {found}"
     if not kind.is_floating_point:
         cut = [scene.fits(scene.expected.trunc()) for scene in subject.scenes]
         return whole_numbers(subject) if all(cut) else None
@@ -42,7 +41,7 @@ def whole_numbers(subject: Subject) -> Diagnosis | None:
     kind = getattr(torch, found, None)
     if not isinstance(kind, torch.dtype) or kind.is_floating_point:
         return None
-    message = f"{quoted(subject.gradient)} has the dtype {found}: a gradient needs real numbers, so a floating dtype."
+    message = f"`{subject.gradient}` has the dtype {found}: a gradient needs real numbers, so a floating dtype."
     return Diagnosis(code="wrong-dtype", message=message)
 
 
@@ -51,17 +50,15 @@ def not_finite(subject: Subject) -> Diagnosis | None:
     found = [scene.student for scene in subject.scenes]
     if not found and subject.seen.tensor is not None:
         found = [subject.seen.tensor]
-    if all(bool(torch.isfinite(tensor).all()) for tensor in found):
-        return None
+    if subject.seen.note.lacks or all(bool(torch.isfinite(tensor).all()) for tensor in found):
+        return None  # what is no tensor in a list is NaN here
     for consumer in subject.consumers if subject.scenes else []:
         own = subject.first.own.get(consumer)
         if own is not None and not bool(torch.isfinite(own).all()):
-            message = (
-                f"The NaN or infinity in {quoted(subject.gradient)} comes from {quoted(f'd{consumer}')}: begin there."
-            )
+            message = f"The NaN or infinity in `{subject.gradient}` comes from `d{consumer}`: begin there."
             return Diagnosis(code="not-finite", message=message)
     message = (
-        f"{quoted(subject.gradient)} holds NaN or infinity. They come from a division by zero, the logarithm or a "
+        f"`{subject.gradient}` holds NaN or infinity. They come from a division by zero, the logarithm or a "
         "power of a number that allows none, an infinity that was filled in, or a tensor that was never filled "
         "(torch.empty)."
     )
@@ -73,7 +70,7 @@ def value_not_finite(name: str, value: torch.Tensor | None) -> Diagnosis | None:
     if value is None or bool(torch.isfinite(value).all()):
         return None
     message = (
-        f"{quoted(name)} holds NaN or infinity. They come from a division by zero, as by `1 - beta**t` for a `t` that "
+        f"`{name}` holds NaN or infinity. They come from a division by zero, as by `1 - beta**t` for a `t` that "
         "is never counted up, from a root of a negative number, or from what was NaN before."
     )
     return Diagnosis(code="not-finite", message=message)
@@ -91,14 +88,14 @@ def hard_coded(subject: Subject) -> Diagnosis | None:
         for value, name in changing.items():
             for written, meant in ((value, name), (value - 1, f"{name} - 1"), (1 / value, f"1/{name}")):
                 if number == written and (isinstance(value, int) or meant == name):
-                    what = f"The number {number} in this line" if holder is None else f"{quoted(holder)} = {number}"
+                    what = f"The number {number} in this line" if holder is None else f"`{holder}` = {number}"
                     message = (
-                        f"{what} is {quoted(meant)} written out: it is right for the "
+                        f"{what} is `{meant}` written out: it is right for the "
                         f"{'size' if isinstance(value, int) else 'value'} that you see, and wrong for another."
                     )
                     return Diagnosis(code="hard-coded-size", message=message)
     message = (
-        f"{quoted(subject.gradient)} is right for the size that you see, and wrong for another: "
+        f"`{subject.gradient}` is right for the size that you see, and wrong for another: "
         "something in it depends on that size."
     )
     return Diagnosis(code="hard-coded-size", message=message)
@@ -120,15 +117,13 @@ def _changing(subject: Subject) -> dict[float, str]:
 
 def _numbers(subject: Subject) -> Iterator[tuple[float, str | None]]:
     """The numbers in the lines that make the gradient, and in those of the names that these read: with that name."""
-    wanted = subject.ancestry
-    for source in subject.sources:
-        for node in assignments(source):
-            if targets_of(node) & wanted:
-                alone = isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant)
-                holder = next(iter(targets_of(node) - {subject.gradient}), None) if alone else None
-                for child in ast.walk(node):
-                    if isinstance(child, ast.Constant) and isinstance(child.value, int | float):
-                        yield child.value, holder
+    for line in subject.lines:
+        if line.names & subject.ancestry:
+            alone = isinstance(line.node, ast.Assign) and isinstance(line.value, ast.Constant)
+            holder = next(iter(line.names - {subject.gradient}), None) if alone else None
+            for child in (child for tree in line.trees for child in ast.walk(tree)):
+                if isinstance(child, ast.Constant) and isinstance(child.value, int | float):
+                    yield child.value, holder
 
 
 def fixed_numbers(subject: Subject) -> Diagnosis | None:
@@ -143,7 +138,7 @@ def fixed_numbers(subject: Subject) -> Diagnosis | None:
     if len(others) < 2 or not all(same) or stretched is None or not torch.allclose(stretched, expected, rtol=1e-3):
         return None
     message = (
-        f"{quoted(subject.gradient)} has the same numbers whatever the network is: right for the case that you see and "
+        f"`{subject.gradient}` has the same numbers whatever the network is: right for the case that you see and "
         "for no other. Compute it from the tensors of the forward pass."
     )
     return Diagnosis(code="fixed-numbers", message=message)
@@ -155,9 +150,9 @@ def fixed_numbers(subject: Subject) -> Diagnosis | None:
 def upstream_changed(subject: Subject) -> Iterator[Guess]:
     """The formula is right, for what the part's own cells have made of a gradient that was there before them."""
     for name in subject.first.changed:
-        upstream = quoted(f"d{name}")
+        upstream = f"`d{name}`"
         message = (
-            f"Your lines here change {upstream}, and {quoted(subject.gradient)} follows from the changed one: go on "
+            f"Your lines here change {upstream}, and `{subject.gradient}` follows from the changed one: go on "
             f"from {upstream} as it was before them, and give what you make of it another name."
         )
         yield Guess("upstream-changed", message, _from_the_changed(name))
@@ -175,7 +170,8 @@ def _from_the_changed(name: str) -> Predict:
 def two_names(subject: Subject) -> Iterator[Guess]:
     """`dhprebn = dbndiff`, then `dhprebn += …`: both names mean one tensor, and the change shows under both."""
     for other in sharing(subject):
-        if not changed_in_place(subject.sources, {subject.gradient, f"d{other}"}):
+        both = {subject.gradient, f"d{other}"}
+        if not changed_since(subject.lines, both, both):
             continue
         message = two_names_message(subject.gradient, f"d{other}")
         yield Guess("two-names", message, _as_the_other(other))
@@ -185,7 +181,7 @@ def two_names(subject: Subject) -> Iterator[Guess]:
 def two_names_message(one: str, other: str) -> str:
     """What to say of two names for one tensor."""
     return (
-        f"{quoted(one)} and {quoted(other)} are two names for one tensor, so a change made in place to one of them is "
+        f"`{one}` and `{other}` are two names for one tensor, so a change made in place to one of them is "
         "a change to both. A cmp that ran before the change may have said True: the sum of two tensors is a new one, "
         "+= makes none."
     )
@@ -226,7 +222,7 @@ def hidden_by_float32(subject: Subject) -> Diagnosis | None:
     if not subject.checked or not subject.marks.right_in_float32(subject.gradient):
         return None
     message = (
-        f"On the case that you see, {quoted(subject.gradient)} is right up to float32's rounding, so cmp says True. "
+        f"On the case that you see, `{subject.gradient}` is right up to float32's rounding, so cmp says True. "
         "With float64's precision a small difference is left: look for a small constant, or a nearly equal number."
     )
     return Diagnosis(code="right-in-float32-only", message=message)

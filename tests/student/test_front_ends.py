@@ -1,4 +1,4 @@
-"""A real JupyterLab in headless Chromium: exercise 01 opened, a gradient filled in and run, `%check` asked."""
+"""A real JupyterLab 4 and Notebook 7 in headless Chromium: exercise 01 opened, a gradient filled in, `%check` asked."""
 
 from __future__ import annotations
 
@@ -16,18 +16,20 @@ from tests.conftest import CHROMIUM, ROOT
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
-pytest.importorskip("jupyterlab", reason="JupyterLab is not installed")
 
 WAIT = 240_000
+FRONT_ENDS = {"jupyterlab": "lab/tree", "notebook": "notebooks"}
+"""The server's module, and where it shows a notebook."""
 SETTINGS = {
     "notebook-extension/tracker": '{"windowingMode": "none"}',  # every cell is in the page, also below the window
     "apputils-extension/notification": '{"fetchNews": "false", "checkForUpdates": false}',
 }
 
 
-@pytest.fixture
-def lab(tmp_path):
-    """A server with a student's workspace; its address."""
+@pytest.fixture(params=FRONT_ENDS)
+def page_address(request, tmp_path):
+    """A server with a student's workspace; the address of the notebook in it."""
+    pytest.importorskip(request.param, reason=f"{request.param} is not installed")
     if CHROMIUM is None:
         pytest.skip("there is no Chromium on this machine's PATH")
     make_workspace(Course(ROOT / "exercises"), tmp_path / "desk")
@@ -40,12 +42,13 @@ def lab(tmp_path):
     environment["IPYTHONDIR"] = str(tmp_path / "ipython")
     with (tmp_path / "log").open("w") as log:
         server = subprocess.Popen(
-            [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", "--port=0",
+            [sys.executable, "-m", request.param, "--no-browser", "--allow-root", "--ip=127.0.0.1", "--port=0",
              "--IdentityProvider.token=student"],
             cwd=tmp_path / "desk", env=environment, stdout=log, stderr=log, start_new_session=True,
         )  # fmt: skip
     try:
-        yield _address(tmp_path / "log", server)
+        place = FRONT_ENDS[request.param]
+        yield f"{_address(tmp_path / 'log', server)}{place}/01_backprop_ninja.ipynb?token=student"
     finally:
         server.terminate()
         server.wait(60)
@@ -60,12 +63,12 @@ def _address(log, server):
     raise AssertionError(log.read_text())
 
 
-def test_a_gradient_is_filled_in_run_and_checked(lab, tmp_path):
+def test_a_gradient_is_filled_in_run_and_checked(page_address, tmp_path):
     with playwright.sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(viewport={"width": 1400, "height": 1200})
         page.set_default_timeout(WAIT)
-        page.goto(f"{lab}lab/tree/01_backprop_ninja.ipynb?token=student")
+        page.goto(page_address)
         cell = page.locator(".jp-CodeCell", has_text="dlogprobs = None").first
         cell.locator(".cm-content").click()
         page.keyboard.press("Control+a")

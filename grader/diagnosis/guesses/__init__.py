@@ -1,1 +1,0 @@
-"""Hypotheses about a slip, each tried on the right step until one gives the student's value."""

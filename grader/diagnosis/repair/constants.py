@@ -1,0 +1,215 @@
+"""Constants that are missing in a student's formula, or are not the right ones.
+
+They are found, not tried: of one part of a formula by what doubling it changes, of the terms of a sum as those by which
+they must be multiplied to add up to what is expected. With random gradients from above they must be the same.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from grader.diagnosis.case_view import Scene, nearest
+from grader.diagnosis.formula.expression import write
+from grader.diagnosis.formula.node import Node, exchanged, number, parts
+from grader.diagnosis.slips.edit import Edit
+from grader.diagnosis.subject import Subject
+from grader.diagnosis.words import named_factor, quoted
+from grader.records import Diagnosis
+
+MAX_TERMS = 6
+MAX_SLIPS = 2
+TWO = "Two slips come together here"
+INDEPENDENT = 1e-6
+"""Terms that are nearer than this to adding up to nothing have no constants of their own."""
+ZERO = 1e-8
+_DISTRIBUTES = ("sum", "mean", "transpose", "reshape", "like", "unsqueeze", "flatten", "same", "expand")
+
+
+def wrong_scale(subject: Subject, node: Node, trials: Sequence[Scene]) -> Diagnosis | None:
+    """The largest part of a formula that has to be a constant times what it is, if there is one.
+
+    Args:
+        subject: the tensor.
+        node: its formula.
+        trials: a trial for each case, then those with random gradients.
+    """
+    for part in parts(node):
+        if part.op in ("name", "number"):
+            continue
+        if not subject.budget.spend():
+            return None
+        doubled = exchanged(node, part, number(2) * part)
+        scales = _all(_scale(trial, node, doubled) for trial in trials)
+        if scales is None or not _steady(subject, [(scale,) for scale in scales]):
+            continue  # with other numbers above it would be another one: a coincidence
+        said = named_factor(subject.scenes, scales[: len(subject.scenes)])
+        if said is not None:
+            message = (
+                f"A constant is missing at {quoted(write(part))}, or is not the right one: with "
+                f"{quoted('-' * said.negative + said.name)} times as much there, everything fits."
+            )
+            return Diagnosis(code="wrong-constant", message=message)
+    return None
+
+
+def _scale(trial: Scene, node: Node, doubled: Node) -> float | None:
+    """What the doubled part must be multiplied by; None where no number does, or the part is in no product."""
+    here, there = trial.stretched(node), trial.stretched(doubled)
+    more = nearest(trial.expected - here, there - here) if here is not None and there is not None else None
+    if here is None or there is None or more is None:
+        return None
+    return 1 + more if abs(1 + more) > ZERO and trial.is_right(here + more * (there - here)) else None
+
+
+def scaled(subject: Subject, edit: Edit, trials: Sequence[Scene]) -> Diagnosis | None:
+    """A change that makes a formula right but for one constant, the same whatever arrives from above."""
+    scales = _all(trial.scale_of(trial.stretched(edit.formula)) for trial in trials)
+    if scales is None or not _steady(subject, [(scale,) for scale in scales]):
+        return None
+    inverse = [1 / scale for scale in scales[: len(subject.scenes)]]
+    said = named_factor(subject.scenes, inverse, numbers=False)
+    if said is None:
+        return None
+    minus = ", with the wrong sign" if said.negative else ""
+    whole = "it has the wrong sign" if said.name == "1" else f"it is `{said.name}` times what it should be{minus}"
+    found = edit.diagnosis
+    return Diagnosis(code=found.code, message=f"{TWO}. {found.message} And as a whole {whole}.")
+
+
+def _all(scales: Iterator[float | None]) -> list[float] | None:
+    """The numbers, where there is one for every trial and they have one sign; no more are asked for than that takes."""
+    found: list[float] = []
+    for scale in scales:
+        if not scale or (found and (scale > 0) != (found[0] > 0)):
+            return None
+        found.append(scale)
+    return found
+
+
+def _steady(subject: Subject, scales: Sequence[Sequence[float]]) -> bool:
+    """Whether the constants are the same with random gradients from above."""
+    return all(map(_same, scales[len(subject.scenes) :], scales))
+
+
+def _same(one: Sequence[float], other: Sequence[float]) -> bool:
+    return all(abs(a - b) <= 1e-7 * max(1.0, abs(a)) for a, b in zip(one, other, strict=True))
+
+
+# --- terms of a sum
+
+
+class Term(NamedTuple):
+    """A term as the student wrote it, and as it takes part in the whole, brackets multiplied out."""
+
+    written: Node
+    whole: Node
+
+
+class Slip(NamedTuple):
+    """What is wrong with a term, or with the whole."""
+
+    code: str
+    message: str
+
+
+def wrong_terms(subject: Subject, node: Node, trials: Sequence[Scene]) -> Diagnosis | None:
+    """The terms that are a constant times what they should be, two slips at most; arguments as above."""
+    terms = list(islice(_terms(node), MAX_TERMS + 1))
+    if not 1 < len(terms) <= MAX_TERMS:
+        return None
+    scales: list[list[float]] = []
+    for trial in trials:
+        found = _scales(terms, trial)
+        if found is None:
+            return None
+        scales.append(found)
+    slips = _slips(subject, terms, scales[: len(subject.scenes)]) if _steady(subject, scales) else None
+    if slips is None or not 0 < len(slips) <= MAX_SLIPS:
+        return None
+    text = " and ".join(slip.message for slip in slips)
+    message = f"{TWO}: {text}." if len(slips) > 1 else f"{text[0].upper()}{text[1:]}: the rest of the sum fits."
+    return Diagnosis(code=slips[0].code, message=message)
+
+
+def _terms(node: Node) -> Iterator[Term]:
+    """The terms that a formula adds up; one where it is no sum."""
+    if node.op in ("add", "sub"):
+        left, right = node.args
+        yield from _terms(left)
+        for term in _terms(right):
+            yield term if node.op == "add" else Term(term.written, -term.whole)
+        return
+    through = node.args if node.op in ("neg", "use", "mul", "div", *_DISTRIBUTES) else ()
+    sides = [list(islice(_terms(side), MAX_TERMS + 1)) for side in through]  # a name's formula may double many times
+    place = next((place for place, side in enumerate(sides) if len(side) > 1), None)
+    if place is None or (place > 0 and node.op != "mul"):
+        yield Term(node, node)
+        return
+    for term in sides[place]:
+        arguments = (*node.args[:place], term.whole, *node.args[place + 1 :])
+        yield Term(term.written, term.whole if node.op == "use" else Node(node.op, arguments, node.value))
+
+
+def _scales(terms: Sequence[Term], trial: Scene) -> list[float] | None:
+    """What each term must be multiplied by here; None where no such numbers exist, or more than one set of them."""
+    columns = [trial.stretched(term.whole) for term in terms]
+    given = [column.flatten() for column in columns if column is not None and bool(torch.isfinite(column).all())]
+    if len(given) < len(terms):
+        return None
+    matrix = torch.stack(given, dim=1).to(torch.float64)
+    lengths = matrix.norm(dim=0)
+    if float(lengths.min()) == 0 or float(trial.expected.abs().max()) == 0:
+        return None
+    unit = matrix / lengths
+    gram = unit.T @ unit
+    if float(torch.linalg.eigvalsh(gram).min()) < INDEPENDENT:
+        return None
+    scales: Tensor = torch.linalg.solve(gram, unit.T @ trial.expected.flatten()) / lengths
+    return scales.tolist() if trial.is_right((matrix @ scales).view(trial.expected.shape)) else None
+
+
+def _slips(subject: Subject, terms: Sequence[Term], scales: Sequence[Sequence[float]]) -> list[Slip] | None:
+    """What is wrong with single terms, then with the whole; None where a constant has no name."""
+    per_term = list(zip(*scales, strict=True))
+    common = _common(per_term)
+    slips: list[Slip | None] = []
+    for term, found in zip(terms, per_term, strict=True):
+        relative = [scale / whole if whole else 0.0 for scale, whole in zip(found, common, strict=True)]
+        slips += _slip(subject, f"the term {quoted(write(term.written))}", relative, "term-factor", "term-sign")
+    slips += _slip(subject, f"the whole of `{subject.gradient}`", common, "constant-factor", "sign-flipped")
+    return None if None in slips else [slip for slip in slips if slip is not None]
+
+
+def _common(scales: Sequence[tuple[float, ...]]) -> tuple[float, ...]:
+    """The constant of most terms, signs aside: that of the whole; 1 where no two terms share one."""
+    sizes = [tuple(round(abs(scale), 7) for scale in term) for term in scales]
+    most, times = Counter(sizes).most_common(1)[0]
+    sharing = [term for term, size in zip(scales, sizes, strict=True) if size == most]
+    if times < 2:
+        return (1.0,) * len(most)
+    negative = sum(term[0] < 0 for term in sharing)
+    return next(term for term in sharing if (term[0] < 0) == (2 * negative > len(sharing)))
+
+
+def _slip(subject: Subject, what: str, scales: Sequence[float], factor: str, sign: str) -> Iterator[Slip | None]:
+    """Nothing where the constant is one; None where it has no name."""
+    if _same(scales, [1.0] * len(scales)):
+        return
+    if all(abs(scale) < ZERO for scale in scales):
+        yield Slip("term-too-many", f"{what} does not belong here")
+        return
+    inverse = [1 / scale if abs(scale) >= ZERO else None for scale in scales]
+    said = named_factor(subject.scenes, inverse, numbers=False)
+    if said is None:
+        yield None
+    elif said.name == "1":
+        yield Slip(sign, f"{what} has the wrong sign")
+    else:
+        minus = ", with the wrong sign" if said.negative else ""
+        yield Slip(factor, f"{what} is `{said.name}` times what it should be{minus}")

@@ -1,0 +1,47 @@
+"""Every kind of slip, in both directions, simplest first.
+
+`MADE` starts from the right step: what would the student's tensor be, had this slip been made? That needs no source.
+`UNDONE` starts from the student's formula: what would it be without this slip? The two stand side by side in the
+modules of this package. They share no code beyond that: a formula says which part is wrong and quotes it, numbers alone
+say which contribution or factor is. The first that explains is reported.
+"""
+
+from __future__ import annotations
+
+from grader.diagnosis import observed
+from grader.diagnosis.slips import (
+    contributions,
+    functions,
+    layout,
+    names,
+    products,
+    row_lookups,
+    sums,
+    whole_value,
+)
+from grader.diagnosis.slips.edit import Kind
+from grader.diagnosis.subject import Family
+
+MADE: tuple[Family, ...] = (
+    observed.upstream_changed, observed.two_names, whole_value.zeros, whole_value.begun_with_ones, whole_value.sign,
+    layout.transposed, contributions.doubled, names.value_for_gradient, whole_value.factor, contributions.missing,
+    contributions.missing_further_up, names.too_early, products.left_out, functions.another_function,
+    names.another_value, contributions.scaled, sums.sums, layout.passed_on, functions.row_left_out, row_lookups.rows,
+    names.stale_upstream,
+)  # fmt: skip
+"""Slips as they are made, tried before any formula is read."""
+
+MADE_OTHERWISE: tuple[Family, ...] = (products.factors,)
+"""Those that are tried when no formula says more."""
+
+UNDONE: tuple[Kind, ...] = (
+    row_lookups.collected, row_lookups.crossed, layout.denominators, whole_value.signs, contributions.terms_too_many,
+    whole_value.numbers, whole_value.small, sums.sums_otherwise, layout.orders, layout.layouts, products.powers,
+    whole_value.sizes, names.searched, whole_value.written_out, products.factors_put_in, names.intermediates,
+    names.exchanges, products.removed, layout.grouped, sums.summed_early, functions.functions, whole_value.ones,
+    contributions.terms,
+)  # fmt: skip
+"""Changes of a formula, with what is near to the step put in."""
+
+UNDONE_FROM_AFAR: tuple[Kind, ...] = (products.factors_put_in, contributions.terms)
+"""Those that are tried with everything else, when all others are in vain."""

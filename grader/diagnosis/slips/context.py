@@ -1,0 +1,128 @@
+"""What a student's formula is changed with: names that may be put into it, sizes and other numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from typing import NamedTuple
+
+from torch import Tensor
+
+from grader.diagnosis.case_view import Scene
+from grader.diagnosis.formula.node import AT, Node, name, number, parts
+
+EMPTY = ("number", "size", "count", "ones_like", "zeros_like", "slice")
+"""Parts that hold no tensor's numbers."""
+POWERS = (-3.0, -2.5, -2.0, -1.5, -1.0, -0.5, 0.5, 1.5, 2.0, 3.0)
+"""Exponents that are tried in place of another."""
+MAX_SIZES = 8
+"""Sizes that are tried in place of another number, besides the first."""
+MAX_WEIGHTS = 4
+"""Numbers with a name that may be a factor in the loss."""
+
+
+class Candidate(NamedTuple):
+    """What may be missing in a formula: its name for the student, the formula that it is, and its value in one case."""
+
+    label: str
+    node: Node
+    value: Tensor
+
+
+class Context:
+    """A formula, and what it may be changed with.
+
+    Args:
+        formula: the student's.
+        first: the case whose values say what has which shape.
+        near: what may be put in, and takes part in the step.
+        far: all the rest.
+
+    Attributes:
+        sizes: names of sizes, `n` before all.
+        weights: the named numbers that are no sizes: what a term of the loss may be weighted with.
+    """
+
+    def __init__(self, formula: Node, first: Scene, near: Sequence[Candidate], far: Sequence[Candidate]) -> None:
+        self.formula = formula
+        self.first = first
+        self.near = near
+        self.far = far
+        self.everything = [*near, *far]
+        self.known = {one.label for one in self.everything}
+        dims = {size for tensor in first.forward.values() for size in tensor.shape if size > 2}
+        short = sorted((label for label, value in first.names.items() if type(value) is int and value in dims), key=len)
+        self.sizes = short[:1] + [label for label in short[1:] if label != "batch_size"][:MAX_SIZES]
+        named = [label for label, value in first.names.items() if type(value) is float]
+        self.weights = sorted(named, key=len)[:MAX_WEIGHTS]
+
+    @property
+    def further(self) -> Context:
+        """The same, where what is put in comes from further away and is no number."""
+        other = Context(self.formula, self.first, self.far, [])
+        other.sizes, other.weights, other.probabilities = [], [], []
+        return other
+
+    def turned(self, formula: Node) -> Context:
+        """The same for another formula."""
+        return Context(formula, self.first, self.near, self.far)
+
+    @cached_property
+    def rank(self) -> int:
+        """The dimensions of the largest tensor that the formula names, two at least."""
+        values = [self.first.names.get(part.value) for part in parts(self.formula) if part.op == "name"]
+        return max([2, *(value.dim() for value in values if isinstance(value, Tensor))])
+
+    def is_size(self, node: Node) -> bool:
+        """Whether a part is the name of a size."""
+        return node.op == "name" and node.value in self.sizes
+
+    def is_gradient(self, node: Node) -> bool:
+        """Whether a part is a use of a gradient that the exercise has a name for."""
+        return node.op == "use" and node.value.startswith("d") and node.value[1:] in self.known
+
+    def alike(self, node: Node) -> list[Candidate]:
+        """The other candidates of a part's shape."""
+        here = self.first.value(node)
+        return [one for one in self.everything
+                if here is not None and one.label != node.value and one.value.shape == here.shape]  # fmt: skip
+
+    @cached_property
+    def factors(self) -> list[Candidate]:
+        """What may be missing in a product; also `1 - s` and `1 - t**2`, for what may be a logistic one or a tanh."""
+        floating = [one for one in self.near if one.value.dim() and one.value.is_floating_point()]
+        return [*floating, *_complements(floating), *self._elements(floating)]
+
+    def _elements(self, candidates: Sequence[Candidate]) -> Iterator[Candidate]:
+        """In a loop the elements of a vector that its counter goes through, `w[k]`."""
+        counters = {part.value.counter for part in parts(self.formula) if part.op == "loop" and part.value.counter}
+        for counter in sorted(counters):
+            for one in candidates:
+                if one.value.dim() == 1:
+                    yield Candidate(
+                        f"{one.label}[{counter}]", Node("pick", (one.node, name(counter)), (AT,)), one.value
+                    )
+
+    @cached_property
+    def probabilities(self) -> list[Candidate]:
+        """What a loss may make of the tensor that it is computed from: its softmax, where an example has a row."""
+        scene = self.first
+        last = [label for label, uses in scene.reference.consumers.items() if uses == ["loss"]]
+        return [Candidate(label, Node("softmax", (name(label),), -1), scene.forward[label])
+                for label in last if scene.forward[label].dim() > 1]  # fmt: skip
+
+
+def less_one(size: str) -> Node:
+    """`n - 1`."""
+    return name(size) - number(1)
+
+
+def _complements(candidates: Sequence[Candidate]) -> Iterator[Candidate]:
+    for one in candidates:
+        if not one.value.numel():
+            continue
+        lowest, highest = float(one.value.min()), float(one.value.max())
+        if highest <= 1 and lowest >= 0:
+            yield Candidate(f"1 - {one.label}", number(1) - one.node, 1 - one.value)
+        elif highest <= 1 and lowest >= -1:
+            yield Candidate(f"1 - {one.label}**2", number(1) - one.node ** number(2), 1 - one.value**2)

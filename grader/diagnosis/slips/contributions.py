@@ -1,0 +1,163 @@
+"""Slips with a tensor that is used more than once: a contribution missing, doubled, alone, or with a factor."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from grader.diagnosis.case_view import NOTHING, Scene
+from grader.diagnosis.formula.bindings import additions, adds_gradients_to, is_assigned_anew
+from grader.diagnosis.formula.node import Node
+from grader.diagnosis.slips.context import EMPTY, Candidate, Context
+from grader.diagnosis.slips.edit import Change
+from grader.diagnosis.subject import Guess, Predict, Subject
+from grader.diagnosis.words import named_factor
+
+# --- made in the right step
+
+
+def missing(subject: Subject) -> Iterator[Guess]:
+    """One contribution is not there, or only one of several is."""
+    uses = len(subject.consumers)
+    if uses < 2:
+        return
+    overwritten = (
+        f"`{subject.gradient} =` is there twice, and the second one throws away what the first had found: "
+        "contributions of several uses are added to each other."
+        if is_assigned_anew(subject.lines, subject.gradient) else None
+    )  # fmt: skip
+    added_to_value = subject.name in subject.first.rebound and adds_gradients_to(subject.lines, subject.name)
+    for consumer in subject.known_consumers:
+        if added_to_value:
+            yield Guess(
+                "forward-changed",
+                f"A line adds to `{subject.name}`, a tensor of the forward pass, what belongs to `{subject.gradient}`: "
+                f"that contribution is missing here, and every later line that uses `{subject.name}` meets a changed "
+                "value.",
+                _times(0, consumer),
+            )
+        if overwritten is not None and uses == 2:
+            yield Guess("overwritten", overwritten, _times(0, consumer))
+        yield Guess(
+            "path-missing",
+            f"`{subject.name}` is used more than once in the forward pass, and the path through `{consumer}` is "
+            "missing here: every use sends a contribution back, and they add up.",
+            _times(0, consumer),
+        )
+    for consumer in subject.known_consumers if uses > 2 else ():
+        yield Guess(
+            "only-one-path",
+            overwritten
+            or f"Only the path through `{consumer}` is here, and `{subject.name}` is used in {uses} places of the "
+            "forward pass: the contributions of all of them add up.",
+            lambda scene, consumer=consumer: scene.paths[consumer],  # type: ignore[misc]
+        )
+
+
+def missing_further_up(subject: Subject) -> Iterator[Guess]:
+    """In a gradient that takes several steps at once: one of the tensors in between sends nothing back."""
+    between = [
+        name
+        for name in subject.first.forward
+        if name in subject.first.descendants and name not in subject.first.own and name != "loss"
+    ]
+    if set(subject.known_consumers) == set(subject.consumers) or any(scene.is_faint for scene in subject.scenes):
+        return
+    for name in between:
+        uses = subject.first.reference.consumers[name]
+        for silent in (False, True):
+            for consumer in [None, *(uses if len(uses) > 1 else [])]:
+                way = f"`{name}`" if consumer is None else f"`{name}` and `{consumer}`"
+                message = (
+                    f"One of the ways on which `{subject.name}` acts on the loss is left out: the one through {way}. "
+                    "Every way sends a contribution back."
+                )
+                yield Guess("path-missing", message, partial(_cut, name, consumer, silent))
+
+
+def _cut(name: str, consumer: str | None, silent: bool, scene: Scene) -> Tensor:
+    """The value with one tensor's gradient, or what one of its consumers gives to it, taken as zero.
+
+    `silent` takes the gradients that are zero anyway as left out too, as most short formulas do.
+    """
+    zero = {key: tensor * 0 for key, tensor in scene.reference.gradients.items()
+            if silent and float(tensor.abs().max()) < NOTHING and key not in scene.own}  # fmt: skip
+    rest = scene.chained[name] * 0
+    if consumer is not None:
+        above = scene.at(name, rest)
+        rest = above.expected - above.paths[consumer]
+    return scene.reference.chained({**scene.own, **zero, name: rest})[scene.name]
+
+
+def doubled(subject: Subject) -> Iterator[Guess]:
+    """One contribution counted twice, where the lines do add up more terms than the tensor has uses."""
+    if additions(subject.lines, subject.gradient) > len(subject.consumers):
+        for consumer in subject.known_consumers:
+            message = f"The path through `{consumer}` is counted twice: `{subject.name}` is used there once."
+            yield Guess("path-twice", message, _times(2, consumer))
+
+
+def scaled(subject: Subject) -> Iterator[Guess]:
+    """One contribution with a wrong sign or a wrong constant factor, the others right."""
+    for consumer in subject.known_consumers if len(subject.consumers) > 1 else ():
+        said = named_factor(subject.scenes, [_share(scene, consumer) for scene in subject.scenes])
+        if said is None:
+            continue
+        minus = " and has the wrong sign" if said.negative else ""
+        path = f"the path through `{consumer}`"
+        code, message = (
+            ("path-sign", f"The sign of one contribution is flipped: look at {path}, the rest is right.")
+            if said.negative and said.name == "1" else
+            ("path-factor", f"One contribution, {path}, is `{said.name}` times what it should be{minus}; the rest is "
+                            "right.")
+        )  # fmt: skip
+        yield Guess(code, message, _times(None, consumer))
+
+
+def _share(scene: Scene, consumer: str) -> float:
+    """How many times what it should be a contribution is, were all others right."""
+    return scene.ratio(scene.expected - scene.paths[consumer], scene.paths[consumer]) or 0.0
+
+
+def _times(share: float | None, consumer: str) -> Predict:
+    """The value with so many times a contribution; as many as there are if not given."""
+    return lambda scene: (
+        scene.expected + ((_share(scene, consumer) if share is None else share) - 1) * scene.paths[consumer]
+    )
+
+
+# --- undone in a formula
+
+
+def terms_too_many(node: Node, _: Context) -> Iterator[Change]:
+    """A term too many; one of two numbers (`h**(2 + 1)`) is a wrong number instead."""
+    text = "The term {} does not belong here, or is here twice."
+    if node.op in ("add", "sub") and any(argument.op != "number" for argument in node.args):
+        yield node.args[0], "term-too-many", text, node.args[1]
+    if node.op == "add":
+        yield node.args[1], "term-too-many", text, node.args[0]
+
+
+def terms(node: Node, context: Context) -> Iterator[Change]:
+    """A term that is missing somewhere: anything that has a name, or what the loss makes of it."""
+    if node.op in EMPTY and node.op != "number":
+        return
+    here = context.first.value(node)
+    for one in [*context.near, *context.probabilities]:
+        term = _as_term(one, here, node)
+        if term is not None:
+            text = f"A term is missing beside {{}}: `{one.label}` takes part there, too."
+            yield node + term, "term-missing", text, node
+            yield node - term, "term-missing", text, node
+
+
+def _as_term(candidate: Candidate, here: Tensor | None, node: Node) -> Node | None:
+    """A tensor itself; for an index into the rows of what is here, a one in the place that it names in each row."""
+    value = candidate.value
+    if value.is_floating_point():
+        return candidate.node
+    rows = here is not None and here.dim() > 1 and value.shape == here.shape[:-1] and value.dtype is torch.int64
+    return Node("one_hot", (candidate.node, Node("size", (node,), -1))) if rows else None

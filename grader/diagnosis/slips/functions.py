@@ -1,0 +1,104 @@
+"""Functions taken for each other: the derivative of another one, or none where there should be one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+
+from torch import Tensor
+
+from grader.diagnosis.case_view import Scene, summed
+from grader.diagnosis.formula.node import Node
+from grader.diagnosis.slips.context import Context
+from grader.diagnosis.slips.edit import Change
+from grader.diagnosis.slips.step import Recomputed, changed, elementwise_steps, made_by
+from grader.diagnosis.subject import Guess, Subject
+
+# --- made in the right step
+
+
+FROM_OUTPUT: dict[str, tuple[str, Callable[[Tensor], Tensor]]] = {
+    "tanh": ("Tanh", lambda output: 1 - output**2),
+    "the logistic function": ("Sigmoid", lambda output: output * (1 - output)),
+    "the exponential": ("Exp", lambda output: output),
+}
+"""Function → what autograd calls it, and its derivative: written with the output, and so easily taken for another."""
+
+
+def another_function(subject: Subject) -> Iterator[Guess]:
+    """The derivative of tanh for a logistic function, and the like."""
+    for consumer in elementwise_steps(subject):
+        if subject.first.shape != subject.first.forward[consumer].shape:
+            continue  # a function of one tensor keeps its shape
+        if made_by(subject.first, consumer).startswith(("Pow", "Sqrt", "Rsqrt")):
+            yield Guess(
+                "wrong-power",
+                f"This is the power itself, `{consumer}`, where its derivative belongs: there the exponent comes "
+                "down as a factor, and is smaller by one.",
+                changed(consumer, _with(consumer, lambda output: output)),
+            )
+        for function, (operation, derivative) in FROM_OUTPUT.items():
+            if not all(made_by(scene, consumer).startswith(operation) for scene in subject.scenes):
+                yield Guess(
+                    "another-function",
+                    f"This is the derivative of {function}, written with its output `{consumer}`, and `{consumer}` is "
+                    "computed by another function: differentiate that one.",
+                    changed(consumer, _with(consumer, derivative)),
+                )
+
+
+def _with(consumer: str, derivative: Callable[[Tensor], Tensor]) -> Recomputed:
+    return lambda scene, step: summed(step.cotangent * derivative(scene.forward[consumer]), scene.shape)
+
+
+def row_left_out(subject: Subject) -> Iterator[Guess]:
+    """A softmax differentiated as if each element acted on its own place alone."""
+    for consumer in _softmaxes(subject):
+        message = (
+            f"An element of `{subject.name}` acts on every element of its row of `{consumer}`, because the "
+            "row adds up to one: where one grows, the others shrink. Here only"
+        )
+        for part, power in _OWN_PLACE:
+            yield Guess("row-missing", f"{message} {part}", partial(_without_row, consumer, power))
+
+
+_OWN_PLACE = (
+    ("a part of what comes back from the row is there: a sum over it is missing.", 0),
+    ("what comes back from its own place is there: all places of the row send something, and add up.", 1),
+)
+
+
+def _softmaxes(subject: Subject) -> list[str]:
+    """The one consumer, where it is a softmax in every case."""
+    return [
+        name
+        for name in subject.known_consumers
+        if subject.consumers == [name] != ["loss"]
+        and all(scene.shape == scene.forward[name].shape for scene in subject.scenes)
+        and all(made_by(scene, name).startswith("SoftmaxBackward") for scene in subject.scenes)
+    ]
+
+
+def _without_row(consumer: str, power: int, scene: Scene) -> Tensor:
+    output = scene.forward[consumer]
+    return output * (1 - output) ** power * scene.cotangents[consumer]
+
+
+# --- undone in a formula
+
+
+FUNCTIONS = ("sigmoid", "tanh", "exp")
+"""Those whose derivative, or whose loss's, is written with what they give."""
+
+
+def functions(node: Node, _: Context) -> Iterator[Change]:
+    """A function that is missing around a name, or another one in the place of one."""
+    if node.op in ("name", "use"):
+        text = "A function is missing around {}: what the forward pass makes of it belongs here."
+        for function in FUNCTIONS:
+            yield Node(function, (node,)), "function-missing", text, node
+    elif node.op in FUNCTIONS:
+        text = "Another function belongs in the place of {}: look at the forward pass."
+        for function in FUNCTIONS:
+            if function != node.op:
+                yield Node(function, node.args), "another-function", text, node

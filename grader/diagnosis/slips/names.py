@@ -1,0 +1,175 @@
+"""Slips with names: another tensor's value, a stale upstream, one that was not complete yet."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from torch import Tensor
+
+from grader.diagnosis.case_view import Scene
+from grader.diagnosis.formula.node import Node
+from grader.diagnosis.slips.context import Context
+from grader.diagnosis.slips.edit import Change
+from grader.diagnosis.subject import Guess, Predict, Subject
+
+# --- made in the right step
+
+
+def another_value(subject: Subject) -> Iterator[Guess]:
+    """The value of another tensor, or its gradient, under this name."""
+    for other in _alike(subject, subject.name):
+        # Its gradient may be equal only because it follows: it comes later in the backward pass.
+        follows = f"d{other}" not in subject.reads and subject.name in subject.first.computed_from(other)
+        if not follows:
+            yield Guess(
+                "another-gradient",
+                f"`{subject.gradient}` holds the gradient of another tensor, `d{other}`: something between the two is "
+                "missing, or the names were mixed up.",
+                lambda scene, other=other: scene.own.get(other),  # type: ignore[misc]
+            )
+    for other in [subject.name, *_alike(subject, subject.name)]:
+        yield Guess(
+            "not-a-gradient",
+            f"`{subject.gradient}` holds `{other}` itself, a value of the forward pass and no gradient.",
+            lambda scene, other=other: scene.forward[other],  # type: ignore[misc]
+        )
+
+
+def value_for_gradient(subject: Subject) -> Iterator[Guess]:
+    """The right formula with a value of the forward pass where its gradient belongs, or with another gradient.
+
+    The line names the one alone. It comes before what the numbers alone would say: where the two differ by a factor,
+    the factor is not the slip.
+    """
+    for consumer in subject.known_consumers:
+        if consumer == "loss" or f"d{consumer}" in subject.reads:
+            continue
+        if consumer in subject.reads:
+            yield _value_guess(consumer)
+        for other in _alike(subject, consumer):
+            if f"d{other}" in subject.reads and subject.name != other:
+                yield _gradient_guess(consumer, other)
+
+
+def _value_guess(consumer: str) -> Guess:
+    return Guess(
+        "wrong-neighbour",
+        f"The formula fits, but `{consumer}` stands where `d{consumer}` belongs: "
+        "what flows backward is the gradient, not the value.",
+        _through(consumer, consumer, gradient=False),
+    )
+
+
+def _gradient_guess(consumer: str, other: str) -> Guess:
+    return Guess(
+        "wrong-neighbour",
+        f"The formula fits, but it is applied to `d{other}` where `d{consumer}` belongs: "
+        f"what comes from above here is the gradient of `{consumer}`.",
+        _through(consumer, other, gradient=True),
+    )
+
+
+def stale_upstream(subject: Subject) -> Iterator[Guess]:
+    """The right formula, applied to something else than what arrives from the consumer."""
+    written = {f"d{name}" for name in subject.first.own}
+    for consumer in subject.known_consumers:
+        if consumer == "loss":
+            continue
+        uses = subject.first.reference.consumers[consumer]
+        for left_out in uses if len(uses) > 1 else []:  # what too_early has no evidence for
+            yield Guess(
+                "path-missing",
+                f"Only a part of what `d{consumer}` should be is used here: what comes through `{left_out}` is missing "
+                "in it.",
+                _before(consumer, left_out),
+            )
+        yield _value_guess(consumer)
+        for other in _alike(subject, consumer):
+            if f"d{other}" in subject.ancestry or f"d{other}" not in written:
+                yield _gradient_guess(consumer, other)
+            yield Guess(
+                "wrong-neighbour",
+                f"The formula fits, but `{other}` stands where `d{consumer}` belongs.",
+                _through(consumer, other, gradient=False),
+            )
+
+
+def too_early(subject: Subject) -> Iterator[Guess]:
+    """What arrives was taken before all contributions to it had been added up: it is bound again after this line."""
+    for consumer in subject.known_consumers:
+        uses = subject.first.reference.consumers.get(consumer, [])
+        for left_out in uses if len(uses) > 1 and subject.bound_later(f"d{consumer}") else []:
+            yield Guess(
+                "used-too-early",
+                f"`d{consumer}` was used here before it was complete: the path through `{left_out}` was added to it "
+                "only later. Go through the forward pass strictly backward.",
+                _before(consumer, left_out),
+            )
+
+
+def _before(consumer: str, left_out: str) -> Predict:
+    def predict(scene: Scene) -> Tensor:
+        above = scene.at(consumer, scene.cotangents[consumer])
+        return _instead(scene, consumer, above.student - above.paths[left_out])
+
+    return predict
+
+
+def _through(consumer: str, other: str, *, gradient: bool) -> Predict:
+    def predict(scene: Scene) -> Tensor:
+        value = scene.own.get(other, scene.chained[other]) if gradient else scene.forward[other]
+        return _instead(scene, consumer, value)
+
+    return predict
+
+
+def _instead(scene: Scene, consumer: str, cotangent: Tensor) -> Tensor:
+    return scene.expected - scene.paths[consumer] + scene.through(consumer, cotangent)
+
+
+def _alike(subject: Subject, name: str) -> list[str]:
+    """The other tensors that have the same shape in every case; those that the student's lines name come first."""
+    alike = [
+        other
+        for other in subject.first.forward
+        if other != name and all(scene.forward[other].shape == scene.forward[name].shape for scene in subject.scenes)
+    ]
+    return sorted(alike, key=lambda other: other not in subject.reads and f"d{other}" not in subject.reads)
+
+
+# --- undone in a formula
+
+
+def searched(node: Node, context: Context) -> Iterator[Change]:
+    """Another tensor in which the place of the largest element is looked for: it may be of any shape."""
+    if node.op == "argmax" and node.args[0].op == "name":
+        for one in context.near:
+            if one.value.is_floating_point() and one.label != node.args[0].value:
+                text = f"The place of the largest element is looked for in {{}}: `{one.label}` belongs there."
+                yield Node("argmax", (one.node,), node.value), "wrong-neighbour", text, node.args[0]
+
+
+def intermediates(node: Node, context: Context) -> Iterator[Change]:
+    """A name of the student's own taken for what it may have been meant to be; the arguments are the same."""
+    if node.op != "use" or context.is_gradient(node) or node.args[0].op == "name":
+        return  # a second name for a tensor: `exchanges` has that
+    for other in context.alike(node):
+        if other.node.op == "name":
+            yield (
+                other.node,
+                "wrong-intermediate",
+                "Everything fits but {}: look at the line that computes it.",
+                node,
+            )
+
+
+def exchanges(node: Node, context: Context) -> Iterator[Change]:
+    """A name of the notebook exchanged for another one of the same shape."""
+    if node.op != "name" and not context.is_gradient(node):
+        return
+    nearest = (node.value[1:], f"d{node.value}")
+    for other in sorted(context.alike(node), key=lambda candidate: candidate.label not in nearest):
+        gradient = other.label.startswith("d") and (other.label[1:] in context.known or other.node.op == "use")
+        kind = "gradient" if gradient else "tensor" if other.node.op == "use" else "value of the forward pass"
+        text = f"Everything fits but `{node.value}`: a {kind} that has the same shape belongs in its place."
+        yield other.node, "wrong-neighbour", text

@@ -1,0 +1,130 @@
+"""Slips in a product: the derivative, the upstream or another factor missing, or there once too often."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from grader.diagnosis.case_view import Elementwise, Scene, summed
+from grader.diagnosis.formula.node import Node, name, number
+from grader.diagnosis.slips.context import EMPTY, POWERS, Context, less_one
+from grader.diagnosis.slips.edit import Change
+from grader.diagnosis.slips.step import changed, elementwise_steps
+from grader.diagnosis.subject import Guess, Subject
+
+# --- made in the right step
+
+
+def left_out(subject: Subject) -> Iterator[Guess]:
+    """The local derivative or the upstream gradient is not there."""
+    for consumer in elementwise_steps(subject):
+        yield Guess(
+            "local-derivative-missing",
+            f"`d{consumer}` was passed straight on to `{subject.gradient}`: the derivative of the line that computes "
+            f"`{consumer}`, with respect to `{subject.name}`, is missing as a factor.",
+            changed(consumer, lambda scene, step: summed(step.cotangent, scene.shape)),
+        )
+        yield Guess(
+            "upstream-missing",
+            f"Of the step to `{consumer}` only the derivative is here: by the chain rule what arrives from "
+            f"above, `d{consumer}`, multiplies it.",
+            changed(consumer, lambda scene, step: summed(step.local, scene.shape)),
+        )
+
+
+TIMES = {1: "once", 2: "twice", 3: "three times"}
+
+
+def factors(subject: Subject) -> Iterator[Guess]:
+    """One factor too few or too many, among the tensors that take part in the step."""
+    for consumer in subject.consumers:
+        reached = all(consumer in scene.elementwise for scene in subject.scenes)
+        for factor in _candidates(subject, consumer) if reached else ():
+            for power, times in TIMES.items():
+                missing = (
+                    f"`{factor}` is in this product {times} less than the chain rule calls for: check the derivative "
+                    "of this step."
+                    if factor in subject.ancestry else
+                    f"A factor with `{factor}` in it is left out: the derivative of the line that uses "
+                    f"`{subject.name}` holds it, and what arrives from above is multiplied by all of that."
+                )  # fmt: skip
+                yield Guess(
+                    "factor-missing", missing, changed(consumer, partial(multiplied, factor=factor, power=-power))
+                )
+                if factor not in subject.ancestry:  # what is left out divides, then
+                    yield Guess(
+                        "factor-missing", missing, changed(consumer, partial(multiplied, factor=factor, power=power))
+                    )
+                    continue
+                more = (
+                    f"`{factor}` is in this product {times} more than the chain rule calls for: check the derivative "
+                    "of this step."
+                )
+                yield Guess("factor-too-many", more, changed(consumer, partial(multiplied, factor=factor, power=power)))
+
+
+def _candidates(subject: Subject, consumer: str) -> list[str]:
+    """The tensor itself, what it is combined with, and the result."""
+    uses = subject.first.reference.consumers
+    siblings = [name for name, consumers in uses.items() if consumer in consumers and name != subject.name]
+    return list(dict.fromkeys([subject.name, *siblings, consumer]))
+
+
+def multiplied(scene: Scene, step: Elementwise, *, factor: str, power: int) -> Tensor | None:
+    """A path's contribution with one more factor in the product, before its sum; None where the shapes differ."""
+    value = scene.forward[factor]
+    try:
+        if torch.broadcast_shapes(step.local.shape, value.shape) != step.local.shape:
+            return None
+    except RuntimeError:
+        return None
+    product = step.product * value**power
+    return summed(product, scene.shape) if bool(torch.isfinite(product).all()) else None
+
+
+# --- undone in a formula
+
+
+MAX_FACTORS = 3
+"""So many sizes are tried as a missing factor."""
+
+
+def factors_put_in(node: Node, context: Context) -> Iterator[Change]:
+    """A factor that is missing somewhere: a tensor, a size or one less than it, a weight of the loss."""
+    if node.op in EMPTY:
+        return
+    sizes = context.sizes[:MAX_FACTORS]
+    missing = [pair for size in sizes for pair in ((name(size), size), (less_one(size), f"{size} - 1"))]
+    for factor, label in [*missing, *((name(weight), weight) for weight in context.weights)]:
+        text = f"`{label}` is missing as a factor or divisor at {{}}."
+        yield node * factor, "factor-missing", text, node
+        yield node / factor, "factor-missing", text, node
+    for size in sizes:
+        ratio = name(size) / less_one(size)
+        text = f"At {{}} one of `{size}` and `{size} - 1` stands where the other belongs."
+        yield node * ratio, "factor-missing", text, node
+        yield node / ratio, "factor-missing", text, node
+    for one in context.factors:
+        text = f"`{one.label}` is missing as a factor at {{}}: the derivative of this step holds it."
+        yield node * one.node, "factor-missing", text, node
+
+
+def removed(node: Node, _: Context) -> Iterator[Change]:
+    """A factor too many."""
+    if node.op in ("mul", "div"):
+        yield node.args[0], "factor-too-many", "{} does not belong in {}.", node.args[1], node
+    if node.op == "mul":
+        yield node.args[1], "factor-too-many", "{} does not belong in {}.", node.args[0], node
+
+
+def powers(node: Node, context: Context) -> Iterator[Change]:
+    """A power taken that is none, or of a part that has none."""
+    if node.op == "pow" and node.args[1].op == "number":
+        yield node.args[0], "wrong-power", "The power in {} is too much: check the derivative of this step.", node
+    elif node.op not in EMPTY and not context.is_size(node):
+        text = "{} stands here with the wrong power: check the derivative of this step."
+        for value in POWERS:
+            yield node ** number(value), "wrong-power", text, node

@@ -1,0 +1,135 @@
+"""Rows of a table, or elements, that were taken several times: assigned where they should be accumulated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+import torch
+from torch import Tensor
+
+from grader.diagnosis.case_view import Scene
+from grader.diagnosis.formula.node import Node
+from grader.diagnosis.slips.context import Context
+from grader.diagnosis.slips.edit import Change
+from grader.diagnosis.subject import Guess, Predict, Subject
+
+# --- made in the right step
+
+
+Collect = Callable[[Tensor, Tensor, int], Tensor]
+"""What is made of the gradients that arrive, given the place that each was copied from, and how many places there are.
+
+Both tensors have the consumer's shape; the result is flat.
+"""
+
+
+MAX_PLACES = 16
+"""Columns of indices that are gone through one by one."""
+
+
+def rows(subject: Subject) -> Iterator[Guess]:
+    """Of all contributions to a row or an element only one was kept, one a column of the indices, or one column."""
+    for consumer in subject.known_consumers:
+        taken = {scene: _taken(scene, consumer) for scene in subject.scenes if consumer != "loss"}
+        found = {scene: index for scene, index in taken.items() if index is not None}
+        if not found or len(found) < len(taken):
+            continue
+        table = all(_is_table(scene, consumer) for scene in found)
+        shape = subject.first.forward[consumer].shape
+        message = (
+            f"Some rows of `{subject.name}` were taken several times, and only one of their contributions is kept: "
+            "writing to an index, also with +=, counts a row that occurs twice only once. All of them add up."
+            if table else
+            f"Some elements of `{subject.name}` were copied to several places of `{consumer}`, and only one of their "
+            "contributions is kept: assigning counts an element once, and so does += with a table of indices in which "
+            "a place occurs twice. All of them add up."
+        )  # fmt: skip
+        along = [_along(axis) for axis in range(1, len(shape) - 1) if table]
+        for collect in (_last, _first, *along):
+            yield Guess("index-not-accumulated", message, _collected(consumer, found, collect))
+        for place in range(shape[1]) if table and len(shape) > 2 and shape[1] <= MAX_PLACES else ():
+            yield Guess(
+                "places-missing",
+                f"`{subject.gradient}` collects from position {place} of `d{consumer}` only: "
+                "every position took rows of the table, so every one sends something back.",
+                _collected(consumer, found, _only(place)),
+            )
+
+
+def _is_table(scene: Scene, consumer: str) -> bool:
+    table, taken = scene.forward[scene.name], scene.forward[consumer]
+    return table.dim() == 2 and taken.dim() >= 2 and taken.shape[-1] == table.shape[1]
+
+
+def _taken(scene: Scene, consumer: str) -> Tensor | None:
+    """Which element each place of `consumer` was copied from, where some may have been copied more than once.
+
+    Found by pushing the elements' numbers through the step: what arrives are the numbers of those that were taken.
+    """
+    source, taken = scene.forward[scene.name], scene.forward[consumer]
+    if not _is_table(scene, consumer) and taken.numel() <= source.numel():
+        return None
+    numbers = torch.arange(source.numel(), dtype=source.dtype).view(source.shape)
+    index = scene.pushed(consumer, numbers).round().long()
+    inside = bool(((index >= 0) & (index < source.numel())).all())
+    return index if inside and torch.equal(source.flatten()[index], taken) else None
+
+
+def _collected(consumer: str, taken: Mapping[Scene, Tensor], collect: Collect) -> Predict:
+    """The gradient, where what comes from one consumer is collected so, and what comes from all others is right."""
+    return lambda scene: (
+        scene.expected
+        - scene.paths[consumer]
+        + collect(taken[scene], scene.cotangents[consumer], scene.shape.numel()).view(scene.shape)
+    )
+
+
+def _last(index: Tensor, arrived: Tensor, size: int, which: str = "amax") -> Tensor:
+    """Written one after the other, the last of each staying; the first for `amin`."""
+    order = torch.arange(index.numel())
+    kept = torch.full((size,), -1).scatter_reduce(0, index.flatten(), order, which, include_self=False)
+    return torch.where(kept >= 0, arrived.flatten()[kept.clamp(min=0)], 0.0)
+
+
+def _first(index: Tensor, arrived: Tensor, size: int) -> Tensor:
+    return _last(index, arrived, size, "amin")
+
+
+def _along(axis: int) -> Collect:
+    """A loop over one dimension of the indices, each round assigning with `+=` but counting repeats once."""
+
+    def collect(index: Tensor, arrived: Tensor, size: int) -> Tensor:
+        rounds = zip(index.unbind(axis), arrived.unbind(axis), strict=True)
+        return torch.stack([_last(places, values, size) for places, values in rounds]).sum(0)
+
+    return collect
+
+
+def _only(place: int) -> Collect:
+    """Everything from one column of the indices."""
+    return lambda index, arrived, size: torch.zeros(size, dtype=arrived.dtype).index_add_(
+        0, index[:, place].flatten(), arrived[:, place].flatten()
+    )
+
+
+# --- undone in a formula
+
+
+def collected(node: Node, _: Context) -> Iterator[Change]:
+    """Every round of a loop assigns, and what an earlier one has put there is lost."""
+    if node.op == "loop" and node.value.counter and node.value.how == "set":
+        text = (
+            "The rounds of the loop write to the same places of {}, and each = throws away what an earlier round has "
+            "put there: contributions add up, so += belongs here."
+        )
+        yield Node("loop", node.args, node.value._replace(how="add")), "index-not-accumulated", text, node
+
+
+def crossed(node: Node, _: Context) -> Iterator[Change]:
+    """`x[range(n), index]` with an index that has kept its dimension."""
+    if node.op == "mask" and node.args[1].op == "unsqueeze":
+        text = (
+            "{} has the shape (n, 1), so beside range(n) it points to its columns in every row, and not to one in "
+            "each: give it without that dimension, which keepdim or None has put there."
+        )
+        yield Node("mask", (node.args[0], node.args[1].args[0])), "index-crossed", text, node.args[1]

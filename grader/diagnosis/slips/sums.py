@@ -1,0 +1,139 @@
+"""Sums over broadcast dimensions: missing, over the wrong dimension, one too many, or too early."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from itertools import combinations
+
+from torch import Tensor
+
+from grader.diagnosis.case_view import Elementwise, Scene, summed
+from grader.diagnosis.formula.node import Node
+from grader.diagnosis.slips.context import EMPTY, Context
+from grader.diagnosis.slips.edit import Change
+from grader.diagnosis.slips.step import Recomputed, changed, elementwise_steps
+from grader.diagnosis.subject import Guess, Subject
+from grader.diagnosis.words import dimension, shape_text
+
+# --- made in the right step
+
+
+def sums(subject: Subject) -> Iterator[Guess]:
+    """Sums over broadcast dimensions: missing, over the wrong dimension, one too many, or too early."""
+    for consumer in elementwise_steps(subject):
+        yield from _undone_broadcast(subject, consumer)
+    message = (
+        f"There is one sum too many: `{subject.gradient}` should have the shape "
+        f"{shape_text(subject.first.shape)} of its tensor, with a value of its own for every element."
+    )
+    for axis in range(len(subject.first.shape)):
+        for keep in (True, False):
+            yield Guess("sum-too-many", message, partial(_expected_summed, axis, keep))
+    yield Guess("sum-too-many", message, lambda scene: scene.expected.sum())
+    extra = subject.first.student.dim() - len(subject.first.shape)
+    if extra > 0:  # a gradient for each element of a dimension that the tensor does not have: a matrix an example
+        yield Guess(
+            "sum-missing",
+            f"`{subject.gradient}` holds a tensor of the shape {shape_text(subject.first.shape)} for each element of "
+            f"its first {'dimension' if extra == 1 else 'dimensions'}. `{subject.name}` serves them all, and what is "
+            "used several times adds up.",
+            partial(_one_each, extra),
+        )
+
+
+def _one_each(extra: int, scene: Scene) -> Tensor | None:
+    """The student's value as it is, where a sum over its first dimensions would make it right."""
+    fits = scene.student.dim() == len(scene.shape) + extra and scene.student.shape[extra:] == scene.shape
+    return scene.student if fits and scene.is_right(scene.student.sum(tuple(range(extra)))) else None
+
+
+def _expected_summed(axis: int, keep: bool, scene: Scene) -> Tensor:
+    return scene.expected.sum(axis, keepdim=keep)
+
+
+def _undone_broadcast(subject: Subject, consumer: str) -> Iterator[Guess]:
+    shape, wide = subject.first.shape, subject.first.elementwise[consumer].local.shape
+    name, gradient = f"`{subject.name}`", f"`{subject.gradient}`"
+    if shape != wide:
+        yield Guess(
+            "sum-missing",
+            f"{name} {shape_text(shape)} was stretched to {shape_text(wide)} in the line of `{consumer}`: an element "
+            f"that was used several times collects the contributions of all its uses, so {gradient} needs a sum to "
+            f"come back to the shape of {name}.",
+            changed(consumer, lambda scene, step: step.product),
+        )
+        for outside, change in _TOO_EARLY:
+            yield Guess(
+                "sum-too-early",
+                f"The sum takes in one factor only, and {outside} is multiplied on afterwards: a method call binds "
+                "tighter than *. Multiply first, then sum the products.",
+                changed(consumer, change),
+            )
+    for axis in range(len(wide)):
+        message = (
+            f"The sum goes {dimension(axis, len(wide))}, and that is not the dimension along which {name} was "
+            "stretched: compare the two shapes."
+            if shape != wide else
+            f"There is a sum here, and nothing was stretched in the line of `{consumer}`: {gradient} has the full "
+            "shape of its tensor."
+        )  # fmt: skip
+        for keep in (True, False):
+            code = "sum-wrong-dimension" if shape != wide else "sum-too-many"
+            yield Guess(code, message, changed(consumer, partial(_product_summed, axis, keep)))
+
+
+_TOO_EARLY: tuple[tuple[str, Recomputed], ...] = (
+    ("the local derivative", lambda scene, step: step.local * summed(step.cotangent, scene.shape)),
+    ("the upstream gradient", lambda scene, step: step.cotangent * summed(step.local, scene.shape)),
+)
+
+
+def _product_summed(axis: int, keep: bool, _: Scene, step: Elementwise) -> Tensor:
+    return step.product.sum(axis, keepdim=keep)
+
+
+# --- undone in a formula
+
+
+def sums_otherwise(node: Node, context: Context) -> Iterator[Change]:
+    """A sum over other dimensions, one too many, or one that is missing."""
+    if node.op in ("sum", "mean"):
+        dims, keep = node.value
+        (inner,) = node.args
+        if node.op == "mean":
+            yield (
+                Node("sum", (inner,), node.value),
+                "constant-factor",
+                "In {} a mean is taken where a sum belongs.",
+                node,
+            )
+        for others in combinations(range(context.rank), len(dims or (0,))):
+            for kept in (keep, not keep):
+                new = Node(node.op, (inner,), (others, kept))
+                if dims != others:
+                    text = "The sum in {} goes over the wrong dimension: compare the shapes that were stretched."
+                    yield new, "sum-wrong-dimension", text, node
+                elif kept is not keep:
+                    yield new, "keepdim", "Think about keepdim in {}: the shapes that follow line up differently.", node
+        yield inner, "sum-too-many", "The sum in {} is one too many: nothing was stretched there.", node
+    elif node.op not in (*EMPTY, "one_hot") and not context.is_size(node):  # a one-hot's rows add up to one
+        text = "A sum is missing around {}: what was stretched in the forward pass is summed on the way back."
+        pairs = combinations(range(context.rank), 2) if context.rank > 2 else ()
+        for dims in (*((dim,) for dim in range(context.rank)), *pairs):
+            for keep in (True, False):
+                yield Node("sum", (node,), (dims, keep)), "sum-missing", text, node
+
+
+def summed_early(node: Node, _: Context) -> Iterator[Change]:
+    """A sum that takes in one factor only."""
+    if node.op not in ("add", "sub", "mul", "div"):
+        return
+    for place, side in enumerate(node.args):
+        if side.op == "sum":
+            products = [*node.args[:place], side.args[0], *node.args[place + 1 :]]
+            early = (
+                "In {} the sum takes in one factor only: a method call binds tighter than *. "
+                "Multiply first, then sum the products."
+            )
+            yield Node("sum", (Node(node.op, tuple(products)),), side.value), "sum-too-early", early, node

@@ -1,0 +1,138 @@
+"""Slips that touch every element alike: nothing filled in, the sign, a constant, a wrong number."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+
+import torch
+
+from grader.diagnosis.formula.node import Node, name, number, parts
+from grader.diagnosis.slips.context import EMPTY, POWERS, Context, less_one
+from grader.diagnosis.slips.edit import Change
+from grader.diagnosis.subject import Guess, Subject
+from grader.diagnosis.words import named_factor
+
+# --- made in the right step
+
+
+def zeros(subject: Subject) -> Iterator[Guess]:
+    """Nothing but zeros, or what rounding leaves of them, where the gradient is not zero."""
+    yield Guess(
+        "all-zero",
+        f"`{subject.gradient}` holds zeros only: nothing was ever written into it, or everything in it cancels. "
+        f"The loss does depend on `{subject.name}`.",
+        lambda scene: torch.zeros_like(scene.expected),
+    )
+
+
+def begun_with_ones(subject: Subject) -> Iterator[Guess]:
+    """Contributions added up, or put in their places, in a tensor that was not empty."""
+    message = (
+        f"`{subject.gradient}` begins with ones, and what belongs there is {{}}: an accumulator begins with "
+        "zeros, as zeros_like makes them."
+    )
+    begins = [line.value for line in subject.lines if subject.gradient in line.anew]
+    if any(
+        getattr(node, "attr", getattr(node, "id", "")).startswith("ones")
+        for value in begins
+        for node in ast.walk(value)
+    ):
+        yield Guess("term-too-many", message.format("added to them"), lambda scene: scene.expected + 1)
+        yield Guess("term-too-many", message.format("put among them"),
+                    lambda scene: torch.where(scene.expected == 0, 1.0, scene.expected))  # fmt: skip
+
+
+def sign(subject: Subject) -> Iterator[Guess]:
+    """Minus what it should be."""
+    yield Guess(
+        "sign-flipped",
+        f"The numbers of `{subject.gradient}` are right and their sign is not: "
+        f"follow the minus signs on the way from `{subject.name}` to the loss.",
+        lambda scene: -scene.expected,
+    )
+
+
+def factor(subject: Subject) -> Iterator[Guess]:
+    """A constant times what it should be, with a name that holds in every case."""
+    said = named_factor(subject.scenes, [scene.ratio(0 * scene.expected, scene.expected) for scene in subject.scenes])
+    if said is None or said.name == "1":
+        return
+    minus = ", and its sign is flipped" if said.negative else ""
+    yield Guess(
+        "constant-factor",
+        f"`{subject.gradient}` is `{said.name}` times what it should be{minus}: "
+        f"look for a number or a mean in the forward pass that is missing here, or here twice.",
+        lambda scene: scene.expected * (scene.ratio(0 * scene.expected, scene.expected) or 0.0),
+    )
+
+
+# --- undone in a formula
+
+
+NUMBERS = (1.0, 2.0, 0.5, 3.0)
+
+
+SMALL = (1e-5, 1e-8, 1e-6)
+"""Constants that are added before a division, as a batch norm does."""
+
+
+def signs(node: Node, _: Context) -> Iterator[Change]:
+    """A sign, or the sides of a difference."""
+    text = "One sign is wrong in this formula: look at {}."
+    if node.op in ("add", "sub"):
+        yield Node("sub" if node.op == "add" else "add", node.args), "term-sign", text, node
+        if node.op == "sub":
+            swapped = "In {} it matters which side is subtracted from which."
+            yield node.args[1] - node.args[0], "operands-swapped", swapped, node
+    if node.op == "neg":
+        yield node.args[0], "term-sign", text, node
+    elif node.op != "number":
+        yield -node, "term-sign", text, node
+
+
+def numbers(node: Node, _: Context) -> Iterator[Change]:
+    """Another number, another exponent."""
+    if node.op == "number":
+        near = SMALL if 0 < node.value < 0.1 else NUMBERS
+        values = {node.value + 1, node.value - 1, -node.value, node.value * 2, node.value / 2, *near}
+        for value in sorted(values - {node.value}, key=lambda other: abs(other - node.value)):
+            text = f"The number {node.value:g} in this formula is not the right one."
+            yield number(value), "wrong-constant", text
+    if node.op == "pow" and not any(part.op in ("name", "use") for part in parts(node.args[1])):
+        text = (
+            "The power in {} is not the right one: the derivative of a power has another exponent, and the old one as "
+            "a factor."
+        )
+        for value in POWERS:
+            yield node.args[0] ** number(value), "wrong-power", text, node
+
+
+def small(node: Node, _: Context) -> Iterator[Change]:
+    """The constant that keeps a division from being one by zero."""
+    text = "In {} the small constant is lost that the forward pass adds before it takes the power."
+    for value in SMALL if node.op == "pow" else ():
+        yield (node.args[0] + number(value)) ** node.args[1], "eps-missing", text, node
+
+
+def sizes(node: Node, context: Context) -> Iterator[Change]:
+    """A size, or one less than it, in place of another number."""
+    if node.op in ("number", "size", "count") or context.is_size(node):
+        text = "The number {} in this formula is not the right one: think of the sizes."
+        for other in context.sizes:
+            yield name(other), "wrong-constant", text, node
+            yield less_one(other), "wrong-constant", text, node
+
+
+def written_out(node: Node, context: Context) -> Iterator[Change]:
+    """A number in the place of a parameter, which has that value in the case that a student sees."""
+    for weight in context.weights if node.op == "number" else ():
+        text = f"The number {node.value:g} stands where `{weight}` belongs, which is different in other runs."
+        yield name(weight), "wrong-constant", text
+
+
+def ones(node: Node, _: Context) -> Iterator[Change]:
+    """A one that is missing somewhere."""
+    text = "A constant is missing beside {}: differentiate this step once more on paper."
+    for constant in (1, -1) if node.op not in EMPTY else ():
+        yield number(constant) + node, "constant-missing", text, node
