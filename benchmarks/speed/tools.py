@@ -68,7 +68,7 @@ class Ours:
         text: str = nbformat.writes(filled_in(self._blank, self._answers[student], grade_id_of))
         return text.encode()
 
-    def command(self, students: Sequence[str], workers: int = 1) -> tuple[list[str], Path]:
+    def command(self, students: Sequence[str], workers: int | None = 1) -> tuple[list[str], Path]:
         """The command that grades these students, whose notebooks it writes, and the folder of its reports."""
         place = self.folder / f"run-{next(self._numbers)}"
         place.mkdir()
@@ -76,13 +76,14 @@ class Ours:
             (place / f"{number:04}-{student}.ipynb").write_bytes(self.notebook(student))
         return self.command_on(place, workers)
 
-    def command_on(self, place: Path, workers: int) -> tuple[list[str], Path]:
-        """The command that grades what lies in a folder, and the folder of its reports."""
+    def command_on(self, place: Path, workers: int | None) -> tuple[list[str], Path]:
+        """The command that grades what lies in a folder, and the folder of its reports; None: as many as it chooses."""
         grade = [sys.executable, "-m", "grader", "grade", str(place), "--exercise", EXERCISE]
         out = self.folder / "out" / place.name
-        return [*grade, "--workers", str(workers), "--out", str(out)], out
+        chosen = ["--workers", str(workers)] if workers is not None else []
+        return [*grade, *chosen, "--out", str(out)], out
 
-    def grade(self, students: Sequence[str], workers: int = 1) -> Used:
+    def grade(self, students: Sequence[str], workers: int | None = 1) -> Used:
         """Grade these students in one run."""
         command, out = self.command(students, workers)
         used = run(command, self.folder)

@@ -20,8 +20,8 @@ import msgspec
 from grader.course.course import Course
 from grader.errors import CourseError, GraderError
 from grader.files import data_dir, write_file
-from grader.grading.grade import ungradable
 from grader.grading.pool import GraderPool
+from grader.grading.ungradable import ungradable
 from grader.intake.collect import collect_one
 from grader.records import Grading, Record, Submission
 from grader.reports.lms_csv import gradescope_json

@@ -71,9 +71,12 @@ class PartReference:
         """As `local`, for `sources`; with `create_graph` what is found can be differentiated by `cotangent`."""
         rows = list(cotangent) if name in self.lists else [cotangent]
         members = [member for key in sources for member in self.members(key)]
-        found = iter(torch.autograd.grad(
-            self.members(name), members, rows, retain_graph=True, create_graph=create_graph, allow_unused=True
-        ))  # fmt: skip
+        # As `grad_outputs`, the rows would have torch import sympy, to compare two shapes: most of a second, once.
+        pairs = zip(self.members(name), rows, strict=True)
+        through = torch.stack([(member * row).sum() for member, row in pairs]).sum()
+        found = iter(
+            torch.autograd.grad(through, members, retain_graph=True, create_graph=create_graph, allow_unused=True)
+        )
         gradients = {}
         for key in sources:
             here = [torch.zeros_like(member) if gradient is None else gradient

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.abc
+import importlib.machinery
 import importlib.util
 import io
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -67,6 +69,31 @@ def _float32_draws() -> Iterator[None]:
             setattr(torch, name, draw)
 
 
+class _Late(importlib.abc.MetaPathFinder):
+    """Finds pyplot as a module that is loaded when something of it is first used."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> importlib.machinery.ModuleSpec | None:
+        if fullname != "matplotlib.pyplot":
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
+        if spec is not None and spec.loader is not None:
+            spec.loader = importlib.util.LazyLoader(spec.loader)
+        return spec
+
+
+@contextlib.contextmanager
+def _plots_when_asked() -> Iterator[None]:
+    """Setup cells import pyplot, which takes half a second; of the cells that the reference runs, hardly any draws."""
+    finder = _Late()
+    sys.meta_path.insert(0, finder)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(finder)
+
+
 def _module_of_its_own(name: str) -> ModuleType:
     """A module of the standard library once more, with its state."""
     spec = importlib.util.find_spec(name)
@@ -94,7 +121,7 @@ def _quiet_place(files: Mapping[str, Path], random: ModuleType) -> Iterator[None
         os.environ.setdefault("MPLBACKEND", "agg")  # no window opens in a grader
         try:
             sys.path.insert(0, folder)
-            with contextlib.chdir(folder), contextlib.redirect_stdout(io.StringIO()):
+            with contextlib.chdir(folder), contextlib.redirect_stdout(io.StringIO()), _plots_when_asked():
                 yield
         finally:
             sys.path.remove(folder)

@@ -25,6 +25,7 @@ from grader.course.isolation import (
     run_own_cell,
 )
 from grader.errors import CourseError
+from grader.garbage import uncollected
 from grader.notebook.file import MAKES_GRADIENTS
 from grader.notebook.syntax import assigned_names, loop_variables
 from grader.records import VISIBLE
@@ -84,7 +85,7 @@ class Reference:
         """The namespace after the setup cells, which no case's parameters change."""
         namespace: Namespace = {"__name__": "__main__"}
         torch.set_num_threads(1)  # as in the student's kernel, so that equal arithmetic gives equal bits
-        with self._place():
+        with self._place(), uncollected():
             for cell in self.exercise.cells:
                 if cell.role == "setup":
                     run_own_cell(cell, namespace, self.exercise.id)

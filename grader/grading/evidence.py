@@ -62,7 +62,7 @@ def evidence_for(marks: PartMarks, where: Where, check: Check, cells: Mapping[in
 def _wanted(marks: PartMarks, check: Check, expected: Tensor) -> Tensor:
     """For a wrong gradient, what its own upstream calls for: the difference then shows this mistake and no other."""
     if check.verdict is Verdict.WRONG and check.name not in marks.checks.values:
-        return marks.visible.chained().get(check.name[1:], expected)
+        return marks.visible.chained.get(check.name[1:], expected)
     return expected
 
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
-from grader.course.catalog import Case, ExerciseSpec, in_float32
+from grader.course.catalog import Case, in_float32
 from grader.course.exercise import Exercise
 from grader.course.reference import Reference
 from grader.diagnosis.autograd_use.flags import (
@@ -27,6 +27,7 @@ from grader.execution.plan import probe_parts
 from grader.execution.reference_agreement import computed_by_kernels, disagreements
 from grader.grading.evidence import cell_views, evidence_for, graph_of
 from grader.grading.live_kernel import Live, place, remarked
+from grader.grading.ungradable import ungradable
 from grader.intake.saved_cmp import with_saved
 from grader.intake.take_in import Intake, take_in
 from grader.kernels import KernelSource
@@ -272,27 +273,6 @@ def _doubtful_cases(cases: Sequence[Case], marked: Mapping[str, PartMarks]) -> l
                 found.append(case)
                 break
     return found
-
-
-def ungradable(submission: Submission, spec: ExerciseSpec | None, reason: str) -> Grading:
-    """The result for a submission that could not be graded: no verdicts, and the reason.
-
-    `spec` is None where not even the exercise is known.
-    """
-    grade = Grade(
-        student=submission.student,
-        exercise=submission.exercise,
-        status="ungradable",
-        reason=reason,
-        score=0.0,
-        max_score=sum(part.points for part in spec.parts) if spec else 0.0,
-        checks=[],
-        flags=[],
-        cpu_seconds=0.0,
-        wall_seconds=0.0,
-    )
-    title = spec.title if spec else "Unknown exercise"
-    return Grading(grade=grade, title=title, parts=[], cells=[], evidence=[], submission=submission.digest)
 
 
 def first_of_each_size(cases: Sequence[Case], references: References) -> References:

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import gc
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from grader.course.course import Course
 from grader.course.exercise import Exercise
 from grader.errors import GraderError
-from grader.grading.grade import Grader, ungradable
-from grader.grading.live_kernel import Live
+from grader.garbage import uncollected
+from grader.grading.ungradable import ungradable
 from grader.kernels import KernelKind, KernelSource, Limits, open_source
 from grader.records import Grading, Submission
+
+if TYPE_CHECKING:  # these import torch
+    from grader.grading.grade import Grader
+    from grader.grading.live_kernel import Live
 
 SandboxKind = Literal["bwrap", "none"]
 
@@ -42,7 +44,6 @@ class GraderPool:
         self.hurry = hurry
         self._graders: dict[str, Grader] = {}
         self._open = contextlib.ExitStack()
-        _keep_libraries()
 
     def __enter__(self) -> GraderPool:
         return self
@@ -99,8 +100,15 @@ class GraderPool:
     def _grader(self, exercise_id: str) -> Grader:
         if exercise_id not in self._graders:
             exercise = self.course.exercise(exercise_id)
-            grader = Grader(exercise, functools.partial(self._kernels, exercise), hurry=self.hurry)
-            self._graders[exercise_id] = self._open.enter_context(grader)
+            with uncollected():
+                ready = [self._kernels(exercise, exercise.setup_sources)]  # torch is loaded there while it is here
+                self._open.push(ready[0])
+                from grader.grading.grade import Grader
+
+            def kernels(setup: Sequence[str]) -> KernelSource:
+                return ready.pop() if ready and setup == exercise.setup_sources else self._kernels(exercise, setup)
+
+            self._graders[exercise_id] = self._open.enter_context(Grader(exercise, kernels, hurry=self.hurry))
         return self._graders[exercise_id]
 
     def _kernels(self, exercise: Exercise, setup: Sequence[str]) -> KernelSource:
@@ -113,13 +121,3 @@ class GraderPool:
             limits=Limits(),
             ahead=self.hurry,
         )
-
-
-@functools.cache
-def _keep_libraries() -> None:
-    """Take what is loaded by now out of garbage collection: it stays, and each collection would look at all of it.
-
-    Python collects once what is new has come to a quarter of what is there. Beside torch alone that is the garbage of
-    three hundred gradings.
-    """
-    gc.freeze()

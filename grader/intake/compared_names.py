@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import io
 import tokenize
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from grader.notebook.syntax import bound_by, parse
 
@@ -18,21 +18,33 @@ def compared_names(sources: Sequence[str], gradients: Collection[str], known: Co
         gradients: the exercise's gradients.
         known: the names that the exercise has given.
     """
+    compared = [
+        (name, gradient)
+        for source in sources
+        if "cmp" in source
+        for name, gradient in _compared_in(source)
+        if gradient in gradients and name not in known and name not in gradients
+    ]
+    if not compared:
+        return {}
     trees = [tree for source in sources if (tree := parse(source)) is not None]
     bound = {name for tree in trees for node in tree.body for name in bound_by(node)}  # not in a training loop
     found: dict[str, str] = {}
-    for tree in trees:
-        for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
-            if not isinstance(call.func, ast.Name) or call.func.id != "cmp" or len(call.args) != 3:
-                continue
-            name, tensor = call.args[1:]
-            if isinstance(name, ast.Name) and isinstance(tensor, ast.Name):
-                gradient = f"d{tensor.id}"
-                ours = name.id in known or name.id in gradients
-                if gradient in gradients and gradient not in bound and name.id in bound and not ours:
-                    found.setdefault(name.id, gradient)
+    for name, gradient in compared:
+        if name in bound and gradient not in bound:
+            found.setdefault(name, gradient)
     meant = list(found.values())
     return {name: gradient for name, gradient in found.items() if meant.count(gradient) == 1}
+
+
+def _compared_in(source: str) -> Iterator[tuple[str, str]]:
+    """The name and the gradient of each `cmp('h', name, h)`."""
+    tree = parse(source)
+    for call in ast.walk(tree) if tree is not None else ():
+        if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "cmp":
+            names = [one.id for one in call.args[1:] if isinstance(one, ast.Name)]
+            if len(names) == 2 and len(call.args) == 3:
+                yield names[0], f"d{names[1]}"
 
 
 def renamed(source: str, names: Mapping[str, str]) -> str:

@@ -27,7 +27,7 @@ _SNAPSHOTS_SINCE = 7
 
 
 class KernelSource(Protocol):
-    """A context manager that gives kernels for one exercise."""
+    """A context manager that gives kernels for one exercise; it begins to get ready as soon as it is made."""
 
     setup_outputs: list[list[dict[str, Any]]]
     """nbformat outputs of each setup cell that ran in the template."""
@@ -70,12 +70,12 @@ def open_source(
     *,
     ahead: bool = False,
 ) -> KernelSource:
-    """Open a source of kernels, to be closed by its `with` block.
+    """Open a source of kernels, to be closed by its `with` block, which waits until kernels can be had.
 
     `files` (name → path) are copied into each kernel's working folder. `modules_path` are folders from which kernels
     can import. With `ahead`, some can be started before they are asked for.
-    Raises `SandboxUnavailable` where the machine offers none, `ExecutionError` when a setup cell raises, or when
-    ipykernel is too old for snapshots.
+    Raises `SandboxUnavailable` where the machine offers none, `ExecutionError` when ipykernel is too old for snapshots,
+    and where the block begins, when a setup cell raises.
     """
     if kind == "snapshot" and not _ipykernel_forks():
         raise ExecutionError(

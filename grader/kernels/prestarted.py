@@ -30,11 +30,17 @@ class AheadSource(Source):
     def __init__(self, source: PlainSource | TemplateSource, setup_cells: Sequence[str]) -> None:
         super().__init__(source.limits)
         self._source = source
-        self._to_run = list(setup_cells) if not source.setup_cells_run else []
-        self.setup_cells_run = len(setup_cells) if self._to_run else source.setup_cells_run
-        self.setup_outputs = [[] for _ in self._to_run] or source.setup_outputs
+        self._setup_cells = setup_cells
+        self._to_run: list[str] = []
         self._starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kernels-ahead")
         self._ready: list[Future[KernelManager]] = []
+
+    def wait(self) -> None:
+        """Until the other source's kernels can be had."""
+        self._source.wait()
+        self._to_run = list(self._setup_cells) if not self._source.setup_cells_run else []
+        self.setup_cells_run = len(self._to_run) or self._source.setup_cells_run
+        self.setup_outputs = [[] for _ in self._to_run] or self._source.setup_outputs
 
     def prepare(self, count: int) -> None:
         """See to it that `count` kernels are there, or on their way."""

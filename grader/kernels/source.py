@@ -32,12 +32,20 @@ class Source:
         self.setup_cells_run = 0
 
     def __enter__(self) -> Self:
+        try:
+            self.wait()
+        except BaseException:
+            self.close()
+            raise
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+    def wait(self) -> None:
+        """Until kernels can be had; here at once."""
 
     def prepare(self, count: int) -> None:
         """Nothing: kernels are started when they are asked for."""
@@ -55,6 +63,9 @@ class TemplateSource(Source):
         self._provisioner = NAMES[wanted.kind]
         self._template = Template(wanted)
         open_templates[self._name] = self._template
+
+    def wait(self) -> None:
+        """Until the template has run the setup cells."""
         self.setup_outputs = [outputs_of(published) for published in self._template.published]
         self.setup_cells_run = len(self.setup_outputs)
 

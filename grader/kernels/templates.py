@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import shutil
@@ -14,6 +15,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,13 +23,14 @@ import msgspec
 
 from grader.errors import ExecutionError, SandboxUnavailable
 from grader.kernels import sandbox, scratch_folders
+from grader.kernels.forked import Fork, can_fork
 from grader.kernels.inside import wire
 from grader.kernels.sandbox import LIBRARY, ROOM, Limits
 
 HERE = Path(__file__).parent
 SETUP_SECONDS = 300
 
-_BOOT = "import sys; sys.path.insert(0, {folder!r}); from inside.{module} import main; del sys.path[0]; main()"
+_BOOT = "import sys; sys.path.insert(0, {folder!r}); from inside.{module} import main; del sys.path[0]; main({given})"
 
 # A process that is told to die with its parent dies with the thread that started it: this one lives to the end.
 _starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="sandbox-starter")
@@ -46,7 +49,7 @@ class Wanted:
 
 
 class Template:
-    """A running template process. `published` is what each setup cell published, as ipykernel's messages."""
+    """A template process, which gets ready while its grader does other things, until `published` is asked for."""
 
     def __init__(self, wanted: Wanted) -> None:
         self._wanted = wanted
@@ -63,18 +66,24 @@ class Template:
         self._copy_goods()
         self._channel, theirs = socket.socketpair()
         with theirs, open(self.folder / "stderr", "wb") as errors:
-            self._process = _starter.submit(
-                subprocess.Popen,
-                self._command(theirs.fileno()),
-                stdin=subprocess.DEVNULL,
-                stdout=errors,
-                stderr=errors,
-                pass_fds=[theirs.fileno()],
-                env={} if self._wanted.sandboxed else sandbox.unconfined_environment(),
-                cwd="/",
-                start_new_session=True,  # an interrupt at the terminal is the grader's to handle
-            ).result()
-        self.published = self._prepare()
+            if self._wanted.kind == "snapshot" and not self._wanted.sandboxed and can_fork():
+                self._process: Fork | subprocess.Popen[bytes] = Fork(
+                    self._boot("template", theirs.fileno()), theirs.fileno(), errors.fileno()
+                )
+            else:
+                self._process = _starter.submit(
+                    subprocess.Popen,
+                    self._command(theirs.fileno()),
+                    stdin=subprocess.DEVNULL,
+                    stdout=errors,
+                    stderr=errors,
+                    pass_fds=[theirs.fileno()],
+                    env={} if self._wanted.sandboxed else sandbox.unconfined_environment(),
+                    cwd="/",
+                    start_new_session=True,  # an interrupt at the terminal is the grader's to handle
+                ).result()
+        with contextlib.suppress(OSError):  # it is gone already, which `published` says
+            wire.send(self._channel, self._config())
 
     # --- what goes in -------------------------------------------------------------------------------------------------
 
@@ -93,13 +102,13 @@ class Template:
         _let_everybody_read(self.folder)
 
     def _command(self, descriptor: int) -> list[str]:
-        program = [sys.executable, "-c", self._boot("template"), str(descriptor)]
+        program = [sys.executable, "-c", self._boot("template", descriptor)]
         if not self._wanted.sandboxed:
             return program
         return sandbox.command(program, self.folder / "goods", self.folder / "etc")
 
-    def _boot(self, module: str) -> str:
-        return _BOOT.format(folder=LIBRARY if self._wanted.sandboxed else str(HERE), module=module)
+    def _boot(self, module: str, given: int | str = "") -> str:
+        return _BOOT.format(folder=LIBRARY if self._wanted.sandboxed else str(HERE), module=module, given=given)
 
     def _modules(self) -> list[str]:
         if not self._wanted.sandboxed:
@@ -119,10 +128,16 @@ class Template:
             "kept": [str(path) for path in sandbox.below_tmp()] if sandboxed else [],
         }
 
-    def _prepare(self) -> list[list[dict[str, Any]]]:
+    @cached_property
+    def published(self) -> list[list[dict[str, Any]]]:
+        """What each setup cell published, as ipykernel's messages, as soon as all have run.
+
+        Raises:
+            SandboxUnavailable: the system refuses what the sandbox needs.
+            ExecutionError: a setup cell raised, or ran too long.
+        """
         try:
             self._channel.settimeout(SETUP_SECONDS)
-            wire.send(self._channel, self._config())
             reply, _ = wire.receive(self._channel)
         except TimeoutError:
             raise ExecutionError(f"The setup cells ran longer than {SETUP_SECONDS} s: shorten them.") from None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -108,6 +109,7 @@ class PartCase:
         """The right value of a check: autograd's gradient, or the trained parameter."""
         return self.reference.values.get(name) if name in self.values else self.reference.gradients.get(name[1:])
 
+    @cached_property
     def chained(self) -> dict[str, Tensor]:
         """Tensor name → what the chain rule gives from the student's own upstream."""
         return self.reference.chained(self.upstream)
@@ -155,7 +157,7 @@ class PartCase:
 
     def _followed(self, name: str) -> Outcome:
         """What a wrong value is worth beside the one that follows from the student's own upstream."""
-        student, expected = self.usable(name), self.chained().get(name[1:])
+        student, expected = self.usable(name), self.chained.get(name[1:])
         if student is None or expected is None:
             return Outcome.BLANK if self._misshapen_above(name) else Outcome.WRONG
         if not bool(torch.isfinite(expected).all()) and not bool(torch.isfinite(student).all()):

@@ -28,7 +28,7 @@ from grader.errors import UsageError
 from grader.gradebook import Gradebook, Key, Result
 from grader.gradebook.diff import changes
 from grader.gradebook.schema import gradings, metadata
-from grader.grading.grade import ungradable
+from grader.grading.ungradable import ungradable
 from grader.intake.collect import Found
 from grader.records import Check, Grade, Grading, Submission, Verdict
 from grader.version import grader_version

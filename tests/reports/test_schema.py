@@ -11,7 +11,7 @@ import jsonschema
 import msgspec
 import pytest
 
-from grader.grading.grade import ungradable
+from grader.grading.ungradable import ungradable
 from grader.records import SCHEMA_VERSION, Grade, Submission
 from grader.reports.json_csv_junit import grade_json
 from tests.conftest import ROOT

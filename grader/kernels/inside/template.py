@@ -38,7 +38,7 @@ imported when a cell first draws, fails or calls a magic. Found by comparing `sy
 
 _CHANNELS = ("shell", "iopub", "stdin", "control")  # the sockets of a cold kernel; a snapshot's has one
 _WATCH_SECONDS, _GUARDIAN_SECONDS = 0.1, 0.5
-_MANY = 16
+_SEVERAL, _MANY = 5, 16
 """After so many kernels there will be more, and what makes each cheaper is worth a third of a second."""
 
 
@@ -78,6 +78,7 @@ class Template:
                 seccomp.program()  # made once, here, and not in every kernel
         if self._config["kind"] == "cold":
             return []
+        gc.disable()  # of what is imported and set up here nothing is garbage
         self._app = _load()
         published = []
         for number, source in enumerate(self._config["setup_cells"], 1):
@@ -85,9 +86,9 @@ class Template:
             if failed is not None:
                 raise RuntimeError(f"setup cell {number} raised {failed}")
             published.append(outputs)
-        gc.collect()
         pages.fill_gaps()
         gc.freeze()  # what is here stays: a collection in a fork must not touch, and so copy, its pages
+        gc.enable()
         return published
 
     def run(self) -> None:
@@ -105,11 +106,18 @@ class Template:
                 self._watch()
                 if self._channel.fileno() in ready and not self._handle():
                     break
-                if self._started == _MANY:
-                    self._started += 1
-                    pages.gather()
+                self._improve()
             for kernel in self._kernels.values():
                 self._kill(kernel)
+
+    def _improve(self) -> None:
+        """Make further kernels cheaper, where there will be some."""
+        if self._started in (_SEVERAL, _MANY):
+            if self._started == _MANY:
+                pages.gather()
+            elif self._app is not None:
+                self._app.rehearse()
+            self._started += 1
 
     def _handle(self) -> bool:
         request, descriptors = wire.receive(self._channel)
@@ -258,11 +266,14 @@ class Template:
                 self._kill(kernel, reason)
 
 
-def _load() -> Any:
-    """Import the libraries and make the kernel application, up to where it needs a connection."""
-    import ipykernel.debugger  # imported by the kernel's constructor: better once, here
+def load_libraries() -> None:
+    """Import what kernels need, ipykernel without its debugger."""
+    if "debugpy" not in sys.modules:
+        sys.modules["debugpy"] = None  # type: ignore[assignment]  # a quarter of a second, for what no client asks for
+        import ipykernel.debugger
 
-    ipykernel.debugger._is_debugpy_available = False
+        del sys.modules["debugpy"]
+        ipykernel.debugger._is_debugpy_available = False
     for name in LIBRARIES:
         try:
             importlib.import_module(name)
@@ -271,11 +282,16 @@ def _load() -> Any:
     torch: Any = sys.modules.get("torch")
     if torch is not None:
         torch.set_num_threads(1)  # before its first operation: a pool of threads would not survive a fork
+
+
+def _load() -> Any:
+    """Import the libraries and make the kernel application, up to where it needs a connection."""
+    load_libraries()
+    torch: Any = sys.modules.get("torch")
     from .kernelapp import KernelApp
 
     app = KernelApp.instance()
     app.prepare()
-    app.rehearse()
     if torch is not None:
         _rehearse(torch)
     return app
@@ -339,9 +355,9 @@ def _report(lifeline: socket.socket, message: Mapping[str, Any]) -> None:
         pass
 
 
-def main() -> None:
-    """Run on the socket whose descriptor is the first argument."""
-    channel = socket.socket(fileno=int(sys.argv[1]))
+def main(descriptor: int) -> None:
+    """Run on a socket."""
+    channel = socket.socket(fileno=descriptor)
     channel.set_inheritable(False)
     config, _ = wire.receive(channel)
     if config is None:
