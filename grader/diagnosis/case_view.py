@@ -162,7 +162,7 @@ class Scene:
         handles = [member.register_hook(torch.zeros_like) for name in others for member in self.reference.members(name)]
         try:
             gradient = self.reference.gradients_of(consumer, cotangent, [self.name], create_graph=True)[self.name]
-            (moved,) = torch.autograd.grad(gradient, cotangent, direction, allow_unused=True)
+            (moved,) = torch.autograd.grad((gradient * direction).sum(), cotangent, allow_unused=True)
         finally:
             for handle in handles:
                 handle.remove()
