@@ -337,7 +337,7 @@ def review(
     sandbox: Annotated[Sandbox, typer.Option(help="What confines the code that is graded again.")] = "bwrap",
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
 ) -> None:
-    """Look through what wants a person, in a browser: settle it, set marks, write comments. Ctrl-C ends it."""
+    """Look through what needs a person, in a browser: settle it, set marks, write comments. Ctrl-C ends it."""
     from grader.cli.review import add_user_to, run_review
 
     if add_user is not None:

@@ -18,7 +18,7 @@ class NotThere(Exception):
 
 
 def queue(desk: Desk, call: Call) -> str:
-    """What wants a person, in order; or what was settled, and by whom."""
+    """What needs a person, in order; or what was settled, and by whom."""
     now = desk.classroom.now()
     settled = call.query.get("show") == "settled"
     items = [item for item in now.items if (item.settled is not None) is settled]

@@ -1,4 +1,4 @@
-"""The queue: what wants a person, and in which order. Pure functions of grades, groups and what was written by hand."""
+"""The queue: what needs a person, and in which order. Pure functions of grades, groups and what was written by hand."""
 
 from __future__ import annotations
 

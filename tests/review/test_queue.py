@@ -1,4 +1,4 @@
-"""What wants a person, in which order, and what takes it out of the queue."""
+"""What needs a person, in which order, and what takes it out of the queue."""
 
 from __future__ import annotations
 
