@@ -31,7 +31,7 @@ MADE: tuple[Family, ...] = (
 )  # fmt: skip
 """Slips as they are made, tried before any formula is read."""
 
-MADE_OTHERWISE: tuple[Family, ...] = (products.factors,)
+MADE_OTHERWISE: tuple[Family, ...] = (names.a_step_too_far, products.factors)
 """Those that are tried when no formula says more."""
 
 UNDONE: tuple[Kind, ...] = (

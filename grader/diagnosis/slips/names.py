@@ -28,19 +28,24 @@ def another_value(subject: Subject) -> Iterator[Guess]:
                 "missing, or the names were mixed up.",
                 lambda scene, other=other: scene.own.get(other),  # type: ignore[misc]
             )
-        elif subject.first.reference.consumers[other] == [subject.name]:
-            yield Guess(
-                "another-gradient",
-                f"`{subject.gradient}` holds what belongs to `d{other}`: it has gone a step too far, through the line "
-                f"that computes `{subject.name}` from `{other}`.",
-                partial(_a_step_further, other),
-            )
     for other in [subject.name, *_alike(subject, subject.name)]:
         yield Guess(
             "not-a-gradient",
             f"`{subject.gradient}` holds `{other}` itself, a value of the forward pass and no gradient.",
             lambda scene, other=other: scene.forward[other],  # type: ignore[misc]
         )
+
+
+def a_step_too_far(subject: Subject) -> Iterator[Guess]:
+    """The gradient of a tensor that this one is computed from: the line has gone through the next step as well."""
+    for other in _alike(subject, subject.name):
+        if subject.first.reference.consumers[other] == [subject.name]:
+            yield Guess(
+                "another-gradient",
+                f"`{subject.gradient}` holds what belongs to `d{other}`: it has gone a step too far, through the line "
+                f"that computes `{subject.name}` from `{other}`.",
+                partial(_a_step_further, other),
+            )
 
 
 def _a_step_further(other: str, scene: Scene) -> Tensor:
