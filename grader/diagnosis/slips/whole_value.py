@@ -92,13 +92,17 @@ def signs(node: Node, _: Context) -> Iterator[Change]:
 
 
 def numbers(node: Node, _: Context) -> Iterator[Change]:
-    """Another number, another exponent."""
+    """Another number."""
     if node.op == "number":
         near = SMALL if 0 < node.value < 0.1 else NUMBERS
         values = {node.value + 1, node.value - 1, -node.value, node.value * 2, node.value / 2, *near}
         for value in sorted(values - {node.value}, key=lambda other: abs(other - node.value)):
             text = f"The number {node.value:g} in this formula is not the right one."
             yield number(value), "wrong-constant", text
+
+
+def exponents(node: Node, _: Context) -> Iterator[Change]:
+    """Another exponent."""
     if node.op == "pow" and not any(part.op in ("name", "use") for part in parts(node.args[1])):
         text = (
             "The power in {} is not the right one: the derivative of a power has another exponent, and the old one as "
