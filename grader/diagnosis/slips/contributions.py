@@ -44,7 +44,7 @@ def missing(subject: Subject) -> Iterator[Guess]:
             yield Guess("overwritten", overwritten, _times(0, consumer))
         yield Guess(
             "path-missing",
-            f"`{subject.name}` is used more than once in the forward pass, and the path through `{consumer}` is "
+            f"`{subject.name}` is used more than once in the forward pass, and {_path(subject, consumer)} is "
             "missing here: every use sends a contribution back, and they add up.",
             _times(0, consumer),
         )
@@ -108,7 +108,7 @@ def scaled(subject: Subject) -> Iterator[Guess]:
         if said is None:
             continue
         minus = " and has the wrong sign" if said.negative else ""
-        path = f"the path through `{consumer}`"
+        path = _path(subject, consumer)
         code, message = (
             ("path-sign", f"The sign of one contribution is flipped: look at {path}, the rest is right.")
             if said.negative and said.name == "1" else
@@ -116,6 +116,11 @@ def scaled(subject: Subject) -> Iterator[Guess]:
                             "right.")
         )  # fmt: skip
         yield Guess(code, message, _times(None, consumer))
+
+
+def _path(subject: Subject, consumer: str) -> str:
+    own = consumer == subject.name
+    return f"the path from one element of `{consumer}` to another" if own else f"the path through `{consumer}`"
 
 
 def _share(scene: Scene, consumer: str) -> float:
@@ -146,7 +151,7 @@ def terms(node: Node, context: Context) -> Iterator[Change]:
     """A term that is missing somewhere: anything that has a name, or what the loss makes of it."""
     if node.op in EMPTY and node.op != "number":
         return
-    here = context.first.value(node)
+    here = context.value(node)
     for one in [*context.near, *context.probabilities]:
         term = _as_term(one, here, node)
         if term is not None:
