@@ -47,10 +47,10 @@ def evaluate(node: Node, names: Environment, known: Values, keep: bool = False) 
 
 
 def _evaluated(node: Node, names: Environment, known: Values, new: Values) -> Value:
-    if node in known:
-        return known[node]
-    if node in new:
-        return new[node]
+    for values in (known, new):
+        if node in values:
+            found: Value = values[node]
+            return found
     if node.op == "number":
         result: Value = node.value
     elif node.op == "name":
@@ -104,9 +104,9 @@ def _looped(node: Node, names: Environment, known: Values, new: Values) -> Tenso
             new.setdefault(key, {}).update(found)
         own = result is not None and result is not before
         if result is None:
-            value = torch.as_tensor(value)
-            checked([size(before), *value.shape])
-            result = value.new_full((before, *value.shape), math.nan)
+            value, count = torch.as_tensor(value), size(before)
+            checked([count, *value.shape])
+            result = value.new_full((count, *value.shape), math.nan)
         result = written_to(result, loop.how, loop.pattern, numbers, value, own=own)
     if result is None:
         raise Unsupported

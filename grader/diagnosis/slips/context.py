@@ -117,29 +117,50 @@ class Context:
     def factors(self) -> list[Candidate]:
         """What may be missing in a product; also `1 - s` and `1 - t**2`, for what may be a logistic one or a tanh."""
         floating = [one for one in self.near if one.value.dim() and one.value.is_floating_point()]
-        elements = list(self._elements(floating))
-        return [*floating, *_complements(floating), *elements, *_complements(elements)]
+        elements = self.elements
+        return [*floating, *_complements(floating), *elements, *_complements(elements), *_logistic(elements)]
 
-    def _elements(self, candidates: Sequence[Candidate]) -> Iterator[Candidate]:
+    @cached_property
+    def elements(self) -> list[Candidate]:
         """In a loop the elements of a vector, or of a list, that its counter goes through: `w[k]`, `h[t]`."""
-        for counter in sorted(self.counters):
-            for one in candidates:
-                if one.value.dim() == 1 or one.label.removeprefix("d") in self.first.reference.lists:
-                    node = Node("pick", (one.node, name(counter)), (AT,))
-                    yield Candidate(f"{one.label}[{counter}]", node, one.value[0])
+        return [
+            self._element(one, counter)
+            for counter in sorted(self.counters)
+            for one in self.near
+            if one.value.is_floating_point() and (one.value.dim() == 1 or self._is_list(one.label.removeprefix("d")))
+        ]
+
+    def _is_list(self, label: str) -> bool:
+        reference = self.first.reference
+        return label in reference.lists or label in reference.sequences
+
+    @staticmethod
+    def _element(one: Candidate, counter: str) -> Candidate:
+        return Candidate(f"{one.label}[{counter}]", Node("pick", (one.node, name(counter)), (AT,)), one.value[0])
 
     @cached_property
     def probabilities(self) -> list[Candidate]:
         """What a loss may make of the tensor that it is computed from: its softmax, where an example has a row."""
         scene = self.first
         last = [label for label, uses in scene.reference.consumers.items() if uses == ["loss"]]
-        return [Candidate(label, Node("softmax", (name(label),), -1), scene.forward[label])
-                for label in last if scene.forward[label].dim() > 1]  # fmt: skip
+        whole = [
+            Candidate(label, name(label), scene.forward[label]) for label in last if scene.forward[label].dim() > 1
+        ]
+        steps = [self._element(one, counter) for one in whole if self._is_list(one.label) for counter in self.counters]
+        return [one._replace(node=Node("softmax", (one.node,), -1)) for one in [*whole, *steps]]
 
 
 def less_one(size: str) -> Node:
     """`n - 1`."""
     return name(size) - number(1)
+
+
+def _logistic(candidates: Sequence[Candidate]) -> Iterator[Candidate]:
+    """The derivative of a logistic function, for what lies between 0 and 1."""
+    for one in _complements(candidates):
+        if one.node.args[1].op != "pow":
+            label = one.label.removeprefix("1 - ")
+            yield Candidate(f"{label} * ({one.label})", one.node.args[1] * one.node, one.value * (1 - one.value))
 
 
 def _complements(candidates: Sequence[Candidate]) -> Iterator[Candidate]:

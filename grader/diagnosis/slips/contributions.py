@@ -204,7 +204,7 @@ def terms(node: Node, context: Context) -> Iterator[Change]:
     if node.op in EMPTY and node.op != "number":
         return
     here = context.value(node)
-    for one in [*context.near, *context.probabilities]:
+    for one in [*context.near, *context.elements, *context.probabilities]:
         term = _as_term(one, here, node)
         if term is not None:
             text = f"A term is missing beside {{}}: `{one.label}` takes part there, too."
