@@ -34,13 +34,16 @@ class Fork:
     def __init__(self, boot: str, keep: int, errors: int) -> None:
         from grader.kernels.inside.template import load_libraries  # which needs Linux
 
-        os.environ.update(unconfined_environment())  # before torch is there, and its threads
+        environment = unconfined_environment()
+        os.environ.update(environment)  # before torch is there, and its threads
         load_libraries()
         self.returncode: int | None = None
         for stream in (sys.stdout, sys.stderr):
             stream.flush()  # else the fork, too, has what is to be written
         self.pid = os.fork()
         if self.pid == 0:
+            for name in os.environ.keys() - environment.keys():
+                del os.environ[name]
             _become(boot, keep, errors)
         self._end = os.pidfd_open(self.pid)
 

@@ -151,7 +151,7 @@ def test_a_list_of_names_and_a_pattern(put, graded, tmp_path):
     assert any("'nobody'" in sentence for sentence in graded.arrivals.said)
     (grade,) = graded(put("x-s17-mini.ipynb"), Naming(pattern=r"-(?P<student>s\d+)-"))
     assert grade.student == "s17"
-    for pattern, said in [("(", "no regular expression"), ("x", "needs a group that is the student")]:
+    for pattern, said in [("(", "isn't a regular expression"), ("x", "needs a group that is the student")]:
         with pytest.raises(UsageError, match=said):
             graded(put("x.ipynb"), Naming(pattern=pattern))
     with pytest.raises(UsageError, match="columns name and student"):

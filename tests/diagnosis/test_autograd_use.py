@@ -79,8 +79,8 @@ def test_a_solution_gives_no_reason_for_a_second_run(path):
     cells = json.loads(path.read_text())["cells"]
     own = [cell for cell in cells if cell["metadata"]["grader"]["role"] == "gradients"]
     assert own
-    if path.stem in ("02_layers", "05_convolution"):
-        pytest.skip("its layers have a method `backward` of the student's own: worth a second look, and no flag")
+    if path.stem in ("02_layers", "05_convolution", "08_through_time", "09_own_autograd"):
+        pytest.skip("its classes have a method `backward` of the student's own: worth a second look, and no flag")
     assert not any(may_use_autograd("".join(cell["source"])) for cell in own)
 
 

@@ -100,7 +100,7 @@ REASONS = {
     "mended since": (check(Verdict.EXACT), False, line(True), "the output is older than the cell"),
     "rounding": (check(Verdict.APPROXIMATE), False, line(False), "rounding in float32"),
     "broadcast": (check(Verdict.WRONG, shape=(5, 2, 3)), True, line(True), "cmp lets shapes broadcast"),
-    "hard-coded": (check(Verdict.WRONG, case="another-batch-size"), True, line(True), "one size and one seed only"),
+    "hard-coded": (check(Verdict.WRONG, case="another-batch-size"), True, line(True), "only one size and one seed"),
     "another shape there": (
         check(Verdict.WRONG, case="another-size", shape=(32, 27), expected=(19, 27)),
         True,

@@ -225,7 +225,7 @@ def test_a_setup_cell_that_raises_is_named():
     if not LINUX:
         pytest.skip("snapshots need Linux")
     with pytest.raises(ExecutionError, match="setup cell 2 raised ValueError: broken"):
-        opened("snapshot", "none", ["1", "raise ValueError('broken')"])
+        opened("snapshot", "none", ["1", "raise ValueError('broken')"]).__enter__()
 
 
 def test_a_template_that_is_gone_is_named():

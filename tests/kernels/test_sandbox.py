@@ -504,7 +504,7 @@ def test_the_packaged_bubblewrap_is_used_where_the_system_has_none(monkeypatch, 
 def test_a_sandbox_that_the_system_refuses_is_unavailable(monkeypatch):
     monkeypatch.setattr(sandbox, "find_bwrap", lambda: "/bin/false")
     with pytest.raises(SandboxUnavailable, match="grader doctor"):
-        open_source("cold", "bwrap", [], {}, [], LIMITS)
+        open_source("cold", "bwrap", [], {}, [], LIMITS).__enter__()
 
 
 def test_the_outermost_closed_folder_is_found(tmp_path):

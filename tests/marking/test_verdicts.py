@@ -196,7 +196,7 @@ def test_a_hard_coded_size_earns_the_visible_share(solved, grade):
     check = check_named(grading, "steps", "dscaled")
     assert check.points == 1.0
     assert check.case == "another-batch-size"
-    assert "not for others" in check.remark
+    assert "not for different ones" in check.remark
 
 
 def test_a_size_that_raises_elsewhere_costs_only_its_own_tensor(solved, grade):

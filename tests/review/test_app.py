@@ -89,7 +89,7 @@ def test_no_other_file_is_served(untouched, path):
         ("/mark", {"points": "3", "place": place_value("every-gradient", "dC"), "reason": "x"}, "worth 0 to 1"),
         ("/mark", {"points": "nan", "reason": "x"}, "can&#39;t be given"),
         ("/mark", {"points": "-1", "reason": "x"}, "can&#39;t be given"),
-        ("/mark", {"points": "many", "reason": "x"}, "isn't a number of points"),
+        ("/mark", {"points": "many", "reason": "x"}, "a number of points: nothing was saved"),
         ("/mark", {"points": "1", "reason": "  "}, "reason is missing"),
         ("/mark", {"points": "1", "reason": "x", "place": "{"}, "form is damaged"),
         ("/mark", {"points": "1", "reason": "x", "seen": "[]"}, "form is damaged"),

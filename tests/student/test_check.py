@@ -31,7 +31,7 @@ SCENARIOS = {
 def no_fork(monkeypatch, grade, solved):
     """As where there is no safe fork: what decides is the system's name."""
     grade(solved())  # the kernels that are compared with are those of a system that has forks: they are opened first
-    monkeypatch.setattr("grader.student.check.sys.platform", "darwin")
+    monkeypatch.setattr("grader.kernels.sys.platform", "darwin")
 
 
 def told(grading):
@@ -65,7 +65,7 @@ def test_without_fork_the_examples_get_the_marks_of_a_fork(no_fork, monkeypatch)
     texts = [(ROOT / "examples" / f"{name}.ipynb").read_bytes() for name in ("dmitri", "nils", "wanjiru")]
     with student_pool(course) as cold:
         assert cold.kernel == "cold"
-        monkeypatch.setattr("grader.student.check.sys.platform", "linux")
+        monkeypatch.setattr("grader.kernels.sys.platform", "linux")
         with student_pool(course) as forked:
             for text in texts:
                 mine = Submission("you", "01_backprop_ninja", text)

@@ -29,8 +29,8 @@ def missing(subject: Subject) -> Iterator[Guess]:
         "contributions of several uses are added to each other."
         if is_assigned_anew(subject.lines, subject.gradient) else None
     )  # fmt: skip
-    rebound = subject.first.rebound
-    added_to_value = subject.name in rebound and adds_gradients_to(subject.lines, subject.name, rebound)
+    taken = () if subject.marks.checks.values else subject.first.rebound  # a training loop binds them in every round
+    added_to_value = subject.name in subject.first.rebound and adds_gradients_to(subject.lines, subject.name, taken)
     for consumer in subject.known_consumers:
         if added_to_value:
             yield Guess(
