@@ -47,9 +47,9 @@ def evaluate(node: Node, names: Environment, known: Values, keep: bool = False) 
 
 
 def _evaluated(node: Node, names: Environment, known: Values, new: Values) -> Value:
-    for values in (known, new):
-        if node in values:
-            found: Value = values[node]
+    for done in (known, new):
+        if node in done:
+            found: Value = done[node]
             return found
     if node.op == "number":
         result: Value = node.value
