@@ -38,6 +38,7 @@ class Oracle:
         self.bench = bench
         self.part = part
         self.checked = bench.exercise.parts[part].gradients
+        self.lists = [f"d{name}" for name in bench.references[VISIBLE][part].lists]
         self.by_steps = bench.by_steps(part)
         cells = bench.own_cells(part)
         # A statement at a time; a cell of ours is taken apart, too: it is where methods of the student's are called.
@@ -128,7 +129,7 @@ class Oracle:
                 rows = _Rows(namespace)
                 fresh[THEIRS] = rows.replace
                 try:
-                    run(ast.unparse(_with_rows(node, self.checked)), fresh)
+                    run(ast.unparse(_with_rows(node, self.lists)), fresh)
                 except Exception:  # noqa: BLE001 - it needs what the change took away
                     for name in written(node) & set(self.checked):
                         fresh.pop(name, None)
@@ -204,7 +205,7 @@ class _Rows:
         return stacked([rows.get(place, value[place]) for place in range(len(value))])
 
 
-def _with_rows(node: ast.stmt, checked: Sequence[str]) -> ast.stmt:
+def _with_rows(node: ast.stmt, lists: Sequence[str]) -> ast.stmt:
     """A loop in which an element of a checked list is exchanged as soon as a round is done with it."""
     if not isinstance(node, ast.For):
         return node
@@ -213,7 +214,7 @@ def _with_rows(node: ast.stmt, checked: Sequence[str]) -> ast.stmt:
         for place, line in enumerate(node.body)
         for child in ast.walk(line)
         for element in elements_bound(child)
-        if isinstance(element.value, ast.Name) and element.value.id in checked
+        if isinstance(element.value, ast.Name) and element.value.id in lists
     }
     body = []
     for place, line in enumerate(node.body):

@@ -32,10 +32,12 @@ class PartReference:
         initial: the same names → what they were before the part's reference code trained them.
         forward: the values of `tensors` when `backward` was called: later cells may train them in place.
         constants: the other numbers and tensors that had a name then (`n`, `Xb`).
+        sequences: the other lists of tensors, or of numbers, each as one tensor.
     """
 
     def __init__(self, root: Tensor, named: Mapping[str, Named], gradients: dict[str, Tensor],
-                 constants: dict[str, int | float | Tensor]) -> None:  # fmt: skip
+                 constants: dict[str, int | float | Tensor],
+                 sequences: Mapping[str, Tensor] | None = None) -> None:  # fmt: skip
         self.root = root
         self.named = named
         self.lists = frozenset(name for name, value in named.items() if isinstance(value, list))
@@ -44,6 +46,7 @@ class PartReference:
         self.gradients = gradients
         self.forward = {name: tensor.detach().clone() for name, tensor in self.tensors.items()}
         self.constants = constants
+        self.sequences = sequences or {}
         self.values: dict[str, Tensor] = {}
         self.initial: dict[str, Tensor] = {}
 
@@ -101,13 +104,22 @@ class PartReference:
     @cached_property
     def consumers(self) -> dict[str, list[str]]:
         """Name → the named tensors computed directly from it, in the order of the forward pass."""
+        return {name: [use for use in uses if use != name] for name, uses in self._uses.items()}
+
+    @property
+    def recurrent(self) -> set[str]:
+        """The lists of which an element is computed directly from another one, as the cell of an LSTM is."""
+        return {name for name in self.lists if name in self._uses[name]}
+
+    @cached_property
+    def _uses(self) -> dict[str, list[str]]:
         members = [(name, member) for name in self.named for member in self.members(name)]
         owners = {id(tensor.grad_fn): name for name, tensor in members if tensor.grad_fn is not None}
         leaves = {id(tensor): name for name, tensor in members if tensor.grad_fn is None}
         uses: dict[str, list[str]] = {name: [] for name in self.tensors}
         for name, tensor in [*members, ("loss", self.root)]:
             for source in _direct_inputs(tensor, owners, leaves):
-                if source != name and name not in uses[source]:
+                if name not in uses[source]:
                     uses[source].append(name)
         return uses
 

@@ -6,7 +6,7 @@ Nothing of a student's is executed here. Student tensors enter only as upstream 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from functools import cached_property
 from typing import Any
 
@@ -133,8 +133,9 @@ class _Run:
             )
         if self.last is None:
             raise CourseError(f"{self.exercise.id}: part {cell.part} has no loss on which backward() is called.")
-        part = PartReference(self.last.root, self.last.named, self.last.gradients, self.last.constants)
-        part.forward = self.last.forward
+        last = self.last
+        part = PartReference(last.root, last.named, last.gradients, last.constants, last.sequences)
+        part.forward = last.forward
         part.initial = initial
         part.values = {name: self.namespace[name].detach().clone() for name in checks.values}
         return part
@@ -184,6 +185,18 @@ class _Run:
             and (isinstance(value, int | float) or (isinstance(value, Tensor) and not value.requires_grad))
         }
 
+    def _sequences(self, named: Collection[str]) -> dict[str, Tensor]:
+        """The other named lists, of tensors of one shape or of numbers, each as one tensor."""
+        found = {}
+        for name, value in self.namespace.items():
+            if name in named or not isinstance(value, list) or not value:
+                continue
+            if all(isinstance(each, int | float) for each in value):
+                found[name] = torch.tensor(value)
+            elif all(isinstance(each, Tensor) for each in value) and len({each.shape for each in value}) == 1:
+                found[name] = torch.stack(value).detach()
+        return {name: value for name, value in found.items() if value.numel() <= GIVEN_ELEMENTS}
+
     @contextlib.contextmanager
     def _intercepted_backward(self) -> Iterator[None]:
         """While the cells run, `loss.backward()` also records the graph: the names bound at that moment."""
@@ -193,7 +206,7 @@ class _Run:
             named = self._named(root)
             gradients = _gradients(root, named, {})
             reached = {name: named[name] for name in named if name in gradients}
-            self.last = PartReference(root, reached, gradients, self._constants())
+            self.last = PartReference(root, reached, gradients, self._constants(), self._sequences(reached))
             original(root, retain_graph=True)  # type: ignore[no-untyped-call]
 
         torch.Tensor.backward = backward  # type: ignore[assignment, method-assign]

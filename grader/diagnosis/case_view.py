@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from grader.course.graph import PartReference
-from grader.diagnosis.formula.expression import evaluate
+from grader.diagnosis.formula.expression import Values, evaluate
 from grader.diagnosis.formula.node import Node, Unsupported, Value
 from grader.execution.tensors import Export
 from grader.marking.tolerance import FLOAT64, Tolerance, conformed
@@ -63,7 +63,8 @@ class Scene:
         self.name = name
         self.student = student
         self.reference = reference
-        self.own = {key: tensor for key, tensor in upstream.items() if key != name}
+        # of a list, each element may start from the others
+        self.own = {key: tensor for key, tensor in upstream.items() if key != name or name in reference.lists}
         self.exported = exported
         self.tolerance = tolerance
         self.changed = changed or {}
@@ -92,8 +93,9 @@ class Scene:
 
     @cached_property
     def consumers(self) -> list[str]:
-        """The tensors computed directly from this one, in the order of the forward pass."""
-        return self.reference.consumers[self.name]
+        """The tensors computed directly from this one, in the order of the forward pass; a list's own elements last."""
+        itself = [self.name] if self.name in self.reference.recurrent else []
+        return [*self.reference.consumers[self.name], *itself]
 
     @cached_property
     def descendants(self) -> frozenset[str]:
@@ -173,7 +175,9 @@ class Scene:
     @cached_property
     def names(self) -> dict[str, Value]:
         """What names stand for: numbers, tensors of the forward pass, the student's gradients."""
-        return {**self.reference.constants, **self.forward, **self._sent({f"d{name}" for name in self.forward})}
+        sent = self._sent({f"d{name}" for name in self.forward})
+        read = {f"d{self.name}": self.own[self.name]} if self.name in self.own else {}
+        return {**self.reference.sequences, **self.reference.constants, **self.forward, **sent, **read}
 
     @cached_property
     def rebound(self) -> dict[str, Tensor]:
@@ -191,13 +195,13 @@ class Scene:
         own = {
             name: torch.randn(tensor.shape, generator=generator, dtype=tensor.dtype)
             for name, tensor in self.own.items()
-            if name in self.descendants
+            if name in self.descendants or name == self.name
         }
         other = Scene(self.name, self.student, self.reference, own, self.exported, self.tolerance)
         other.names = {**self.names, **{f"d{name}": tensor for name, tensor in own.items()}}
         return other
 
-    def value(self, node: Node, otherwise: Mapping[str, Tensor] | None = None, *, keep: bool = False) -> Tensor | None:
+    def value(self, node: Node, otherwise: Mapping[str, Value] | None = None, *, keep: bool = False) -> Tensor | None:
         """What a formula gives here, or None.
 
         Args:
@@ -215,7 +219,7 @@ class Scene:
         return found if isinstance(found, Tensor) else None  # a slice is no value
 
     @cached_property
-    def _known(self) -> dict[Node, Value]:
+    def _known(self) -> Values:
         return {}
 
     def stretched(self, node: Node) -> Tensor | None:

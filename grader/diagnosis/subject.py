@@ -188,9 +188,8 @@ def _scene(part_case: PartCase, gradient: str, changed: Export) -> Scene | None:
     found = part_case.exported.get(gradient)
     if found is None or found.tensor is None or name not in part_case.reference.forward:
         return None
-    upstream = {key: tensor for key, tensor in _all_gradients(part_case).items() if key != name}
     tolerance = COARSE if found.note.dtype == "torch.float32" else FLOAT64
-    return Scene(name, found.tensor.to(torch.float64), part_case.reference, upstream,
+    return Scene(name, found.tensor.to(torch.float64), part_case.reference, _all_gradients(part_case),
                  {**changed, **part_case.exported}, tolerance, part_case.changed)  # fmt: skip
 
 

@@ -164,7 +164,7 @@ class Alone:
             return None
         start = self.reference.initial[name]
         value = conformed(found.tensor, start.shape)
-        steps = [self._numbers(name)]
+        steps = [self.numbers(name)]
         recorded = self.value(f"d{name}")
         if recorded is not None and float(recorded.abs().max()) > NEAR:
             steps.append(recorded)
@@ -205,7 +205,7 @@ class Alone:
         value = self._conformed(name, found)
         if value is None:
             return False
-        if name in self.upstream and self._near(found, value, self._numbers(name[1:])):
+        if name in self.upstream and self._near(found, value, self.numbers(name[1:])):
             return True  # bound again, and not changed
         return any(self._near(found, value, each) for each in self._expected(name))
 
@@ -316,7 +316,7 @@ class Alone:
     def _from_changed(self) -> dict[str, Tensor]:
         """What follows from the numbers as they were in the end, after lines that have written to some of them."""
         assert self.run is not None
-        upstream = {name: self._numbers(name) for name in self.handed}
+        upstream = {name: self.numbers(name) for name in self.handed}
         for name, found in self.run.changed.items():
             right = self.reference.gradients.get(name[1:])
             value = conformed(found.tensor, right.shape) if found.tensor is not None and right is not None else None
@@ -341,12 +341,13 @@ class Alone:
         Those in `own` pass on what the student's lines made of them.
         """
         if (handed, own) not in self._chained:
-            upstream = {name: self._numbers(name) for name in handed}
+            upstream = {name: self.numbers(name) for name in handed}
             upstream |= {name: value for name in own if (value := self.value(f"d{name}")) is not None}
             self._chained[handed, own] = self.reference.chained(upstream)
         return self._chained[handed, own]
 
-    def _numbers(self, name: str) -> Tensor:
+    def numbers(self, name: str) -> Tensor:
+        """The random numbers that stood for a tensor's gradient."""
         assert self.run is not None
         right = self.reference.gradients[name]
         return self.run.numbers(f"d{name}", right.shape).to(right.dtype)

@@ -16,6 +16,7 @@ from grader.course.exercise import Exercise
 from grader.execution.execute import Execution
 from grader.execution.tensors import Export, StudentTensor
 from grader.intake.take_in import PlannedCell
+from grader.marking.alone import Alone
 from grader.marking.case_outcomes import Outcome, PartCase
 from grader.marking.decision import Decision
 from grader.marking.float32_only import ShortFloats
@@ -226,7 +227,13 @@ class PartMarks(PartCases):
         tried = [case for case in self.hidden.values() if case.alone is not None and case.alone.tried(name)]
         if not any(case.alone is not None and case.alone.says(name) is False for case in tried):
             return []
-        return [self._with(case, case.alone.export(name)) for case in tried if case.alone is not None]
+        return [self._alone(case, case.alone, name) for case in tried if case.alone is not None]
+
+    def _alone(self, case: PartCase, alone: Alone, name: str) -> PartCase:
+        found = self._with(case, alone.export(name))
+        if name[1:] in case.reference.lists:
+            found.upstream[name[1:]] = alone.numbers(name[1:])  # what a line for one element found in the others
+        return found
 
     def tried_again(self, slip: Trial) -> list[PartCase]:
         """The first hidden case as its second detached run had it, in which a step was found to slip."""

@@ -69,6 +69,62 @@ def test_a_line_that_is_wrong_at_one_step_says_at_which():
     assert checks["dh"].remark == "It is wrong at dh[6]; elsewhere in the list the line is right."
 
 
+CELL = "        self.dbh = self.dbh + dpre.sum(0)"
+
+
+@pytest.mark.parametrize(
+    ("part", "cell", "old", "new", "name", "code", "said"),
+    [
+        ("rnn", "rnn-states", "(1 - h[t]**2) *", "(1 - h[t]) *", "dhpre", "wrong-power", "`h[t]`"),
+        ("rnn", "rnn-states", "dhpre[t + 1] @ Whh.T", "dhpre[t + 1] @ Whh", "dh", "operand-transposed", "`Whh`"),
+        ("rnn", "rnn-states", "dhpre[t + 1] @", "dh[t + 1] @", "dh", "wrong-neighbour", "`dh` where `dhpre` belongs"),
+        ("rnn", "rnn-states", "F.softmax(logits[t], 1)", "0", "dlogits", "term-missing", "`logits[t]`"),
+        ("rnn", "rnn-weights", "before[t].T", "h[t].T", "dWhh", "wrong-neighbour", "`h`"),
+        ("truncation", "truncation-gradients", " @ Whh.T if t", " @ Whh if t", "dh", "operand-transposed", "`Whh`"),
+        ("lstm", "lstm-states", "f[t + 1] *", "f[t] *", "dc", "wrong-neighbour", "`f[t]`: the one of another step"),
+        ("lstm", "lstm-states", " + (f[t + 1] * dc[t + 1] if t + 1 < T else 0)", "", "dc", "path-missing", "of `c` to"),
+        ("lstm", "lstm-states", "o[t] * (1 - o[t]) * do", "o[t] * do", "dz", "factor-missing", "`1 - o[t]`"),
+        ("lstm", "lstm-states", "f[t] * (1 - f[t]) * df", "f[t] * (1 - df[t]) * df", "dz", "wrong-neighbour", "`df`"),
+        ("cell", "cell-class", CELL, "        self.dbh = dpre.sum(0)", "dbh", "only-one-path", "first step"),
+        ("cell", "cell-class", CELL, f"{CELL} * 2", "dbh", "constant-factor", ""),
+        ("cell", "cell-class", CELL, f"{CELL}\n        self.dbh = self.dbh / n", "dbh", "constant-factor", "`1/n`"),
+        ("cell", "cell-class", "(1 - new**2) * dnew", "dnew", "dx", "local-derivative-missing", "`h` is a tanh"),
+        ("cell", "cell-class", "(1 - new**2) * dnew", "(1 - new) * dnew", "dWhh", "wrong-power", "`1 - h`"),
+    ],
+)
+def test_a_slip_in_a_list_is_found_in_the_line_for_its_elements(part, cell, old, new, name, code, said):
+    diagnosis = marked(part, cell, (old, new))[name].diagnosis
+    assert diagnosis.code == code
+    assert said in diagnosis.message
+
+
+BACKWARD = """
+dlogits, dh, dhpre = [None] * T, [None for _ in range(T)], [None] * T
+for t in range(T - 1, -1, -1):
+    dlogits[t] = (F.softmax(logits[t], 1) - F.one_hot(Yb[:, t], vocab_size)) / (n * T)
+    dh[t] = dlogits[t] @ Why.T
+    if t != T - 1:
+        dh[t] += dhpre[t + 1] @ Whh
+    if t >= 0:
+        dhpre[t] = (1 - h[t]**3) * dh[t]
+    else:
+        dhpre[t] = h[t]
+"""
+
+
+def test_loops_in_other_words_are_read_as_well():
+    checks = marked("rnn", "rnn-states", whole=BACKWARD)
+    assert {name: check.diagnosis.code for name, check in checks.items() if check.name in wrong(checks)} == {
+        "dh": "operand-transposed", "dhpre": "wrong-power",
+    }  # fmt: skip
+
+
+def test_what_no_one_change_explains_has_no_diagnosis():
+    checks = marked("rnn", "rnn-states", (DHPRE, "dhpre[t] = torch.cos(h[t] + dh[t]) * dh[t]"))
+    assert checks["dhpre"].verdict == "wrong"
+    assert checks["dhpre"].diagnosis is None
+
+
 def test_an_element_that_was_forgotten_is_named():
     checks = marked("rnn", "rnn-weights", ("for t in range(T):\n    ### BEGIN", "for t in range(1, T):\n    ### BEGIN"))
     assert checks["dx"].verdict == "missing"

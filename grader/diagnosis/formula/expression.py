@@ -6,21 +6,32 @@ Names stand for tensors and numbers that the caller gives.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, NamedTuple
 
+import torch
 from torch import Tensor
 
-from grader.diagnosis.formula.node import Loop, Node, Unsupported, Value
-from grader.diagnosis.formula.operations import OPERATIONS, written_to
+from grader.diagnosis.formula.node import AT, Loop, Node, Unsupported, Value, parts
+from grader.diagnosis.formula.operations import OPERATIONS, checked, size, written_to
 
 MAX_NUMBER = 1e15
 MAX_ROUNDS = 16
 """Of a loop."""
 
 Environment = Mapping[str, Value]
+Values = dict[Any, Any]
+"""Part of a formula → its value; `Round` → the same for what changes from round to round."""
 
 
-def evaluate(node: Node, names: Environment, known: dict[Node, Value], keep: bool = False) -> Value:
+class Round(NamedTuple):
+    """A round of the loops over a counter."""
+
+    counter: str
+    number: int
+
+
+def evaluate(node: Node, names: Environment, known: Values, keep: bool = False) -> Value:
     """The value of a formula.
 
     Args:
@@ -35,11 +46,11 @@ def evaluate(node: Node, names: Environment, known: dict[Node, Value], keep: boo
     return _evaluated(node, names, known, known if keep else {})
 
 
-def _evaluated(node: Node, names: Environment, known: Mapping[Node, Value], new: dict[Node, Value]) -> Value:
-    if node in known:
-        return known[node]
-    if node in new:
-        return new[node]
+def _evaluated(node: Node, names: Environment, known: Values, new: Values) -> Value:
+    for done in (known, new):
+        if node in done:
+            found: Value = done[node]
+            return found
     if node.op == "number":
         result: Value = node.value
     elif node.op == "name":
@@ -51,7 +62,10 @@ def _evaluated(node: Node, names: Environment, known: Mapping[Node, Value], new:
             if node.op == "loop":
                 result = _looped(node, names, known, new)
             else:
-                values = [_evaluated(argument, names, known, new) for argument in node.args]
+                arguments = node.args
+                if node.op == "if":  # the other side may read what isn't there, as the step after the last one
+                    arguments = (arguments[1 if _evaluated(arguments[0], names, known, new) else 2],)
+                values = [_evaluated(argument, names, known, new) for argument in arguments]
                 result = OPERATIONS[node.op].compute(node.value, *values)
         except (RuntimeError, IndexError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise Unsupported from error
@@ -61,33 +75,55 @@ def _evaluated(node: Node, names: Environment, known: Mapping[Node, Value], new:
     return result
 
 
-def _looped(node: Node, names: Environment, known: Mapping[Node, Value], new: dict[Node, Value]) -> Tensor:
-    """All rounds of a loop. What does not depend on the counter is computed once."""
+def _looped(node: Node, names: Environment, known: Values, new: Values) -> Tensor:
+    """All rounds of a loop. What does not change from round to round is computed once.
+
+    A line that reads what it writes to finds what earlier rounds have left there; in a list of gradients, what `names`
+    has for it.
+    """
     loop: Loop = node.value
-    result, first, last = (_evaluated(argument, names, known, new) for argument in node.args[:3])
-    if not isinstance(result, Tensor) or type(first) is not int or type(last) is not int or last - first > MAX_ROUNDS:
+    before, first, last = (_evaluated(argument, names, known, new) for argument in node.args[:3])
+    if type(first) is not int or type(last) is not int or last - first > MAX_ROUNDS:
         raise Unsupported
+    empty = node.args[0].op == "elements"
+    result = None if empty else torch.as_tensor(before)
     body = node.args[3:]
-    same = _without(loop.counter, body)
-    fixed = {part: _evaluated(part, names, known, new) for part in same}
-    for counter in range(first, last):
-        found: dict[Node, Value] = {}
-        value, *numbers = (_evaluated(part, {**names, loop.counter: counter}, fixed, found) for part in body)
-        result = written_to(result, loop.how, loop.pattern, numbers, value, own=counter > first)
+    reads_own = any(part.op == "name" and part.value == loop.target for line in body for part in parts(line))
+    carried = reads_own and not (empty and loop.target in names)
+    changing = {loop.counter, loop.target} if carried else {loop.counter}
+    fixed = {part: _evaluated(part, names, known, new) for part in _without(changing, body)}
+    for counter in range(first, last)[:: -1 if loop.backward else 1]:
+        key = Round(loop.counter, counter)
+        found: Values = {}
+        here: dict[str, Value] = {**names, loop.counter: counter}
+        if carried and result is not None:
+            here[loop.target] = result
+        kept = fixed if carried else {**known.get(key, {}), **fixed}
+        value, *numbers = (_evaluated(part, here, kept, found) for part in body)
+        if not carried:
+            new.setdefault(key, {}).update(found)
+        own = result is not None and result is not before
+        if result is None:
+            value, count = torch.as_tensor(value), size(before)
+            checked([count, *value.shape])
+            result = value.new_full((count, *value.shape), math.nan)
+        result = written_to(result, loop.how, loop.pattern, numbers, value, own=own)
+    if result is None:
+        raise Unsupported
     return result
 
 
-def _without(counter: str, nodes: Sequence[Node]) -> list[Node]:
-    """The largest parts of formulas in which a loop's counter does not occur."""
-    depends: dict[Node, bool] = {}
+def _without(changing: Collection[str], nodes: Sequence[Node]) -> list[Node]:
+    """The largest parts of formulas in which none of the names occurs that change from round to round."""
+    depends: dict[tuple[Node, frozenset[str]], bool] = {}
 
-    def reads(node: Node) -> bool:
-        if node not in depends:
-            inner = [reads(argument) for argument in node.args]
-            if node.op == "loop" and node.value.counter == counter:
-                inner[3:] = []
-            depends[node] = any(inner) or (node.op == "name" and node.value == counter)
-        return depends[node]
+    def reads(node: Node, names: frozenset[str]) -> bool:
+        if (node, names) not in depends:
+            inner = names - {node.value.counter} if node.op == "loop" else names
+            depends[node, names] = (node.op == "name" and node.value in names) or any(
+                reads(argument, names if place < 3 else inner) for place, argument in enumerate(node.args)
+            )
+        return depends[node, names]
 
     found: list[Node] = []
     seen: set[Node] = set()
@@ -97,7 +133,7 @@ def _without(counter: str, nodes: Sequence[Node]) -> list[Node]:
         if node in seen:
             continue
         seen.add(node)
-        if not reads(node):
+        if not reads(node, frozenset(changing)):
             found.append(node)
         else:
             pending.extend(node.args)
@@ -110,6 +146,8 @@ def write(node: Node) -> str:
         return shown(str(node.value))
     if node.op == "loop":
         return shown(node.value.target)
+    if node.op == "pick" and node.value == (AT,):
+        return f"{_bracketed(node.args[0], 5)}[{write(node.args[1])}]"
     operation = OPERATIONS[node.op]
     inner = [_bracketed(argument, operation.rank) for argument in node.args]
     return operation.written.format(*inner, op=node.op, value=node.value)

@@ -46,21 +46,26 @@ def _made(binding: Binding, known: Mapping[str, Node | None], leaves: frozenset[
     if binding.value is None:
         return None
 
-    def out(node: Node) -> Node:
-        return _written_out(node, binding.name, known, leaves)
+    before, how = known.get(binding.name), binding.how
+    looped = binding.column is None and (binding.places is not None or binding.loop is not ONCE)
+    # in a loop its own name is what earlier rounds have left, or the list's other elements
+    names = {name: node for name, node in known.items() if name != binding.name} if looped else known
 
-    value, before, how = out(read(binding.value)), known.get(binding.name), binding.how
-    if how == "set" and binding.places is None and binding.column is None:
+    def out(node: Node) -> Node:
+        return _written_out(node, binding.name, names, leaves)
+
+    value = out(read(binding.value))
+    if how == "set" and binding.column is None and not looped:
         return value
     if before is None:
         return None
     if binding.column is not None:
         return _one_a_row(before, read(binding.column), value, how)
-    if binding.places is None and binding.loop is ONCE:
+    if not looped:
         return Node(how, (before, value))
     pattern, numbers = places(binding.places) if binding.places is not None else (None, [])
     first, last = out(read(binding.loop.first)), out(read(binding.loop.last))
-    loop = Loop(binding.loop.counter, binding.name, how, pattern)
+    loop = Loop(binding.loop.counter, binding.name, how, pattern, binding.loop.backward)
     return Node("loop", (before, first, last, value, *map(out, numbers)), loop)
 
 

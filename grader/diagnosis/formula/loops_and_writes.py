@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import ast
+import copy
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
-from grader.diagnosis.formula.reader import OPERATORS
-from grader.notebook.syntax import bound_by, parse
+from grader.diagnosis.formula.operations import SPELLED
+from grader.diagnosis.formula.reader import OPERATORS, rounds
+from grader.notebook.syntax import bound_by, names_read, parse
 
 
 class Round(NamedTuple):
-    """`for counter in range(first, last)`; no counter, and one round, for what stands in no loop."""
+    """`for counter in range(first, last)`, or backward; no counter, and one round, for what stands in no loop."""
 
     counter: str
     first: ast.expr
     last: ast.expr
+    backward: bool
 
 
-ONCE = Round("", ast.Constant(0), ast.Constant(1))
+ONCE = Round("", ast.Constant(0), ast.Constant(1), False)
 
 
 class Binding(NamedTuple):
@@ -45,8 +48,15 @@ def bindings(sources: Sequence[str]) -> Iterator[Binding]:
     """Every binding of a name, in order."""
     for source in sources:
         tree = parse(source)
+        around, anew = None, set[str]()
         for node, loop in _straight(tree.body if tree is not None else [], ONCE):
-            yield from _bindings(node, loop)
+            if loop is not around:
+                around, anew = loop, set()
+            for binding in _bindings(node, loop):
+                carried = binding.places is None and binding.loop is not ONCE and binding.name not in anew
+                yield binding if carried or binding.places is not None else binding._replace(loop=ONCE)
+                if not carried and binding.places is None:
+                    anew.add(binding.name)
 
 
 def _straight(body: Sequence[ast.stmt], loop: Round | None) -> Iterator[tuple[ast.stmt, Round | None]]:
@@ -58,29 +68,60 @@ def _straight(body: Sequence[ast.stmt], loop: Round | None) -> Iterator[tuple[as
         if isinstance(node, ast.With):
             yield from _straight(node.body, loop)
         elif isinstance(node, ast.For):
-            yield from _straight(node.body, _round(node) if loop is ONCE else None)
+            found = rounds(node) if loop is ONCE else None
+            yield from _straight(node.body, None if found is None else Round(*found))
+        elif isinstance(node, ast.If) and (sides := _sides(node)):
+            for one, other in sides:
+                yield _valued(one, ast.IfExp(node.test, one.value, other.value)), loop  # type: ignore[attr-defined]
         else:
             yield node, loop
 
 
-def _round(node: ast.For) -> Round | None:
-    match node:
-        case ast.For(target=ast.Name(id=counter), iter=ast.Call(func=ast.Name(id="range"), args=[last], keywords=[])):
-            return Round(counter, ast.Constant(0), last)
-        case ast.For(target=ast.Name(id=counter), iter=ast.Call(func=ast.Name(id="range"), args=[a, b], keywords=[])):
-            return Round(counter, a, b)
-    return None
+def _sides(node: ast.If) -> list[tuple[ast.stmt, ast.stmt]]:
+    """The statements of two branches that go together one by one; those that only add have a zero beside them."""
+    body, other = node.body, node.orelse
+    if not other and all(isinstance(each, ast.AugAssign) and isinstance(each.op, ast.Add | ast.Sub) for each in body):
+        other = [_valued(each, ast.Constant(0)) for each in body]
+    pairs = list(zip(body, other, strict=False))
+    return pairs if len(body) == len(other) and all(_alike(*pair) for pair in pairs) else []
+
+
+def _alike(one: ast.stmt, other: ast.stmt) -> bool:
+    """Whether two statements do the same, each with a value of its own."""
+    zero = ast.Constant(0)
+    return _is_plain(one) and _is_plain(other) and ast.dump(_valued(one, zero)) == ast.dump(_valued(other, zero))
+
+
+def _is_plain(node: ast.stmt) -> bool:
+    return isinstance(node, ast.Assign | ast.AugAssign)
+
+
+def _valued(node: ast.stmt, value: ast.expr) -> ast.stmt:
+    new = copy.copy(node)
+    new.value = value  # type: ignore[attr-defined]
+    return new
 
 
 def _bindings(node: ast.stmt, loop: Round | None) -> Iterator[Binding]:
     match node:
         case ast.Assign(targets=[ast.Name(id=label)], value=value):
-            yield Binding(label, value)
+            carried = loop is not None and label in names_read(value)
+            yield Binding(label, value, loop=loop if loop is not None and carried else ONCE)
             return
+        case ast.Expr(value=ast.Call(func=ast.Attribute(value=ast.Name(id=label), attr=attr)) as value):
+            if label in bound_by(node) and attr in SPELLED:
+                yield from _bindings(ast.Assign([ast.Name(label, ast.Store())], value), loop)
+                return
+        case ast.Assign(targets=[ast.Tuple(elts=names)], value=ast.GeneratorExp(elt=value) | ast.ListComp(elt=value)):
+            if all(isinstance(name, ast.Name) for name in names):
+                yield from (Binding(name.id, value) for name in names)  # type: ignore[attr-defined]
+                return
         case ast.Assign(targets=[ast.Tuple(elts=names)], value=ast.Tuple(elts=values)) if len(names) == len(values):
             if all(isinstance(name, ast.Name) for name in names):
                 yield from (Binding(name.id, value) for name, value in zip(names, values, strict=True))  # type: ignore[attr-defined]
                 return
+        case ast.Assign(targets=[ast.Subscript(value=ast.Name())], value=ast.Constant(value=None)):
+            return  # the exercise's own stub
         case ast.Assign(targets=[ast.Subscript(value=ast.Name(id=label)) as target], value=value):
             yield from _written(Binding(label, value), target, loop)
             return

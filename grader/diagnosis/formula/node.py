@@ -49,19 +49,22 @@ class Node:
 class Loop(NamedTuple):
     """What a `loop` node does in each round: it writes `args[3]` into `args[0]`.
 
-    The counter goes from `args[1]` up to `args[2]`; the other arguments are the numbers of the pattern.
+    The counter goes from `args[1]` up to `args[2]`; the other arguments are the numbers of the pattern. A list, into
+    which elements are written, is an `elements` node at first, and then its elements stacked.
 
     Attributes:
         counter: the loop's own name; empty where the statement stands in no loop.
         target: the name that is written to.
         how: `set`, `add` or `sub`.
         pattern: the places; None where the whole is written to.
+        backward: whether the last round comes first.
     """
 
     counter: str
     target: str
     how: str
     pattern: Pattern | None
+    backward: bool = False
 
 
 def number(value: float) -> Node:

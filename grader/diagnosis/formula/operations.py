@@ -47,7 +47,8 @@ class Operation(NamedTuple):
 # --- computing what may become too large, or is not torch's own
 
 
-def _checked(sizes: Sequence[int]) -> None:
+def checked(sizes: Sequence[int]) -> None:
+    """Raise Unsupported where a result of these sizes would be too large."""
     if math.prod(sizes) > MAX_ELEMENTS:
         raise Unsupported
 
@@ -56,7 +57,7 @@ def _elementwise(function: Callable[[Any, Any], Value]) -> Callable[..., Value]:
     def apply(_: object, left: Value, right: Value) -> Value:
         if isinstance(left, Tensor) and isinstance(right, Tensor) and left.shape != right.shape:
             sides = zip_longest(reversed(left.shape), reversed(right.shape), fillvalue=1)
-            _checked([max(one, other) for one, other in sides])
+            checked([max(one, other) for one, other in sides])
         return function(left, right)
 
     return apply
@@ -75,7 +76,7 @@ def _power(base: Value, exponent: Value) -> Value:
 def _matmul(_: object, left: Tensor, right: Tensor) -> Tensor:
     """Each side has at most MAX_ELEMENTS, and so has the result."""
     batch = torch.broadcast_shapes(left.shape[:-2], right.shape[:-2])
-    _checked([*batch, *left.shape[-2:-1], *(right.shape[-1:] if right.dim() > 1 else ())])
+    checked([*batch, *left.shape[-2:-1], *(right.shape[-1:] if right.dim() > 1 else ())])
     return left @ right
 
 
@@ -92,12 +93,12 @@ def _plain(function: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
 
 
 def _expanded(_: object, tensor: Tensor, *sizes: int) -> Tensor:
-    _checked([max(1, size) for size in sizes])
+    checked([max(1, size) for size in sizes])
     return tensor.expand(sizes)
 
 
 def _filled(_: object, fill: float, *sizes: int) -> Tensor:
-    _checked(sizes)
+    checked(sizes)
     return torch.full(sizes, float(fill), dtype=torch.float64)
 
 
@@ -108,7 +109,7 @@ def _mask(_: object, tensor: Tensor, index: Tensor) -> Tensor:
 
 
 def _one_hot(_: object, index: Tensor, classes: int) -> Tensor:
-    _checked([*index.shape, classes])
+    checked([*index.shape, classes])
     return torch.nn.functional.one_hot(index.long(), classes).to(torch.float64)
 
 
@@ -123,21 +124,27 @@ def _einsum(equation: str, *tensors: Tensor) -> Tensor:
         for letters, tensor in zip(inputs.split(","), tensors, strict=True)
         for letter, size in zip(letters, tensor.shape, strict=True)
     }
-    _checked([sizes[letter] for letter in output if letter in sizes])
+    checked([sizes[letter] for letter in output if letter in sizes])
     if math.prod(sizes.values()) > MAX_PRODUCTS:
         raise Unsupported
     return torch.einsum(equation, *tensors)
 
 
-def _size(number: Value) -> int:
+def size(number: Value) -> int:
+    """A number as a size, or Unsupported."""
     if type(number) is not int or not 0 <= number <= MAX_ELEMENTS:
         raise Unsupported
     return number
 
 
 def _padded(_: object, tensor: Tensor, before: int, after: int) -> Tensor:
-    _checked([*tensor.shape[:-1], tensor.shape[-1] + _size(before) + _size(after)])
+    checked([*tensor.shape[:-1], tensor.shape[-1] + size(before) + size(after)])
     return torch.nn.functional.pad(tensor, (before, after))
+
+
+def _joined(dim: int, *tensors: Tensor) -> Tensor:
+    checked([sum(tensor.numel() for tensor in tensors)])
+    return torch.cat(tensors, dim)
 
 
 # --- places of a tensor
@@ -150,8 +157,10 @@ def written_to(
 
     `own`: it may be written into, for nobody else reads it.
     """
+    if pattern is None and how == "set":
+        return torch.as_tensor(value)
     if pattern is None:
-        _checked(torch.broadcast_shapes(base.shape, value.shape if isinstance(value, Tensor) else ()))
+        checked(torch.broadcast_shapes(base.shape, value.shape if isinstance(value, Tensor) else ()))
         return base + value if how == "add" else base - value
     result = base if own else base.clone()
     index = _index(pattern, base, numbers)
@@ -173,7 +182,7 @@ def _index(pattern: Pattern, tensor: Tensor, numbers: Sequence[Value]) -> tuple[
     chosen = [place for place, item in enumerate(dims) if isinstance(item, Tensor)]
     if chosen:
         kept = math.prod(size for place, size in enumerate(tensor.shape) if place not in chosen)
-        _checked([*torch.broadcast_shapes(*(dims[place].shape for place in chosen)), kept])
+        checked([*torch.broadcast_shapes(*(dims[place].shape for place in chosen)), kept])
     return tuple(index)
 
 
@@ -228,13 +237,18 @@ OPERATIONS: dict[str, Operation] = {
     "filled_like": Operation(lambda _, tensor, fill: torch.full_like(tensor, float(fill)), ("full_like",), "xx"),
     "index_add": Operation(lambda dim, base, index, source: base.index_add(dim, index, source),
                            ("index_add", "index_add_"), "xixx"),
-    "arange": Operation(lambda _, stop: torch.arange(_size(stop)), ("arange",)),
+    "arange": Operation(lambda _, stop: torch.arange(size(stop)), ("arange",)),
     "pad": Operation(_padded, ("pad",), "xx*"),
     "einsum": Operation(_einsum, written="einsum(…)"),
     "mask": Operation(_mask),
     "pick": Operation(lambda pattern, tensor, *numbers: tensor[_index(pattern, tensor, numbers)], written="{0}[…]"),
     "slice": Operation(lambda there, *ends: slice(*(ends[sum(there[:k])] if there[k] else None for k in range(3)))),
     "use": Operation(lambda _, value: value),
+    "cat": Operation(_joined, written="cat([…], {value})"),
+    "elements": Operation(lambda _, count: size(count)),
+    "if": Operation(lambda _, value: value, written="({1} if {0} else {2})"),  # of the sides only one is computed
+    **{name: Operation(_elementwise(getattr(operator, name)), written=f"{{0}} {sign} {{1}}", rank=0) for name, sign in (
+        ("lt", "<"), ("le", "<="), ("gt", ">"), ("ge", ">="), ("eq", "=="), ("ne", "!="))},
 }  # fmt: skip
 """What is read, computed and written. Without a spelling: what `reader.py` makes of syntax, and what edits make."""
 

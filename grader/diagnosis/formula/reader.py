@@ -6,13 +6,16 @@ import ast
 import math
 from itertools import compress
 
-from grader.diagnosis.formula.node import ALL, AT, NEW, Node, Pattern, Unsupported, name, number
+from grader.diagnosis.formula.node import ALL, AT, NEW, Loop, Node, Pattern, Unsupported, name, number
 from grader.diagnosis.formula.operations import EQUATION, OPERATIONS, SPELLED
 
 MAX_DEPTH = 40
 
 OPERATORS: dict[type[ast.operator], str] = {
     ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul", ast.Div: "div", ast.Pow: "pow", ast.MatMult: "matmul",
+}  # fmt: skip
+COMPARISONS: dict[type[ast.cmpop], str] = {
+    ast.Lt: "lt", ast.LtE: "le", ast.Gt: "gt", ast.GtE: "ge", ast.Eq: "eq", ast.NotEq: "ne",
 }  # fmt: skip
 
 
@@ -32,6 +35,8 @@ def read(tree: ast.expr, depth: int = 0) -> Node:
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             inner = read(operand, depth + 1)
             return number(-inner.value) if inner.op == "number" else Node("neg", (inner,))
+        case ast.BinOp(op=ast.Mult(), left=ast.List(elts=[ast.Constant()]), right=count):
+            return Node("elements", (read(count, depth + 1),))
         case ast.BinOp(op=sign) if type(sign) in OPERATORS:
             return Node(OPERATORS[type(sign)], (read(tree.left, depth + 1), read(tree.right, depth + 1)))
         case ast.Attribute(value=ast.Name(id="math" | "torch"), attr="pi"):
@@ -48,6 +53,21 @@ def read(tree: ast.expr, depth: int = 0) -> Node:
             return Node("unsqueeze", (place,), place.value) if keep and ast.unparse(keep[0]) == "True" else place
         case ast.Call(func=ast.Attribute() as function):
             return _call(tree, function, depth)
+        case ast.IfExp():
+            return Node("if", tuple(read(part, depth + 1) for part in (tree.test, tree.body, tree.orelse)))
+        case ast.Compare(left=left, ops=[sign], comparators=[right]) if type(sign) in COMPARISONS:
+            return Node(COMPARISONS[type(sign)], (read(left, depth + 1), read(right, depth + 1)))
+        case ast.BoolOp(op=ast.And(), values=[first, *rest]):
+            others = read(rest[0] if len(rest) == 1 else ast.BoolOp(ast.And(), rest), depth + 1)
+            return Node("if", (read(first, depth + 1), others, number(0)))
+        case ast.UnaryOp(op=ast.Not(), operand=operand):
+            return Node("if", (read(operand, depth + 1), number(0), number(1)))
+        case ast.ListComp(elt=element, generators=[around]) | ast.GeneratorExp(elt=element, generators=[around]):
+            return _list(element, around, depth)
+        case ast.Call(func=ast.Name(id="len"), args=[value], keywords=[]):
+            return Node("size", (read(value, depth + 1),), 0)
+        case ast.Call(func=ast.Name(id="sum"), args=[value], keywords=[]):
+            return Node("sum", (read(value, depth + 1),), ((0,), False))
         case ast.Call(func=ast.Name(id="slice"), args=[_, *_] as ends, keywords=[]):
             three = [None, *ends, None] if len(ends) == 1 else [*ends, None][:3]
             there = [end is not None and not (isinstance(end, ast.Constant) and end.value is None) for end in three]
@@ -63,6 +83,45 @@ def read(tree: ast.expr, depth: int = 0) -> Node:
     raise Unsupported
 
 
+def rounds(around: ast.For | ast.comprehension) -> tuple[str, ast.expr, ast.expr, bool] | None:
+    """A loop's counter, its first number, the one after its last, and whether it goes backward; None for others."""
+    one, zero = ast.Constant(1), ast.Constant(0)
+    backward = False
+    match around.target, around.iter:
+        case ast.Name(id=counter), ast.Call(func=ast.Name(id="reversed"), args=[ast.Call() as numbers], keywords=[]):
+            backward = True
+        case ast.Name(id=counter), ast.Call() as numbers:
+            pass
+        case _:
+            return None
+    match numbers:
+        case ast.Call(func=ast.Name(id="range"), args=[last], keywords=[]):
+            return counter, zero, last, backward
+        case ast.Call(func=ast.Name(id="range"), args=[first, last], keywords=[]):
+            return counter, first, last, backward
+        case ast.Call(
+            func=ast.Name(id="range"), args=[last, first, ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=1))]
+        ):
+            return counter, ast.BinOp(first, ast.Add(), one), ast.BinOp(last, ast.Add(), one), not backward
+    return None
+
+
+def _list(element: ast.expr, around: ast.comprehension, depth: int) -> Node:
+    """`[… for t in range(T)]`: the elements stacked."""
+    found = rounds(around)
+    if found is None or around.ifs:
+        raise Unsupported
+    counter, *ends, backward = found
+    first, last = (read(end, depth + 1) for end in ends)
+    if isinstance(element, ast.Constant) and element.value is None:
+        return Node("elements", (last,))
+    place = name(counter) - first
+    if backward:
+        place = last - number(1) - name(counter)
+    return Node("loop", (Node("elements", (last - first,)), first, last, read(element, depth + 1), place),
+                Loop(counter, "", "set", (AT,)))  # fmt: skip
+
+
 def _call(tree: ast.Call, function: ast.Attribute, depth: int) -> Node:
     """`x.sum(0, keepdim=True)` and `torch.sum(x, 0, keepdim=True)` alike."""
     arguments = list(tree.args)
@@ -73,6 +132,11 @@ def _call(tree: ast.Call, function: ast.Attribute, depth: int) -> Node:
     if attr in ("zeros", "ones", "full"):
         fill = read(arguments.pop(), depth + 1) if attr == "full" and arguments else number(float(attr == "ones"))
         return Node("filled", (fill, *(read(size, depth + 1) for size in _sizes(arguments))))
+    if attr in ("cat", "concat") and arguments and isinstance(arguments[0], ast.List | ast.Tuple):
+        dim = arguments[1] if len(arguments) > 1 else options.get("dim", ast.Constant(0))
+        return Node("cat", tuple(read(part, depth + 1) for part in arguments[0].elts), _literal(dim))
+    if attr == "stack" and len(arguments) == 1 and not options:
+        return read(arguments[0], depth + 1)
     op = SPELLED.get(attr)
     if attr == "einsum" and arguments and isinstance(arguments[0], ast.Constant):
         equation = str(arguments[0].value)

@@ -164,5 +164,9 @@ def _of_use(label: str, value: Tensor, scene: Scene) -> bool:
     """What a formula may be tried with: the forward pass and what it was given, indices included, and the gradients."""
     if label.startswith("d") and label[1:] in scene.forward:
         return label[1:] in scene.own  # not what an earlier part has left under the name
-    given = label in scene.reference.constants and value.dim() > 0 and value.numel() <= MAX_GIVEN
+    given = (
+        label in (*scene.reference.constants, *scene.reference.sequences)
+        and value.dim() > 0
+        and value.numel() <= MAX_GIVEN
+    )
     return label in scene.forward or given

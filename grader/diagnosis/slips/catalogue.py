@@ -26,8 +26,8 @@ MADE: tuple[Family, ...] = (
     observed.upstream_changed, observed.two_names, whole_value.zeros, whole_value.begun_with_ones, whole_value.sign,
     layout.transposed, contributions.doubled, names.value_for_gradient, whole_value.factor, contributions.missing,
     contributions.missing_further_up, names.too_early, products.left_out, functions.another_function,
-    names.another_value, contributions.scaled, sums.sums, layout.passed_on, functions.row_left_out, row_lookups.rows,
-    names.stale_upstream,
+    contributions.steps, functions.on_the_way, names.another_value, contributions.scaled, sums.sums, layout.passed_on,
+    functions.row_left_out, row_lookups.rows, names.stale_upstream,
 )  # fmt: skip
 """Slips as they are made, tried before any formula is read."""
 
@@ -35,11 +35,11 @@ MADE_OTHERWISE: tuple[Family, ...] = (names.a_step_too_far, products.factors)
 """Those that are tried when no formula says more."""
 
 UNDONE: tuple[Kind, ...] = (
-    row_lookups.collected, row_lookups.crossed, layout.denominators, whole_value.signs, contributions.terms_too_many,
-    whole_value.exponents, products.powers, whole_value.numbers, whole_value.small, sums.sums_otherwise, layout.orders,
-    layout.layouts, whole_value.sizes, names.searched, whole_value.written_out, products.factors_put_in,
-    names.intermediates, names.exchanges, products.removed, layout.grouped, sums.summed_early, functions.functions,
-    whole_value.ones, contributions.terms,
+    names.steps, row_lookups.collected, row_lookups.crossed, layout.denominators, whole_value.signs,
+    contributions.terms_too_many, whole_value.exponents, products.powers, whole_value.numbers, whole_value.small,
+    sums.sums_otherwise, layout.orders, layout.layouts, whole_value.sizes, names.searched, whole_value.written_out,
+    products.factors_put_in, names.intermediates, names.exchanges, products.removed, layout.grouped, sums.summed_early,
+    functions.functions, whole_value.ones, contributions.terms,
 )  # fmt: skip
 """Changes of a formula, with what is near to the step put in."""
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from grader.diagnosis.case_view import Scene
-from grader.diagnosis.formula.node import AT, Node, name, number, parts
+from grader.diagnosis.formula.node import AT, Node, Value, name, number, parts
 
 EMPTY = ("number", "size", "count", "ones_like", "zeros_like", "slice")
 """Parts that hold no tensor's numbers."""
@@ -48,6 +48,8 @@ class Context:
         self.first = first
         self.near = near
         self.far = far
+        loops = [part.value for part in parts(formula) if part.op == "loop"]
+        self.counters: dict[str, Value] = {loop.counter: 1 for loop in loops if loop.counter}
         self.everything = [*near, *far]
         self.known = {one.label for one in self.everything}
         dims = {size for tensor in first.forward.values() for size in tensor.shape if size > 2}
@@ -55,6 +57,30 @@ class Context:
         self.sizes = short[:1] + [label for label in short[1:] if label != "batch_size"][:MAX_SIZES]
         named = [label for label, value in first.names.items() if type(value) is float]
         self.weights = sorted(named, key=len)[:MAX_WEIGHTS]
+
+    def value(self, node: Node) -> Tensor | None:
+        """What a part gives in the first case, in a loop in its second round; None where that can't be computed."""
+        return self.first.value(node, self.counters or None)
+
+    @cached_property
+    def parts(self) -> list[Node]:
+        """The parts that may be wrong: of what is put together of several pieces, not the pieces that are right."""
+        right = {part for piece in self._right_pieces() for part in parts(piece)}
+        return [part for part in parts(self.formula) if part not in right]
+
+    def _right_pieces(self) -> Iterator[Node]:
+        joined = self.formula.args[3] if self.formula.op == "loop" else self.formula
+        pieces = (
+            [piece for part in joined.args if (piece := self.value(part)) is not None] if joined.op == "cat" else []
+        )
+        found, expected = self.first.stretched(self.formula), self.first.expected
+        if not pieces or len(pieces) < len(joined.args) or found is None:
+            return
+        dim = joined.value if joined.value < 0 else joined.value - pieces[0].dim()
+        sizes = [piece.shape[dim] for piece in pieces]
+        if sum(sizes) == expected.shape[dim]:
+            sides = zip(joined.args, found.split(sizes, dim), expected.split(sizes, dim), strict=True)
+            yield from (part for part, here, right in sides if self.first.tolerance.holds(here, right))
 
     @property
     def further(self) -> Context:
@@ -83,7 +109,7 @@ class Context:
 
     def alike(self, node: Node) -> list[Candidate]:
         """The other candidates of a part's shape."""
-        here = self.first.value(node)
+        here = self.value(node)
         return [one for one in self.everything
                 if here is not None and one.label != node.value and one.value.shape == here.shape]  # fmt: skip
 
@@ -91,30 +117,50 @@ class Context:
     def factors(self) -> list[Candidate]:
         """What may be missing in a product; also `1 - s` and `1 - t**2`, for what may be a logistic one or a tanh."""
         floating = [one for one in self.near if one.value.dim() and one.value.is_floating_point()]
-        return [*floating, *_complements(floating), *self._elements(floating)]
+        elements = self.elements
+        return [*floating, *_complements(floating), *elements, *_complements(elements), *_logistic(elements)]
 
-    def _elements(self, candidates: Sequence[Candidate]) -> Iterator[Candidate]:
-        """In a loop the elements of a vector that its counter goes through, `w[k]`."""
-        counters = {part.value.counter for part in parts(self.formula) if part.op == "loop" and part.value.counter}
-        for counter in sorted(counters):
-            for one in candidates:
-                if one.value.dim() == 1:
-                    yield Candidate(
-                        f"{one.label}[{counter}]", Node("pick", (one.node, name(counter)), (AT,)), one.value
-                    )
+    @cached_property
+    def elements(self) -> list[Candidate]:
+        """In a loop the elements of a vector, or of a list, that its counter goes through: `w[k]`, `h[t]`."""
+        return [
+            self._element(one, counter)
+            for counter in sorted(self.counters)
+            for one in self.near
+            if one.value.is_floating_point() and (one.value.dim() == 1 or self._is_list(one.label.removeprefix("d")))
+        ]
+
+    def _is_list(self, label: str) -> bool:
+        reference = self.first.reference
+        return label in reference.lists or label in reference.sequences
+
+    @staticmethod
+    def _element(one: Candidate, counter: str) -> Candidate:
+        return Candidate(f"{one.label}[{counter}]", Node("pick", (one.node, name(counter)), (AT,)), one.value[0])
 
     @cached_property
     def probabilities(self) -> list[Candidate]:
         """What a loss may make of the tensor that it is computed from: its softmax, where an example has a row."""
         scene = self.first
         last = [label for label, uses in scene.reference.consumers.items() if uses == ["loss"]]
-        return [Candidate(label, Node("softmax", (name(label),), -1), scene.forward[label])
-                for label in last if scene.forward[label].dim() > 1]  # fmt: skip
+        whole = [
+            Candidate(label, name(label), scene.forward[label]) for label in last if scene.forward[label].dim() > 1
+        ]
+        steps = [self._element(one, counter) for one in whole if self._is_list(one.label) for counter in self.counters]
+        return [one._replace(node=Node("softmax", (one.node,), -1)) for one in [*whole, *steps]]
 
 
 def less_one(size: str) -> Node:
     """`n - 1`."""
     return name(size) - number(1)
+
+
+def _logistic(candidates: Sequence[Candidate]) -> Iterator[Candidate]:
+    """The derivative of a logistic function, for what lies between 0 and 1."""
+    for one in _complements(candidates):
+        if one.node.args[1].op != "pow":
+            label = one.label.removeprefix("1 - ")
+            yield Candidate(f"{label} * ({one.label})", one.node.args[1] * one.node, one.value * (1 - one.value))
 
 
 def _complements(candidates: Sequence[Candidate]) -> Iterator[Candidate]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 
 import torch
@@ -14,7 +14,7 @@ from grader.diagnosis.formula.node import Node
 from grader.diagnosis.slips.context import EMPTY, Candidate, Context
 from grader.diagnosis.slips.edit import Change
 from grader.diagnosis.subject import Guess, Predict, Subject
-from grader.diagnosis.words import named_factor
+from grader.diagnosis.words import named_factor, size_names
 
 # --- made in the right step
 
@@ -44,7 +44,7 @@ def missing(subject: Subject) -> Iterator[Guess]:
             yield Guess("overwritten", overwritten, _times(0, consumer))
         yield Guess(
             "path-missing",
-            f"`{subject.name}` is used more than once in the forward pass, and the path through `{consumer}` is "
+            f"`{subject.name}` is used more than once in the forward pass, and {_path(subject, consumer)} is "
             "missing here: every use sends a contribution back, and they add up.",
             _times(0, consumer),
         )
@@ -108,7 +108,7 @@ def scaled(subject: Subject) -> Iterator[Guess]:
         if said is None:
             continue
         minus = " and has the wrong sign" if said.negative else ""
-        path = f"the path through `{consumer}`"
+        path = _path(subject, consumer)
         code, message = (
             ("path-sign", f"The sign of one contribution is flipped: look at {path}, the rest is right.")
             if said.negative and said.name == "1" else
@@ -116,6 +116,63 @@ def scaled(subject: Subject) -> Iterator[Guess]:
                             "right.")
         )  # fmt: skip
         yield Guess(code, message, _times(None, consumer))
+
+
+def _path(subject: Subject, consumer: str) -> str:
+    own = consumer == subject.name
+    return f"the path from one element of `{consumer}` to another" if own else f"the path through `{consumer}`"
+
+
+def steps(subject: Subject) -> Iterator[Guess]:
+    """Of what every step in time sends, only the first step's, or the last one's, is here, or each has a factor."""
+    lists = subject.first.reference.lists
+    for consumer in subject.known_consumers if subject.name not in lists else ():
+        if consumer not in lists or subject.first.forward[consumer].dim() < 2:
+            continue
+        every = f"`{subject.name}` is used at every step, and every use sends a contribution back: they add up."
+        for place, which in ((0, "first"), (-1, "last")):
+            yield Guess(
+                "only-one-path",
+                f"What the {which} step sends is here alone. {every}",
+                partial(_steps, consumer, {place: 1.0}, 0.0),
+            )
+            yield Guess(
+                "path-missing",
+                f"What the {which} step sends is missing. {every}",
+                partial(_steps, consumer, {place: 0.0}, 1.0),
+            )
+        for label, numbers in _growing(subject, consumer):
+            yield Guess(
+                "constant-factor",
+                f"What the steps send has a factor for every step: at each, the whole sum so far is multiplied by "
+                f"`{label}`. The other numbers are right.",
+                partial(_grown, consumer, dict(zip(subject.scenes, numbers, strict=True))),
+            )
+
+
+def _growing(subject: Subject, consumer: str) -> Iterator[tuple[str, list[float]]]:
+    """By what a sum may be multiplied at every step: what it is called, and the number in each case."""
+    scenes = subject.scenes
+    yield from ((label, [number] * len(scenes)) for label, number in (("-1", -1.0), ("2", 2.0), ("1/2", 0.5)))
+    for label in size_names(scenes[0], scenes[0].forward[consumer].shape[1])[:1]:
+        sizes = [float(scene.reference.constants.get(label, 0)) for scene in scenes]
+        if all(sizes):
+            yield label, sizes
+            yield f"1/{label}", [1 / size for size in sizes]
+
+
+def _grown(consumer: str, numbers: Mapping[Scene, float], scene: Scene) -> Tensor:
+    """The value after a loop from the last step to the first that multiplies the sum so far each time."""
+    count = len(scene.forward[consumer])
+    return _steps(consumer, {place: numbers[scene] ** (place + 1) for place in range(count)}, 0.0, scene)
+
+
+def _steps(consumer: str, shares: Mapping[int, float], others: float, scene: Scene) -> Tensor:
+    """The value with a share of what each element of a list sends."""
+    weighted = others * scene.cotangents[consumer]
+    for place, share in shares.items():
+        weighted[place] = share * scene.cotangents[consumer][place]
+    return scene.expected - scene.paths[consumer] + scene.through(consumer, weighted)
 
 
 def _share(scene: Scene, consumer: str) -> float:
@@ -146,8 +203,8 @@ def terms(node: Node, context: Context) -> Iterator[Change]:
     """A term that is missing somewhere: anything that has a name, or what the loss makes of it."""
     if node.op in EMPTY and node.op != "number":
         return
-    here = context.first.value(node)
-    for one in [*context.near, *context.probabilities]:
+    here = context.value(node)
+    for one in [*context.near, *context.elements, *context.probabilities]:
         term = _as_term(one, here, node)
         if term is not None:
             text = f"A term is missing beside {{}}: `{one.label}` takes part there, too."

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from grader.diagnosis.formula.expression import write
-from grader.diagnosis.formula.node import Node, exchanged, parts
+from grader.diagnosis.formula.node import Node, exchanged
 from grader.diagnosis.slips.context import Context
 from grader.diagnosis.words import quoted
 from grader.records import Diagnosis
@@ -41,7 +41,7 @@ class Edit(NamedTuple):
 
 def edits(kinds: Sequence[Kind], context: Context) -> Iterator[Edit]:
     """The formulas that changes in one place make, kind by kind and part by part."""
-    whole = parts(context.formula)
+    whole = context.parts
     for kind in kinds:
         for part in whole:
             for new, code, text, *quotes in kind(part, context):

@@ -47,6 +47,39 @@ def another_function(subject: Subject) -> Iterator[Guess]:
                 )
 
 
+Arrived = Callable[[Tensor, Tensor], Tensor]
+"""What stands for the upstream times tanh's derivative, from tanh's output and the upstream."""
+TANH: tuple[tuple[str, str, Arrived], ...] = (
+    ("local-derivative-missing", "is missing as a factor", lambda output, arrived: arrived),
+    ("upstream-missing", "is here alone: what arrives from above multiplies it", lambda output, _: 1 - output**2),
+    ("wrong-power", "is not `1 - {0}`", lambda output, arrived: (1 - output) * arrived),
+    ("wrong-power", "is not `1 - {0}**3`", lambda output, arrived: (1 - output**3) * arrived),
+    ("constant-missing", "is not `-{0}**2`", lambda output, arrived: -(output**2) * arrived),
+    ("operands-swapped", "is not `1 - 2**{0}`", lambda output, arrived: (1 - 2**output) * arrived),
+    ("wrong-neighbour", "is not `1 - d{0}**2`", lambda output, arrived: (1 - arrived**2) * arrived),
+    ("another-function", "is not that of a logistic function", lambda output, arrived: output * (1 - output) * arrived),
+)  # fmt: skip
+"""The code, what is said of the derivative, and what is computed in place of the right product."""
+
+
+def on_the_way(subject: Subject) -> Iterator[Guess]:
+    """A tanh between two tensors that have a name, differentiated otherwise, where its argument has none."""
+    steps = elementwise_steps(subject)
+    for consumer in subject.known_consumers:
+        if consumer in ("loss", *steps) or not made_by(subject.first, consumer).startswith("Tanh"):
+            continue
+        for code, text, arrived in TANH:
+            what = text.format(consumer)
+            message = f"`{consumer}` is a tanh, and on the way to `{subject.gradient}` its derivative {what}."
+            yield Guess(code, message, partial(_arrives_otherwise, consumer, arrived))
+
+
+def _arrives_otherwise(consumer: str, arrived: Arrived, scene: Scene) -> Tensor:
+    output = scene.forward[consumer]
+    other = arrived(output, scene.cotangents[consumer]) / (1 - output**2)
+    return scene.expected - scene.paths[consumer] + scene.through(consumer, other)
+
+
 def _with(consumer: str, derivative: Callable[[Tensor], Tensor]) -> Recomputed:
     return lambda scene, step: summed(step.cotangent * derivative(scene.forward[consumer]), scene.shape)
 

@@ -8,7 +8,7 @@ from functools import partial
 from torch import Tensor
 
 from grader.diagnosis.case_view import Scene
-from grader.diagnosis.formula.node import Node
+from grader.diagnosis.formula.node import AT, Node, number
 from grader.diagnosis.slips.context import Context
 from grader.diagnosis.slips.edit import Change
 from grader.diagnosis.subject import Guess, Predict, Subject
@@ -155,6 +155,14 @@ def _alike(subject: Subject, name: str) -> list[str]:
 
 
 # --- undone in a formula
+
+
+def steps(node: Node, context: Context) -> Iterator[Change]:
+    """In a loop the element of a list that belongs to the step before, or after."""
+    if node.op == "pick" and node.value == (AT,) and context.counters:
+        for shift in (1, -1):
+            text = "Everything fits but {}: the one of another step belongs there. Which step uses which?"
+            yield Node("pick", (node.args[0], node.args[1] + number(shift)), (AT,)), "wrong-neighbour", text, node
 
 
 def searched(node: Node, context: Context) -> Iterator[Change]:
