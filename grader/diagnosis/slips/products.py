@@ -121,10 +121,9 @@ def removed(node: Node, _: Context) -> Iterator[Change]:
 
 
 def powers(node: Node, context: Context) -> Iterator[Change]:
-    """A power taken that is none, or of a part that has none."""
-    if node.op == "pow" and node.args[1].op == "number":
-        yield node.args[0], "wrong-power", "The power in {} is too much: check the derivative of this step.", node
-    elif node.op not in EMPTY and not context.is_size(node):
+    """A power of a part that has none; `whole_value.exponents` has other powers of one."""
+    raised = node.op == "pow" and node.args[1].op == "number"
+    if not raised and node.op not in EMPTY and not context.is_size(node):
         text = "{} stands here with the wrong power: check the derivative of this step."
         for value in POWERS:
             yield node ** number(value), "wrong-power", text, node

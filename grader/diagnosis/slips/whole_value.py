@@ -110,6 +110,7 @@ def exponents(node: Node, _: Context) -> Iterator[Change]:
         )
         for value in POWERS:
             yield node.args[0] ** number(value), "wrong-power", text, node
+        yield node.args[0], "wrong-power", "The power in {} is too much: check the derivative of this step.", node
 
 
 def small(node: Node, _: Context) -> Iterator[Change]:
