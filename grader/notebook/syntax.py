@@ -160,7 +160,10 @@ def names_read(tree: ast.AST) -> frozenset[str]:
 
 def names_bound(tree: ast.AST) -> frozenset[str]:
     """The names that are bound in a piece of code; those that are only written into are not."""
-    return frozenset(name for node in ast.walk(tree) for name in _binds(node)[0])
+    bound = [name for node in ast.walk(tree) for name in _binds(node)[0]]
+    if isinstance(tree, ast.expr) and isinstance(getattr(tree, "ctx", None), ast.Store):  # a target, by itself
+        _sort_target(tree, bound, [])
+    return frozenset(bound)
 
 
 @functools.lru_cache(maxsize=256)

@@ -82,6 +82,13 @@ def test_every_reader_has_the_same_idea_of_what_a_statement_binds(source):
         assert ("dX" in assigned_names(source)) == (source not in NEITHER)
 
 
+@pytest.mark.parametrize("target", ["dX", "(a, dX)", "[a, *dX]"])
+def test_a_target_by_itself_binds_its_names(target):
+    (loop,) = parse(f"for {target} in xs: pass").body
+    assert "dX" in names_bound(loop.target)
+    assert names_bound(loop.iter) == frozenset()
+
+
 @pytest.mark.parametrize(
     "line",
     ["%matplotlib inline", "%%time", "!wget https://example.com/names.txt", "?torch.max", "F.one_hot?", "dW??"],
