@@ -232,6 +232,16 @@ def checks_of(marks: PartMarks) -> dict[str, Check]:
     return {name: explained(marks.check(name), marks, where) for name in marks.checks.names}
 
 
+def checks_with(bench: Workbench, right: dict[str, str], part: str, *replacements: tuple[str, str]) -> dict[str, Check]:
+    """The checks of a part by name, with pieces of right cells replaced: old → new, each of which some cell holds."""
+    sources = dict(right)
+    for old, new in replacements:
+        hits = [cell for cell in bench.cells(part) if old in sources[cell]]
+        assert hits, f"no cell holds {old!r}"
+        sources.update({cell: sources[cell].replace(old, new) for cell in hits})
+    return checks_of(bench.mark(part, sources)[0])
+
+
 def _cell_run(index: int, errors: list[CellError]) -> CellRun:
     """A cell of the visible case: its error, if it raised one, as a notebook has it."""
     for error in errors:

@@ -25,7 +25,7 @@ from grader.diagnosis.formula.reader import read
 from grader.diagnosis.subject import MAX_HYPOTHESES, Budget
 from grader.execution.tensors import StudentTensor, TensorNote
 from grader.records import Verdict
-from tests.workbench import ROOT, Workbench, checks_of
+from tests.workbench import ROOT, Workbench, checks_of, checks_with
 
 DOCS = ROOT / "docs" / "diagnoses.md"
 FIRST = "every-gradient"
@@ -46,13 +46,7 @@ def checks(bench, right):
     """Checks of a part by name, with pieces of the solution replaced."""
 
     def run(*replacements, part=FIRST):
-        sources = dict(right)
-        for old, new in replacements:
-            hits = [cell for cell in bench.cells(part) if old in sources[cell]]
-            assert hits, f"no cell holds {old!r}"
-            sources.update({cell: sources[cell].replace(old, new) for cell in hits})
-        marks, _, _ = bench.mark(part, sources)
-        return checks_of(marks)
+        return checks_with(bench, right, part, *replacements)
 
     return run
 

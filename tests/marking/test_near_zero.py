@@ -13,7 +13,7 @@ from grader.grading.pool import GraderPool
 from grader.marking.near_zero import Edge, zero_gradients
 from grader.records import Submission, Verdict
 from tests.conftest import ROOT, check_named
-from tests.workbench import Workbench, checks_of
+from tests.workbench import Workbench, checks_with
 
 FIRST, TRAINING = "every-gradient", "training"
 CODE = "right-by-symmetry"
@@ -41,13 +41,7 @@ def checks(bench, right):
     """Checks of a part by name, with pieces of the solution replaced."""
 
     def run(*replacements, part=FIRST, sources=right):
-        sources = dict(sources)
-        for old, new in replacements:
-            hits = [cell for cell in bench.cells(part) if old in sources[cell]]
-            assert hits, f"no cell holds {old!r}"
-            sources.update({cell: sources[cell].replace(old, new) for cell in hits})
-        marks, _, _ = bench.mark(part, sources)
-        return checks_of(marks)
+        return checks_with(bench, sources, part, *replacements)
 
     return run
 
