@@ -7,6 +7,8 @@ with `SCHEMA_VERSION`. `Grading` adds what only the reports show.
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Literal
 
@@ -91,6 +93,12 @@ class Check(Record, frozen=True):
     expected_shape: list[int] | None = None
     diagnosis: Diagnosis | None = None
     remark: str | None = None
+
+
+def count_verdicts(checks: Iterable[Check]) -> dict[Verdict, int]:
+    """How many checks have each verdict, all six of them, in their order."""
+    counts = Counter(check.verdict for check in checks)
+    return {verdict: counts[verdict] for verdict in Verdict}
 
 
 class Override(Record, frozen=True):

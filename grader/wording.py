@@ -26,6 +26,6 @@ def points(number: float) -> str:
     return f"{in_points(number)} {'point' if number == 1 else 'points'}"
 
 
-def shape(sizes: list[int] | None) -> str:
+def shape(sizes: Sequence[int] | None) -> str:
     """A shape as Python writes it, `(32, 27)`; a dash where there is none."""
     return "–" if sizes is None else str(tuple(sizes))

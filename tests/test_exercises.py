@@ -17,7 +17,7 @@ from torch import Tensor
 
 from grader.course.catalog import WHOLE_PART
 from grader.course.exercise import Cell, Exercise, code_cells, read_own_notebook
-from grader.course.isolation import _default_dtype, _quiet_place
+from grader.course.isolation import default_dtype, quiet_place
 from grader.course.reference import Reference
 from grader.intake.collect import UNKNOWN, collect
 from grader.intake.take_in import guess_exercise, take_in
@@ -52,7 +52,7 @@ class Solved:
 
     def fresh(self) -> dict[str, Any]:
         """The namespace after the setup."""
-        return dict(self.reference._setup)
+        return dict(self.reference.setup)
 
     def _run(self, cell: Cell, namespace: dict[str, Any]) -> None:
         exec(compile(cell.source, cell.grade_id, "exec"), namespace)
@@ -75,7 +75,7 @@ def _tensor(value: Tensor | list[Tensor]) -> Tensor:
 @pytest.fixture(scope="module", params=EXERCISES)
 def solved(request) -> Iterator[Solved]:
     exercise = COURSE.exercise(request.param)
-    with _quiet_place(exercise.files, random), _default_dtype("float64"):
+    with quiet_place(exercise.files, random), default_dtype("float64"):
         yield Solved(exercise)
 
 

@@ -65,7 +65,7 @@ class Workbench:
         self.tried = self._steps_to_try()
         self.detached_in = first_of_each_size(self.exercise.cases[1:], self.references)
         self.probe = _load_probe()
-        self.setup = reference._setup
+        self.setup = reference.setup
         self.solution = solution
         self.snapshots: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}
 

@@ -16,7 +16,7 @@ from rich.text import Text
 from grader.course.catalog import Catalog
 from grader.intake.explain_cells import CellSense
 from grader.kernels.doctor import Guarantee
-from grader.records import Grade, Grading, Verdict
+from grader.records import Grade, Grading, Verdict, count_verdicts
 from grader.reports.terminal import VERDICT_STYLES, console, error_console, printable, say, show_grading
 from grader.reports.verdict_text import changes
 from grader.student.next_step import Standing
@@ -208,7 +208,7 @@ def show_without_submission(names: Sequence[str]) -> None:
 def _summary(grade: Grade) -> str:
     if grade.status == "ungradable":
         return f"could not be graded: {grade.reason}"
-    counts = {verdict: sum(check.verdict is verdict for check in grade.checks) for verdict in Verdict}
+    counts = count_verdicts(grade.checks)
     right = counts[Verdict.EXACT] + counts[Verdict.APPROXIMATE]
     words = [f"{right} right"]
     words += [

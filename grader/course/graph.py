@@ -59,7 +59,7 @@ class PartReference:
         Args:
             upstream: name of a tensor → the student's gradient for it, in the tensor's own shape and dtype.
         """
-        return self._backward(upstream)
+        return backward_pass(self.root, self.named, upstream)
 
     def local(self, name: str, cotangent: Tensor, of: Collection[str] | None = None) -> dict[str, Tensor]:
         """The gradient that reaches each tensor, or those in `of`, from `name` alone, when `cotangent` is its gradient.
@@ -185,16 +185,13 @@ class PartReference:
         """Whether the part trains its values in several steps, or in one that isn't along the gradient."""
         return bool(self.values) and self.step_size(next(iter(self.values))) is None
 
-    def _backward(self, replaced: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        return _gradients(self.root, self.named, replaced)
-
 
 def members_of(value: Named) -> list[Tensor]:
     """The tensors that a name of the forward pass stands for."""
     return value if isinstance(value, list) else [value]
 
 
-def _gradients(root: Tensor, named: Mapping[str, Named], replaced: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def backward_pass(root: Tensor, named: Mapping[str, Named], replaced: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """One backward pass; name → the gradient that came in, whether or not it was replaced on the way on.
 
     Of a list, the elements that nothing reaches have zeros.

@@ -39,7 +39,8 @@ def run_own_cell(cell: Cell, namespace: Namespace, where: str) -> None:
 
 
 @contextlib.contextmanager
-def _default_dtype(dtype: str) -> Iterator[None]:
+def default_dtype(dtype: str) -> Iterator[None]:
+    """While it lasts, torch's default dtype is this one: `float64`."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(getattr(torch, dtype))
     try:
@@ -49,7 +50,7 @@ def _default_dtype(dtype: str) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _float32_draws() -> Iterator[None]:
+def float32_draws() -> Iterator[None]:
     """While the default dtype is float64, the random numbers that float32 would have drawn."""
     kept = {name: getattr(torch, name) for name in ("randn", "rand")}
 
@@ -94,7 +95,7 @@ def _plots_when_asked() -> Iterator[None]:
         sys.meta_path.remove(finder)
 
 
-def _module_of_its_own(name: str) -> ModuleType:
+def module_of_its_own(name: str) -> ModuleType:
     """A module of the standard library once more, with its state."""
     spec = importlib.util.find_spec(name)
     assert spec is not None
@@ -105,7 +106,7 @@ def _module_of_its_own(name: str) -> ModuleType:
 
 
 @contextlib.contextmanager
-def _quiet_place(files: Mapping[str, Path], random: ModuleType) -> Iterator[None]:
+def quiet_place(files: Mapping[str, Path], random: ModuleType) -> Iterator[None]:
     """A folder that holds the exercise's files, as the student's kernel sees them; output goes nowhere.
 
     What is imported as `random` is `random`. The generator of Python's own is the whole process's: a thread that draws

@@ -15,13 +15,13 @@ from torch import Tensor
 
 from grader.course.catalog import Case
 from grader.course.exercise import Cell, Exercise
-from grader.course.graph import Named, PartReference, _gradients, members_of
+from grader.course.graph import Named, PartReference, backward_pass, members_of
 from grader.course.isolation import (
     Namespace,
-    _default_dtype,
-    _float32_draws,
-    _module_of_its_own,
-    _quiet_place,
+    default_dtype,
+    float32_draws,
+    module_of_its_own,
+    quiet_place,
     run_own_cell,
 )
 from grader.errors import CourseError
@@ -51,15 +51,15 @@ class Reference:
     def __init__(self, exercise: Exercise) -> None:
         self.exercise = exercise
         self.given: dict[str, Tensor] = {}
-        self._random = _module_of_its_own("random")
+        self._random = module_of_its_own("random")
         self._cases: dict[str, dict[str, PartReference]] = {}
 
     def case(self, case: Case) -> dict[str, PartReference]:
         """Part id → its reference under a case's parameters."""
         key = repr((sorted(case.parameters.items()), case.dtype))
         if key not in self._cases:
-            with self._place(), _default_dtype(case.dtype):
-                run = _Run(self.exercise, case, dict(self._setup))
+            with self._place(), default_dtype(case.dtype):
+                run = _Run(self.exercise, case, dict(self.setup))
                 self._cases[key] = run.parts()
             self.given.update(run.given)
         return self._cases[key]
@@ -70,8 +70,8 @@ class Reference:
         Measured: the same cells on the same random numbers, once in float32 and once in float64.
         """
         coarse = self.case(case)
-        with self._place(), _default_dtype("float64"), _float32_draws():
-            fine = _Run(self.exercise, case, dict(self._setup)).parts()
+        with self._place(), default_dtype("float64"), float32_draws():
+            fine = _Run(self.exercise, case, dict(self.setup)).parts()
         return {
             part: {
                 name: float((gradient.double() - fine[part].gradients[name]).abs().max())
@@ -81,7 +81,7 @@ class Reference:
         }
 
     @cached_property
-    def _setup(self) -> Namespace:
+    def setup(self) -> Namespace:
         """The namespace after the setup cells, which no case's parameters change."""
         namespace: Namespace = {"__name__": "__main__"}
         torch.set_num_threads(1)  # as in the student's kernel, so that equal arithmetic gives equal bits
@@ -92,7 +92,7 @@ class Reference:
         return namespace
 
     def _place(self) -> contextlib.AbstractContextManager[None]:
-        return _quiet_place(self.exercise.files, self._random)
+        return quiet_place(self.exercise.files, self._random)
 
 
 class _Run:
@@ -204,7 +204,7 @@ class _Run:
 
         def backward(root: Tensor, *_: Any, **__: Any) -> None:
             named = self._named(root)
-            gradients = _gradients(root, named, {})
+            gradients = backward_pass(root, named, {})
             reached = {name: named[name] for name in named if name in gradients}
             self.last = PartReference(root, reached, gradients, self._constants(), self._sequences(reached))
             original(root, retain_graph=True)  # type: ignore[no-untyped-call]

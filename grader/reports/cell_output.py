@@ -1,4 +1,4 @@
-"""A grading as the output of a notebook's cell: HTML for Jupyter, plain text for a terminal."""
+"""A grading as the plain text of a notebook's output, or of only some of its checks; the HTML is in `html.py`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import msgspec
 
 from grader.errors import UsageError
 from grader.records import Grading
-from grader.reports.html import render_cell_output, render_lines, render_progress
 from grader.reports.terminal import console, show_grading
 
 
@@ -44,11 +43,3 @@ def as_text(grading: Grading, next_exercise: str | None = None) -> str:
         show_grading(grading, "%hint")
     done = grading.grade.checks and all(check.verdict.is_right for check in grading.grade.checks)
     return captured.get().strip("\n") + (f"\nNext: {next_exercise}" if done and next_exercise is not None else "")
-
-
-def as_html(grading: Grading, next_exercise: str | None = None) -> str:
-    """Text and pictures without scripts, style sheets or anything else that a front end may strip."""
-    return render_cell_output(grading, next_exercise)
-
-
-__all__ = ["as_html", "as_text", "narrowed", "render_lines", "render_progress"]

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from statistics import mean, median
 
-from grader.records import Check, Grade, Record, Verdict
+from grader.records import Check, Grade, Record, Verdict, count_verdicts
 
 _BINS = 10
 _MOST_COMMON = 10
@@ -146,13 +146,8 @@ def _submission(row: CohortRow) -> Submission:
         grade=grade,
         path=row.path,
         share=grade.score / grade.max_score if is_graded else None,
-        counts=_count(grade.checks),
+        counts=count_verdicts(grade.checks),
     )
-
-
-def _count(checks: Sequence[Check]) -> dict[Verdict, int]:
-    counts = Counter(check.verdict for check in checks)
-    return {verdict: counts[verdict] for verdict in Verdict}
 
 
 def _right(counts: Mapping[Verdict, int]) -> int:
@@ -199,7 +194,7 @@ def _tensors(grades: Sequence[Grade]) -> list[TensorStats]:
             part=key[0],
             name=key[1],
             total=len(group),
-            counts=_count(group),
+            counts=count_verdicts(group),
             hardest=key == hardest and wrong[key] >= HARD,
         )
         for key, group in checks.items()

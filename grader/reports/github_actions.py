@@ -8,10 +8,10 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from grader.records import Check, Grade, Grading, Record, Verdict
-from grader.reports.json_csv_junit import number
+from grader.records import Check, Grade, Grading, Record, Verdict, count_verdicts
 from grader.reports.verdict_text import GLYPHS, explain
 from grader.safe_text import safe_text
+from grader.wording import in_points
 
 MAX_SUMMARY = 1 << 20
 """GitHub's limit on a step's summary, in bytes."""
@@ -106,7 +106,7 @@ def job_summary(grades: Sequence[Grade], titles: Mapping[str, str] | None = None
     known = titles if titles is not None else {}
     lines = ["## Gradients", "", "| student | exercise | score | |", "|---|---|---:|---|"]
     for grade in grades:
-        score = "–" if grade.status == "ungradable" else f"{number(grade.score)} / {number(grade.max_score)}"
+        score = "–" if grade.status == "ungradable" else f"{in_points(grade.score)} / {in_points(grade.max_score)}"
         exercise = _cell(known.get(grade.exercise, grade.exercise))
         lines.append(f"| {_cell(grade.student)} | {exercise} | {score} | {_cell(_in_short(grade))} |")
     for grade in grades:
@@ -126,8 +126,7 @@ def job_summary(grades: Sequence[Grade], titles: Mapping[str, str] | None = None
 def _in_short(grade: Grade) -> str:
     if grade.status == "ungradable":
         return f"could not be graded: {grade.reason}"
-    counts = {verdict: sum(check.verdict is verdict for check in grade.checks) for verdict in Verdict}
-    return ", ".join(f"{count} {verdict.value}" for verdict, count in counts.items() if count)
+    return ", ".join(f"{count} {verdict}" for verdict, count in count_verdicts(grade.checks).items() if count)
 
 
 def _row(check: Check, part: str) -> str:

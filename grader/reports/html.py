@@ -26,7 +26,7 @@ from grader.reports.student_page import page_of
 from grader.reports.totals import totals
 from grader.reports.verdict_text import GLYPHS, MEANINGS, carried_by_reason, explain, missing_by_reason, own_remark
 from grader.safe_text import safe_text
-from grader.wording import in_points
+from grader.wording import in_points, shape
 
 
 def render_report(grading: Grading, templates: Path | None = None) -> str:
@@ -120,7 +120,7 @@ def _environment(templates: Path | None) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"points": in_points, "shape": _shape, "href": _href, "percent": _percent}
+    environment.filters |= {"points": in_points, "shape": shape, "href": _href, "percent": _percent}
     environment.filters |= {"prose": _prose, "base64": _base64}
     environment.globals |= {"own_remark": own_remark, "line_name": line_name}
     meanings = {verdict: f"{text[0].upper()}{text[1:]}." for verdict, text in MEANINGS.items()}
@@ -155,11 +155,6 @@ def _percent(share: float) -> str:
     if share < 1:
         percent = min(percent, 99)
     return f"{percent} %"
-
-
-def _shape(shape: Sequence[int]) -> str:
-    """A shape as Python writes it: `(32, 27)`, `(64,)`, `()`."""
-    return str(tuple(shape))
 
 
 def _href(path: str) -> str:

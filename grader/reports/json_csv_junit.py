@@ -1,4 +1,4 @@
-"""The Grade as files: JSON, CSV and JUnit. Pure functions of records; the HTML is in `report.py`."""
+"""The Grade as files: JSON, CSV and JUnit. Pure functions of records; the HTML is in `html.py`."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import msgspec
 
-from grader.records import Check, Comment, Grade, Standing, Verdict
+from grader.records import Check, Comment, Grade, Standing, Verdict, count_verdicts
 from grader.reports.totals import totals
 from grader.reports.verdict_text import explain
 from grader.safe_text import safe_text
@@ -28,14 +28,21 @@ def grades_csv(grades: Sequence[Grade]) -> str:
 
     The score is what counts; `earned` is the submission's own, `weight` the exercise's in the total.
     """
-    verdicts = [verdict.value for verdict in Verdict]
     rows: list[list[Cell]] = []
     for grade in grades:
-        counts = [sum(check.verdict == verdict for check in grade.checks) for verdict in verdicts]
         flags = " ".join(sorted({flag.code for flag in grade.flags}))
         row: list[Cell] = [grade.student, grade.exercise, grade.status, grade.score, grade.max_score]
-        rows.append([*row, *counts, flags, grade.reason, *_standing_cells(grade), commented(grade)])
-    columns = ["student", "exercise", "status", "score", "max_score", *verdicts, "flags", "reason", *_STANDING]
+        rows.append(
+            [
+                *row,
+                *count_verdicts(grade.checks).values(),
+                flags,
+                grade.reason,
+                *_standing_cells(grade),
+                commented(grade),
+            ]
+        )
+    columns = ["student", "exercise", "status", "score", "max_score", *Verdict, "flags", "reason", *_STANDING]
     return csv_text([*columns, "comments"], rows)
 
 
@@ -70,7 +77,7 @@ def csv_text(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
 def _csv_cell(cell: Cell) -> str:
     if cell is None:
         return ""
-    return safe_text(cell, "csv") if isinstance(cell, str) else number(cell)
+    return safe_text(cell, "csv") if isinstance(cell, str) else in_points(cell)
 
 
 def commented(grade: Grade) -> str:
@@ -85,11 +92,6 @@ def placed(comment: Comment) -> str:
         return f"Cell {comment.cell}, line {comment.line}: {text}"
     where = comment.name or (f"Part {comment.part}" if comment.part is not None else None)
     return f"{where}: {text}" if where is not None else text
-
-
-def number(points: float) -> str:
-    """Points as text, the same in every file: at most two decimals, and `50` without its `.0`."""
-    return in_points(points)
 
 
 def junit_xml(grades: Iterable[Grade]) -> str:
@@ -117,7 +119,7 @@ def _suite(grade: Grade) -> ET.Element:
         suite.set(f"{kind}s", str(sum(found is not None and found.tag == kind for found in cases)))
     properties = ET.Element("properties")
     suite.insert(0, properties)
-    for name, value in (("score", number(grade.score)), ("max_score", number(grade.max_score)),
+    for name, value in (("score", in_points(grade.score)), ("max_score", in_points(grade.max_score)),
                         *(("comment", _xml(placed(comment))) for comment in grade.comments),
                         *(("standing", _xml(reason)) for reason in (grade.standing or _NONE).reasons)):  # fmt: skip
         ET.SubElement(properties, "property", name=name, value=value)
@@ -129,8 +131,8 @@ def _suite(grade: Grade) -> ET.Element:
 def _case(suite: ET.Element, grade: Grade, check: Check) -> ET.Element | None:
     case = ET.SubElement(suite, "testcase", classname=_xml(f"{_suite_name(grade)}.{check.part}"), name=_xml(check.name))
     properties = ET.SubElement(case, "properties")
-    for name, value in (("verdict", check.verdict.value), ("points", number(check.points)),
-                        ("max_points", number(check.max_points))):  # fmt: skip
+    for name, value in (("verdict", check.verdict.value), ("points", in_points(check.points)),
+                        ("max_points", in_points(check.max_points))):  # fmt: skip
         ET.SubElement(properties, "property", name=name, value=value)
     kind = {Verdict.WRONG: "failure", Verdict.MISSING: "failure", Verdict.UNCHECKED: "error"}.get(check.verdict)
     if kind is None:

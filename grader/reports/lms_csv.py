@@ -15,10 +15,10 @@ import msgspec
 from grader.errors import UsageError
 from grader.intake.handed_in.people import Identity
 from grader.records import Check, Grade
-from grader.reports.json_csv_junit import commented, csv_text, number, placed
+from grader.reports.json_csv_junit import commented, csv_text, placed
 from grader.reports.roster import POINTS_POSSIBLE, Person, Roster
 from grader.reports.verdict_text import explain
-from grader.wording import rounded
+from grader.wording import in_points, rounded
 
 CANVAS_COLUMNS = ["Student", "ID", "SIS User ID", "SIS Login ID", "Section"]
 _MOODLE_KINDS = ("participant", "first", "last", "full", "login", "number", "email")
@@ -59,7 +59,7 @@ def canvas_csv(grades: Sequence[Grade], roster: Roster | None = None, known: Kno
     exercises = _maxima(grades)
     for grade in grades:
         if grade.max_score not in (0, exercises.get(grade.exercise)):
-            worth = " and ".join(number(points) for points in sorted({grade.max_score, exercises[grade.exercise]}))
+            worth = " and ".join(in_points(points) for points in sorted({grade.max_score, exercises[grade.exercise]}))
             raise UsageError(
                 f"{grade.exercise} was worth {worth} points in different runs, and Canvas has one maximum for all: "
                 "grade all submissions again, or export one run with --run N."
@@ -72,7 +72,7 @@ def canvas_csv(grades: Sequence[Grade], roster: Roster | None = None, known: Kno
         columns = [name for name in CANVAS_COLUMNS if name in roster.columns]
     titles = {exercise: _canvas_title(exercise, roster) for exercise in exercises}
     possible = {"Student": f"    {POINTS_POSSIBLE}"}
-    possible |= {titles[exercise]: number(points) for exercise, points in exercises.items()}
+    possible |= {titles[exercise]: in_points(points) for exercise, points in exercises.items()}
     table = [possible, *_filled(grades, rows, titles)]
     return Exported(_csv([*columns, *titles.values()], table), unknown)
 
@@ -175,7 +175,7 @@ def _filled(
     }
     for grade in grades:
         if grade.status == "graded" and grade.student in table and grade.exercise in titles:
-            table[grade.student][titles[grade.exercise]] = number(grade.score)
+            table[grade.student][titles[grade.exercise]] = in_points(grade.score)
     return list(table.values())
 
 
@@ -203,7 +203,7 @@ def _summary(grade: Grade) -> str:
     if grade.status == "ungradable":
         lines = [f"This submission could not be graded, so its 0 points mean nothing yet. {grade.reason}"]
         return "\n".join([*lines, *map(placed, grade.comments)])
-    lines = [f"{number(grade.score)} of {number(grade.max_score)} points."]
+    lines = [f"{in_points(grade.score)} of {in_points(grade.max_score)} points."]
     lines += grade.standing.reasons if grade.standing is not None else []
     names = {(check.part, check.name) for check in grade.checks}
     lines += [placed(comment) for comment in grade.comments if (comment.part, comment.name) not in names]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 
 from grader.records import (
@@ -19,6 +19,7 @@ from grader.records import (
     PartView,
     Record,
     Verdict,
+    count_verdicts,
 )
 from grader.reports.cell_names import cell_name, cell_number, code_lines, line_name, line_number
 from grader.reports.graph_layout import Layout, lay_out
@@ -170,7 +171,7 @@ def page_of(grading: Grading) -> Page:
     shown += [comment for line in _lines_of(cells) for comment in line.comments]
     return Page(
         grading=grading,
-        counts=_count(chain.from_iterable(rows.values())),
+        counts=count_verdicts(row.check for row in chain.from_iterable(rows.values())),
         parts=[
             _part(view, f"p{number}", rows[view.id], cells.pop(view.id, []), grading.grade.points_of(view.id))
             for number, view in enumerate(views, start=1)
@@ -179,11 +180,6 @@ def page_of(grading: Grading) -> Page:
         start=next((row for row in chain.from_iterable(rows.values()) if row.check is grading.grade.start), None),
         comments=[comment for comment in grading.grade.comments if comment not in shown],
     )
-
-
-def _count(rows: Iterable[Row]) -> dict[Verdict, int]:
-    counts = Counter(row.check.verdict for row in rows)
-    return {verdict: counts[verdict] for verdict in Verdict}
 
 
 def _rows(grading: Grading, part: str, prefix: str) -> list[Row]:
@@ -280,7 +276,7 @@ def _part(view: PartView, anchor: str, rows: list[Row], cells: list[Cell], point
         view=view,
         points=points,
         max_points=sum(row.check.max_points for row in rows),
-        counts=_count(rows),
+        counts=count_verdicts(row.check for row in rows),
         rows=rows,
         cells=cells,
         layout=lay_out(view.graph, labels),

@@ -24,7 +24,8 @@ from grader.grading.live_kernel import Live, Ran, read_history
 from grader.intake.matching import match_cells
 from grader.notebook.file import read_notebook
 from grader.records import Grading, Record, Submission
-from grader.reports.cell_output import as_html, as_text, narrowed, render_lines, render_progress
+from grader.reports.cell_output import as_text, narrowed
+from grader.reports.html import render_cell_output, render_lines, render_progress
 from grader.student.check import student_pool
 from grader.student.progress import NO_HINT, next_hint, remember_check
 
@@ -102,7 +103,7 @@ class Helper:
             return {"exercise": exercise.id, "text": "\n".join(lines), "html": render_lines(lines)}
         shown = narrowed(grading, request.only)
         after = self.course.catalog.after(exercise.id) if not request.only else None
-        return {"exercise": exercise.id, "text": as_text(shown, after), "html": as_html(shown, after)}
+        return {"exercise": exercise.id, "text": as_text(shown, after), "html": render_cell_output(shown, after)}
 
     def _grading(self, request: Request, exercise: Exercise) -> Grading:
         tensors = read_export(request.export)

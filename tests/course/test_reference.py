@@ -134,7 +134,7 @@ def test_a_thread_that_draws_random_numbers_meanwhile_changes_nothing(course, mo
     thread = threading.Thread(target=draw)
     thread.start()
     try:
-        found = [Reference(exercise)._setup["order"] for _ in range(3)]
+        found = [Reference(exercise).setup["order"] for _ in range(3)]
     finally:
         ended.set()
         thread.join()

@@ -11,7 +11,7 @@ import pytest
 
 from grader.course.course import Course
 from grader.course.exercise import code_cells, read_own_notebook
-from grader.course.isolation import _default_dtype, _quiet_place
+from grader.course.isolation import default_dtype, quiet_place
 from grader.course.reference import Reference
 from grader.grading.pool import GraderPool
 from grader.records import Check, Grading, Submission
@@ -212,8 +212,8 @@ def test_the_loss_of_the_gpt_falls_as_autograds_does():
     cells = code_cells(read_own_notebook(COURSE.solution_path(GPT)))
     steps = 60
     losses: dict[str, Any] = {}
-    with _quiet_place(exercise.files, random), _default_dtype("float64"):
-        setup = Reference(exercise)._setup
+    with quiet_place(exercise.files, random), default_dtype("float64"):
+        setup = Reference(exercise).setup
         for role in ("gradients", "reference"):
             namespace = dict(setup)
             for cell in cells:

@@ -18,7 +18,8 @@ from IPython.utils.capture import capture_output
 import grader
 from grader.errors import UsageError
 from grader.grading.live_kernel import Ran, read_history
-from grader.reports.cell_output import as_html, as_text, narrowed
+from grader.reports.cell_output import as_text, narrowed
+from grader.reports.html import render_cell_output
 from tests.conftest import HERE
 from tests.report_samples import sample_grading
 
@@ -145,7 +146,7 @@ def test_narrowed_to_a_name_nobody_knows(course):
 
 
 def test_the_html_needs_nothing_that_a_front_end_strips():
-    html = as_html(sample_grading())
+    html = render_cell_output(sample_grading())
     assert not re.search(r"<(script|style|svg|link|iframe|object|form)\b|\son\w+=|javascript:|href=", html)
     sources = re.findall(r'src="([^"]*)"', html)
     assert sources

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from benchmarks.programs import solution_cells
-from grader.course.graph import PartReference, _gradients
+from grader.course.graph import PartReference, backward_pass
 from grader.kernels.probe import grader_detached
 from tests.workbench import Workbench, checks_of
 
@@ -243,7 +243,7 @@ def steps():
     h += [w * h[1]]
     root = h[0] + h[1] + h[2]
     named = {"w": w, "h": h}
-    return PartReference(root, named, _gradients(root, named, {}), {})
+    return PartReference(root, named, backward_pass(root, named, {}), {})
 
 
 def test_the_gradient_of_a_list_has_a_row_for_each_element(steps):

@@ -9,9 +9,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from grader.reports.cell_output import as_html, render_lines, render_progress
 from grader.reports.cohort_page import cohort_of
-from grader.reports.html import CohortRow, render_index, render_report
+from grader.reports.html import (
+    CohortRow,
+    render_cell_output,
+    render_index,
+    render_lines,
+    render_progress,
+    render_report,
+)
 from tests.report_samples import SCRIPT, perfect_grading, sample_cohort, sample_grading, ungradable_grading
 
 pytestmark = pytest.mark.browser
@@ -101,7 +107,7 @@ def output_on(ground: str, html: str) -> str:
 @pytest.mark.parametrize("ground", GROUNDS)
 def test_an_output_in_the_notebook_can_be_read_on_every_ground_and_on_a_phone(show, ground: str):
     hints = render_lines(["Hint 1 of 1 for dh: Look at `tanh`.", "That was the last hint for dh."])
-    html = as_html(sample_grading()) + as_html(ungradable_grading()) + hints
+    html = render_cell_output(sample_grading()) + render_cell_output(ungradable_grading()) + hints
     page = show(output_on(ground, html + render_progress("Running your cells", 2, 3)), 390).page
     page.evaluate(OPEN_ALL)
     violations = Axe().run(page, options=ALL_RULES).response["violations"]
