@@ -15,12 +15,11 @@ from pathlib import Path, PurePath
 from grader.course.course import Course
 from grader.files import folder_names, safe_name, write_file
 from grader.gradebook import Gradebook
+from grader.intake.handed_in.platform_names import canvas, moodle
 from grader.records import Comment, Grade, Record
 from grader.reports.html import render_report
 from grader.reports.json_csv_junit import Cell, csv_text
 
-_MOODLE = re.compile(r"[^_/]*_\d+_assignsubmission_[a-z]+_")
-_CANVAS = re.compile(r"[^_/]+(?:_LATE)?_\d+_\d+_.+")
 _GRADESCOPE = re.compile(r"submission_\d+")
 
 
@@ -68,15 +67,15 @@ def write_feedback(book: Gradebook, course: Course, folder: Path) -> Written:
 def moodle_place(path: PurePath, exercise: str) -> str | None:
     """Moodle's "upload multiple feedback files": `Ann Lee_123_assignsubmission_file_/…`, as its download was."""
     for part in path.parts[::-1]:
-        found = _MOODLE.match(part)
+        found = moodle(part)
         if found is not None:
-            return f"{found[0]}/{safe_name(exercise)}.html"
+            return f"{found['folder']}_/{safe_name(exercise)}.html"
     return None
 
 
 def canvas_place(path: PurePath, exercise: str) -> str | None:
     """Canvas's "upload submissions": the name that the file had in its download, which holds the two numbers."""
-    return f"{path.stem}.html" if _CANVAS.fullmatch(path.name) and not _MOODLE.match(path.name) else None
+    return f"{path.stem}.html" if canvas(path.name) and not moodle(path.name) else None
 
 
 def gradescope_place(path: PurePath, exercise: str) -> str | None:
@@ -103,5 +102,4 @@ def comments_csv(grades: Iterable[Grade]) -> str:
 
 
 def _cells(comment: Comment) -> list[Cell]:
-    cell = None if comment.cell is None else comment.cell + 1
-    return [comment.part, comment.name, cell, comment.line, comment.text, comment.by, comment.at]
+    return [comment.part, comment.name, comment.cell, comment.line, comment.text, comment.by, comment.at]

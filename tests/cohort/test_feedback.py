@@ -41,7 +41,7 @@ def written(tmp_path, course):
     """Feedback for a class of which one notebook each lay as a platform names it; with hostile names and notes."""
     paths = {
         "alice": "/in/Alice A_11_assignsubmission_file_/01.ipynb",
-        "bob": "/in/bobb_12_13_01.ipynb",
+        "bob": "/in/bobb_112_13_01.ipynb",
         "cy": "/in/assignment_4_export/submission_14/01.ipynb",
     }
     with Gradebook(tmp_path / "gradebook.sqlite") as book:
@@ -56,7 +56,7 @@ def test_a_folder_each_and_a_zip_for_each_platform_that_says_whom_it_lacks(writt
     assert written.reports == 14
     for name, inside in (
         ("moodle", "Alice A_11_assignsubmission_file_/01_backprop_ninja.html"),
-        ("canvas", "bobb_12_13_01.html"),
+        ("canvas", "bobb_112_13_01.html"),
         ("gradescope", "assignment_4_export/submission_14/01_backprop_ninja.html"),
     ):
         with zipfile.ZipFile(written.folder / f"{name}.zip") as archive:
@@ -81,7 +81,7 @@ def test_no_report_shows_internal_notes_other_students_or_hidden_numbers(written
 def test_comments_as_csv_hold_no_formula_and_nothing_internal(written):
     rows = list(csv.DictReader((written.folder / "comments.csv").read_text(encoding="utf-8").splitlines()))
     assert [(row["student"], row["cell"], row["line"], row["comment"]) for row in rows] == [
-        ("alice", "2", "4", "'=comment note")
+        ("alice", "1", "4", "'=comment note")
     ]
 
 

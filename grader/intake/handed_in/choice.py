@@ -10,7 +10,7 @@ import msgspec
 
 from grader.errors import SubmissionError
 from grader.files import as_text, is_notebook
-from grader.intake.handed_in.files import Arrived, read_member, read_plain
+from grader.intake.handed_in.files import Arrived, content
 from grader.intake.handed_in.names import FileName, is_disguised, is_script, taken_apart
 from grader.intake.handed_in.platforms import Area
 from grader.intake.handed_in.python_file import as_notebook, decoded, is_export
@@ -61,7 +61,7 @@ def read_file(file: Arrived) -> bytes:
     Raises:
         SubmissionError: it can't be read, or is too large to be.
     """
-    data = read_member(file.path, file.inside) if file.inside else read_plain(Path(file.path))
+    data = content(file)
     return as_notebook(data) if is_script(file.name) else data
 
 
@@ -118,7 +118,7 @@ def _to_look_at(area: Area, course_files: Sequence[str]) -> list[Arrived]:
 
 def _exported(file: Arrived) -> bool:
     try:
-        data = read_member(file.path, file.inside) if file.inside else read_plain(Path(file.path))
+        data = content(file)
         return is_export(decoded(data))
     except SubmissionError:
         return False

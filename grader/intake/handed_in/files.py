@@ -200,7 +200,7 @@ def _unpacked(archive: zipfile.ZipFile, info: zipfile.ZipInfo, limit: int) -> by
     return data
 
 
-def read_member(path: str, inside: Sequence[str]) -> bytes:
+def _member_content(path: str, inside: Sequence[str]) -> bytes:
     """A file in a zip, or in a zip in a zip.
 
     Raises:
@@ -219,7 +219,7 @@ def read_member(path: str, inside: Sequence[str]) -> bytes:
         raise SubmissionError(f"The file {name!r} can't be read from its zip: {str(error).rstrip('.')}.") from error
 
 
-def read_plain(path: Path) -> bytes:
+def _plain_content(path: Path) -> bytes:
     """A plain file.
 
     Raises:
@@ -235,6 +235,15 @@ def read_plain(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise SubmissionError(f"The file {path.name!r} can't be read: {error.strerror or error}.") from error
+
+
+def content(file: Arrived) -> bytes:
+    """What a file holds.
+
+    Raises:
+        SubmissionError: as `_member_content` and `_plain_content`.
+    """
+    return _member_content(file.path, file.inside) if file.inside else _plain_content(Path(file.path))
 
 
 def folder_name(root: Path) -> str:
