@@ -136,7 +136,7 @@ def check(
     if grading.grade.status == "ungradable":
         raise typer.Exit(EXIT_UNGRADED)
     if hint:
-        from grader.student.progress import next_hint
+        from grader.student.hints import next_hint
 
         show_hints(next_hint(course.spec(grading.grade.exercise), grading.grade, notebook.absolute().parent))
     if not all(check.verdict.is_right for check in grading.grade.checks):
@@ -212,7 +212,7 @@ def grade(
     """
     from grader.cli.show import grading_progress, show_cohort, show_remarks, show_without_submission
     from grader.cohort.arrivals import Naming, arrive
-    from grader.cohort.people import handed_in_csv, without_submission
+    from grader.cohort.naming import handed_in_csv, without_submission
     from grader.cohort.run import grade_cohort
     from grader.execution.time_limits import FACTOR
     from grader.execution.time_limits import time_factor as factor_in_force

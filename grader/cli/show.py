@@ -19,8 +19,8 @@ from grader.kernels.doctor import Guarantee
 from grader.records import Grade, Grading, Verdict, count_verdicts
 from grader.reports.terminal import VERDICT_STYLES, console, error_console, printable, say, show_grading
 from grader.reports.verdict_text import changes
+from grader.student.hints import NO_HINT, Hints
 from grader.student.next_step import Standing
-from grader.student.progress import NO_HINT, Hints
 from grader.student.reset import part_names
 from grader.wording import in_points
 

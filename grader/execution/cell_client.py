@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import signal
-import time
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, cast
 
@@ -14,6 +13,7 @@ from nbclient.exceptions import CellExecutionComplete, CellTimeoutError, DeadKer
 from nbformat import NotebookNode
 
 from grader.execution.tensors import MIME
+from grader.execution.time_limits import Clock
 from grader.kernels import KernelSource
 from grader.kernels.client import KernelNotebookClient
 
@@ -25,9 +25,6 @@ KILLED, SIGNALED = 137, 128
 """Exit status of a process that got SIGKILL; what is beyond the second is the number of a signal."""
 _CONTAINER = 64
 """Bytes of a list or dict, however empty."""
-MAX_STRETCH = 5
-"""On a busy machine a time limit is stretched by what the kernel waited for a core, to so many times itself at most."""
-_LITTLE_SECONDS = 0.05
 INTERRUPT_SECONDS = 4
 """How long an interrupted cell may take to end before its kernel is killed."""
 
@@ -37,7 +34,7 @@ class Client(KernelNotebookClient):
 
     Attributes:
         timed_out: whether the last cell's time was over before it ended.
-        stretched: the seconds by which limits were stretched so far, because the kernel waited for a core.
+        clock: the kernel's time, which stands still while the kernel waits for a core.
         cpu_seconds: what the kernel and its children used; known once the block of `start` is left.
         end: how the kernel ended, in a few words, where it did so before the block was left; known after it.
     """
@@ -72,7 +69,7 @@ class Client(KernelNotebookClient):
     def __init__(self, notebook: NotebookNode, **options: Any) -> None:
         super().__init__(notebook, **options)
         self.timed_out = False
-        self.stretched = 0.0
+        self.clock = Clock(self._waited)
         self.cpu_seconds = 0.0
         self.end: str | None = None
         self._seconds = 0.0
@@ -137,7 +134,7 @@ class Client(KernelNotebookClient):
         task_poll_kernel_alive: asyncio.Future[Any],
     ) -> dict[str, Any]:
         """As nbclient's own, but the clock runs on while replies arrive that nobody asked for."""
-        reply = await self._in_time(asyncio.ensure_future(self._reply_to(msg_id)), cast(float, timeout))
+        reply = await self.clock.in_time(asyncio.ensure_future(self._reply_to(msg_id)), cast(float, timeout))
         if reply is None:
             reply = await self._async_handle_timeout(cast(int, timeout), cell)
         try:
@@ -150,24 +147,9 @@ class Client(KernelNotebookClient):
             task_poll_kernel_alive.cancel()
         return cast("dict[str, Any]", reply)
 
-    async def _in_time(self, reply: asyncio.Future[dict[str, Any]], seconds: float) -> dict[str, Any] | None:
-        """The reply, or None where it takes longer than `seconds`, not counting those without a core."""
-        last = time.monotonic() + MAX_STRETCH * seconds
-        try:
-            while not (await asyncio.wait([reply], timeout=seconds))[0]:
-                seconds = min(await self.stretch(), last - time.monotonic())
-                if seconds < _LITTLE_SECONDS:
-                    return None
-            return reply.result()
-        finally:
-            reply.cancel()
-
-    async def stretch(self) -> float:
-        """The seconds that the kernel has waited for a core and that this has not been told before."""
+    async def _waited(self) -> float:
         assert self.km is not None
-        more = await self.km.ours.waited() - self.stretched
-        self.stretched += max(0.0, more)
-        return more
+        return await self.km.ours.waited()
 
     async def _reply_to(self, msg_id: str) -> dict[str, Any]:
         assert self.kc is not None

@@ -217,7 +217,7 @@ class Runner:
                     died_in = running
                     break
         self.cpu_seconds += client.cpu_seconds
-        self.deadline += client.stretched
+        self.deadline += client.clock.stretched
         if died_in is not None and client.end is not None:
             self.runs[died_in] = msgspec.structs.replace(self.runs[died_in], end=client.end)
         return died_in
@@ -235,9 +235,9 @@ class Runner:
         if own:
             seconds = own_cell_seconds(self.spec)
         else:
-            if self.deadline + client.stretched - started < cell_seconds(self.spec):
-                await client.stretch()
-            seconds = min(cell_seconds(self.spec), self.deadline + client.stretched - started)
+            if self.deadline + client.clock.stretched - started < cell_seconds(self.spec):
+                await client.clock.stretch()
+            seconds = min(cell_seconds(self.spec), self.deadline + client.clock.stretched - started)
         if seconds <= 0:
             return
         cell = await client.run_cell(_from_line_one(self.cells[step.cell].source), seconds)

@@ -1,9 +1,13 @@
-"""How long cells may take: the catalogue's limits, stretched where the machine is slow."""
+"""How long cells may take, and the clock that stops them: limits are stretched where the machine is slow or busy."""
 
 from __future__ import annotations
 
+import asyncio
 import math
 import os
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from grader.course.catalog import ExerciseSpec
 from grader.errors import UsageError
@@ -13,6 +17,10 @@ OWN_CELL_SECONDS = 120.0
 torch in one of them, and there is nobody's loop in there that a shorter limit would have to stop."""
 FACTOR = "GRADER_TIME_FACTOR"
 """The environment variable with the factor of all limits. Workers on this machine inherit it."""
+MAX_STRETCH = 5
+"""On a busy machine a time limit is stretched by what the kernel waited for a core, to so many times itself at most."""
+_LITTLE_SECONDS = 0.05
+_Reply = TypeVar("_Reply")
 
 
 def time_factor() -> float:
@@ -46,3 +54,36 @@ def own_cell_seconds(spec: ExerciseSpec) -> float:
 def notebook_seconds(spec: ExerciseSpec) -> float:
     """What a student's cells may take together."""
     return spec.notebook_seconds * time_factor()
+
+
+class Clock:
+    """A kernel's time, which stands still while the kernel waits for a core.
+
+    Args:
+        waited: how many seconds it has waited so far.
+
+    Attributes:
+        stretched: the seconds by which limits were stretched so far.
+    """
+
+    def __init__(self, waited: Callable[[], Awaitable[float]]) -> None:
+        self._waited = waited
+        self.stretched = 0.0
+
+    async def in_time(self, reply: asyncio.Future[_Reply], seconds: float) -> _Reply | None:
+        """The reply; None where it takes longer than `seconds`."""
+        last = time.monotonic() + MAX_STRETCH * seconds
+        try:
+            while not (await asyncio.wait([reply], timeout=seconds))[0]:
+                seconds = min(await self.stretch(), last - time.monotonic())
+                if seconds < _LITTLE_SECONDS:
+                    return None
+            return reply.result()
+        finally:
+            reply.cancel()
+
+    async def stretch(self) -> float:
+        """The seconds that the kernel has waited for a core and that this has not been told before."""
+        more = await self._waited() - self.stretched
+        self.stretched += max(0.0, more)
+        return more

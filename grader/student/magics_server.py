@@ -27,7 +27,8 @@ from grader.records import Grading, Record, Submission
 from grader.reports.cell_output import as_text, narrowed
 from grader.reports.html import render_cell_output, render_lines, render_progress
 from grader.student.check import student_pool
-from grader.student.progress import NO_HINT, next_hint, remember_check
+from grader.student.hints import NO_HINT, next_hint
+from grader.student.progress import remember_check
 
 
 class Request(Record, frozen=True):

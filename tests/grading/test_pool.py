@@ -16,7 +16,8 @@ from grader.grading.pytest_items import grade_batch
 from grader.grading.workers import InProcess
 from grader.intake.collect import Found
 from grader.records import Submission
-from grader.student.progress import STATE, next_hint
+from grader.student.hints import next_hint
+from grader.student.progress import STATE
 
 
 def test_a_mistake_of_the_graders_own_is_one_ungradable_submission(pool, solved, monkeypatch):

@@ -11,8 +11,9 @@ import pytest
 from grader.errors import UsageError
 from grader.notebook.file import read_notebook
 from grader.records import Check, Grade, Verdict
+from grader.student.hints import next_hint
 from grader.student.next_step import next_step, standings
-from grader.student.progress import STATE, next_hint, read_progress, remember_check
+from grader.student.progress import STATE, read_progress, remember_check
 from grader.student.reset import find_target, part_names, reset
 from tests.conftest import HERE
 
