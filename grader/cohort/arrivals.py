@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 
 from grader.cohort.csv_file import read_roster
-from grader.cohort.people import by_list, by_pattern, by_roster, renamed
+from grader.cohort.naming import by_list, by_pattern, by_roster, renamed
 from grader.cohort.times import Times
 from grader.course.course import Course
 from grader.errors import UsageError
