@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -210,16 +211,11 @@ def grade(
     Exit status: 0 all graded, whatever the marks; 1 --fail-under not met; 2 the command line is wrong; 3 some
     submission could not be graded (the others are, and are written).
     """
-    from grader.cli.show import grading_progress, show_cohort, show_remarks, show_without_submission
     from grader.cohort.arrivals import Naming, arrive
-    from grader.cohort.naming import handed_in_csv, without_submission
-    from grader.cohort.run import grade_cohort
     from grader.execution.time_limits import FACTOR
     from grader.execution.time_limits import time_factor as factor_in_force
-    from grader.files import write_file
     from grader.grading.workers import Workers, open_workers
     from grader.intake.collect import Found
-    from grader.reports.github_actions import report_run
 
     if workers is not None and scheduler is not None:
         raise UsageError("--workers starts processes here and --scheduler uses others: give one of the two.")
@@ -231,10 +227,20 @@ def grade(
     arrivals = arrive(paths, course, exercise, naming)
 
     def graders(left: Sequence[Found]) -> AbstractContextManager[Workers]:
-        return open_workers(course, left, kernel, sandbox, workers, scheduler)
+        return opened or open_workers(course, left, kernel, sandbox, workers, scheduler)
 
+    opened: AbstractContextManager[Workers] | None = None
     try:
-        with _gradebook(out, gradebook, make=True) as book:
+        with contextlib.ExitStack() as stack:
+            if not resume or (gradebook is None and not out.exists()):  # all is left to be graded: so begin already
+                opened = contextlib.nullcontext(stack.enter_context(graders(arrivals.found)))
+            from grader.cli.show import grading_progress, show_cohort, show_remarks, show_without_submission
+            from grader.cohort.naming import handed_in_csv, without_submission
+            from grader.cohort.run import grade_cohort
+            from grader.files import write_file
+            from grader.reports.github_actions import report_run
+
+            book = stack.enter_context(_gradebook(out, gradebook, make=True))
             if renames := book.people.renames():
                 arrivals = arrivals.under(renames)
             show_remarks(arrivals.said)
@@ -623,6 +629,8 @@ def main() -> None:
     except GraderError as error:
         _warn(str(error))
         sys.exit(EXIT_USAGE)
+    finally:
+        gc.freeze()  # at its end Python collects garbage: half a second once torch is there, of which nothing is left
 
 
 __all__ = ["UsageError", "app", "main"]

@@ -14,8 +14,6 @@ from rich.table import Table
 from rich.text import Text
 
 from grader.course.catalog import Catalog
-from grader.intake.explain_cells import CellSense
-from grader.kernels.doctor import Guarantee
 from grader.records import Grade, Grading, Verdict, count_verdicts
 from grader.reports.terminal import VERDICT_STYLES, console, error_console, printable, say, show_grading
 from grader.reports.verdict_text import changes
@@ -27,6 +25,8 @@ from grader.wording import in_points
 if TYPE_CHECKING:  # the gradebook imports SQLAlchemy
     from grader.gradebook.diff import Change
     from grader.gradebook.results import Run
+    from grader.intake.explain_cells import CellSense
+    from grader.kernels.doctor import Guarantee
 
 
 BAR = 8

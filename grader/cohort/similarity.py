@@ -75,6 +75,8 @@ def _without_usual(own: Own, holders: Counter[str], usual: int) -> Own:
 
 def _links(texts: Sequence[str]) -> list[tuple[int, int, int]]:
     """Pairs of suspiciously similar texts, with the per cent; the matrix is gone through in blocks of rows."""
+    if len(texts) < 2:
+        return []
     from rapidfuzz import fuzz, process
 
     found = []

@@ -70,18 +70,34 @@ def float32_draws() -> Iterator[None]:
             setattr(torch, name, draw)
 
 
-class _Late(importlib.abc.MetaPathFinder):
-    """Finds pyplot as a module that is loaded when something of it is first used."""
+class _Late(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Finds matplotlib and pyplot as modules that are loaded when something of them is first used.
+
+    `importlib.util.LazyLoader` loads a module at `isinstance(module, Tensor)`, too, as each name's value is asked here.
+    """
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
     ) -> importlib.machinery.ModuleSpec | None:
-        if fullname != "matplotlib.pyplot":
+        if fullname not in ("matplotlib", "matplotlib.pyplot"):
             return None
         spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
-        if spec is not None and spec.loader is not None:
-            spec.loader = importlib.util.LazyLoader(spec.loader)
+        if spec is not None:
+            spec.loader_state, spec.loader = spec.loader, self
         return spec
+
+    def exec_module(self, module: ModuleType) -> None:
+        """Have the module load itself when it is asked for what it doesn't have yet."""
+        spec = module.__spec__
+        assert spec is not None
+
+        def first(name: str) -> Any:
+            del vars(module)["__getattr__"]
+            module.__loader__ = spec.loader = spec.loader_state
+            spec.loader_state.exec_module(module)
+            return getattr(module, name)
+
+        vars(module)["__getattr__"] = first
 
 
 @contextlib.contextmanager

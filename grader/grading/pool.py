@@ -42,6 +42,7 @@ class GraderPool:
         self.kernel = kernel
         self.sandbox = sandbox
         self.hurry = hurry
+        self._begun: dict[str, KernelSource] = {}
         self._graders: dict[str, Grader] = {}
         self._open = contextlib.ExitStack()
 
@@ -53,6 +54,7 @@ class GraderPool:
 
     def close(self) -> None:
         """Stop all kernels; a pool that is used again starts them again."""
+        self._begun.clear()
         self._graders.clear()
         self._open.close()
 
@@ -97,16 +99,28 @@ class GraderPool:
         """
         self._grader(exercise_id).prepare()
 
+    def begin(self, exercise_id: str) -> None:
+        """Start the process that an exercise's kernels come from, which loads torch while this one goes on.
+
+        Raises:
+            GraderError: there is no such exercise, or no kernels for it.
+        """
+        if exercise_id not in self._begun:
+            exercise = self.course.exercise(exercise_id)
+            with uncollected():
+                self._begun[exercise_id] = self._kernels(exercise, exercise.setup_sources)
+            self._open.push(self._begun[exercise_id])
+
     def _grader(self, exercise_id: str) -> Grader:
         if exercise_id not in self._graders:
             exercise = self.course.exercise(exercise_id)
+            self.begin(exercise_id)
             with uncollected():
-                ready = [self._kernels(exercise, exercise.setup_sources)]  # torch is loaded there while it is here
-                self._open.push(ready[0])
                 from grader.grading.grade import Grader
 
             def kernels(setup: Sequence[str]) -> KernelSource:
-                return ready.pop() if ready and setup == exercise.setup_sources else self._kernels(exercise, setup)
+                ready = self._begun.pop(exercise_id, None) if setup == exercise.setup_sources else None
+                return ready or self._kernels(exercise, setup)
 
             self._graders[exercise_id] = self._open.enter_context(Grader(exercise, kernels, hurry=self.hurry))
         return self._graders[exercise_id]

@@ -71,6 +71,9 @@ def open_workers(
         count = min(count or _fitting(len(found)), max(len(found), 1))
         if count == 1:
             with GraderPool(course, kernel, sandbox) as pool:
+                for item in found[:1]:
+                    if item.problem is None and item.exercise in course.catalog.ids:
+                        pool.begin(item.exercise)
                 yield InProcess(pool)
             return
     from grader.grading.dask_cluster import open_dask
@@ -81,6 +84,8 @@ def open_workers(
 
 
 def _fitting(submissions: int) -> int:
+    if submissions < 2 * FEW:
+        return 1
     from dask.system import CPU_COUNT
 
     return max(1, min(int(CPU_COUNT), submissions // FEW))

@@ -18,9 +18,12 @@ import pytest
 from grader.course.course import unpacked_course
 from grader.errors import ClusterError
 from grader.grading import dask_cluster, dask_worker
+from grader.grading import pool as pool_module
 from grader.grading.dask_cluster import open_dask
 from grader.grading.workers import InProcess, open_workers
 from grader.intake.collect import Found
+from grader.kernels import open_source
+from grader.records import Submission
 from tests.conftest import ROOT
 
 PROBLEM = "It is a problem."
@@ -180,6 +183,20 @@ def test_little_work_is_done_in_this_process(course):
         assert isinstance(workers, InProcess)
     with open_workers(course, few * 100, "cold", "none", 1) as workers:
         assert isinstance(workers, InProcess)
+
+
+def test_kernels_are_on_their_way_before_the_first_submission_is_graded(course, solved, monkeypatch):
+    opened = []
+
+    def watched(**wanted):
+        opened.append(open_source(**wanted))
+        return opened[-1]
+
+    monkeypatch.setattr(pool_module, "open_source", watched)
+    with open_workers(course, [Found(student="s", exercise="mini", path="")], "snapshot", "none") as workers:
+        assert len(opened) == 1
+        assert workers.pool.grade(Submission("s", "mini", solved())).grade.status == "graded"
+        assert len(opened) == 1, "what was opened first was not used"
 
 
 def grader(*arguments, cwd, **options):

@@ -376,3 +376,4 @@ def main(descriptor: int) -> None:
         return
     wire.send(channel, {"ready": True, "published": published})
     template.run()
+    os._exit(0)  # everything that it started has ended; Python would take down each module first
