@@ -19,6 +19,7 @@ from grader.execution.tensors import Export, StudentTensor
 from grader.marking.case_outcomes import PartCase
 from grader.marking.tolerance import FLOAT64, conformed
 from grader.marking.verdicts import PartMarks
+from grader.notebook.code import Code
 from grader.records import Diagnosis
 
 Predict = Callable[[Scene], Tensor | None]
@@ -147,7 +148,7 @@ class Subject:
     @cached_property
     def lines(self) -> list[Line]:
         """The student's lines of the part, in order."""
-        return [line for source in self.sources for line in lines_of(source)]
+        return [line for code in self.code for line in lines_of(code)]
 
     @cached_property
     def reads(self) -> frozenset[str]:
@@ -171,16 +172,16 @@ class Subject:
         return last.get(name, -1) > last.get(self.gradient, len(self.lines))
 
     @cached_property
-    def sources(self) -> list[str]:
+    def code(self) -> list[Code]:
         """The student's cells of the part, then the methods that cells of ours call, as plain statements.
 
         Functions of the student's, from whatever part, are written out, too.
         """
-        known = functions([cell.source for cell in self.marks.cells if cell.student])
-        own = [written_out(cell.source, known) for cell in self.marks.student_cells]
+        known = functions([cell.code for cell in self.marks.cells if cell.student])
+        own = [written_out(cell.code, known) for cell in self.marks.student_cells]
         reference = self.marks.visible.reference
         called = self.where.methods.source(reference.tensors, reference.constants) if self.scenes else ""
-        return [*own, called] if called else own
+        return [*own, Code(called)] if called else own
 
 
 def _scene(part_case: PartCase, gradient: str, changed: Export) -> Scene | None:

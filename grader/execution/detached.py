@@ -28,16 +28,9 @@ from grader.execution.name_uses import uses_after
 from grader.execution.plan import ProbePart, Step, last_gradients, runs_hidden
 from grader.execution.tensors import MAX_NAMES, Export, read_export, unpacked
 from grader.intake.take_in import PlannedCell
+from grader.notebook.code import Statement
 from grader.notebook.file import MAKES_GRADIENTS
-from grader.notebook.syntax import (
-    Statement,
-    bound_by,
-    elements_bound,
-    names_bound,
-    parse,
-    statements,
-    up_to_line,
-)
+from grader.notebook.syntax import bound_by, elements_bound, names_bound
 from grader.records import Record
 
 SEED = 20221011
@@ -223,40 +216,37 @@ def _rewritten(part: ProbePart, reference: PartReference, again: Sequence[tuple[
     """A part's cells, each of their statements tried on its own, and what the statements are for each gradient."""
     last = last_gradients(cells)
     indices = [index for index in _between(part.id, steps) if runs_hidden(Step(do="cell", cell=index), cells, last)]
-    sources = {
-        index: up_to_line(cells[index].source, stops[index]) if index in stops else cells[index].source
-        for index in indices
-    }
+    code = {index: cells[index].code.up_to(stops[index]) if index in stops else cells[index].code for index in indices}
     makes = [index for index in indices if cells[index].part == part.id and cells[index].role in MAKES_GRADIENTS]
-    trees = {index: parse(sources[index]) for index in indices if index in makes or cells[index].student}
-    walrus = any(":=" in sources[index] for index in makes)
-    later = uses_after({index: tree for index in makes if (tree := trees[index]) is not None}, _shapes(reference))
-    bound = {index: _bound(tree.body, walrus=walrus, later=later.get(index, {}))
-             for index in makes if (tree := trees[index]) is not None}  # fmt: skip
+    lines = [line for index in makes for line in code[index].statements]
+    walrus = any(":=" in code[index].source for index in makes)
+    later = uses_after({index: code[index].tree for index in makes}, _shapes(reference))
+    bound = {index: _bound(code[index].tree.body, walrus=walrus, later=later.get(index, {})) for index in makes}
     names = _names(reference, set().union(*bound.values()))
-    own = _own_names(again, names, part.forward, [sources[index] for index in makes])
+    own = _own_names(again, names, part.forward, lines)
     names.update(zip(own, own, strict=True))
     given = [*part.forward, *part.given] if not part.values else ()
-    filled = _filled(tree for tree in trees.values() if tree is not None)
+    tried = {index: code[index].tree for index in indices
+             if code[index].is_python and (index in makes or cells[index].student)}  # fmt: skip
+    filled = _filled(tried.values())
     rewriter = _Rewriter(names, reference, given, filled, walrus=walrus)
     codes: dict[int, str] = {}
     lasts = {name: index for index, those in bound.items() for name in those & names.keys()}
-    for index, tree in trees.items():
-        if tree is not None:
-            here = {name for name, place in lasts.items() if place == index}
-            # A formula too deep for it, or a `return` outside of functions: the cell is run as it stands.
-            with contextlib.suppress(RecursionError, SyntaxError, ValueError):
-                codes[index] = _compiled(rewriter.rewritten(tree, here, later.get(index, {})))
+    for index, tree in tried.items():
+        here = {name for name, place in lasts.items() if place == index}
+        # A formula too deep for it, or a `return` outside of functions: the cell is run as it stands.
+        with contextlib.suppress(RecursionError, SyntaxError, ValueError):
+            codes[index] = _compiled(rewriter.rewritten(tree, here, later.get(index, {})))
     reads: dict[str, frozenset[str]] = {}
-    for line in (line for index in makes for line in statements(cells[index].source)):
-        for name in names.keys() & set(line.names):
+    for line in lines:
+        for name in names.keys() & set(line.binds):
             reads[names[name]] = reads.get(names[name], frozenset()) | {
                 names[read] for read in line.reads & names.keys()
             }
     variables = {gradient: name for name, gradient in names.items() if name != gradient}
-    starts = _starts([line for index in makes for line in statements(cells[index].source)], names, part.forward)
+    starts = _starts(lines, names, part.forward)
     told = DetachedPart(
-        cells=[("code", codes[index]) if index in codes else ("source", sources[index]) for index in indices],
+        cells=[("code", codes[index]) if index in codes else ("source", code[index].source) for index in indices],
         bound=[name for name in rewriter.places if name not in part.upstream],
         inner=[f"d{name}" for name in computed(reference)],
         variables=variables,
@@ -267,8 +257,8 @@ def _rewritten(part: ProbePart, reference: PartReference, again: Sequence[tuple[
         known=[*part.forward, *part.given],
         elements=part.elements,
     )
-    lines = {name: line for rebound in later.values() for line, names in rebound.items() for name in names}
-    return told, Lines(places=rewriter.places, reads=reads, variables=variables, starts=starts, later=lines)
+    ends = {name: line for rebound in later.values() for line, names in rebound.items() for name in names}
+    return told, Lines(places=rewriter.places, reads=reads, variables=variables, starts=starts, later=ends)
 
 
 def _starts(lines: Sequence[Statement], names: Mapping[str, str],
@@ -276,7 +266,7 @@ def _starts(lines: Sequence[Statement], names: Mapping[str, str],
     """What of the forward pass the statements for each gradient start from, by helpers and not by other gradients."""
     reads: dict[str, set[str]] = {}
     for line in lines:
-        for name in line.names:
+        for name in line.binds:
             reads.setdefault(name, set()).update(line.reads)
     found = {}
     for name in reads.keys() & names.keys():
@@ -306,15 +296,14 @@ def _compiled(tree: ast.Module) -> str:
 
 
 def _own_names(again: Sequence[tuple[str, str]], names: Mapping[str, str], forward: Sequence[str],
-               sources: Sequence[str]) -> list[str]:  # fmt: skip
+               lines: Sequence[Statement]) -> list[str]:  # fmt: skip
     """The student's own names that lines read in the place of a gradient that nothing binds."""
-    lines = [line for source in sources for line in statements(source)]
-    bound = {name for line in lines for name in line.names}
+    bound = {name for line in lines for name in line.binds}
     known = {names[name] for name in bound & names.keys()}
     read = {
         name
         for upper, lower in again if f"d{upper}" not in known
-        for line in lines if f"d{lower}" in line.names
+        for line in lines if f"d{lower}" in line.binds
         for name in line.reads
     }  # fmt: skip
     return sorted((read & bound) - names.keys() - set(forward))[:MAX_OWN]

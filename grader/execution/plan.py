@@ -14,7 +14,6 @@ from grader.course.graph import PartReference
 from grader.execution.tensors import MAX_ELEMENTS
 from grader.intake.take_in import PlannedCell
 from grader.notebook.file import MAKES_GRADIENTS
-from grader.notebook.syntax import up_to_line
 from grader.records import Record
 
 DETACHED = "#detached"
@@ -190,7 +189,6 @@ def runs_hidden(step: Step, cells: Sequence[PlannedCell], last: int) -> bool:
 def _hidden_step(step: Step, cells: Sequence[PlannedCell], stops: Mapping[int, int]) -> dict[str, Any]:
     if step.cell is None:
         return {"do": step.do, "part": msgspec.to_builtins(step.part)}
-    source = cells[step.cell].source
-    if step.cell in stops:
-        source = up_to_line(source, stops[step.cell])
-    return {"do": "cell", "cell": step.cell, "source": source}
+    code = cells[step.cell].code
+    code = code.up_to(stops[step.cell]) if step.cell in stops else code
+    return {"do": "cell", "cell": step.cell, "source": code.source}

@@ -83,7 +83,7 @@ def _mended(source: str, allowance: Allowance) -> Mended | None:
     if not lost:
         return None
     pieces = dissect("\n".join(lines)).pieces or []
-    others = [piece for piece in pieces if piece.first + 1 not in lost]
+    others = [piece for piece in pieces if piece.first not in lost]
     elsewhere = {name for piece in others for name in (*piece.binds, *piece.inner, *piece.reads)}
     for line, names in lost.items():
         text = lines[line - 1]

@@ -19,7 +19,6 @@ from grader.intake.take_in import PlannedCell
 from grader.marking.alone import Alone
 from grader.marking.case_outcomes import PartCase
 from grader.marking.tolerance import FLOAT64, Tolerance
-from grader.notebook.syntax import assigned_names, loaded_names
 from grader.records import VISIBLE
 
 References = Mapping[str, Mapping[str, PartReference]]
@@ -116,8 +115,8 @@ class PartCases:
         if any(name in self.exercise.parts[part_id].gradients for part_id in earlier):
             return False
         ours = [cell for cell in self.cells if cell.role == "backward" and cell.part == self.part_id]
-        return any(name in assigned_names(cell.source) for cell in self.student_cells) or any(
-            name in loaded_names(cell.source) for cell in ours
+        return any(name in cell.code.binds for cell in self.student_cells) or any(
+            name in cell.code.reads for cell in ours
         )
 
     @property

@@ -25,7 +25,6 @@ from grader.marking.part_in_all_cases import PartCases, References
 from grader.marking.tolerance import cmp_line, conformed, finite_or_none
 from grader.marking.unfinished_cells import Stops
 from grader.notebook.near_names import nearest
-from grader.notebook.syntax import assigned_names, first_bindings, line_that_binds, statements
 from grader.records import VISIBLE, Check, CmpLine, Verdict
 
 __all__ = ["PartMarks", "References"]
@@ -170,7 +169,7 @@ class PartMarks(PartCases):
         first = self.first_hidden
         if first is None or first.alone is None or not first.alone.rebound(name):
             return None
-        lines = [line_that_binds(cell.source, first.alone.variable(name)) for cell in self.student_cells]
+        lines = [cell.code.line_that_binds(first.alone.variable(name)) for cell in self.student_cells]
         return next((line for line in reversed(lines) if line is not None), None)
 
     def _forward_differs(self, name: str) -> str | None:
@@ -190,7 +189,7 @@ class PartMarks(PartCases):
         first = self.first_hidden
         differing = first.alone.differing if first is not None and first.alone is not None else frozenset()
         for cell in self.student_cells:
-            for line, bound in first_bindings(cell.source):
+            for line, bound in cell.code.first_bindings:
                 if bound in differing:
                     return f"`{bound}` is not what the exercise's forward pass makes, from {cell.place(line)} on"
         return None
@@ -200,10 +199,10 @@ class PartMarks(PartCases):
         if self.checks.values:
             return None  # a training loop has a forward pass of its own
         known = {*self.visible.reference.forward, *self.visible.reference.constants} - {*self.checks.names}
-        read = {read for cell in self.student_cells for each in statements(cell.source)
-                if name in each.names for read in each.reads}  # fmt: skip
+        read = {read for cell in self.student_cells for each in cell.code.statements
+                if name in each.binds for read in each.reads}  # fmt: skip
         for cell in self.student_cells:
-            for line, bound in first_bindings(cell.source):
+            for line, bound in cell.code.first_bindings:
                 if bound in read & known and bound in self.visible.exported:
                     number = self.visible.exported[bound].number
                     value = "something else" if number is None else f"{number:g}"
@@ -332,7 +331,7 @@ class PartMarks(PartCases):
         if found.note.kind == "absent" and (why := self._stops.not_reached(name)) is not None:
             return self._check(name, Verdict.MISSING, 0.0, VISIBLE, why)
         meant = self._named_otherwise(name) if found.note.kind == "absent" else None
-        lost = [line for cell in self.student_cells if (line := line_that_binds(cell.source, name[1:])) is not None]
+        lost = [line for cell in self.student_cells if (line := cell.code.line_that_binds(name[1:])) is not None]
         if meant is None and found.note.kind == "absent" and lost and not self.checks.values:
             remark += f" Line {lost[-1]} binds {name[1:]}, a tensor of the forward pass: did you mean {name}?"
         if meant is not None:
@@ -343,7 +342,7 @@ class PartMarks(PartCases):
         """The student's name to which this one, which is missing, is the nearest of those expected."""
         missing = [other for other in self.checks.gradients if self.visible.outcomes[other] is Outcome.ABSENT]
         ours = {*self.checks.names, *self.checks.upstream, *(f"d{other}" for other in self.visible.reference.known)}
-        bound = [other for cell in self.student_cells for other in assigned_names(cell.source) if other not in ours]
+        bound = [other for cell in self.student_cells for other in cell.code.binds if other not in ours]
         found = (other for other in bound if other.isidentifier() and nearest(other, missing) == name)
         return next((other for other in found if len(other) <= MAX_NAME), None)
 

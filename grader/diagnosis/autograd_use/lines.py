@@ -22,7 +22,7 @@ from grader.diagnosis.autograd_use.autograd_names import (
     kind_of,
 )
 from grader.intake.take_in import PlannedCell
-from grader.notebook.syntax import bound_by, names_bound, parse
+from grader.notebook.syntax import bound_by, names_bound
 
 Kind = Literal["engine", "formula", "hidden", "odd"]
 """`engine`: a number that autograd's engine made. `formula`: one of its formulas, called by hand. `hidden`: code that
@@ -72,8 +72,8 @@ class Lines:
         self._bodies: dict[str, tuple[int, ast.AST]] = {}
         self._paths: dict[str, str] = {}
         for index, cell in enumerate(cells):
-            tree = parse(cell.source) if cell.student or cell.role == "backward" else None
-            self._read(tree.body if tree is not None else [], index, sure=True, loop=None)
+            read = cell.student or cell.role == "backward"
+            self._read(cell.code.tree.body if read else [], index, sure=True, loop=None)
             if cell.part is not None:
                 self._ends[cell.part] = len(self._lines)
 
