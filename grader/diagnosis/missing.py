@@ -11,7 +11,7 @@ from grader.execution.execute import CellRun
 from grader.marking.case_outcomes import Outcome
 from grader.marking.verdicts import PartMarks
 from grader.notebook.code import Statement
-from grader.notebook.syntax import imported, syntax_error
+from grader.notebook.syntax import imported
 from grader.records import Diagnosis
 from grader.wording import listed
 
@@ -66,21 +66,16 @@ def raised_behind(marks: PartMarks, gradient: str, code: str) -> Diagnosis | Non
 def _left_out(marks: PartMarks, gradient: str) -> Diagnosis | None:
     """The syntax error for which a gradient's line was left out: what is run has `dX = None` in its place."""
     for cell in marks.student_cells:
-        lines = zip(cell.source.split("\n"), (cell.shown or cell.source).split("\n"), strict=False)
-        instead = {number for number, (run, shown) in enumerate(lines, 1) if run != shown and run.endswith("= None")}
-        for statement in cell.code.statements:
-            if gradient in statement.binds and statement.first in instead:
-                why = _python_says(cell.shown or cell.source, statement.first)
-                where = cell.place(statement.first)
-                message = f"{where} isn't valid Python{why} and was left out, so `{gradient}` is None."
+        for line, said in cell.lost.items():
+            if any(gradient in statement.binds for statement in cell.code.at(line)):
+                why = _python_says(said)
+                message = f"{cell.place(line)} isn't valid Python{why} and was left out, so `{gradient}` is None."
                 return Diagnosis(code="syntax-error", message=message)
     return None
 
 
-def _python_says(source: str, line: int) -> str:
-    """Python's own words on a line, where its first complaint is of that one: a letter that can't be seen, say."""
-    error = syntax_error(source)
-    said = (error.msg or "").strip() if error is not None and error.lineno == line else ""
+def _python_says(said: str) -> str:
+    """Python's own words on a line as they can be repeated: a letter that can't be seen has its place in words."""
     if (unseen := _UNSEEN.fullmatch(said)) is not None:
         return f" (it has a character that can't be seen, {unseen[1]}: type its spaces anew)"
     return f" ({said})" if said and _HARMLESS.fullmatch(said) else ""

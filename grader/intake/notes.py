@@ -45,7 +45,7 @@ def intake_notes(
 
 
 def _no_python(reading: CellReading) -> str:
-    where = f"{'line' if len(reading.lost) == 1 else 'lines'} {listed(reading.lost, 4)}"
+    where = f"{'line' if len(reading.lost) == 1 else 'lines'} {listed([*reading.lost], 4)}"
     if not reading.broken:
         return f"Cell {reading.position} has a syntax error in {where}: the rest of it was run without that."
     if re.search(r"^<<<<<<< ", reading.source, re.MULTILINE):

@@ -31,6 +31,7 @@ class Unit(Record, frozen=True, kw_only=True):
     reads: frozenset[str] = frozenset()
     position: int | None = None
     first_line: int = 1
+    lost: dict[int, str] = {}
 
 
 def in_order(units: Sequence[Unit], known: Released) -> list[Unit]:

@@ -178,6 +178,7 @@ def _unit(
         reads=frozenset(name for each in stretch if each.does != "copy" for name in each.piece.reads),
         position=reading.position,
         first_line=first,
+        lost={line - first + 1: said for line, said in reading.lost.items() if first <= line <= last},
     )
 
 

@@ -30,6 +30,8 @@ class PlannedCell(Record, frozen=True):
     `shown` is the text as the student wrote it, line for line, where what is run leaves something out. `only_shows`
     says that nothing is computed in it that another cell could use: a figure, a `cmp`. `position` is its place in the
     notebook, from 1, or that of its copy there; `first_line` is the line of that cell where it begins.
+    `lost` are its lines at which a statement that isn't valid Python was left out, with Python's words on it, if any:
+    what is run there binds the names that are used elsewhere to None.
     """
 
     code: Code
@@ -41,6 +43,7 @@ class PlannedCell(Record, frozen=True):
     only_shows: bool = False
     position: int | None = None
     first_line: int = 1
+    lost: dict[int, str] = {}
 
     @property
     def source(self) -> str:
@@ -147,6 +150,7 @@ def _planned(readings: Sequence[CellReading], known: Released) -> tuple[list[Pla
                     only_shows=unit.shows,
                     position=unit.position,
                     first_line=unit.first_line,
+                    lost=unit.lost,
                 )
             )
     return cells + _locked(known, emitted, len(known.cells), copies), changed

@@ -188,4 +188,5 @@ def region(dissected: Dissected, first: int, last: int, dropped: Sequence[Piece]
             lines[piece.first - 1] = _GUARD + lines[piece.first - 1]
         elif piece.alone:
             lines[piece.first - 1 : piece.last] = [f"{_GUARD}exec({piece.text!r})", *[""] * (piece.last - piece.first)]
-    return Code("\n".join(lines[first - 1 : last]))
+    code = Code("\n".join(lines[first - 1 : last]))
+    return dissected.code if code == dissected.code else code  # it is parsed already

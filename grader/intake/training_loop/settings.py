@@ -54,14 +54,10 @@ def _steps(theirs: Loop, ours: ast.For) -> list[Edit]:
     call = theirs.node.iter
     if ast.dump(call) == ast.dump(given) or not isinstance(call, ast.Call):
         return []
-    inner = call.args[0] if call.args else None
-    name = _called(call)
-    if _is_range(call) or name == "trange":
-        return [edit(call, given)]
-    if name == "tqdm" and _is_range(inner):
-        # The bar goes, too: nobody looks at it, and its module may not be there.
-        return [edit(call, given)]
-    return []
+    name, inner = _called(call), call.args[0] if call.args else None
+    # A bar goes, too: nobody looks at it, and its module may not be there.
+    counts = _is_range(call) or name == "trange" or (name == "tqdm" and _is_range(inner))
+    return [edit(call, given)] if counts else []
 
 
 def _counted(theirs: Loop, edits: Sequence[Edit]) -> list[Edit]:
