@@ -13,6 +13,7 @@ from grader.course.exercise import Exercise
 from grader.course.graph import PartReference
 from grader.notebook.code import Code
 from grader.notebook.file import MAKES_GRADIENTS, grade_id_of, part_of, role_of
+from grader.notebook.gradient_names import gradient_of, tensor_of
 from grader.notebook.syntax import bound_by
 
 # --- what is computed and not checked --------------------------------------------------------------------------------
@@ -41,7 +42,7 @@ def unchecked_gradients(
                         f"part's answer, or take it out of the cell."
                     )
     for part_id, checks in exercise.parts.items():
-        made_of_values = [value for value in checks.values if f"d{value}" in checks.gradients]
+        made_of_values = [value for value in checks.values if gradient_of(value) in checks.gradients]
         for value in checks.values if made_of_values else []:  # else they are compared, and no gradient is asked for
             if value not in made_of_values:
                 yield (
@@ -54,7 +55,7 @@ def _uncovered(part: str, names: list[str], checked: list[str], reference: PartR
     for name in names:
         if not looks_like_a_gradient(name) or name in checked or name in reference.known:
             continue
-        tensor = name[1:]
+        tensor = tensor_of(name)
         if tensor in reference.known:
             yield (
                 f"part {part} makes {name}, which no check covers, because the loss doesn't depend on {tensor}; "
@@ -86,7 +87,7 @@ def unvaried_parameters(exercise: Exercise, references: dict[str, PartReference]
 
 
 def _gradients_of(reference: PartReference, names: Set[str]) -> list[str]:
-    return sorted(name for name in names if looks_like_a_gradient(name) and name[1:] in reference.tensors)
+    return sorted(name for name in names if looks_like_a_gradient(name) and tensor_of(name) in reference.tensors)
 
 
 def _bound_at_the_top(code: Code) -> set[str]:
@@ -113,7 +114,7 @@ def unkept_gradients(exercise: Exercise, references: dict[str, PartReference]) -
         if ".grad" not in cell.source and not helpers & read:
             continue
         for gradient in exercise.parts[cell.part].gradients:
-            name = gradient[1:]
+            name = tensor_of(gradient)
             kept = all(tensor.is_leaf or tensor.retains_grad for tensor in reference.members(name))
             if {gradient, name} <= read and not kept:
                 of_each = f"{name}[t].grad" if name in reference.lists else f"{name}.grad"

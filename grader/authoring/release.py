@@ -24,6 +24,7 @@ from grader.course.reference import Reference
 from grader.errors import CourseError
 from grader.notebook.code import Code
 from grader.notebook.file import MAKES_GRADIENTS, grade_id_of, part_of, role_of
+from grader.notebook.gradient_names import gradient_of, tensor_of
 from grader.notebook.syntax import elements_bound
 
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
@@ -91,11 +92,11 @@ def derive_checks(part: Part, answers: list[str], tensors: list[str], reference:
         CourseError: nothing would be checked.
     """
     assigned = list(dict.fromkeys(name for answer in answers for name in Code(answer).binds))
-    gradients = [name for name in assigned if name.startswith("d") and name[1:] in (part.values or tensors)]
+    gradients = [name for name in assigned if name.startswith("d") and tensor_of(name) in (part.values or tensors)]
     if not gradients and not part.values:
         raise CourseError(f"Part {part.id}: its answer assigns no gradient dX of a tensor X of the forward pass.")
     read = set().union(*(Code(answer).reads for answer in answers))
-    upstream = [f"d{name}" for name in tensors if f"d{name}" in read and f"d{name}" not in assigned]
+    upstream = [name for name in map(gradient_of, tensors) if name in read and name not in assigned]
     return PartChecks(gradients=gradients, values=part.values, upstream=upstream, reference=reference)
 
 
@@ -141,8 +142,8 @@ def _blank(cell: NotebookNode, notes: ReleaseNotes, tensors: dict[str, PartRefer
 
 def _stubs_of(name: str, answer: str, reference: PartReference) -> dict[str, str]:
     """What a stub binds for a gradient, and the shape to write beside it; of a list, what the answer fills in."""
-    shape = tuple(reference.tensors[name[1:]].shape)
-    if name[1:] not in reference.lists:
+    shape = tuple(reference.tensors[tensor_of(name)].shape)
+    if tensor_of(name) not in reference.lists:
         return {name: str(shape)}
     written = [element for node in ast.walk(Code(answer).tree) for element in elements_bound(node)]
     own = [element for element in written if isinstance(element.value, ast.Name) and element.value.id == name]

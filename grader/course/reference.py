@@ -28,6 +28,7 @@ from grader.course.isolation import (
 from grader.errors import CourseError
 from grader.garbage import uncollected
 from grader.notebook.file import MAKES_GRADIENTS
+from grader.notebook.gradient_names import tensor_of
 from grader.records import VISIBLE
 
 GIVEN_ELEMENTS = 1 << 16
@@ -154,7 +155,8 @@ class _Run:
         whose gradient the answers make, else by the one bound first.
         """
         trained = {name for checks in self.exercise.parts.values() for name in checks.values}
-        asked = {name[1:] for cell in self.exercise.cells if cell.role in MAKES_GRADIENTS for name in cell.code.binds}
+        answers = [cell.code for cell in self.exercise.cells if cell.role in MAKES_GRADIENTS]
+        asked = {tensor_of(name) for code in answers for name in code.binds}
         found: list[tuple[str, Named]] = [
             (name, value) for name, value in self.namespace.items()
             if isinstance(value, Tensor) or (name in asked and _is_list(value))

@@ -20,6 +20,7 @@ from grader.marking.case_outcomes import PartCase
 from grader.marking.tolerance import FLOAT64, conformed
 from grader.marking.verdicts import PartMarks
 from grader.notebook.code import Code
+from grader.notebook.gradient_names import gradient_of, tensor_of
 from grader.records import Diagnosis
 
 Predict = Callable[[Scene], Tensor | None]
@@ -83,7 +84,7 @@ class Subject:
         self.marks = marks
         self.where = where
         self.gradient = gradient
-        self.name = gradient[1:]
+        self.name = tensor_of(gradient)
         self.budget = Budget()
         self.formula: Node | None = None
         scenes = [_scene(part_case, gradient, marks.changed_before(part_case)) for part_case in cases]
@@ -158,7 +159,7 @@ class Subject:
     @cached_property
     def ancestry(self) -> frozenset[str]:
         """The gradient, the names that its lines read, and those that these are made from, up to other gradients."""
-        stops = {f"d{name}" for name in self.marks.visible.reference.forward}
+        stops = {*map(gradient_of, self.marks.visible.reference.forward)}
         return names_behind(self.lines, self.gradient, stops)
 
     @property
@@ -185,7 +186,7 @@ class Subject:
 
 
 def _scene(part_case: PartCase, gradient: str, changed: Export) -> Scene | None:
-    name = gradient[1:]
+    name = tensor_of(gradient)
     found = part_case.exported.get(gradient)
     if found is None or found.tensor is None or name not in part_case.reference.forward:
         return None
@@ -198,7 +199,7 @@ def _all_gradients(part_case: PartCase) -> dict[str, Tensor]:
     """Tensor name → the student's gradient, also of those that the part computes on the way and nobody asked for."""
     found = dict(part_case.upstream)
     for name, tensor in part_case.reference.forward.items():
-        exported = part_case.exported.get(f"d{name}")
+        exported = part_case.exported.get(gradient_of(name))
         if name not in found and exported is not None and exported.tensor is not None:
             stretched = conformed(exported.tensor, tensor.shape)
             if stretched is not None:

@@ -30,6 +30,7 @@ from grader.execution.tensors import MAX_NAMES, Export, read_export, unpacked
 from grader.intake.take_in import PlannedCell
 from grader.notebook.code import Statement
 from grader.notebook.file import MAKES_GRADIENTS
+from grader.notebook.gradient_names import gradient_of, tensor_of
 from grader.notebook.syntax import bound_by, elements_bound, names_bound
 from grader.records import Record
 
@@ -199,7 +200,7 @@ def plan_detached(parts: Mapping[str, ProbePart], references: Mapping[str, Mappi
             part_id: DetachedCase(
                 shapes={name: list(shape) for name, shape in _shapes(known[part_id]).items()},
                 seed=SEED + 2 * number,
-                runs=[[], sorted({f"d{upper}" for upper, _ in again[part_id]})]
+                runs=[[], sorted({gradient_of(upper) for upper, _ in again[part_id]})]
                 if case == first and again.get(part_id)
                 else [[]],
             )
@@ -248,7 +249,7 @@ def _rewritten(part: ProbePart, reference: PartReference, again: Sequence[tuple[
     told = DetachedPart(
         cells=[("code", codes[index]) if index in codes else ("source", code[index].source) for index in indices],
         bound=[name for name in rewriter.places if name not in part.upstream],
-        inner=[f"d{name}" for name in computed(reference)],
+        inner=[*map(gradient_of, computed(reference))],
         variables=variables,
         lists=part.lists,
         own=own,
@@ -283,7 +284,7 @@ def _names(reference: PartReference, bound: Set[str]) -> dict[str, str]:
     """The student's name → the gradient that it is: `dX`, or `grad_X` and the like where nothing is called `dX`."""
     names = {name: name for name in _shapes(reference)}
     for gradient in _shapes(reference).keys() - bound:
-        own = next((name for form in OWN_NAMES if (name := form.format(gradient[1:])) in bound), None)
+        own = next((name for form in OWN_NAMES if (name := form.format(tensor_of(gradient))) in bound), None)
         if own is not None and own not in names:
             names[own] = gradient
     return names
@@ -302,8 +303,8 @@ def _own_names(again: Sequence[tuple[str, str]], names: Mapping[str, str], forwa
     known = {names[name] for name in bound & names.keys()}
     read = {
         name
-        for upper, lower in again if f"d{upper}" not in known
-        for line in lines if f"d{lower}" in line.binds
+        for upper, lower in again if gradient_of(upper) not in known
+        for line in lines if gradient_of(lower) in line.binds
         for name in line.reads
     }  # fmt: skip
     return sorted((read & bound) - names.keys() - set(forward))[:MAX_OWN]
@@ -316,7 +317,7 @@ def computed(reference: PartReference) -> set[str]:
 
 def _shapes(reference: PartReference) -> dict[str, torch.Size]:
     """Gradient → its shape; without the names that the exercise itself has given to something else."""
-    shapes = {f"d{name}": tensor.shape for name, tensor in reference.tensors.items()}
+    shapes = {gradient_of(name): tensor.shape for name, tensor in reference.tensors.items()}
     taken = {name: reference.constants[name] for name in shapes if name in reference.constants}
     other = {name for name, value in taken.items() if not isinstance(value, Tensor) or value.shape != shapes[name]}
     return {name: shape for name, shape in shapes.items() if name not in other}
@@ -369,12 +370,12 @@ class _Rewriter:
     def __init__(self, names: Mapping[str, str], reference: PartReference, given: Iterable[str] = (),
                  filled: Set[str] = frozenset(), *, walrus: bool) -> None:  # fmt: skip
         self.names = names
-        self.lists = {name for name, gradient in names.items() if gradient[1:] in reference.lists}
+        self.lists = {name for name, gradient in names.items() if tensor_of(gradient) in reference.lists}
         self.filled = filled
         self.given = frozenset(given) - names.keys()
         self.walrus = walrus
         self.forward = computed(reference)
-        self.leaves = {f"d{name}" for name in reference.tensors if name not in self.forward}
+        self.leaves = {gradient_of(name) for name in reference.tensors if name not in self.forward}
         self.places: dict[str, int] = {}
         self._statements = 0
         self._later: Mapping[int, Set[str]] = NOTHING

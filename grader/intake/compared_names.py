@@ -8,6 +8,7 @@ import tokenize
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
 from grader.notebook.code import Code
+from grader.notebook.gradient_names import gradient_of
 from grader.notebook.syntax import bound_by
 
 
@@ -44,7 +45,7 @@ def _compared_in(source: str) -> Iterator[tuple[str, str]]:
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "cmp":
             names = [one.id for one in call.args[1:] if isinstance(one, ast.Name)]
             if len(names) == 2 and len(call.args) == 3:
-                yield names[0], f"d{names[1]}"
+                yield names[0], gradient_of(names[1])
 
 
 def renamed(source: str, names: Mapping[str, str]) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from grader.intake.matching import CellReading
 from grader.intake.release_index import Released, normal
-from grader.notebook.near_names import nearest
+from grader.notebook.gradient_names import nearest
 from grader.wording import listed
 
 _OURS = re.compile(r"\s*%(?:matplotlib|load_ext\s+grader|check|hint)\b")

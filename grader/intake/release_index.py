@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from grader.course.exercise import Exercise
 from grader.notebook.file import REFERENCE_ROLES
+from grader.notebook.gradient_names import gradient_of, tensor_of
 from grader.notebook.statements import Piece, dissect
 
 ALIKE = 0.6
@@ -59,7 +60,7 @@ class Released:
                     self._texts.setdefault(name, []).append((text, index))
         self.gradients = {part: list(checks.gradients) for part, checks in exercise.parts.items()}
         self.values = {part: list(checks.values) for part, checks in exercise.parts.items()}
-        self.tensors = {name[1:] for names in self.gradients.values() for name in names}
+        self.tensors = {tensor_of(name) for names in self.gradients.values() for name in names}
         self.tensors |= {name for checks in exercise.parts.values() for name in checks.values}
         self.upstream = {part: set(checks.upstream) for part, checks in exercise.parts.items()}
         self.definitions: dict[str, list[int]] = {}
@@ -86,7 +87,7 @@ class Released:
         for cell in self.cells:
             for statement in cell.code.statements if cell.role == "forward" and cell.part == part else ():
                 for name in statement.reads:
-                    found.setdefault(f"d{name}", set()).update(f"d{consumer}" for consumer in statement.binds)
+                    found.setdefault(gradient_of(name), set()).update(map(gradient_of, statement.binds))
         return {name: found.get(name, set()).intersection(self.gradients[part]) for name in self.gradients[part]}
 
     def _bound_in(self, index: int) -> set[str]:

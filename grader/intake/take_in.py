@@ -18,6 +18,7 @@ from grader.intake.segments import context_of, last_attempts, units_of
 from grader.intake.text_cells import code_again
 from grader.notebook.code import Code
 from grader.notebook.file import Role, grader_metadata, read_notebook
+from grader.notebook.gradient_names import tensor_of
 from grader.records import Record
 
 PASTE = 3
@@ -86,7 +87,7 @@ def take_in(data: bytes, exercise: Exercise) -> Intake:
             "or a gradient of it. Hand in the exercise's own notebook, with the gradients filled in."
         )
     cells, changed = _planned(readings, known)
-    changed += [f"{name} was taken for {gradient}, because a cmp line compares it with {gradient[1:]}."
+    changed += [f"{name} was taken for {gradient}, because a cmp line compares it with {tensor_of(gradient)}."
                 for name, gradient in names_by_cmp(notebook.cells, known).items()]  # fmt: skip
     notes = turned + intake_notes(readings, known, cells_left=_left(cells), changed=changed)
     return Intake(cells=cells, notes=notes, readings=readings, saved=saved_lines(notebook.cells, readings, known))

@@ -14,6 +14,7 @@ from grader.marking.case_outcomes import Outcome, PartCase
 from grader.marking.part_in_all_cases import PartCases
 from grader.notebook.code import Code, Statement
 from grader.notebook.file import REFERENCE_ROLES
+from grader.notebook.gradient_names import gradient_of
 
 
 class Stops:
@@ -99,7 +100,7 @@ class Stops:
         for cell, line in self._stopped_for_good(name):
             if any(name in each.binds for each in cell.code.unfinished(line)):
                 return f"An error in line {line} stopped the cell before {name} was complete."
-            if f"d{name}" in cell.code.binds and self._untrained(name):
+            if gradient_of(name) in cell.code.binds and self._untrained(name):
                 return f"An error in line {line} stopped the cell before {name} was trained."
         return None
 

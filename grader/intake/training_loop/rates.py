@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from grader.intake.training_loop.loops import Edit, Loop, edit, is_number
+from grader.notebook.gradient_names import tensor_of
 from grader.notebook.syntax import names_bound, names_read
 
 _RATE = re.compile(r"^(lr|eta|alpha)$|lr$|^lr|rate|step_?size", re.IGNORECASE)
@@ -63,7 +64,7 @@ def _in_updates(loop: Loop, gradients: Sequence[str]) -> Iterator[ast.expr]:
     """The factor in each update of a parameter that is no gradient."""
     turns = {name for each in ast.walk(loop.node) if isinstance(each, ast.For) and each is not loop.node
              for name in names_bound(each.target)}  # fmt: skip
-    trained = {name[1:] for name in gradients} | turns
+    trained = {tensor_of(name) for name in gradients} | turns
     for value, target in _updates(loop):
         base = target
         while isinstance(base, ast.Attribute | ast.Subscript):
