@@ -45,11 +45,12 @@ class Released:
         self._signatures: dict[str, tuple[int, bool] | None] = {}
         self._statements: dict[int, set[str]] = {}
         for index, cell in enumerate(self.cells):
+            pieces = dissect(cell.source).pieces or []
             if cell.role != "gradients":
-                self._statements[index] = {normal(piece.text) for piece in dissect(cell.source).pieces or []}
+                self._statements[index] = {normal(piece.text) for piece in pieces}
             if cell.role not in REFERENCE_ROLES:
                 continue
-            for piece in dissect(cell.source).pieces or []:
+            for piece in pieces:
                 self._learn(piece, index)
             if cell.role == "parameters":
                 self.settings.update(self._bound_in(index))

@@ -38,6 +38,12 @@ def test_only_what_is_no_python_is_left_out(name):
     assert found.dissected.pieces is not None
 
 
+def test_python_says_what_is_wrong_with_each_line_that_is_left_out():
+    found = mend("dh = 1 $ 2\nx = dh\ndW = 3 4\ny = dW", Allowance())
+    assert found.lost == {1: "invalid syntax", 3: "invalid syntax"}
+    assert "U+201C" in mend("dh = 1\ndW = \u201c3", Allowance()).lost[2]
+
+
 def test_what_is_all_python_needs_no_mending():
     assert mend("dh = 1", Allowance()) is None
 

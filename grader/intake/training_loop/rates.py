@@ -104,12 +104,8 @@ def _in_calls(loop: Loop) -> Iterator[ast.expr]:
     """The rate that is handed to a function of the student's which makes the update."""
     for node in ast.walk(loop.node):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and ast.unparse(node.value.func) != "print":
-            for each in node.value.args:
-                if isinstance(each, ast.Name) and _RATE.search(each.id):
-                    yield each
-            for word in node.value.keywords:
-                if word.arg is not None and _RATE.search(word.arg):
-                    yield word.value
+            yield from (each for each in node.value.args if isinstance(each, ast.Name) and _RATE.search(each.id))
+            yield from (word.value for word in node.value.keywords if _RATE.search(word.arg or ""))
 
 
 def _in_optimizers(loop: Loop) -> Iterator[ast.expr]:
