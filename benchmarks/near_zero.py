@@ -24,7 +24,7 @@ from torch import Tensor
 from benchmarks.operators import Mutant, written
 from benchmarks.programs import blocks, solution_cells, variants
 from benchmarks.trials import singles
-from grader.notebook.syntax import Statement, statements
+from grader.notebook.code import Code, Statement
 from grader.records import Check
 from tests.workbench import Workbench, case_dtype, checks_of, run
 
@@ -157,10 +157,10 @@ class Trial:
 
     def reads_unfinished(self, mutant: Mutant) -> bool:
         """Whether a changed line reads a gradient that is bound again further down: what it holds there, who knows."""
-        lines = statements(mutant.source)
+        lines = Code(mutant.source).statements
         changed = [line for line in lines if ast.unparse(ast.parse(mutant.line)) in _text(mutant.source, line)]
-        read = {name for line in changed for name in line.reads - set(line.names) if name.startswith("d")}
-        return any(read & set(line.names) and line.first > changed[0].first for line in lines)
+        read = {name for line in changed for name in line.reads - set(line.binds) if name.startswith("d")}
+        return any(read & set(line.binds) and line.first > changed[0].first for line in lines)
 
     def _slips(self, name: str, edited: Mapping[str, str]) -> bool | None:
         """Whether the changed lines for a tensor make something else of random gradients; None where they can't."""

@@ -9,6 +9,7 @@ import pytest
 from grader.diagnosis.formula.inline_methods import Methods
 from grader.grading.pool import GraderPool
 from grader.intake.take_in import PlannedCell, take_in
+from grader.notebook.code import Code
 from grader.records import Grading, Submission
 from tests.submissions import COURSE, handed_in
 
@@ -112,8 +113,8 @@ def test_a_class_is_known_by_its_name_when_an_editor_dropped_all_metadata():
 
 def cells(student: str, ours: str) -> list[PlannedCell]:
     return [
-        PlannedCell(source=student, role="gradients", part="p", student=True, label="class"),
-        PlannedCell(source=ours, role="backward", part="p", student=False, label="call"),
+        PlannedCell(code=Code(student), role="gradients", part="p", student=True, label="class"),
+        PlannedCell(code=Code(ours), role="backward", part="p", student=False, label="call"),
     ]
 
 

@@ -89,6 +89,19 @@ def test_no_modules_import_each_other_in_a_circle():
         pytest.fail(" imports ".join(reversed(error.args[1])))
 
 
+BEHIND_INTAKE = ROOMS[ROOMS.index("execution") : ROOMS.index("grading")]
+PARSERS = {"parse", "parse_plain", "syntax_error", "dissect"}
+
+
+@pytest.mark.parametrize("module", [module for module in FILES if room_of(module) in BEHIND_INTAKE])
+def test_a_students_text_is_parsed_at_intake_and_by_no_later_stage(module):
+    """Later stages read the `Code` that a planned cell carries. What they write themselves, they make a `Code` of."""
+    nodes = list(ast.walk(ast.parse(FILES[module].read_text(encoding="utf-8"))))
+    imported = {alias.name for node in nodes if isinstance(node, ast.ImportFrom) for alias in node.names}
+    called = {node.attr for node in nodes if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "ast"}
+    assert not (imported | called) & PARSERS
+
+
 def test_the_kernels_side_imports_nothing_of_ours():
     for folder in INSIDE:
         for path in (PACKAGE / folder).glob("*.py"):

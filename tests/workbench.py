@@ -30,6 +30,7 @@ from grader.grading.grade import first_of_each_size
 from grader.intake.take_in import PlannedCell
 from grader.marking.near_zero import Edge, edges
 from grader.marking.verdicts import PartMarks
+from grader.notebook.code import Code
 from grader.records import Check
 
 ROOT = Path(__file__).parent.parent
@@ -162,7 +163,7 @@ class Workbench:
     def mark(self, part: str, sources: dict[str, str]) -> tuple[PartMarks, dict[str, dict[str, Any]], list[CellError]]:
         """Run a part in every case; its marks, the final namespace of each case, and every error."""
         cells = [
-            PlannedCell(source=sources.get(cell.grade_id, cell.source), role=cell.role, part=cell.part,
+            PlannedCell(code=Code(sources.get(cell.grade_id, cell.source)), role=cell.role, part=cell.part,
                         student=cell.role == "gradients", label=cell.grade_id)
             for cell in self.exercise.cells
         ]  # fmt: skip

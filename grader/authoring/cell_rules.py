@@ -9,7 +9,6 @@ from nbformat import NotebookNode
 
 from grader.course.catalog import ExerciseSpec
 from grader.course.exercise import Cell, code_cells
-from grader.notebook.syntax import assigned_names
 
 
 def layout_problems(spec: ExerciseSpec, notebook: NotebookNode) -> Iterator[str]:
@@ -98,7 +97,7 @@ def _locks(notebook: NotebookNode) -> Iterator[str]:
 
 
 def _parameters(spec: ExerciseSpec, cells: list[Cell]) -> Iterator[str]:
-    settable = {name for cell in cells if cell.role == "parameters" for name in assigned_names(cell.source)}
+    settable = {name for cell in cells if cell.role == "parameters" for name in cell.code.binds}
     for case in spec.all_cases:
         for name in sorted(case.parameters.keys() - settable):
             yield f"the case {case.id} sets {name}, which no parameters cell assigns; correct it, or assign it there."

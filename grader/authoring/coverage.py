@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 
 from nbformat import NotebookNode
 
@@ -11,8 +11,10 @@ from grader.authoring.answer_leaks import Answer, answers, given_away, looks_lik
 from grader.authoring.release import answers_in
 from grader.course.exercise import Exercise
 from grader.course.graph import PartReference
+from grader.notebook.code import Code
 from grader.notebook.file import MAKES_GRADIENTS, grade_id_of, part_of, role_of
-from grader.notebook.syntax import assigned_names, bound_by, defined_names, loaded_names, parse
+from grader.notebook.gradient_names import gradient_of, tensor_of
+from grader.notebook.syntax import bound_by
 
 # --- what is computed and not checked --------------------------------------------------------------------------------
 
@@ -28,19 +30,19 @@ def unchecked_gradients(
     for cell in solution.cells:
         role, part = role_of(cell), part_of(cell) or ""
         if role in MAKES_GRADIENTS:
-            names = _bound_at_the_top(cell.source)
+            names = _bound_at_the_top(Code(cell.source))
             made |= names
             if not exercise.parts[part].values:
                 yield from _uncovered(part, sorted(names), exercise.parts[part].names, references[part])
         elif role == "compare" and part in references:
-            for name in _gradients_of(references[part], loaded_names(cell.source)):
+            for name in _gradients_of(references[part], Code(cell.source).reads):
                 if name not in made and name not in references[part].known:
                     yield (
                         f"cell {grade_id_of(cell)} compares {name}, which the solution doesn't make; make it in the "
                         f"part's answer, or take it out of the cell."
                     )
     for part_id, checks in exercise.parts.items():
-        made_of_values = [value for value in checks.values if f"d{value}" in checks.gradients]
+        made_of_values = [value for value in checks.values if gradient_of(value) in checks.gradients]
         for value in checks.values if made_of_values else []:  # else they are compared, and no gradient is asked for
             if value not in made_of_values:
                 yield (
@@ -53,7 +55,7 @@ def _uncovered(part: str, names: list[str], checked: list[str], reference: PartR
     for name in names:
         if not looks_like_a_gradient(name) or name in checked or name in reference.known:
             continue
-        tensor = name[1:]
+        tensor = tensor_of(name)
         if tensor in reference.known:
             yield (
                 f"part {part} makes {name}, which no check covers, because the loss doesn't depend on {tensor}; "
@@ -73,7 +75,7 @@ def unvaried_parameters(exercise: Exercise, references: dict[str, PartReference]
     for reference in references.values():
         given.update(reference.constants)
     cells = [cell for cell in exercise.cells if cell.role == "parameters"]
-    for name in dict.fromkeys(name for cell in cells for name in assigned_names(cell.source)):
+    for name in dict.fromkeys(name for cell in cells for name in cell.code.binds):
         if name in exercise.cases[0].parameters:
             continue  # the value that students see is another in every case
         values = [case.parameters[name] for case in hidden if name in case.parameters]
@@ -84,13 +86,13 @@ def unvaried_parameters(exercise: Exercise, references: dict[str, PartReference]
             )
 
 
-def _gradients_of(reference: PartReference, names: set[str]) -> list[str]:
-    return sorted(name for name in names if looks_like_a_gradient(name) and name[1:] in reference.tensors)
+def _gradients_of(reference: PartReference, names: Set[str]) -> list[str]:
+    return sorted(name for name in names if looks_like_a_gradient(name) and tensor_of(name) in reference.tensors)
 
 
-def _bound_at_the_top(source: str) -> set[str]:
+def _bound_at_the_top(code: Code) -> set[str]:
     """The names that a cell binds outside of functions and classes, whose names are their own."""
-    pending: list[ast.AST] = [parse(source) or ast.Module([], [])]
+    pending: list[ast.AST] = [code.tree]
     found: set[str] = set()
     while pending:
         node = pending.pop()
@@ -103,19 +105,16 @@ def _bound_at_the_top(source: str) -> set[str]:
 def unkept_gradients(exercise: Exercise, references: dict[str, PartReference]) -> Iterator[str]:
     """The tensors that a compare cell compares with `.grad`, and whose gradient PyTorch was not asked to keep."""
     helpers = {
-        name
-        for cell in exercise.cells
-        if cell.role == "setup" and ".grad" in cell.source
-        for name in defined_names(cell.source)
+        name for cell in exercise.cells if cell.role == "setup" and ".grad" in cell.source for name in cell.code.defines
     }
     for cell in exercise.cells:
         if cell.role != "compare" or cell.part not in references or exercise.parts[cell.part].values:
             continue
-        reference, read = references[cell.part], loaded_names(cell.source)
+        reference, read = references[cell.part], cell.code.reads
         if ".grad" not in cell.source and not helpers & read:
             continue
         for gradient in exercise.parts[cell.part].gradients:
-            name = gradient[1:]
+            name = tensor_of(gradient)
             kept = all(tensor.is_leaf or tensor.retains_grad for tensor in reference.members(name))
             if {gradient, name} <= read and not kept:
                 of_each = f"{name}[t].grad" if name in reference.lists else f"{name}.grad"

@@ -22,8 +22,10 @@ from grader.course.exercise import Exercise, PartChecks, ReleaseNotes, read_own_
 from grader.course.graph import PartReference
 from grader.course.reference import Reference
 from grader.errors import CourseError
+from grader.notebook.code import Code
 from grader.notebook.file import MAKES_GRADIENTS, grade_id_of, part_of, role_of
-from grader.notebook.syntax import assigned_names, elements_written, loaded_names
+from grader.notebook.gradient_names import gradient_of, tensor_of
+from grader.notebook.syntax import elements_bound
 
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 _BEGIN, _END = (re.sub("[ ]", r"[ \\t]*", marker) + r"[ \t]*" for marker in (BEGIN, END))
@@ -89,12 +91,12 @@ def derive_checks(part: Part, answers: list[str], tensors: list[str], reference:
     Raises:
         CourseError: nothing would be checked.
     """
-    assigned = list(dict.fromkeys(name for answer in answers for name in assigned_names(answer)))
-    gradients = [name for name in assigned if name.startswith("d") and name[1:] in (part.values or tensors)]
+    assigned = list(dict.fromkeys(name for answer in answers for name in Code(answer).binds))
+    gradients = [name for name in assigned if name.startswith("d") and tensor_of(name) in (part.values or tensors)]
     if not gradients and not part.values:
         raise CourseError(f"Part {part.id}: its answer assigns no gradient dX of a tensor X of the forward pass.")
-    read = set().union(*(loaded_names(answer) for answer in answers))
-    upstream = [f"d{name}" for name in tensors if f"d{name}" in read and f"d{name}" not in assigned]
+    read = set().union(*(Code(answer).reads for answer in answers))
+    upstream = [name for name in map(gradient_of, tensors) if name in read and name not in assigned]
     return PartChecks(gradients=gradients, values=part.values, upstream=upstream, reference=reference)
 
 
@@ -125,7 +127,7 @@ def _blank(cell: NotebookNode, notes: ReleaseNotes, tensors: dict[str, PartRefer
     def stubs(match: re.Match[str]) -> str:
         answer = textwrap.dedent(match["answer"])
         shapes: dict[str, str] = {}
-        for name in assigned_names(answer):
+        for name in Code(answer).binds:
             if name in notes.parts[part].gradients:
                 shapes.update(_stubs_of(name, answer, tensors[part]))
         new = [target for target in shapes if target not in stubbed]
@@ -140,8 +142,11 @@ def _blank(cell: NotebookNode, notes: ReleaseNotes, tensors: dict[str, PartRefer
 
 def _stubs_of(name: str, answer: str, reference: PartReference) -> dict[str, str]:
     """What a stub binds for a gradient, and the shape to write beside it; of a list, what the answer fills in."""
-    shape = tuple(reference.tensors[name[1:]].shape)
-    if name[1:] not in reference.lists:
+    shape = tuple(reference.tensors[tensor_of(name)].shape)
+    if tensor_of(name) not in reference.lists:
         return {name: str(shape)}
-    elements = [ast.unparse(element) for element in elements_written(answer, name)]
+    written = [element for node in ast.walk(Code(answer).tree) for element in elements_bound(node)]
+    own = [element for element in written if isinstance(element.value, ast.Name) and element.value.id == name]
+    own.sort(key=lambda element: (element.lineno, element.col_offset))
+    elements = map(ast.unparse, own)
     return dict.fromkeys(elements, str(shape[1:])) or {name: f"a list of {shape[0]}, each {shape[1:]}"}

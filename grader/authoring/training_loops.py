@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from grader.course.catalog import Case
 from grader.course.exercise import Exercise
-from grader.notebook.syntax import names_bound, names_read, parse
+from grader.notebook.syntax import names_bound, names_read
 from grader.records import VISIBLE
 
 
@@ -53,13 +53,10 @@ def _called(case: str) -> str:
 
 def _loop(exercise: Exercise, part: str, names: set[str], parameters: set[str]) -> ast.For | None:
     """The part's outermost loop over a range that counts by a parameter, or binds one of the names."""
-    for cell in exercise.cells:
-        tree = parse(cell.source) if cell.role == "gradients" and cell.part == part else None
-        loops = [node for node in ast.walk(tree) if isinstance(node, ast.For)] if tree is not None else []
-        for loop in loops:
-            if _is_range(loop.iter) and (names_read(loop.iter) & parameters or names_bound(loop) & names):
-                return loop
-    return None
+    trees = [cell.code.tree for cell in exercise.cells if cell.role == "gradients" and cell.part == part]
+    loops = [node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.For) and _is_range(node.iter)]
+    found = (loop for loop in loops if names_read(loop.iter) & parameters or names_bound(loop) & names)
+    return next(found, None)
 
 
 def _is_range(node: ast.expr) -> bool:
@@ -70,8 +67,7 @@ def _parameters(exercise: Exercise) -> dict[str, object]:
     """What the notebook's own parameters cells bind to plain values."""
     found: dict[str, object] = {}
     for cell in exercise.cells:
-        tree = parse(cell.source) if cell.role == "parameters" else None
-        for node in tree.body if tree is not None else ():
+        for node in cell.code.tree.body if cell.role == "parameters" else ():
             if isinstance(node, ast.Assign):
                 try:
                     value = ast.literal_eval(node.value)

@@ -15,17 +15,23 @@ from nbformat import NotebookNode
 
 from grader.course.catalog import Case, ExerciseSpec, Terms
 from grader.errors import CourseError, UnreadableNotebook
+from grader.notebook.code import Code
 from grader.notebook.file import Role, grade_id_of, grader_metadata, part_of, read_notebook, role_of
 from grader.records import Record
 
 
-class Cell(Record, frozen=True):
+class Cell(Record, frozen=True, dict=True):
     """A code cell of the exercise: what it is, and its source as released."""
 
     grade_id: str
     role: Role
     part: str | None
     source: str
+
+    @cached_property
+    def code(self) -> Code:
+        """What the source says."""
+        return Code(self.source)
 
 
 class PartChecks(Record, frozen=True):

@@ -9,6 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from grader.notebook.gradient_names import gradient_of
+
 Named = Tensor | list[Tensor]
 """What a name of the forward pass stands for: a tensor, or a list of tensors of one shape (a state at every step)."""
 Operation = tuple[str, int]
@@ -159,7 +161,7 @@ class PartReference:
     def in_backward_order(self, names: Sequence[str]) -> list[str]:
         """Names, so that each gradient `dX` stands after those that it is computed from; otherwise as they stand."""
         left = list(names)
-        above = {name: {f"d{other}" for other in self.computed_from(name.removeprefix("d"))} for name in names}
+        above = {name: {gradient_of(other) for other in self.computed_from(name.removeprefix("d"))} for name in names}
         found: list[str] = []
         while left:
             found.append(next((name for name in left if not above[name].intersection(left)), left[0]))

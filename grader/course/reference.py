@@ -5,6 +5,7 @@ Nothing of a student's is executed here. Student tensors enter only as upstream 
 
 from __future__ import annotations
 
+import ast
 import contextlib
 from collections.abc import Collection, Iterator
 from functools import cached_property
@@ -27,7 +28,7 @@ from grader.course.isolation import (
 from grader.errors import CourseError
 from grader.garbage import uncollected
 from grader.notebook.file import MAKES_GRADIENTS
-from grader.notebook.syntax import assigned_names, loop_variables
+from grader.notebook.gradient_names import tensor_of
 from grader.records import VISIBLE
 
 GIVEN_ELEMENTS = 1 << 16
@@ -154,12 +155,8 @@ class _Run:
         whose gradient the answers make, else by the one bound first.
         """
         trained = {name for checks in self.exercise.parts.values() for name in checks.values}
-        asked = {
-            name[1:]
-            for cell in self.exercise.cells
-            if cell.role in MAKES_GRADIENTS
-            for name in assigned_names(cell.source)
-        }
+        answers = [cell.code for cell in self.exercise.cells if cell.role in MAKES_GRADIENTS]
+        asked = {tensor_of(name) for code in answers for name in code.binds}
         found: list[tuple[str, Named]] = [
             (name, value) for name, value in self.namespace.items()
             if isinstance(value, Tensor) or (name in asked and _is_list(value))
@@ -175,9 +172,9 @@ class _Run:
 
     def _constants(self) -> dict[str, int | float | Tensor]:
         """The named numbers and tensors that autograd does not follow; a loop's variable is none after it."""
-        sources = [cell.source for cell in self.exercise.cells if cell.role != "gradients"]
-        counters = {name for source in sources for name in loop_variables(source)}
-        counters -= {name for source in sources for name in assigned_names(source)}
+        lines = [line for cell in self.exercise.cells if cell.role != "gradients" for line in cell.code.statements]
+        counters = {name for line in lines if isinstance(line.tree, ast.For) for name in line.binds}
+        counters -= {name for line in lines if not isinstance(line.tree, ast.For) for name in line.binds}
         return {
             name: value.detach() if isinstance(value, Tensor) else value
             for name, value in self.namespace.items()

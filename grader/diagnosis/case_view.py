@@ -18,6 +18,7 @@ from grader.diagnosis.formula.expression import Values, evaluate
 from grader.diagnosis.formula.node import Node, Unsupported, Value
 from grader.execution.tensors import Export
 from grader.marking.tolerance import FLOAT64, Tolerance, conformed
+from grader.notebook.gradient_names import gradient_of
 
 COARSE = Tolerance(1e-4, 1e-6)
 """For a tensor that the student's code keeps in float32 even where everything else is float64."""
@@ -175,8 +176,8 @@ class Scene:
     @cached_property
     def names(self) -> dict[str, Value]:
         """What names stand for: numbers, tensors of the forward pass, the student's gradients."""
-        sent = self._sent({f"d{name}" for name in self.forward})
-        read = {f"d{self.name}": self.own[self.name]} if self.name in self.own else {}
+        sent = self._sent({*map(gradient_of, self.forward)})
+        read = {gradient_of(self.name): self.own[self.name]} if self.name in self.own else {}
         return {**self.reference.sequences, **self.reference.constants, **self.forward, **sent, **read}
 
     @cached_property
@@ -198,7 +199,7 @@ class Scene:
             if name in self.descendants or name == self.name
         }
         other = Scene(self.name, self.student, self.reference, own, self.exported, self.tolerance)
-        other.names = {**self.names, **{f"d{name}": tensor for name, tensor in own.items()}}
+        other.names = {**self.names, **{gradient_of(name): tensor for name, tensor in own.items()}}
         return other
 
     def value(self, node: Node, otherwise: Mapping[str, Value] | None = None, *, keep: bool = False) -> Tensor | None:

@@ -20,6 +20,7 @@ from grader.diagnosis.where import Where
 from grader.marking.case_outcomes import PartCase
 from grader.marking.near_zero import Trial
 from grader.marking.verdicts import PartMarks
+from grader.notebook.gradient_names import gradient_of
 from grader.records import FURTHER_UP, Check, Diagnosis, Verdict
 
 OBSERVATIONS: tuple[observed.Observation, ...] = (
@@ -82,8 +83,8 @@ def _earlier(subject: Subject, cases: list[PartCase]) -> Diagnosis | None:
     """Where the mistake is: in a gradient on the way, which the student computes though no check asks for it."""
     above = subject.first.descendants
     for other in subject.first.own:
-        if other in above and f"d{other}" not in subject.marks.checks.gradients:
-            earlier = Subject(subject.marks, subject.where, f"d{other}", cases)
+        if other in above and gradient_of(other) not in subject.marks.checks.gradients:
+            earlier = Subject(subject.marks, subject.where, gradient_of(other), cases)
             if earlier.scenes and not earlier.follows:
                 found = _why(earlier)
                 if found is not None:

@@ -10,7 +10,8 @@ from grader.diagnosis.words import quoted
 from grader.execution.execute import CellRun
 from grader.marking.case_outcomes import Outcome
 from grader.marking.verdicts import PartMarks
-from grader.notebook.syntax import Statement, assigned_names, imported, parse, statements, syntax_error
+from grader.notebook.code import Statement
+from grader.notebook.syntax import imported
 from grader.records import Diagnosis
 from grader.wording import listed
 
@@ -35,9 +36,9 @@ def why_missing(marks: PartMarks, gradient: str) -> Diagnosis | None:
 def _stopped(marks: PartMarks, gradient: str) -> Diagnosis | None:
     """The error that stopped a cell, said of the first gradient that the cell would have gone on to."""
     for cell, run, line in marks.cell_errors:
-        left = [found for found in statements(cell.source) if found.last >= line]
-        first = next((found for found in left if any(name in marks.checks.names for name in found.names)), None)
-        if first is not None and gradient in first.names and not _for_want_of_another(marks, first):
+        left = cell.code.onward(line)
+        first = next((found for found in left if any(name in marks.checks.names for name in found.binds)), None)
+        if first is not None and gradient in first.binds and not _for_want_of_another(marks, first):
             message = (
                 f"{cell.place(line)} raises {_error(run)}, so neither `{gradient}` nor what comes after "
                 "it in the cell was computed."
@@ -55,32 +56,26 @@ def raised_behind(marks: PartMarks, gradient: str, code: str) -> Diagnosis | Non
         code: what of the student's makes it (`Where.code`).
     """
     for cell, run in zip(marks.cells, marks.execution.cells, strict=True):
-        if cell.role == "backward" and cell.part == marks.part_id and run.status == "error" and run.line is not None:
-            stopped = [found for found in statements(cell.source) if found.first <= run.line <= found.last]
-            if any(gradient in found.names for found in stopped):
-                message = f"{code} raises {_error(run)}, so `{gradient}` was not computed."
-                return Diagnosis(code="stopped-by-error", message=message)
+        stopped = cell.role == "backward" and cell.part == marks.part_id and run.status == "error"
+        if stopped and any(gradient in found.binds for found in cell.code.at(run.line or 0)):
+            message = f"{code} raises {_error(run)}, so `{gradient}` was not computed."
+            return Diagnosis(code="stopped-by-error", message=message)
     return None
 
 
 def _left_out(marks: PartMarks, gradient: str) -> Diagnosis | None:
     """The syntax error for which a gradient's line was left out: what is run has `dX = None` in its place."""
     for cell in marks.student_cells:
-        lines = zip(cell.source.split("\n"), (cell.shown or cell.source).split("\n"), strict=False)
-        instead = {number for number, (run, shown) in enumerate(lines, 1) if run != shown and run.endswith("= None")}
-        for statement in statements(cell.source):
-            if gradient in statement.names and statement.first in instead:
-                why = _python_says(cell.shown or cell.source, statement.first)
-                where = cell.place(statement.first)
-                message = f"{where} isn't valid Python{why} and was left out, so `{gradient}` is None."
+        for line, said in cell.lost.items():
+            if any(gradient in statement.binds for statement in cell.code.at(line)):
+                why = _python_says(said)
+                message = f"{cell.place(line)} isn't valid Python{why} and was left out, so `{gradient}` is None."
                 return Diagnosis(code="syntax-error", message=message)
     return None
 
 
-def _python_says(source: str, line: int) -> str:
-    """Python's own words on a line, where its first complaint is of that one: a letter that can't be seen, say."""
-    error = syntax_error(source)
-    said = (error.msg or "").strip() if error is not None and error.lineno == line else ""
+def _python_says(said: str) -> str:
+    """Python's own words on a line as they can be repeated: a letter that can't be seen has its place in words."""
     if (unseen := _UNSEEN.fullmatch(said)) is not None:
         return f" (it has a character that can't be seen, {unseen[1]}: type its spaces anew)"
     return f" ({said})" if said and _HARMLESS.fullmatch(said) else ""
@@ -89,7 +84,7 @@ def _python_says(source: str, line: int) -> str:
 def _for_want_of_another(marks: PartMarks, statement: Statement) -> bool:
     """Whether a statement reads a gradient that is missing itself, so that it is no wonder that it stopped."""
     absent = {name for name, outcome in marks.visible.outcomes.items() if outcome is Outcome.ABSENT}
-    return bool(absent.intersection(statement.reads).difference(statement.names))
+    return bool(absent.intersection(statement.reads).difference(statement.binds))
 
 
 def _error(run: CellRun) -> str:
@@ -105,9 +100,8 @@ def _unknown_name(marks: PartMarks, gradient: str) -> Diagnosis | None:
     for cell, run, line in marks.cell_errors:
         if run.error != "NameError":
             continue
-        stopped = [found for found in statements(cell.source) if found.first <= line <= found.last]
         name = _undefined(run)
-        if name is None or not any(gradient in found.names and name in found.reads for found in stopped):
+        if name is None or not any(gradient in found.binds and name in found.reads for found in cell.code.at(line)):
             continue
         if failed := _failed_import(marks, name):
             return failed
@@ -127,8 +121,7 @@ def _undefined(run: CellRun) -> str | None:
 def _failed_import(marks: PartMarks, name: str) -> Diagnosis | None:
     """The import that should have bound a name: intake keeps one that fails from stopping its cell."""
     for cell in marks.cells:
-        tree = parse(cell.source) if cell.student else None
-        for node in ast.walk(tree) if tree is not None else ():
+        for node in ast.walk(cell.code.tree) if cell.student else ():
             if isinstance(node, ast.Import | ast.ImportFrom) and name in imported(node):
                 spec = marks.exercise.spec
                 allowed = listed([*spec.packages, *spec.files], MAX_ALLOWED)
@@ -142,7 +135,7 @@ def _failed_import(marks: PartMarks, name: str) -> Diagnosis | None:
 
 
 def _said(marks: PartMarks, name: str) -> Diagnosis:
-    later = any(name in assigned_names(cell.source) for cell in marks.cells if cell.student)
+    later = any(name in cell.code.binds for cell in marks.cells if cell.student)
     where = "is bound only further down, or in a line that did not run" if later else "is bound nowhere in it"
     message = (
         f"Run from top to bottom, the notebook has no `{name}` here: it {where}. A kernel that has been open for "

@@ -11,6 +11,7 @@ from grader.diagnosis.case_view import Scene
 from grader.diagnosis.formula.bindings import changed_since
 from grader.diagnosis.subject import Guess, Predict, Subject
 from grader.marking.tolerance import conformed
+from grader.notebook.gradient_names import gradient_of, tensor_of
 from grader.records import Diagnosis
 
 Observation = Callable[[Subject], Diagnosis | None]
@@ -170,10 +171,10 @@ def _from_the_changed(name: str) -> Predict:
 def two_names(subject: Subject) -> Iterator[Guess]:
     """`dhprebn = dbndiff`, then `dhprebn += …`: both names mean one tensor, and the change shows under both."""
     for other in sharing(subject):
-        both = {subject.gradient, f"d{other}"}
+        both = {subject.gradient, gradient_of(other)}
         if not changed_since(subject.lines, both, both):
             continue
-        message = two_names_message(subject.gradient, f"d{other}")
+        message = two_names_message(subject.gradient, gradient_of(other))
         yield Guess("two-names", message, _as_the_other(other))
         yield Guess("two-names", message, _without_the_other(other))
 
@@ -194,7 +195,7 @@ def sharing(subject: Subject) -> list[str]:
         return []
     own = exported[subject.gradient].note.shares or subject.gradient
     names = [name for name, found in exported.items() if (found.note.shares or name) == own]
-    return [name[1:] for name in names if name != subject.gradient and name[1:] in subject.first.forward]
+    return [tensor_of(name) for name in names if name != subject.gradient and tensor_of(name) in subject.first.forward]
 
 
 def _as_the_other(other: str) -> Predict:

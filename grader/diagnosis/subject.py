@@ -19,6 +19,8 @@ from grader.execution.tensors import Export, StudentTensor
 from grader.marking.case_outcomes import PartCase
 from grader.marking.tolerance import FLOAT64, conformed
 from grader.marking.verdicts import PartMarks
+from grader.notebook.code import Code
+from grader.notebook.gradient_names import gradient_of, tensor_of
 from grader.records import Diagnosis
 
 Predict = Callable[[Scene], Tensor | None]
@@ -82,7 +84,7 @@ class Subject:
         self.marks = marks
         self.where = where
         self.gradient = gradient
-        self.name = gradient[1:]
+        self.name = tensor_of(gradient)
         self.budget = Budget()
         self.formula: Node | None = None
         scenes = [_scene(part_case, gradient, marks.changed_before(part_case)) for part_case in cases]
@@ -147,7 +149,7 @@ class Subject:
     @cached_property
     def lines(self) -> list[Line]:
         """The student's lines of the part, in order."""
-        return [line for source in self.sources for line in lines_of(source)]
+        return [line for code in self.code for line in lines_of(code)]
 
     @cached_property
     def reads(self) -> frozenset[str]:
@@ -157,7 +159,7 @@ class Subject:
     @cached_property
     def ancestry(self) -> frozenset[str]:
         """The gradient, the names that its lines read, and those that these are made from, up to other gradients."""
-        stops = {f"d{name}" for name in self.marks.visible.reference.forward}
+        stops = {*map(gradient_of, self.marks.visible.reference.forward)}
         return names_behind(self.lines, self.gradient, stops)
 
     @property
@@ -171,20 +173,20 @@ class Subject:
         return last.get(name, -1) > last.get(self.gradient, len(self.lines))
 
     @cached_property
-    def sources(self) -> list[str]:
+    def code(self) -> list[Code]:
         """The student's cells of the part, then the methods that cells of ours call, as plain statements.
 
         Functions of the student's, from whatever part, are written out, too.
         """
-        known = functions([cell.source for cell in self.marks.cells if cell.student])
-        own = [written_out(cell.source, known) for cell in self.marks.student_cells]
+        known = functions([cell.code for cell in self.marks.cells if cell.student])
+        own = [written_out(cell.code, known) for cell in self.marks.student_cells]
         reference = self.marks.visible.reference
         called = self.where.methods.source(reference.tensors, reference.constants) if self.scenes else ""
-        return [*own, called] if called else own
+        return [*own, Code(called)] if called else own
 
 
 def _scene(part_case: PartCase, gradient: str, changed: Export) -> Scene | None:
-    name = gradient[1:]
+    name = tensor_of(gradient)
     found = part_case.exported.get(gradient)
     if found is None or found.tensor is None or name not in part_case.reference.forward:
         return None
@@ -197,7 +199,7 @@ def _all_gradients(part_case: PartCase) -> dict[str, Tensor]:
     """Tensor name → the student's gradient, also of those that the part computes on the way and nobody asked for."""
     found = dict(part_case.upstream)
     for name, tensor in part_case.reference.forward.items():
-        exported = part_case.exported.get(f"d{name}")
+        exported = part_case.exported.get(gradient_of(name))
         if name not in found and exported is not None and exported.tensor is not None:
             stretched = conformed(exported.tensor, tensor.shape)
             if stretched is not None:

@@ -6,7 +6,6 @@ from functools import cached_property
 
 from grader.diagnosis.formula.inline_methods import Methods
 from grader.marking.part_in_all_cases import PartCases
-from grader.notebook.syntax import line_that_binds
 
 
 class Where:
@@ -38,7 +37,7 @@ class Where:
         for index in reversed(range(len(self._part.cells))):
             cell = self._part.cells[index]
             if cell.student and cell.part == self._part.part_id:
-                line = line_that_binds(cell.source, name)
+                line = cell.code.line_that_binds(name)
                 if line is not None:
                     return index, line
         return None

@@ -28,16 +28,10 @@ from grader.execution.name_uses import uses_after
 from grader.execution.plan import ProbePart, Step, last_gradients, runs_hidden
 from grader.execution.tensors import MAX_NAMES, Export, read_export, unpacked
 from grader.intake.take_in import PlannedCell
+from grader.notebook.code import Statement
 from grader.notebook.file import MAKES_GRADIENTS
-from grader.notebook.syntax import (
-    Statement,
-    bound_by,
-    elements_bound,
-    names_bound,
-    parse,
-    statements,
-    up_to_line,
-)
+from grader.notebook.gradient_names import gradient_of, tensor_of
+from grader.notebook.syntax import bound_by, elements_bound, names_bound
 from grader.records import Record
 
 SEED = 20221011
@@ -206,7 +200,7 @@ def plan_detached(parts: Mapping[str, ProbePart], references: Mapping[str, Mappi
             part_id: DetachedCase(
                 shapes={name: list(shape) for name, shape in _shapes(known[part_id]).items()},
                 seed=SEED + 2 * number,
-                runs=[[], sorted({f"d{upper}" for upper, _ in again[part_id]})]
+                runs=[[], sorted({gradient_of(upper) for upper, _ in again[part_id]})]
                 if case == first and again.get(part_id)
                 else [[]],
             )
@@ -223,42 +217,39 @@ def _rewritten(part: ProbePart, reference: PartReference, again: Sequence[tuple[
     """A part's cells, each of their statements tried on its own, and what the statements are for each gradient."""
     last = last_gradients(cells)
     indices = [index for index in _between(part.id, steps) if runs_hidden(Step(do="cell", cell=index), cells, last)]
-    sources = {
-        index: up_to_line(cells[index].source, stops[index]) if index in stops else cells[index].source
-        for index in indices
-    }
+    code = {index: cells[index].code.up_to(stops[index]) if index in stops else cells[index].code for index in indices}
     makes = [index for index in indices if cells[index].part == part.id and cells[index].role in MAKES_GRADIENTS]
-    trees = {index: parse(sources[index]) for index in indices if index in makes or cells[index].student}
-    walrus = any(":=" in sources[index] for index in makes)
-    later = uses_after({index: tree for index in makes if (tree := trees[index]) is not None}, _shapes(reference))
-    bound = {index: _bound(tree.body, walrus=walrus, later=later.get(index, {}))
-             for index in makes if (tree := trees[index]) is not None}  # fmt: skip
+    lines = [line for index in makes for line in code[index].statements]
+    walrus = any(":=" in code[index].source for index in makes)
+    later = uses_after({index: code[index].tree for index in makes}, _shapes(reference))
+    bound = {index: _bound(code[index].tree.body, walrus=walrus, later=later.get(index, {})) for index in makes}
     names = _names(reference, set().union(*bound.values()))
-    own = _own_names(again, names, part.forward, [sources[index] for index in makes])
+    own = _own_names(again, names, part.forward, lines)
     names.update(zip(own, own, strict=True))
     given = [*part.forward, *part.given] if not part.values else ()
-    filled = _filled(tree for tree in trees.values() if tree is not None)
+    tried = {index: code[index].tree for index in indices
+             if code[index].is_python and (index in makes or cells[index].student)}  # fmt: skip
+    filled = _filled(tried.values())
     rewriter = _Rewriter(names, reference, given, filled, walrus=walrus)
     codes: dict[int, str] = {}
     lasts = {name: index for index, those in bound.items() for name in those & names.keys()}
-    for index, tree in trees.items():
-        if tree is not None:
-            here = {name for name, place in lasts.items() if place == index}
-            # A formula too deep for it, or a `return` outside of functions: the cell is run as it stands.
-            with contextlib.suppress(RecursionError, SyntaxError, ValueError):
-                codes[index] = _compiled(rewriter.rewritten(tree, here, later.get(index, {})))
+    for index, tree in tried.items():
+        here = {name for name, place in lasts.items() if place == index}
+        # A formula too deep for it, or a `return` outside of functions: the cell is run as it stands.
+        with contextlib.suppress(RecursionError, SyntaxError, ValueError):
+            codes[index] = _compiled(rewriter.rewritten(tree, here, later.get(index, {})))
     reads: dict[str, frozenset[str]] = {}
-    for line in (line for index in makes for line in statements(cells[index].source)):
-        for name in names.keys() & set(line.names):
+    for line in lines:
+        for name in names.keys() & set(line.binds):
             reads[names[name]] = reads.get(names[name], frozenset()) | {
                 names[read] for read in line.reads & names.keys()
             }
     variables = {gradient: name for name, gradient in names.items() if name != gradient}
-    starts = _starts([line for index in makes for line in statements(cells[index].source)], names, part.forward)
+    starts = _starts(lines, names, part.forward)
     told = DetachedPart(
-        cells=[("code", codes[index]) if index in codes else ("source", sources[index]) for index in indices],
+        cells=[("code", codes[index]) if index in codes else ("source", code[index].source) for index in indices],
         bound=[name for name in rewriter.places if name not in part.upstream],
-        inner=[f"d{name}" for name in computed(reference)],
+        inner=[*map(gradient_of, computed(reference))],
         variables=variables,
         lists=part.lists,
         own=own,
@@ -267,8 +258,8 @@ def _rewritten(part: ProbePart, reference: PartReference, again: Sequence[tuple[
         known=[*part.forward, *part.given],
         elements=part.elements,
     )
-    lines = {name: line for rebound in later.values() for line, names in rebound.items() for name in names}
-    return told, Lines(places=rewriter.places, reads=reads, variables=variables, starts=starts, later=lines)
+    ends = {name: line for rebound in later.values() for line, names in rebound.items() for name in names}
+    return told, Lines(places=rewriter.places, reads=reads, variables=variables, starts=starts, later=ends)
 
 
 def _starts(lines: Sequence[Statement], names: Mapping[str, str],
@@ -276,7 +267,7 @@ def _starts(lines: Sequence[Statement], names: Mapping[str, str],
     """What of the forward pass the statements for each gradient start from, by helpers and not by other gradients."""
     reads: dict[str, set[str]] = {}
     for line in lines:
-        for name in line.names:
+        for name in line.binds:
             reads.setdefault(name, set()).update(line.reads)
     found = {}
     for name in reads.keys() & names.keys():
@@ -293,7 +284,7 @@ def _names(reference: PartReference, bound: Set[str]) -> dict[str, str]:
     """The student's name → the gradient that it is: `dX`, or `grad_X` and the like where nothing is called `dX`."""
     names = {name: name for name in _shapes(reference)}
     for gradient in _shapes(reference).keys() - bound:
-        own = next((name for form in OWN_NAMES if (name := form.format(gradient[1:])) in bound), None)
+        own = next((name for form in OWN_NAMES if (name := form.format(tensor_of(gradient))) in bound), None)
         if own is not None and own not in names:
             names[own] = gradient
     return names
@@ -306,15 +297,14 @@ def _compiled(tree: ast.Module) -> str:
 
 
 def _own_names(again: Sequence[tuple[str, str]], names: Mapping[str, str], forward: Sequence[str],
-               sources: Sequence[str]) -> list[str]:  # fmt: skip
+               lines: Sequence[Statement]) -> list[str]:  # fmt: skip
     """The student's own names that lines read in the place of a gradient that nothing binds."""
-    lines = [line for source in sources for line in statements(source)]
-    bound = {name for line in lines for name in line.names}
+    bound = {name for line in lines for name in line.binds}
     known = {names[name] for name in bound & names.keys()}
     read = {
         name
-        for upper, lower in again if f"d{upper}" not in known
-        for line in lines if f"d{lower}" in line.names
+        for upper, lower in again if gradient_of(upper) not in known
+        for line in lines if gradient_of(lower) in line.binds
         for name in line.reads
     }  # fmt: skip
     return sorted((read & bound) - names.keys() - set(forward))[:MAX_OWN]
@@ -327,7 +317,7 @@ def computed(reference: PartReference) -> set[str]:
 
 def _shapes(reference: PartReference) -> dict[str, torch.Size]:
     """Gradient → its shape; without the names that the exercise itself has given to something else."""
-    shapes = {f"d{name}": tensor.shape for name, tensor in reference.tensors.items()}
+    shapes = {gradient_of(name): tensor.shape for name, tensor in reference.tensors.items()}
     taken = {name: reference.constants[name] for name in shapes if name in reference.constants}
     other = {name for name, value in taken.items() if not isinstance(value, Tensor) or value.shape != shapes[name]}
     return {name: shape for name, shape in shapes.items() if name not in other}
@@ -380,12 +370,12 @@ class _Rewriter:
     def __init__(self, names: Mapping[str, str], reference: PartReference, given: Iterable[str] = (),
                  filled: Set[str] = frozenset(), *, walrus: bool) -> None:  # fmt: skip
         self.names = names
-        self.lists = {name for name, gradient in names.items() if gradient[1:] in reference.lists}
+        self.lists = {name for name, gradient in names.items() if tensor_of(gradient) in reference.lists}
         self.filled = filled
         self.given = frozenset(given) - names.keys()
         self.walrus = walrus
         self.forward = computed(reference)
-        self.leaves = {f"d{name}" for name in reference.tensors if name not in self.forward}
+        self.leaves = {gradient_of(name) for name in reference.tensors if name not in self.forward}
         self.places: dict[str, int] = {}
         self._statements = 0
         self._later: Mapping[int, Set[str]] = NOTHING

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Collection, Iterator, Mapping
 
+from grader.notebook.gradient_names import gradient_of
 from grader.notebook.syntax import bound_by, names_read
 
 _SCOPES = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
@@ -57,4 +58,4 @@ def _simple(node: ast.AST) -> Iterator[ast.stmt]:
 
 
 def _compares(node: ast.stmt, reads: Collection[str]) -> bool:
-    return isinstance(node, ast.Expr | ast.Assert) and any(f"d{name}" in reads for name in reads)
+    return isinstance(node, ast.Expr | ast.Assert) and any(gradient_of(name) in reads for name in reads)

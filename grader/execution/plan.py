@@ -14,7 +14,7 @@ from grader.course.graph import PartReference
 from grader.execution.tensors import MAX_ELEMENTS
 from grader.intake.take_in import PlannedCell
 from grader.notebook.file import MAKES_GRADIENTS
-from grader.notebook.syntax import up_to_line
+from grader.notebook.gradient_names import gradient_of
 from grader.records import Record
 
 DETACHED = "#detached"
@@ -63,7 +63,7 @@ def probe_parts(exercise: Exercise, references: Mapping[str, PartReference]) -> 
     for part_id, checks in exercise.parts.items():
         tensors = list(references[part_id].tensors)
         largest = max((tensor.numel() for tensor in references[part_id].tensors.values()), default=0)
-        gradients = [f"d{name}" for name in tensors]
+        gradients = [*map(gradient_of, tensors)]
         parts[part_id] = ProbePart(
             id=part_id,
             gradients=checks.gradients,
@@ -72,7 +72,7 @@ def probe_parts(exercise: Exercise, references: Mapping[str, PartReference]) -> 
             also=[name for name in gradients if name not in (*checks.gradients, *checks.upstream)],
             forward=tensors,
             given=[name for name in references[part_id].constants if name not in (*checks.names, *checks.upstream)],
-            lists=[*references[part_id].lists, *(f"d{name}" for name in references[part_id].lists)],
+            lists=[*references[part_id].lists, *map(gradient_of, references[part_id].lists)],
             elements=min(MAX_ELEMENTS, max(_SMALL, _TIMES_LARGER * largest)),
         )
     return parts
@@ -190,7 +190,6 @@ def runs_hidden(step: Step, cells: Sequence[PlannedCell], last: int) -> bool:
 def _hidden_step(step: Step, cells: Sequence[PlannedCell], stops: Mapping[int, int]) -> dict[str, Any]:
     if step.cell is None:
         return {"do": step.do, "part": msgspec.to_builtins(step.part)}
-    source = cells[step.cell].source
-    if step.cell in stops:
-        source = up_to_line(source, stops[step.cell])
-    return {"do": "cell", "cell": step.cell, "source": source}
+    code = cells[step.cell].code
+    code = code.up_to(stops[step.cell]) if step.cell in stops else code
+    return {"do": "cell", "cell": step.cell, "source": code.source}

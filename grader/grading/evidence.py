@@ -19,6 +19,7 @@ from grader.execution.execute import CellRun
 from grader.intake.take_in import PlannedCell
 from grader.marking.tolerance import conformed
 from grader.marking.verdicts import PartMarks
+from grader.notebook.gradient_names import tensor_of
 from grader.notebook.statements import as_written
 from grader.records import CellOutput, CellView, Check, Evidence, GraphNode, HeatMap, Verdict
 
@@ -62,7 +63,7 @@ def evidence_for(marks: PartMarks, where: Where, check: Check, cells: Mapping[in
 def _wanted(marks: PartMarks, check: Check, expected: Tensor) -> Tensor:
     """For a wrong gradient, what its own upstream calls for: the difference then shows this mistake and no other."""
     if check.verdict is Verdict.WRONG and check.name not in marks.checks.values:
-        return marks.visible.chained.get(check.name[1:], expected)
+        return marks.visible.chained.get(tensor_of(check.name), expected)
     return expected
 
 

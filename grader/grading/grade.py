@@ -34,6 +34,7 @@ from grader.kernels import KernelSource
 from grader.marking.near_zero import Edge, edges
 from grader.marking.used_parts import UsedParts
 from grader.marking.verdicts import PartMarks, References
+from grader.notebook.gradient_names import gradient_of
 from grader.records import Check, Evidence, Flag, Grade, Grading, PartView, Submission, Verdict
 from grader.wording import listed, rounded
 
@@ -88,7 +89,7 @@ class Grader:
     def lists(self) -> list[str]:
         """Of these names, those that stand for lists of tensors."""
         visible = self.reference.case(self.exercise.cases[0])
-        return sorted({name for part in visible.values() for each in part.lists for name in (each, f"d{each}")})
+        return sorted({name for part in visible.values() for each in part.lists for name in (each, gradient_of(each))})
 
     def prepare(self) -> None:
         """Compute the reference of every case, and start the kernels of the next grading where that can be done."""

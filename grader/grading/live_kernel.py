@@ -20,8 +20,8 @@ from grader.course.graph import PartReference
 from grader.execution.execute import Execution
 from grader.execution.tensors import Export, StudentTensor
 from grader.intake.matching import match_cells
+from grader.notebook.code import Code
 from grader.notebook.file import read_notebook
-from grader.notebook.syntax import assigned_names
 from grader.records import Check, Record
 
 RTOL, ATOL = 1e-4, 1e-5
@@ -84,7 +84,7 @@ def read_history(ran: Sequence[Ran], exercise: Exercise) -> History:
     for node, match in zip(notebook.cells, matches, strict=True):
         part = exercise.cells[match].part if match is not None and exercise.cells[match].role == "gradients" else None
         if part is not None:
-            owners.update(dict.fromkeys(assigned_names(node.source), part))
+            owners.update(dict.fromkeys(Code(node.source).binds, part))
     notebook.cells = [notebook.cells[index] for index in kept]
     return History(json.dumps(notebook).encode(), owners)
 
@@ -95,8 +95,8 @@ def _superseded(index: int, nodes: Sequence[Mapping[str, object]], matches: Sequ
     later = [other for other in range(index + 1, len(nodes)) if matches[other] == match]
     if match is None:
         return any(nodes[other]["source"] == source for other in later)
-    bound = set(assigned_names(source))
-    return any(bound <= set(assigned_names(str(nodes[other]["source"]))) for other in later)
+    bound = set(Code(source).binds)
+    return any(bound <= set(Code(str(nodes[other]["source"])).binds) for other in later)
 
 
 def place(

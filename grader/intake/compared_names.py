@@ -7,7 +7,9 @@ import io
 import tokenize
 from collections.abc import Collection, Iterator, Mapping, Sequence
 
-from grader.notebook.syntax import bound_by, parse
+from grader.notebook.code import Code
+from grader.notebook.gradient_names import gradient_of
+from grader.notebook.syntax import bound_by
 
 
 def compared_names(sources: Sequence[str], gradients: Collection[str], known: Collection[str]) -> dict[str, str]:
@@ -27,8 +29,8 @@ def compared_names(sources: Sequence[str], gradients: Collection[str], known: Co
     ]
     if not compared:
         return {}
-    trees = [tree for source in sources if (tree := parse(source)) is not None]
-    bound = {name for tree in trees for node in tree.body for name in bound_by(node)}  # not in a training loop
+    at_the_top = [node for source in sources for node in Code(source).tree.body]
+    bound = {name for node in at_the_top for name in bound_by(node)}  # not in a training loop
     found: dict[str, str] = {}
     for name, gradient in compared:
         if name in bound and gradient not in bound:
@@ -39,12 +41,11 @@ def compared_names(sources: Sequence[str], gradients: Collection[str], known: Co
 
 def _compared_in(source: str) -> Iterator[tuple[str, str]]:
     """The name and the gradient of each `cmp('h', name, h)`."""
-    tree = parse(source)
-    for call in ast.walk(tree) if tree is not None else ():
+    for call in ast.walk(Code(source).tree):
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "cmp":
             names = [one.id for one in call.args[1:] if isinstance(one, ast.Name)]
             if len(names) == 2 and len(call.args) == 3:
-                yield names[0], f"d{names[1]}"
+                yield names[0], gradient_of(names[1])
 
 
 def renamed(source: str, names: Mapping[str, str]) -> str:
@@ -52,7 +53,7 @@ def renamed(source: str, names: Mapping[str, str]) -> str:
     names = {name: gradient for name, gradient in names.items() if name in source}
     if not names:
         return source
-    taken = {name for tree in [parse(source)] if tree is not None for node in ast.walk(tree) for name in bound_by(node)}
+    taken = {name for node in ast.walk(Code(source).tree) for name in bound_by(node)}
     names = {name: gradient for name, gradient in names.items() if gradient not in taken}
     lines = source.split("\n")
     try:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from grader.intake.locked_copies import Reading
 from grader.notebook.statements import Piece
-from grader.notebook.syntax import bound_by, parse
+from grader.notebook.syntax import bound_by
 from grader.records import Record
 
 _SHOWING = {"cmp", "print", "display", "plt"}
@@ -60,11 +60,10 @@ def only_shows(piece: Piece, uses: Uses) -> bool:
     if piece.kind == "definition":
         return False
     if piece.kind == "expression" and not piece.binds:
-        return _expression_shows(piece.text, uses)
-    tree = parse(piece.text)
-    if uses.needed.intersection(piece.binds) or tree is None or not _compares(tree, uses):
+        return _expression_shows(piece.text, piece.tree, uses)
+    if uses.needed.intersection(piece.binds) or not _compares(piece.tree, uses):
         return False
-    leaves = list(_leaves(tree.body))
+    leaves = list(_leaves([piece.tree]))
     return all(leaf is not None and _leaf_shows(leaf, uses) for leaf in leaves)
 
 
@@ -92,11 +91,11 @@ def _leaves(body: Iterable[ast.stmt]) -> Iterator[ast.stmt | None]:
 
 def _leaf_shows(node: ast.stmt, uses: Uses) -> bool:
     if isinstance(node, ast.Expr):
-        return bool(bound_by(node)) or _expression_shows(ast.unparse(node), uses)
+        return bool(bound_by(node)) or _expression_shows(ast.unparse(node), node, uses)
     return not _called(node) & (uses.acting | _SHARED)
 
 
-def _expression_shows(text: str, uses: Uses) -> bool:
+def _expression_shows(text: str, node: ast.AST, uses: Uses) -> bool:
     called = text.split("(", 1)
     if len(called) == 1:
         return True
@@ -104,8 +103,7 @@ def _expression_shows(text: str, uses: Uses) -> bool:
     labelled = name.isidentifier() and arguments.lstrip()[:1] in ("'", '"') and "," in arguments
     if labelled or name.split(".")[0] in uses.imported | _SHOWING:
         return True
-    tree = parse(text)
-    return name in uses.looking and tree is not None and not _called(tree) & (uses.acting | _SHARED)
+    return name in uses.looking and not _called(node) & (uses.acting | _SHARED)
 
 
 def _called(node: ast.AST) -> set[str]:
@@ -114,10 +112,9 @@ def _called(node: ast.AST) -> set[str]:
 
 def _acts(piece: Piece) -> bool:
     """Whether calling a function may change anything outside of it."""
-    tree = parse(piece.text)
-    if tree is None or not isinstance(tree.body[0], ast.FunctionDef):
+    function = piece.tree
+    if not isinstance(function, ast.FunctionDef):
         return True
-    function = tree.body[0]
     local = {each.arg for each in ast.walk(function.args) if isinstance(each, ast.arg)}
     for node in ast.walk(function):
         if isinstance(node, ast.Global | ast.Nonlocal | ast.Delete):

@@ -48,7 +48,7 @@ def _beginning(source: str) -> str:
 
 def _meaning(reading: CellReading, known: Released) -> str:
     if reading.broken:
-        return f"not valid Python: a syntax error in line {reading.lost[0]}, so nothing in it is run"
+        return f"not valid Python: a syntax error in line {min(reading.lost)}, so nothing in it is run"
     said: list[str] = []
     names: dict[str, list[str]] = {}
     for each in reading.readings:

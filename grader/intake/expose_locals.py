@@ -8,22 +8,21 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterable
 
-from grader.notebook.syntax import parse
+from grader.notebook.code import Code
 
 
-def with_shared(source: str, names: Iterable[str]) -> str:
-    """The source with `global` in its functions for those of `names` that are local there; every line where it was."""
-    tree = parse(source)
-    lines = [line.encode() for line in source.split("\n")]
-    functions = [node for node in tree.body if isinstance(node, ast.FunctionDef)] if tree is not None else []
-    for function in functions:
+def with_shared(code: Code, names: Iterable[str]) -> Code:
+    """The code with `global` in its functions for those of `names` that are local there; every line where it was."""
+    lines = [line.encode() for line in code.source.split("\n")]
+    for function in (node for node in code.tree.body if isinstance(node, ast.FunctionDef)):
         shared = sorted(set(names) & _local(function))
         first = _first_simple(function, shared) if shared else None
         if first is not None:
             line = lines[first.lineno - 1]
             declared = f"global {', '.join(shared)}; ".encode()
             lines[first.lineno - 1] = line[: first.col_offset] + declared + line[first.col_offset :]
-    return b"\n".join(lines).decode()
+    source = b"\n".join(lines).decode()
+    return Code(source) if source != code.source else code
 
 
 def _local(function: ast.FunctionDef) -> set[str]:

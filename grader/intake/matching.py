@@ -17,7 +17,7 @@ from grader.intake.compared_names import compared_names, renamed
 from grader.intake.locked_copies import How, Reading, read_statements
 from grader.intake.part_assignment import Seen, find_parts
 from grader.intake.release_index import Released, normal, ratio, released
-from grader.intake.syntax_repair import Allowance, error_line, mend
+from grader.intake.syntax_repair import Allowance, first_error, mend
 from grader.notebook.file import grade_id_of, part_of, role_of
 from grader.notebook.statements import Dissected, dissect
 from grader.records import Record
@@ -31,7 +31,8 @@ class CellReading(Record, frozen=True):
 
     `position` counts all cells of the notebook from 1. `match` is the released cell that it is as a whole, `how` the
     evidence for that. `broken` says that it is no Python; `part` is then the one it seems to be meant for. `lost` are
-    the lines (from 1) of statements that are no Python, where the others of the cell could be kept, or the first one.
+    the lines (from 1) of statements that are no Python, where the others of the cell could be kept, or the first one;
+    with what Python says of each, if it does.
     """
 
     position: int
@@ -42,7 +43,7 @@ class CellReading(Record, frozen=True):
     readings: list[Reading] = []
     broken: bool = False
     part: str | None = None
-    lost: tuple[int, ...] = ()
+    lost: dict[int, str] = {}
 
     @property
     def has_gradients(self) -> bool:
@@ -82,16 +83,16 @@ def names_by_cmp(cells: Sequence[NotebookNode], known: Released) -> dict[str, st
     return compared_names(sources, known.names, known.binders.keys())
 
 
-def _dissected(source: str, known: Released, allowance: Allowance) -> tuple[Dissected, tuple[int, ...]]:
+def _dissected(source: str, known: Released, allowance: Allowance) -> tuple[Dissected, dict[int, str]]:
     """A cell taken apart, without what is no Python where some gradient is left in it; and the lines of that."""
     dissected = dissect(source)
     if dissected.pieces is not None:
-        return dissected, ()
+        return dissected, {}
     asked = {*known.names, *known.definitions}
     mended = mend(source, allowance) if any(name in source for name in asked) else None
     if mended is not None and mended.bound & asked:
-        return mended.dissected, tuple(mended.lost)
-    return dissected, (error_line(source) or 1,)
+        return mended.dissected, mended.lost
+    return dissected, dict([first_error(source) or (1, "")])
 
 
 def _ids(exercise: Exercise) -> dict[str, int]:
@@ -133,7 +134,7 @@ def _hint(node: NotebookNode, match: int | None, known: Released) -> str | None:
 
 def _broken(
     position: int, node: NotebookNode, dissected: Dissected, match: int | None, how: How | None, known: Released,
-    lost: tuple[int, ...],
+    lost: dict[int, str],
 ) -> CellReading:  # fmt: skip
     """A cell that is no Python: it is run all the same and says so, unless it is a locked cell's place."""
     part = _hint(node, match, known)

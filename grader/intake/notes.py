@@ -8,8 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from grader.intake.matching import CellReading
 from grader.intake.release_index import Released, normal
-from grader.notebook.near_names import nearest
-from grader.notebook.syntax import defined_names
+from grader.notebook.gradient_names import nearest
 from grader.wording import listed
 
 _OURS = re.compile(r"\s*%(?:matplotlib|load_ext\s+grader|check|hint)\b")
@@ -46,7 +45,7 @@ def intake_notes(
 
 
 def _no_python(reading: CellReading) -> str:
-    where = f"{'line' if len(reading.lost) == 1 else 'lines'} {listed(reading.lost, 4)}"
+    where = f"{'line' if len(reading.lost) == 1 else 'lines'} {listed([*reading.lost], 4)}"
     if not reading.broken:
         return f"Cell {reading.position} has a syntax error in {where}: the rest of it was run without that."
     if re.search(r"^<<<<<<< ", reading.source, re.MULTILINE):
@@ -69,7 +68,7 @@ def _locked_notes(
         copies = [reading for reading in readings if reading.match == index]
         copied = any(each.does == "copy" and each.cell == index for reading in readings for each in reading.readings)
         if cell.role == "gradients":
-            wanted = {(cell.part, name) for name in (*known.gradients_of(index), *defined_names(cell.source))}
+            wanted = {(cell.part, name) for name in (*known.gradients_of(index), *cell.code.defines)}
             if not copies and not cells_left >= wanted:
                 yield f"The cell {cell.grade_id} is missing: what it should assign is missing too."
             elif len(same := [each for each in copies if each.how != "names"]) > 1 and cell.part not in known.trained:
@@ -98,7 +97,7 @@ def _settings(readings: Sequence[CellReading], known: Released) -> Iterator[str]
             left, _, value = each.piece.text.partition("=")
             name = left.strip()
             same = name not in ours or _plain(value) == _plain(ours[name])
-            left_out = each.piece.first + 1 in reading.lost  # no Python: what is run has `None` in its place
+            left_out = each.piece.first in reading.lost  # no Python: what is run has `None` in its place
             if (
                 each.does == "copy"
                 and each.piece.binds == (name,)

@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 from grader.course.exercise import Exercise
 from grader.notebook.file import REFERENCE_ROLES
+from grader.notebook.gradient_names import gradient_of, tensor_of
 from grader.notebook.statements import Piece, dissect
-from grader.notebook.syntax import defined_names, parse, statements
 
 ALIKE = 0.6
 """How alike two statements must be (difflib's ratio, without white space) for the one to be a copy of the other."""
@@ -45,27 +45,28 @@ class Released:
         self._signatures: dict[str, tuple[int, bool] | None] = {}
         self._statements: dict[int, set[str]] = {}
         for index, cell in enumerate(self.cells):
+            pieces = dissect(cell.source).pieces or []
             if cell.role != "gradients":
-                self._statements[index] = {normal(piece.text) for piece in dissect(cell.source).pieces or []}
+                self._statements[index] = {normal(piece.text) for piece in pieces}
             if cell.role not in REFERENCE_ROLES:
                 continue
-            for piece in dissect(cell.source).pieces or []:
+            for piece in pieces:
                 self._learn(piece, index)
             if cell.role == "parameters":
                 self.settings.update(self._bound_in(index))
             lines = cell.source.split("\n")
-            for statement in statements(cell.source):
+            for statement in cell.code.statements:
                 text = normal("\n".join(lines[statement.first - 1 : statement.last]))
-                for name in statement.names:
+                for name in statement.binds:
                     self._texts.setdefault(name, []).append((text, index))
         self.gradients = {part: list(checks.gradients) for part, checks in exercise.parts.items()}
         self.values = {part: list(checks.values) for part, checks in exercise.parts.items()}
-        self.tensors = {name[1:] for names in self.gradients.values() for name in names}
+        self.tensors = {tensor_of(name) for names in self.gradients.values() for name in names}
         self.tensors |= {name for checks in exercise.parts.values() for name in checks.values}
         self.upstream = {part: set(checks.upstream) for part, checks in exercise.parts.items()}
         self.definitions: dict[str, list[int]] = {}
         for index, cell in enumerate(self.cells):
-            for name in defined_names(cell.source) if cell.role == "gradients" else []:
+            for name in cell.code.defines if cell.role == "gradients" else []:
                 self.definitions.setdefault(name, []).append(index)
         self.above = {part: self._above(part) for part in self.order}
         self.trained = [part for part, checks in exercise.parts.items() if checks.values]
@@ -80,14 +81,14 @@ class Released:
         if (made := _assigned(piece)) is not None:
             self._made.append(made)
         if piece.kind == "definition":
-            self._signatures.setdefault(piece.binds[0], _signature(piece.text))
+            self._signatures.setdefault(piece.binds[0], _signature(piece))
 
     def _above(self, part: str) -> dict[str, set[str]]:
         found: dict[str, set[str]] = {}
         for cell in self.cells:
-            for statement in statements(cell.source) if cell.role == "forward" and cell.part == part else ():
+            for statement in cell.code.statements if cell.role == "forward" and cell.part == part else ():
                 for name in statement.reads:
-                    found.setdefault(f"d{name}", set()).update(f"d{consumer}" for consumer in statement.names)
+                    found.setdefault(gradient_of(name), set()).update(map(gradient_of, statement.binds))
         return {name: found.get(name, set()).intersection(self.gradients[part]) for name in self.gradients[part]}
 
     def _bound_in(self, index: int) -> set[str]:
@@ -137,11 +138,11 @@ class Released:
 
     def takes_as_many(self, piece: Piece) -> bool:
         """Whether a function can be called as the release's of this name can, and gives back what that one does."""
-        return self._signatures.get(piece.binds[0]) == _signature(piece.text)
+        return self._signatures.get(piece.binds[0]) == _signature(piece)
 
     def gives_more(self, piece: Piece) -> bool:
         """Whether a function returns a value where the release's of this name does not: `ok = cmp(…)`."""
-        ours, theirs = self._signatures.get(piece.binds[0]), _signature(piece.text)
+        ours, theirs = self._signatures.get(piece.binds[0]), _signature(piece)
         return ours is not None and theirs is not None and theirs[1] and not ours[1]
 
     def cell_for(self, part: str, names: set[str]) -> int | None:
@@ -164,8 +165,7 @@ class Released:
         cell = self.cells[index]
         if cell.role != "gradients" or cell.part is None:
             return []
-        left = {name for statement in statements(cell.source) for name in statement.names}
-        return [name for name in self.gradients[cell.part] if name in left]
+        return [name for name in self.gradients[cell.part] if name in cell.code.binds]
 
 
 class _Assigned(NamedTuple):
@@ -182,9 +182,8 @@ class _Assigned(NamedTuple):
 
 def _assigned(piece: Piece) -> _Assigned | None:
     """`Xtr, Ytr = build_dataset(…)`, or `Xb, Yb = Xtr[ix], Ytr[ix]`; None for anything else."""
-    tree = parse(piece.text) if piece.kind == "assignment" and len(piece.text) <= MAX_COMPARED else None
-    node = tree.body[0] if tree is not None else None
-    if not isinstance(node, ast.Assign) or len(node.targets) != 1:
+    node = piece.tree
+    if not isinstance(node, ast.Assign) or len(node.targets) != 1 or len(piece.text) > MAX_COMPARED:
         return None
     targets = node.targets[0].elts if isinstance(node.targets[0], ast.Tuple) else node.targets
     names = [target.id for target in targets if isinstance(target, ast.Name)]
@@ -202,10 +201,9 @@ def _assigned(piece: Piece) -> _Assigned | None:
     return _Assigned(names, indexed, text, re.sub(r"\w+\[", "[", text)) if len(indexed) == len(values) else None
 
 
-def _signature(text: str) -> tuple[int, bool] | None:
+def _signature(piece: Piece) -> tuple[int, bool] | None:
     """How many arguments a function can't do without, and whether it returns a value; None for what is no function."""
-    tree = parse(text)
-    node = tree.body[0] if tree is not None and tree.body else None
+    node = piece.tree
     if not isinstance(node, ast.FunctionDef):
         return None
     returns = any(isinstance(each, ast.Return) and each.value is not None for each in ast.walk(node))

@@ -7,18 +7,19 @@ from collections.abc import Sequence
 import msgspec
 
 from grader.intake.release_index import Released
+from grader.notebook.code import Code
 from grader.records import Record
 
 
 class Unit(Record, frozen=True, kw_only=True):
-    """A stretch of a student's cell, or (`source` None) the place of a copied locked cell.
+    """A stretch of a student's cell, or (`code` None) the place of a copied locked cell.
 
     `needs` is the released cell that must have been run before it, `cell` the gradients cell that it belongs to.
     `position` is its cell's place in the notebook, from 1, and `first_line` the line of that cell where it begins.
     `shows` says that it binds nothing that others could use, and `sure` that a copy is known by more than its names.
     """
 
-    source: str | None
+    code: Code | None
     shown: str | None = None
     cell: int | None = None
     needs: int = -1
@@ -30,6 +31,7 @@ class Unit(Record, frozen=True, kw_only=True):
     reads: frozenset[str] = frozenset()
     position: int | None = None
     first_line: int = 1
+    lost: dict[int, str] = {}
 
 
 def in_order(units: Sequence[Unit], known: Released) -> list[Unit]:
@@ -50,9 +52,9 @@ def in_order(units: Sequence[Unit], known: Released) -> list[Unit]:
 
 
 def _placed(unit: Unit, key: int, known: Released) -> Unit | None:
-    if unit.source is None and unit.part in known.order and known.order.index(unit.part) > key:
+    if unit.code is None and unit.part in known.order and known.order.index(unit.part) > key:
         return None  # earlier parts' gradients are still to come: this locked cell can wait
-    if unit.part is not None or unit.source is None or key < 0:
+    if unit.part is not None or unit.code is None or key < 0:
         return unit
     return msgspec.structs.replace(unit, cell=None, part=known.order[key], gradients=False, sure=True)
 
@@ -81,9 +83,9 @@ def _keys(units: Sequence[Unit], known: Released) -> list[int]:
         if trained and _overwrites(unit, wanted, known):
             keys.append(max(trained))
             continue
-        if unit.source is None and own >= 0 and (unit.sure or own > current):
+        if unit.code is None and own >= 0 and (unit.sure or own > current):
             current = min(own, later[number])
-        key = own if unit.source is None and own >= 0 and current >= 0 else current
+        key = own if unit.code is None and own >= 0 and current >= 0 else current
         keys.append(min(key, later[number]))
     return keys
 

@@ -13,6 +13,7 @@ from nbformat import NotebookNode
 
 from grader.intake.matching import CellReading
 from grader.intake.release_index import Released
+from grader.notebook.gradient_names import gradient_of
 from grader.records import VISIBLE, Check, CmpLine, Record, Verdict
 
 MAX_LINES = 4_000
@@ -79,9 +80,9 @@ def _named(lines: Sequence[tuple[str, bool]], parts: Sequence[str], known: Relea
     for part in parts:
         values = known.values[part]
         if values and len(shapes) == len(values):
-            yield from ((f"d{name}", line[1]) for name, line in zip(values, shapes, strict=True))
+            yield from ((gradient_of(name), line[1]) for name, line in zip(values, shapes, strict=True))
     for name, approximate in lines:
-        for each in (f"d{name}", name):
+        for each in (gradient_of(name), name):
             if each in known.names:
                 yield each, approximate
                 break

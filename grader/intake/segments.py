@@ -14,6 +14,7 @@ from grader.intake.matching import CellReading
 from grader.intake.release_index import Released
 from grader.intake.run_order import Unit
 from grader.intake.training_loop.settings import with_given_lines
+from grader.notebook.code import Code
 from grader.notebook.statements import Piece, region
 from grader.records import Record
 
@@ -88,17 +89,17 @@ def units_of(reading: CellReading, known: Released, context: Context, changed: l
     """What is to be run of one submitted cell: a stretch of it for each part that it has gradients of."""
     gradients_cell = reading.match is not None and known.cells[reading.match].role == "gradients"
     if reading.match is not None and not gradients_cell and not reading.has_gradients:
-        yield Unit(source=None, needs=reading.match, sure=reading.how != "names", part=_part(reading.match, known))
+        yield Unit(code=None, needs=reading.match, sure=reading.how != "names", part=_part(reading.match, known))
     if reading.broken:
         if reading.match is None or gradients_cell:
             needs = reading.match if reading.match is not None else -1
-            yield Unit(source=reading.source, cell=reading.match, needs=needs, part=reading.part,
+            yield Unit(code=Code(reading.source), cell=reading.match, needs=needs, part=reading.part,
                        gradients=reading.part is not None, position=reading.position)  # fmt: skip
         return
-    start = 0
+    start = 1
     stretches = list(_stretches(reading.readings, known.trained))
     for number, stretch in enumerate(stretches):
-        end = len(reading.dissected.lines) - 1 if number == len(stretches) - 1 else stretch[-1].piece.last
+        end = len(reading.dissected.lines) if number == len(stretches) - 1 else stretch[-1].piece.last
         unit = _unit(reading, stretch, start, end, known, context, changed)
         start = end + 1
         if unit is not None:
@@ -151,23 +152,23 @@ def _unit(
     final = stretch[-1].piece
     guarded = [each.piece for each in own if each.piece is not final and only_shows(each.piece, context.uses)]
     aliases = [(each.piece, alias) for each in own if (alias := known.alias(each.piece)) is not None]
-    source = region(reading.dissected, first, last, dropped, guarded, aliases)
+    code = region(reading.dissected, first, last, dropped, guarded, aliases)
     cells = [each.cell for each in gradients if each.cell is not None]
     home = max(cells, key=cells.count) if cells else None
     part = gradients[0].part if gradients else None
     if part in known.trained and home is not None:
-        source, sentences = with_given_lines(
-            source, known.cells[home].source, known.settings, known.gradients[part], context.functions
+        code, sentences = with_given_lines(
+            code, known.cells[home].code, known.settings, known.gradients[part], context.functions
         )
         changed += sentences
-    source = with_shared(source, _kept_in_functions(gradients, known, context))
-    shown = "\n".join(reading.source.split("\n")[first : last + 1])
+    code = with_shared(code, _kept_in_functions(gradients, known, context))
+    shown = "\n".join(reading.source.split("\n")[first - 1 : last])
     reads = {name for each in own if each.piece.kind != "definition" for name in each.piece.reads}
     reads -= set(known.names)
     needs = max([known.binders[name] for name in reads if name in known.binders], default=-1)
     return Unit(
-        source=source,
-        shown=shown if shown != source else None,
+        code=code,
+        shown=shown if shown != code.source else None,
         cell=home,
         needs=max(needs, -1 if home is None else home),
         part=part,
@@ -176,7 +177,8 @@ def _unit(
         binds=frozenset(name for each in stretch if each.does != "copy" for name in each.piece.binds),
         reads=frozenset(name for each in stretch if each.does != "copy" for name in each.piece.reads),
         position=reading.position,
-        first_line=first + 1,
+        first_line=first,
+        lost={line - first + 1: said for line, said in reading.lost.items() if first <= line <= last},
     )
 
 

@@ -30,11 +30,12 @@ _HEADER = re.compile(r"^\s*(for|while|if|elif|else|with|def|class|try|except|fin
 class Mended(Record, frozen=True):
     """What is left of a cell, taken apart, and the lines (from 1) at which a statement was left out.
 
-    `bound` are the names that the statements bind which are left.
+    With each line comes what Python says of it, if it does. `bound` are the names that the statements bind which are
+    left.
     """
 
     dissected: Dissected
-    lost: list[int]
+    lost: dict[int, str]
     bound: frozenset[str]
 
 
@@ -44,12 +45,12 @@ class Allowance:
     def __init__(self, left: int = MAX_PARSED) -> None:
         self.left = left
 
-    def error_line(self, source: str) -> int | None:
-        """As `error_line`. Raises `_SpentError` where nothing is left."""
+    def first_error(self, source: str) -> tuple[int, str] | None:
+        """As `first_error`. Raises `_SpentError` where nothing is left."""
         self.left -= len(source)
         if self.left < 0:
             raise _SpentError
-        return error_line(source)
+        return first_error(source)
 
 
 class _SpentError(Exception):
@@ -72,18 +73,21 @@ def mend(source: str, allowance: Allowance) -> Mended | None:
 def _mended(source: str, allowance: Allowance) -> Mended | None:
     lines = source.split("\n")
     lost: dict[int, list[str]] = {}
-    while (place := allowance.error_line("\n".join(lines))) is not None:
+    says: dict[int, str] = {}
+    while (error := allowance.first_error("\n".join(lines))) is not None:
+        place, said = error
         first, last = _statement(lines, place)
         if len(lost) == MAX_LOST or first in lost:  # left out once, it has an error all the same
             return None
         if _HEADER.match(lines[first - 1]) and parse_plain(lines[first - 1].strip()) is None:
             last = _next_line(lines, last)  # what was meant to stand in the loop, and does not
+        says[first] = said if first == place else ""
         lost[first] = [name for line in lines[first - 1 : last] for name in _bound(line)]
         lines = _without(lines, first, last, lost[first], allowance)
     if not lost:
         return None
     pieces = dissect("\n".join(lines)).pieces or []
-    others = [piece for piece in pieces if piece.first + 1 not in lost]
+    others = [piece for piece in pieces if piece.first not in lost]
     elsewhere = {name for piece in others for name in (*piece.binds, *piece.inner, *piece.reads)}
     for line, names in lost.items():
         text = lines[line - 1]
@@ -91,23 +95,23 @@ def _mended(source: str, allowance: Allowance) -> Mended | None:
             kept = [name for name in names if name in elsewhere]
             lines[line - 1] = text[: len(text) - len(text.lstrip())] + _nothing(kept)
     bound = frozenset(name for piece in others for name in (*piece.binds, *piece.inner))
-    return Mended(dissect("\n".join(lines)), sorted(lost), bound)
+    return Mended(dissect("\n".join(lines)), dict(sorted(says.items())), bound)
 
 
-def error_line(source: str) -> int | None:
-    """The line (from 1) of a cell's first syntax error, shell lines and magics apart; None where there is none."""
+def first_error(source: str) -> tuple[int, str] | None:
+    """The line (from 1) of a cell's first syntax error, and Python's words if they are about it; None for no error."""
     if dissect(source).pieces is not None:
         return None
     error = syntax_error(source)
     if error is None:
-        return 1
+        return 1, ""
     lines = source.split("\n")
     header = re.search(r"expected an indented block after .* on line (\d+)", error.msg or "")
     line = min(max(1, int(header[1]) if header else error.lineno or 1), len(lines))
     above = next((number for number in range(line - 1, 0, -1) if lines[number - 1].strip()), line)
     if lines[above - 1].lstrip().startswith("@") and not _DECORATED.match(lines[line - 1]):
-        return above  # half of a product, `@ dlogits`: to Python it is a decorator of what stands below it
-    return line
+        return above, ""  # half of a product, `@ dlogits`: to Python it is a decorator of what stands below it
+    return line, (error.msg or "").strip() if line == error.lineno else ""
 
 
 def _statement(lines: list[str], line: int) -> tuple[int, int]:
@@ -137,7 +141,8 @@ def _without(lines: list[str], first: int, last: int, names: list[str], allowanc
     best, reached = lines, 0
     for text in dict.fromkeys((indent + _nothing(names), _nothing(names), "")):
         tried = [*lines[: first - 1], text, *[""] * (last - first), *lines[last:]]
-        at = allowance.error_line("\n".join(tried)) or len(lines) + 1
+        error = allowance.first_error("\n".join(tried))
+        at = error[0] if error is not None else len(lines) + 1
         if at > reached:
             best, reached = tried, at
     return best if reached > first else [*lines[: first - 1], *[""] * (last - first + 1), *lines[last:]]

@@ -16,8 +16,9 @@ from grader.intake.run_order import in_order
 from grader.intake.saved_cmp import SavedCmp, saved_lines
 from grader.intake.segments import context_of, last_attempts, units_of
 from grader.intake.text_cells import code_again
+from grader.notebook.code import Code
 from grader.notebook.file import Role, grader_metadata, read_notebook
-from grader.notebook.syntax import assigned_names, defined_names
+from grader.notebook.gradient_names import tensor_of
 from grader.records import Record
 
 PASTE = 3
@@ -25,14 +26,16 @@ PASTE = 3
 
 
 class PlannedCell(Record, frozen=True):
-    """A cell as it will be run. `student` tells whose text it is; `part` is the part it counts towards, if any.
+    """A cell as it will be run, parsed. `student` tells whose text it is; `part` is the part it counts towards, if any.
 
     `shown` is the text as the student wrote it, line for line, where what is run leaves something out. `only_shows`
     says that nothing is computed in it that another cell could use: a figure, a `cmp`. `position` is its place in the
     notebook, from 1, or that of its copy there; `first_line` is the line of that cell where it begins.
+    `lost` are its lines at which a statement that isn't valid Python was left out, with Python's words on it, if any:
+    what is run there binds the names that are used elsewhere to None.
     """
 
-    source: str
+    code: Code
     role: Role | None
     part: str | None
     student: bool
@@ -41,6 +44,12 @@ class PlannedCell(Record, frozen=True):
     only_shows: bool = False
     position: int | None = None
     first_line: int = 1
+    lost: dict[int, str] = {}
+
+    @property
+    def source(self) -> str:
+        """The text that is run."""
+        return self.code.source
 
     def place(self, line: int) -> str:
         """Where a line of it stands in the notebook: `Cell 4, line 3`; the line alone where the place isn't known."""
@@ -78,7 +87,7 @@ def take_in(data: bytes, exercise: Exercise) -> Intake:
             "or a gradient of it. Hand in the exercise's own notebook, with the gradients filled in."
         )
     cells, changed = _planned(readings, known)
-    changed += [f"{name} was taken for {gradient}, because a cmp line compares it with {gradient[1:]}."
+    changed += [f"{name} was taken for {gradient}, because a cmp line compares it with {tensor_of(gradient)}."
                 for name, gradient in names_by_cmp(notebook.cells, known).items()]  # fmt: skip
     notes = turned + intake_notes(readings, known, cells_left=_left(cells), changed=changed)
     return Intake(cells=cells, notes=notes, readings=readings, saved=saved_lines(notebook.cells, readings, known))
@@ -125,15 +134,15 @@ def _planned(readings: Sequence[CellReading], known: Released) -> tuple[list[Pla
     emitted = 0
     for unit in in_order([unit for reading in readings for unit in units_of(reading, known, context, changed)], known):
         # Nothing of the student's can matter to the setup, and a kernel that has run it is at hand.
-        upto = max(emitted, known.leading if unit.source is not None else 0, unit.needs + 1)
+        upto = max(emitted, known.leading if unit.code is not None else 0, unit.needs + 1)
         cells += _locked(known, emitted, upto, copies)
         emitted = upto
-        if unit.source is not None:
+        if unit.code is not None:
             label = "the student's own cell" if unit.cell is None else known.cells[unit.cell].grade_id
             role: Role | None = "gradients" if unit.gradients else None
             cells.append(
                 PlannedCell(
-                    source=unit.source,
+                    code=unit.code,
                     role=role,
                     part=unit.part,
                     student=True,
@@ -142,6 +151,7 @@ def _planned(readings: Sequence[CellReading], known: Released) -> tuple[list[Pla
                     only_shows=unit.shows,
                     position=unit.position,
                     first_line=unit.first_line,
+                    lost=unit.lost,
                 )
             )
     return cells + _locked(known, emitted, len(known.cells), copies), changed
@@ -150,7 +160,7 @@ def _planned(readings: Sequence[CellReading], known: Released) -> tuple[list[Pla
 def _locked(known: Released, first: int, last: int, copies: Mapping[int | None, int]) -> list[PlannedCell]:
     return [
         PlannedCell(
-            source=cell.source,
+            code=cell.code,
             role=cell.role,
             part=cell.part,
             student=False,
@@ -164,9 +174,4 @@ def _locked(known: Released, first: int, last: int, copies: Mapping[int | None, 
 
 def _left(cells: Sequence[PlannedCell]) -> set[tuple[str | None, str]]:
     """Part and name of everything that the student's cells bind."""
-    return {
-        (cell.part, name)
-        for cell in cells
-        if cell.student
-        for name in (*assigned_names(cell.source), *defined_names(cell.source))
-    }
+    return {(cell.part, name) for cell in cells if cell.student for name in (*cell.code.binds, *cell.code.defines)}

@@ -16,6 +16,7 @@ from grader.course.graph import PartReference
 from grader.execution.detached import Detached, DetachedRun, computed
 from grader.execution.tensors import Export, StudentTensor
 from grader.marking.tolerance import FLOAT64, conformed
+from grader.notebook.gradient_names import gradient_of, tensor_of
 
 NEAR = 1e-4
 """How near, relative to the largest number, is the same for float32: what a slip leaves is seldom as near."""
@@ -67,7 +68,7 @@ class Alone:
         return None if found is None else self._conformed(name, found)
 
     def _conformed(self, name: str, found: StudentTensor) -> Tensor | None:
-        right = self.reference.gradients.get(name[1:])
+        right = self.reference.gradients.get(tensor_of(name))
         if found.tensor is None or found.note.lacks or right is None:
             return None
         value = conformed(found.tensor, right.shape)
@@ -76,7 +77,7 @@ class Alone:
     def wrong_elements(self, name: str) -> list[int]:
         """Of a list, the places at which a line made something else of the random numbers than the chain rule does."""
         found, value = self._sent(name), self.value(name)
-        expected = self.chained(self.handed).get(name[1:])
+        expected = self.chained(self.handed).get(tensor_of(name))
         if found is None or value is None or expected is None or name in self.run.changed:  # type: ignore[union-attr]
             return []
         pairs = zip(value, expected, strict=True)
@@ -85,7 +86,9 @@ class Alone:
     def follows_all(self, name: str) -> bool:
         """Whether a line made of the random numbers just what the chain rule gives from all gradients above it."""
         found, value = self._sent(name), self.value(name)
-        return found is not None and value is not None and self._near(found, value, self.chained(self.handed)[name[1:]])
+        if found is None or value is None:
+            return False
+        return self._near(found, value, self.chained(self.handed)[tensor_of(name)])
 
     def slips_on_the_way(self) -> list[str]:
         """The wrong gradients that no check of the part asks for, in the order of the forward pass.
@@ -98,7 +101,7 @@ class Alone:
             wrong = self._sent(name) is not None and self.says(name) is False
             return wrong or (name in self.upstream and name in changed)
 
-        unasked = [f"d{name}" for name in self.reference.tensors if f"d{name}" not in self.gradients]
+        unasked = [gradient_of(name) for name in self.reference.tensors if gradient_of(name) not in self.gradients]
         return [name for name in unasked if slips(name)]
 
     def gaps_on_the_way(self) -> list[str]:
@@ -107,7 +110,7 @@ class Alone:
         In the order of the forward pass.
         """
         unasked = self._gaps - {*self.gradients, *self.upstream}
-        return [f"d{name}" for name in self.reference.tensors if f"d{name}" in unasked]
+        return [gradient_of(name) for name in self.reference.tensors if gradient_of(name) in unasked]
 
     def follows(self, name: str, value: Tensor) -> bool | None:
         """Whether a gradient moves with the random numbers above it; None where it has none above, or nobody can tell.
@@ -121,12 +124,13 @@ class Alone:
             return None
         if not _almost(recorded, value.to(recorded.dtype), STILL):
             return True
-        above = {f"d{other}" for other in self.reference.consumers.get(name[1:], []) if other in self.handed}
+        above = {other for other in self._directly_above(name) if tensor_of(other) in self.handed}
         if above & self.run.changed.keys():
             return None  # they were not random numbers throughout
         if not above - self._group(name):
             return None  # nothing is, or what one statement has computed with it
-        return None if _almost(self.chained(self.handed)[name[1:]], self.reference.gradients[name[1:]]) else False
+        tensor = tensor_of(name)
+        return None if _almost(self.chained(self.handed)[tensor], self.reference.gradients[tensor]) else False
 
     def trains_on(self, name: str, value: Tensor) -> bool | None:
         """Whether a parameter's update takes up its gradient; None where that can't be told.
@@ -149,8 +153,8 @@ class Alone:
 
     def skipped(self, name: str) -> str:
         """What the line for a gradient doesn't take up, under the student's name: the gradients directly above it."""
-        above = [other for other in self.reference.consumers.get(name[1:], []) if other in self.handed]
-        return " and ".join(f"`{self.variable(f'd{other}')}`" for other in above) or "the gradients above it"
+        above = [other for other in self._directly_above(name) if tensor_of(other) in self.handed]
+        return " and ".join(f"`{self.variable(other)}`" for other in above) or "the gradients above it"
 
     def variable(self, name: str) -> str:
         """The student's name for a gradient."""
@@ -165,7 +169,7 @@ class Alone:
         start = self.reference.initial[name]
         value = conformed(found.tensor, start.shape)
         steps = [self.numbers(name)]
-        recorded = self.value(f"d{name}")
+        recorded = self.value(gradient_of(name))
         if recorded is not None and float(recorded.abs().max()) > NEAR:
             steps.append(recorded)
         return value is not None and any(self._near(found, value, start - rate * step) for step in steps)
@@ -178,7 +182,8 @@ class Alone:
         run = run or self.run
         assert run is not None
         shapes = {tensor: self.reference.gradients[tensor].shape for tensor in self.handed}
-        shown = {f"d{key}": StudentTensor.of(run.numbers(f"d{key}", shape)) for key, shape in shapes.items()}
+        numbers = {gradient_of(key): run.numbers(gradient_of(key), shape) for key, shape in shapes.items()}
+        shown = {key: StudentTensor.of(tensor) for key, tensor in numbers.items()}
         return {**shown, name: run.recorded[name]} if name in run.recorded else shown
 
     # --- right or not
@@ -205,7 +210,7 @@ class Alone:
         value = self._conformed(name, found)
         if value is None:
             return False
-        if name in self.upstream and self._near(found, value, self.numbers(name[1:])):
+        if name in self.upstream and self._near(found, value, self.numbers(tensor_of(name))):
             return True  # bound again, and not changed
         return any(self._near(found, value, each) for each in self._expected(name))
 
@@ -230,10 +235,10 @@ class Alone:
         return self._fits(name, again) and not self._fits(name, first)
 
     def _directly_above(self, name: str) -> list[str]:
-        return [f"d{consumer}" for consumer in self.reference.consumers.get(name[1:], [])]
+        return [*map(gradient_of, self.reference.consumers.get(tensor_of(name), []))]
 
     def _expected(self, name: str) -> Iterator[Tensor]:
-        return (chained[name[1:]] for chained in self._answers(name) if name[1:] in chained)
+        return (chained[tensor_of(name)] for chained in self._answers(name) if tensor_of(name) in chained)
 
     def _near(self, found: StudentTensor, value: Tensor, expected: Tensor) -> bool:
         if found.note.dtype in _SHORT:
@@ -274,7 +279,9 @@ class Alone:
         The chain rule gets to no gradient from a parameter's, so no numbers could take its place.
         """
         read = self.lines.reads.get(name, frozenset()) - {name}
-        leaves = [other for other in read if other in self.gradients and other[1:] not in computed(self.reference)]
+        leaves = [
+            other for other in read if other in self.gradients and tensor_of(other) not in computed(self.reference)
+        ]
         return any(self.says(other) is not True for other in leaves)
 
     def _sent(self, name: str) -> StudentTensor | None:
@@ -293,7 +300,7 @@ class Alone:
         """The tensors whose gradients were random numbers for the lines below: all asked for, all bound or wanted."""
         recorded = self.run.recorded if self.run is not None else {}
         names = {*self.gradients, *self.upstream, *recorded, *self._gaps}
-        return frozenset(name for name in self.reference.tensors if f"d{name}" in names)
+        return frozenset(name for name in self.reference.tensors if gradient_of(name) in names)
 
     def _answers(self, name: str) -> Iterator[dict[str, Tensor]]:
         """What the chain rule gives, for each set of gradients from which a line may be written.
@@ -302,8 +309,8 @@ class Alone:
         of gradients that one statement binds, one may be made from the other.
         """
         assert self.run is not None
-        bound = frozenset(tensor for tensor in self.handed if f"d{tensor}" in (*self.upstream, *self.run.recorded))
-        asked = frozenset(tensor for tensor in self.handed if f"d{tensor}" in (*self.gradients, *self.upstream))
+        bound = frozenset(map(tensor_of, {*self.upstream, *self.run.recorded})) & self.handed
+        asked = frozenset(map(tensor_of, {*self.gradients, *self.upstream})) & self.handed
         for handed in dict.fromkeys((self.handed, bound, asked, bound & asked)):
             yield self.chained(handed)
         together = self._beside(name)
@@ -318,16 +325,16 @@ class Alone:
         assert self.run is not None
         upstream = {name: self.numbers(name) for name in self.handed}
         for name, found in self.run.changed.items():
-            right = self.reference.gradients.get(name[1:])
+            right = self.reference.gradients.get(tensor_of(name))
             value = conformed(found.tensor, right.shape) if found.tensor is not None and right is not None else None
             if value is not None and right is not None:
-                upstream[name[1:]] = value.to(right.dtype)
+                upstream[tensor_of(name)] = value.to(right.dtype)
         return self.reference.chained(upstream)
 
     def _beside(self, name: str) -> frozenset[str]:
         """The other gradients that the same statement has bound, and that are of use."""
         names = self._group(name)
-        return frozenset(other[1:] for other in names if other != name and self.value(other) is not None)
+        return frozenset(tensor_of(other) for other in names if other != name and self.value(other) is not None)
 
     def _group(self, name: str) -> Set[str]:
         """The gradients that one statement binds together, or a function that was called somewhere."""
@@ -342,7 +349,7 @@ class Alone:
         """
         if (handed, own) not in self._chained:
             upstream = {name: self.numbers(name) for name in handed}
-            upstream |= {name: value for name in own if (value := self.value(f"d{name}")) is not None}
+            upstream |= {name: value for name in own if (value := self.value(gradient_of(name))) is not None}
             self._chained[handed, own] = self.reference.chained(upstream)
         return self._chained[handed, own]
 
@@ -350,7 +357,7 @@ class Alone:
         """The random numbers that stood for a tensor's gradient."""
         assert self.run is not None
         right = self.reference.gradients[name]
-        return self.run.numbers(f"d{name}", right.shape).to(right.dtype)
+        return self.run.numbers(gradient_of(name), right.shape).to(right.dtype)
 
 
 def _almost(value: Tensor, expected: Tensor, near: float = NEAR) -> bool:

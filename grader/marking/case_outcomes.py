@@ -17,6 +17,7 @@ from grader.course.graph import PartReference
 from grader.execution.tensors import Export, StudentTensor
 from grader.marking.alone import Alone
 from grader.marking.tolerance import FLOAT64, Tolerance, conformed
+from grader.notebook.gradient_names import gradient_of, tensor_of
 
 ROUNDINGS = 64
 """How many times autograd's own float32 rounding error a differently ordered computation may be off."""
@@ -70,10 +71,10 @@ class PartCase:
         self.absent: set[str] = set()
         self._usable: dict[str, Tensor | None] = {}
         self.upstream = {
-            name[1:]: tensor for name in (*gradients, *upstream) if (tensor := self.usable(name)) is not None
+            tensor_of(name): tensor for name in (*gradients, *upstream) if (tensor := self.usable(name)) is not None
         }
         self.changed = {
-            name[1:]: tensor for name, found in (left or {}).items()
+            tensor_of(name): tensor for name, found in (left or {}).items()
             if (tensor := self._conformed(name, found)) is not None and not self._as_before(name, tensor)
         }  # fmt: skip
         self.outcomes = self._outcomes()
@@ -102,12 +103,12 @@ class PartCase:
         if self.rounding is None:
             return self.tolerance.holds(student, expected)
         largest = float(expected.abs().max()) if expected.numel() else 0.0
-        rounding = max(self.rounding.get(name[1:], 0.0), torch.finfo(torch.float32).eps * largest)
+        rounding = max(self.rounding.get(tensor_of(name), 0.0), torch.finfo(torch.float32).eps * largest)
         return Tolerance(0.0, ROUNDINGS * rounding / max(1.0, largest)).holds(student, expected)
 
     def expected(self, name: str) -> Tensor | None:
         """The right value of a check: autograd's gradient, or the trained parameter."""
-        return self.reference.values.get(name) if name in self.values else self.reference.gradients.get(name[1:])
+        return self.reference.values.get(name) if name in self.values else self.reference.gradients.get(tensor_of(name))
 
     @cached_property
     def chained(self) -> dict[str, Tensor]:
@@ -128,11 +129,11 @@ class PartCase:
         if Outcome.CARRIED in found.values():
             found.update(self._charged(wanting))
         for name in self.values:
-            gradient = found.get(f"d{name}", Outcome.RIGHT)
+            gradient = found.get(gradient_of(name), Outcome.RIGHT)
             if gradient is Outcome.ABSENT:
                 found[name] = Outcome.ABSENT
             elif (
-                found[name] is Outcome.WRONG or f"d{name}" in self.absent
+                found[name] is Outcome.WRONG or gradient_of(name) in self.absent
             ):  # which looks right where the true gradient is zero
                 found[name] = self._trained(name, gradient)
         return found
@@ -157,7 +158,7 @@ class PartCase:
 
     def _followed(self, name: str) -> Outcome:
         """What a wrong value is worth beside the one that follows from the student's own upstream."""
-        student, expected = self.usable(name), self.chained.get(name[1:])
+        student, expected = self.usable(name), self.chained.get(tensor_of(name))
         if student is None or expected is None:
             return Outcome.BLANK if self._misshapen_above(name) else Outcome.WRONG
         if not bool(torch.isfinite(expected).all()) and not bool(torch.isfinite(student).all()):
@@ -169,8 +170,8 @@ class PartCase:
 
     def _misshapen_above(self, name: str) -> bool:
         """Whether a gradient directly above is of a shape that isn't its tensor's: what follows depends on the code."""
-        for consumer in self.reference.consumers.get(name[1:], []):
-            sent = self.exported.get(f"d{consumer}")
+        for consumer in self.reference.consumers.get(tensor_of(name), []):
+            sent = self.exported.get(gradient_of(consumer))
             if (
                 sent is not None
                 and sent.tensor is not None
@@ -196,15 +197,16 @@ class PartCase:
             (alone.gaps_on_the_way(), absent, Outcome.ABSENT),
         ):
             for slip in slips:
-                below = [name for name in candidates if slip[1:] in self.reference.computed_from(name[1:])]
+                tensor = tensor_of(slip)
+                below = [name for name in candidates if tensor in self.reference.computed_from(tensor_of(name))]
                 charged.update(dict.fromkeys(below[:1], outcome))
         return charged
 
     def _rounded(self, name: str, student: Tensor, expected: Tensor) -> bool:
         """Whether a tensor is what follows from one above it, but for the rounding of the short dtype of both."""
         eps = self._precision(name)
-        above = [key for key in self.reference.consumers[name[1:]] if key in self.upstream]
-        if eps <= torch.finfo(expected.dtype).eps or not any(self._precision(f"d{key}") >= eps for key in above):
+        above = [key for key in self.reference.consumers[tensor_of(name)] if key in self.upstream]
+        if eps <= torch.finfo(expected.dtype).eps or not any(self._precision(gradient_of(key)) >= eps for key in above):
             return False
         largest = max(float(value.abs().max()) for value in (expected, *(self.upstream[key] for key in above)))
         return float((student - expected).abs().max()) <= SHORT_ROUNDINGS * eps * largest
@@ -231,10 +233,10 @@ class PartCase:
             return Outcome.CARRIED if said else Outcome.WRONG
         if gradient is Outcome.RIGHT:
             return Outcome.WRONG
-        step, value, rate = self.usable(f"d{name}"), self.usable(name), self.reference.step_size(name)
+        step, value, rate = self.usable(gradient_of(name)), self.usable(name), self.reference.step_size(name)
         if step is None or value is None:
             return Outcome.ABSENT
-        if rate is None or not self.holds(f"d{name}", value, self.reference.initial[name] - rate * step):
+        if rate is None or not self.holds(gradient_of(name), value, self.reference.initial[name] - rate * step):
             return Outcome.WRONG
         # To stay where it was follows from zeros.
         return Outcome.CARRIED if float(step.abs().max()) > 100 * FLOAT64.atol else Outcome.BLANK

@@ -9,6 +9,7 @@ from grader.marking.case_outcomes import Outcome, PartCase
 from grader.marking.part_in_all_cases import PartCases
 from grader.marking.tolerance import Tolerance
 from grader.marking.unfinished_cells import Stops
+from grader.notebook.gradient_names import gradient_of, tensor_of
 
 NEARLY = Tolerance(1e-4, 1e-5)
 """What float32 arithmetic inside a float64 case can still reach."""
@@ -80,10 +81,10 @@ class ShortFloats:
 
     def starts_at(self, name: str) -> bool:
         """Whether it is at this tensor that float32 comes in: what follows from it need not be told again."""
-        above = [f"d{consumer}" for consumer in self.part.visible.reference.consumers.get(name[1:], [])]
+        above = [gradient_of(consumer) for consumer in self.part.visible.reference.consumers.get(tensor_of(name), [])]
         if any(other in self.part.checks.upstream for other in above):
             return False
-        return name in self.names and not any(other in self.names for other in (*above, f"d{name}"))
+        return name in self.names and not any(other in self.names for other in (*above, gradient_of(name)))
 
     def _speaks_of_it(self, twin: PartCase) -> bool:
         """Whether the part's code names a short floating type, or sent one where everything else is float64.

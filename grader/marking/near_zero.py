@@ -21,6 +21,7 @@ from grader.execution.detached import DetachedRun
 from grader.execution.tensors import Export, StudentTensor
 from grader.marking.alone import NEAR, Alone
 from grader.marking.tolerance import FLOAT64, conformed
+from grader.notebook.gradient_names import gradient_of, tensor_of
 
 ZERO = 1e-9
 """A true gradient smaller than this share of the gradients it is computed from is zero up to rounding."""
@@ -85,9 +86,9 @@ class Trial(NamedTuple):
 def zero_gradients(checked: Sequence[str], references: Sequence[PartReference]) -> set[str]:
     """The tensors whose checked gradients are zero but for rounding in every case, whatever their consumers' are."""
     return {
-        gradient[1:]
+        tensor_of(gradient)
         for gradient in checked
-        if references and all(_is_zero(gradient[1:], reference) for reference in references)
+        if references and all(_is_zero(tensor_of(gradient), reference) for reference in references)
     }
 
 
@@ -102,7 +103,7 @@ def edges(checked: Sequence[str], references: Sequence[PartReference]) -> list[E
     zero = zero_gradients(checked, references)
     return [
         Edge(upper, lower, lower if lower in zero else upper)
-        for lower in (name[1:] for name in checked if zero)
+        for lower in (tensor_of(name) for name in checked if zero)
         for upper in references[0].consumers.get(lower, [])
         if upper != "loss" and (lower in zero or upper in zero)
     ]
@@ -126,17 +127,17 @@ def judge(alone: Alone, tried: Sequence[Edge]) -> list[Trial]:
 
 def untried(tried: Sequence[Edge]) -> list[Trial]:
     """The steps, of which nothing can be said."""
-    return [Trial(edge, Finding.UNKNOWN, f"d{edge.upper}") for edge in tried]
+    return [Trial(edge, Finding.UNKNOWN, gradient_of(edge.upper)) for edge in tried]
 
 
 def _judge(alone: Alone, edge: Edge, first: DetachedRun, second: DetachedRun) -> Trial:
-    lower = f"d{edge.lower}"
+    lower = gradient_of(edge.lower)
     if edge.upper in alone.handed and alone.follows_all(lower):
-        return Trial(edge, Finding.FOLLOWS, alone.variable(f"d{edge.upper}"))
+        return Trial(edge, Finding.FOLLOWS, alone.variable(gradient_of(edge.upper)))
     name, moves = _moves(alone, edge, first, second)
     start, end = (_number(run.recorded.get(lower), alone.reference, edge.lower) for run in (first, second))
     changed = {found for run in (first, second) for found in run.changed if found == lower or found not in run.shared}
-    spoiled = {lower, name, *(f"d{other}" for other in moves)} & changed
+    spoiled = {lower, name, *map(gradient_of, moves)} & changed
     if edge.upper not in moves or start is None or end is None or spoiled:
         return Trial(edge, Finding.UNKNOWN, name)
     largest = max(float(way.abs().max()) for ways in moves.values() for way in ways)
@@ -162,13 +163,13 @@ def _moves(alone: Alone, edge: Edge, first: DetachedRun, second: DetachedRun) ->
     """
     reference = alone.reference
     changes: dict[str, Tensor] = {}
-    used = {*first.recorded, *alone.upstream, *alone.lines.reads.get(f"d{edge.lower}", ())}
+    used = {*first.recorded, *alone.upstream, *alone.lines.reads.get(gradient_of(edge.lower), ())}
     for other in sorted(alone.handed):
-        if f"d{other}" in second.others and f"d{other}" in used and other != edge.lower:
+        if gradient_of(other) in second.others and gradient_of(other) in used and other != edge.lower:
             right = reference.gradients[other]
-            numbers = [run.numbers(f"d{other}", right.shape) for run in (first, second)]
+            numbers = [run.numbers(gradient_of(other), right.shape) for run in (first, second)]
             changes[other] = (numbers[1] - numbers[0]).to(right)
-    name = alone.variable(f"d{edge.upper}")
+    name = alone.variable(gradient_of(edge.upper))
     if edge.upper not in changes:
         follows = alone.chained(alone.handed)[edge.upper]
         for own, given in second.given.items():
@@ -188,10 +189,10 @@ def _moves(alone: Alone, edge: Edge, first: DetachedRun, second: DetachedRun) ->
 
 def _export(alone: Alone, edge: Edge, run: DetachedRun) -> Export:
     """The part as the second run had it, for a diagnosis of the step."""
-    shown = alone.export(f"d{edge.lower}", run)
+    shown = alone.export(gradient_of(edge.lower), run)
     for own in run.given.values():
         if _number(own, alone.reference, edge.upper) is not None:
-            shown.setdefault(f"d{edge.upper}", own)
+            shown.setdefault(gradient_of(edge.upper), own)
     return shown
 
 

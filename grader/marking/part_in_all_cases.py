@@ -19,7 +19,7 @@ from grader.intake.take_in import PlannedCell
 from grader.marking.alone import Alone
 from grader.marking.case_outcomes import PartCase
 from grader.marking.tolerance import FLOAT64, Tolerance
-from grader.notebook.syntax import assigned_names, loaded_names
+from grader.notebook.gradient_names import tensor_of
 from grader.records import VISIBLE
 
 References = Mapping[str, Mapping[str, PartReference]]
@@ -88,7 +88,7 @@ class PartCases:
         found: Export = {}
         earlier = list(itertools.takewhile(lambda part_id: part_id != self.part_id, self.exercise.parts))
         for name in self.checks.upstream:
-            right = references[self.part_id].gradients.get(name[1:])
+            right = references[self.part_id].gradients.get(tensor_of(name))
             sent = self._left_by(earlier, name, parts, references, tolerance) if right is not None else None
             if sent is not None:
                 found[name] = sent
@@ -99,9 +99,9 @@ class PartCases:
     def _left_by(self, earlier: Sequence[str], name: str, parts: Mapping[str, Export],
                  references: Mapping[str, PartReference], tolerance: Tolerance) -> StudentTensor | None:  # fmt: skip
         """The gradient as the last of the earlier parts has left it that means the same by its name."""
-        right = references[self.part_id].gradients[name[1:]]
+        right = references[self.part_id].gradients[tensor_of(name)]
         for part_id in reversed(earlier):
-            there, sent = references[part_id].gradients.get(name[1:]), parts.get(part_id, {}).get(name)
+            there, sent = references[part_id].gradients.get(tensor_of(name)), parts.get(part_id, {}).get(name)
             if there is None or sent is None or sent.tensor is None:
                 continue
             if there.shape == right.shape and tolerance.holds(there, right):
@@ -116,8 +116,8 @@ class PartCases:
         if any(name in self.exercise.parts[part_id].gradients for part_id in earlier):
             return False
         ours = [cell for cell in self.cells if cell.role == "backward" and cell.part == self.part_id]
-        return any(name in assigned_names(cell.source) for cell in self.student_cells) or any(
-            name in loaded_names(cell.source) for cell in ours
+        return any(name in cell.code.binds for cell in self.student_cells) or any(
+            name in cell.code.reads for cell in ours
         )
 
     @property

@@ -12,8 +12,9 @@ from grader.execution.time_limits import cell_seconds
 from grader.intake.take_in import PlannedCell
 from grader.marking.case_outcomes import Outcome, PartCase
 from grader.marking.part_in_all_cases import PartCases
+from grader.notebook.code import Code, Statement
 from grader.notebook.file import REFERENCE_ROLES
-from grader.notebook.syntax import Statement, loops_around, parse, statements, top_level_line, unfinished
+from grader.notebook.gradient_names import gradient_of
 
 
 class Stops:
@@ -41,7 +42,7 @@ class Stops:
             run = self.part.execution.cells[index]
             if not (cell.student or cell.role == "backward") or cell.part != self.part.part_id or run.status == "ok":
                 continue
-            reason = self._unfinished(name, cell.source, run, asking | {name})
+            reason = self._unfinished(name, cell.code, run, asking | {name})
             if reason is not None:
                 return reason
         attempted = any(cell.role == "gradients" for cell in self.part.student_cells)
@@ -55,10 +56,10 @@ class Stops:
                 return f"The exercise's own cell {cell.label} {_NOT_OVER[run.status]}."
         return None
 
-    def _unfinished(self, name: str, source: str, run: CellRun, asking: frozenset[str]) -> str | None:
+    def _unfinished(self, name: str, code: Code, run: CellRun, asking: frozenset[str]) -> str | None:
         """Why one cell has not bound `name` for good; None where it has, or binds it nowhere."""
-        left = [statement for statement in statements(source) if statement.last >= top_level_line(source, run.line)]
-        if not any(name in statement.names for statement in left):
+        left = code.onward(code.top_level_line(run.line))
+        if not any(name in statement.binds for statement in left):
             return None
         if run.status == "timeout":
             return f"The cell that assigns {name} was stopped after {cell_seconds(self.part.exercise.spec):g} s."
@@ -69,7 +70,7 @@ class Stops:
         wanted = [
             other
             for other in sorted(left[0].reads)
-            if other in self.part.checks.gradients and other not in left[0].names
+            if other in self.part.checks.gradients and other not in left[0].binds
         ]
         for other in wanted:
             absent = other not in asking and self.part.visible.outcomes[other] is Outcome.ABSENT
@@ -80,17 +81,16 @@ class Stops:
     def not_reached(self, name: str) -> str | None:
         """Why a name that the student's cells assign is not there: an error above it, or text that isn't Python."""
         for cell, run, line in self.part.cell_errors:
-            if any(name in each.names for each in unfinished(cell.source, line)):
+            if any(name in each.binds for each in cell.code.unfinished(line)):
                 error = (run.error or "an error").split(":")[0]
                 return f"{cell.place(line)} stopped with {error} before this was assigned."
         assigns = re.compile(rf"^\s*{re.escape(name)}\b\s*(?:\[.*\]\s*)?[-+*/@]?=(?!=)")
         for cell in self.part.student_cells:
-            is_python = parse(cell.source) is not None
-            kept = cell.source.split("\n") if is_python else []
+            kept = cell.source.split("\n") if cell.code.is_python else []
             for number, text in enumerate((cell.shown or cell.source).split("\n"), 1):
                 if assigns.match(text) and text not in kept:
                     where = cell.place(number)
-                    if is_python:
+                    if cell.code.is_python:
                         return f"{where}, which assigns it, isn't valid Python."
                     return f"{where} assigns it, and was not run: its cell has a syntax error."
         return None
@@ -98,25 +98,16 @@ class Stops:
     def stopped_short(self, name: str) -> str | None:
         """Why a tensor is only half done: an error stopped its cell before, or in, the last statement for it."""
         for cell, line in self._stopped_for_good(name):
-            if any(name in each.names for each in unfinished(cell.source, line)):
+            if any(name in each.binds for each in cell.code.unfinished(line)):
                 return f"An error in line {line} stopped the cell before {name} was complete."
-            trains = any(f"d{name}" in each.names for each in statements(cell.source))
-            if trains and self._untrained(name):
+            if gradient_of(name) in cell.code.binds and self._untrained(name):
                 return f"An error in line {line} stopped the cell before {name} was trained."
         return None
 
     def stopped_in(self, name: str) -> bool:
         """Whether a cell stopped in one of the tensor's own statements, or in a loop around one."""
-        for cell, line in self._stopped_for_good(name):
-            loops = loops_around(cell.source, line)
-            for each in statements(cell.source):
-                around = [
-                    (each.first, each.last),
-                    *((first, last) for first, last in loops if first <= each.first <= last),
-                ]
-                if name in each.names and any(first <= line <= last for first, last in around):
-                    return True
-        return False
+        stopped = self._stopped_for_good(name)
+        return any(name in each.binds for cell, line in stopped for each in cell.code.around(line))
 
     def _stopped_for_good(self, name: str) -> Iterator[tuple[PlannedCell, int]]:
         """The cells that an error stopped, each with its line, where no cell further down binds `name` anew."""
@@ -127,8 +118,8 @@ class Stops:
             if line is not None and not below:
                 yield cell, line
             ends = line or len(cell.source)
-            below = below or any(each.names == (name,) and name not in each.reads and each.last < ends
-                                 for each in statements(cell.source))  # fmt: skip
+            below = below or any(each.binds == (name,) and name not in each.reads and each.last < ends
+                                 for each in cell.code.statements)  # fmt: skip
 
     def _untrained(self, name: str) -> bool:
         """Whether a parameter is still what it was before the training loop."""
@@ -142,8 +133,8 @@ class Stops:
         for error in self.part.errors(part_case):
             if error.line is None or self.part.execution.cells[error.cell].error is not None:
                 continue
-            for statement in statements(self.part.cells[error.cell].source):
-                if name in statement.names and statement.first <= error.line <= statement.last:
+            for statement in self.part.cells[error.cell].code.at(error.line):
+                if name in statement.binds:
                     return not any(self._spoiled(part_case, other) for other in statement.reads if other != name)
         return False
 
@@ -151,7 +142,7 @@ class Stops:
         """Whether the statement that should bind `name` raised, and not only for want of an earlier one's result."""
         for error in self.part.errors(part_case):
             statement = self._stopped_at(error)
-            if statement is not None and name in statement.names:
+            if statement is not None and name in statement.binds:
                 return not any(self._spoiled(part_case, other) for other in statement.reads if other != name)
         return False
 
@@ -159,10 +150,8 @@ class Stops:
         """The binding statement that raised, or the next one after a line that raised and binds nothing."""
         if error.line is None:
             return None
-        line = error.line
-        found = [statement for statement in statements(self.part.cells[error.cell].source) if statement.last >= line]
-        around = [statement for statement in found if statement.first <= line]
-        return next(iter(around or found), None)
+        code = self.part.cells[error.cell].code
+        return next(iter(code.at(error.line) or code.onward(error.line)), None)
 
     @staticmethod
     def _spoiled(part_case: PartCase, name: str) -> bool:

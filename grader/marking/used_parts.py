@@ -14,6 +14,7 @@ import msgspec
 
 from grader.course.exercise import Exercise
 from grader.course.graph import Operation, PartReference
+from grader.notebook.gradient_names import tensor_of
 from grader.records import Check, Verdict
 from grader.wording import listed
 
@@ -94,9 +95,9 @@ class UsedParts:
     @cached_property
     def _between(self) -> dict[str, dict[str, frozenset[Operation]]]:
         """Gradient → result from which the part starts → the operations between that and the gradient's tensor."""
-        results = [name.removeprefix("d") for name in self._checks.upstream]
+        results = [tensor_of(name) for name in self._checks.upstream]
         return {
-            name: {result: self._reference.operations(name.removeprefix("d"), [result]) for result in results}
+            name: {result: self._reference.operations(tensor_of(name), [result]) for result in results}
             for name in self._checks.gradients
         }
 
@@ -111,7 +112,7 @@ class UsedParts:
         for part in self._uses:
             reference = self._references[part]
             for name in self._exercise.parts[part].gradients:
-                tensor = name.removeprefix("d")
+                tensor = tensor_of(name)
                 between = reference.operations(tensor, reference.consumers[tensor])
                 if len(between) == 1:
                     found.setdefault(part, {})[name] = next(iter(between))

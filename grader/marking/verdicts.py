@@ -24,8 +24,7 @@ from grader.marking.near_zero import Edge, Finding, Trial, judge, untried
 from grader.marking.part_in_all_cases import PartCases, References
 from grader.marking.tolerance import cmp_line, conformed, finite_or_none
 from grader.marking.unfinished_cells import Stops
-from grader.notebook.near_names import nearest
-from grader.notebook.syntax import assigned_names, first_bindings, line_that_binds, statements
+from grader.notebook.gradient_names import gradient_of, nearest, tensor_of
 from grader.records import VISIBLE, Check, CmpLine, Verdict
 
 __all__ = ["PartMarks", "References"]
@@ -130,11 +129,11 @@ class PartMarks(PartCases):
 
     def _wrong_elements(self, name: str) -> str | None:
         """Of a list of gradients some of which are right, which are not."""
-        if name[1:] not in self.visible.reference.lists:
+        if tensor_of(name) not in self.visible.reference.lists:
             return None
         first = self.first_hidden
         wrong = first.alone.wrong_elements(name) if first is not None and first.alone is not None else []
-        if not 0 < len(wrong) < len(self.visible.reference.forward[name[1:]]):
+        if not 0 < len(wrong) < len(self.visible.reference.forward[tensor_of(name)]):
             return None
         return f"It is wrong at {_elements(name, wrong)}; elsewhere in the list the line is right."
 
@@ -145,19 +144,19 @@ class PartMarks(PartCases):
     def _right_alone(self, name: str) -> str:
         """That a line is right, though its value isn't or isn't there, and what holds it up."""
         if name in self.checks.values:
-            right = self.right_by_value(f"d{name}")
+            right = self.right_by_value(gradient_of(name))
             return f"Right on its own; {'the loop stopped before its update' if right else 'its gradient is not'}."
         if (line := self._rebound(name)) is not None:
             return f"Right; from line {line} on, {name} is something else."
         if (otherwise := self.given_otherwise(name)) is not None:
             return f"Right on its own; {otherwise}."
-        above = self.visible.reference.computed_from(name[1:])
-        states = {other: self._state(other) for other in self.checks.gradients if other[1:] in above}
+        above = self.visible.reference.computed_from(tensor_of(name))
+        states = {other: self._state(other) for other in self.checks.gradients if tensor_of(other) in above}
         held_up = [(other, state) for other, state in states.items() if state is not None and other != name]
         first = self.first_hidden
         if self.visible.outcomes[name] is not Outcome.ABSENT and first is not None and first.alone is not None:
             slips = first.alone.slips_on_the_way()
-            held_up += [(first.alone.variable(slip), "is wrong") for slip in slips if slip[1:] in above]
+            held_up += [(first.alone.variable(slip), "is wrong") for slip in slips if tensor_of(slip) in above]
         if not held_up:
             differing = self._first_differing() if self.checks.values else None
             stopped = self.visible.outcomes[name] is Outcome.ABSENT or self._stops.stopped_short(name) is not None
@@ -170,7 +169,7 @@ class PartMarks(PartCases):
         first = self.first_hidden
         if first is None or first.alone is None or not first.alone.rebound(name):
             return None
-        lines = [line_that_binds(cell.source, first.alone.variable(name)) for cell in self.student_cells]
+        lines = [cell.code.line_that_binds(first.alone.variable(name)) for cell in self.student_cells]
         return next((line for line in reversed(lines) if line is not None), None)
 
     def _forward_differs(self, name: str) -> str | None:
@@ -179,7 +178,8 @@ class PartMarks(PartCases):
         alone = first.alone if first is not None else None
         if alone is None or not self.checks.values or name in self.checks.values:
             return None
-        on_the_way = [other for other in alone.lines.starts if other[1:] in alone.reference.computed_from(name[1:])]
+        above = alone.reference.computed_from(tensor_of(name))
+        on_the_way = [other for other in alone.lines.starts if tensor_of(other) in above]
         if not any(alone.starts_from_differing(other) for other in (name, *on_the_way)) or alone.says(name) is False:
             return None
         differing = self._first_differing()
@@ -190,7 +190,7 @@ class PartMarks(PartCases):
         first = self.first_hidden
         differing = first.alone.differing if first is not None and first.alone is not None else frozenset()
         for cell in self.student_cells:
-            for line, bound in first_bindings(cell.source):
+            for line, bound in cell.code.first_bindings:
                 if bound in differing:
                     return f"`{bound}` is not what the exercise's forward pass makes, from {cell.place(line)} on"
         return None
@@ -200,10 +200,10 @@ class PartMarks(PartCases):
         if self.checks.values:
             return None  # a training loop has a forward pass of its own
         known = {*self.visible.reference.forward, *self.visible.reference.constants} - {*self.checks.names}
-        read = {read for cell in self.student_cells for each in statements(cell.source)
-                if name in each.names for read in each.reads}  # fmt: skip
+        read = {read for cell in self.student_cells for each in cell.code.statements
+                if name in each.binds for read in each.reads}  # fmt: skip
         for cell in self.student_cells:
-            for line, bound in first_bindings(cell.source):
+            for line, bound in cell.code.first_bindings:
                 if bound in read & known and bound in self.visible.exported:
                     number = self.visible.exported[bound].number
                     value = "something else" if number is None else f"{number:g}"
@@ -230,9 +230,9 @@ class PartMarks(PartCases):
         return [self._alone(case, case.alone, name) for case in tried if case.alone is not None]
 
     def _alone(self, case: PartCase, alone: Alone, name: str) -> PartCase:
-        found = self._with(case, alone.export(name))
-        if name[1:] in case.reference.lists:
-            found.upstream[name[1:]] = alone.numbers(name[1:])  # what a line for one element found in the others
+        found, tensor = self._with(case, alone.export(name)), tensor_of(name)
+        if tensor in case.reference.lists:
+            found.upstream[tensor] = alone.numbers(tensor)  # what a line for one element found in the others
         return found
 
     def tried_again(self, slip: Trial) -> list[PartCase]:
@@ -304,7 +304,7 @@ class PartMarks(PartCases):
     def _trials(self, name: str) -> list[Trial]:
         """What the two detached runs of the first hidden case say of the steps to a gradient."""
         if name not in self._judged:
-            edges = [edge for edge in self._tried if f"d{edge.lower}" == name]
+            edges = [edge for edge in self._tried if gradient_of(edge.lower) == name]
             first = self.first_hidden if edges else None
             alone = first.alone if first is not None else None
             self._judged[name] = [] if first is None else judge(alone, edges) if alone is not None else untried(edges)
@@ -332,9 +332,9 @@ class PartMarks(PartCases):
         if found.note.kind == "absent" and (why := self._stops.not_reached(name)) is not None:
             return self._check(name, Verdict.MISSING, 0.0, VISIBLE, why)
         meant = self._named_otherwise(name) if found.note.kind == "absent" else None
-        lost = [line for cell in self.student_cells if (line := line_that_binds(cell.source, name[1:])) is not None]
+        lost = [line for cell in self.student_cells if (line := cell.code.line_that_binds(tensor_of(name))) is not None]
         if meant is None and found.note.kind == "absent" and lost and not self.checks.values:
-            remark += f" Line {lost[-1]} binds {name[1:]}, a tensor of the forward pass: did you mean {name}?"
+            remark += f" Line {lost[-1]} binds {tensor_of(name)}, a tensor of the forward pass: did you mean {name}?"
         if meant is not None:
             remark += f" This exercise has no {meant}. Did you mean {name}?"
         return self._check(name, Verdict.MISSING, 0.0, VISIBLE, remark)
@@ -342,8 +342,8 @@ class PartMarks(PartCases):
     def _named_otherwise(self, name: str) -> str | None:
         """The student's name to which this one, which is missing, is the nearest of those expected."""
         missing = [other for other in self.checks.gradients if self.visible.outcomes[other] is Outcome.ABSENT]
-        ours = {*self.checks.names, *self.checks.upstream, *(f"d{other}" for other in self.visible.reference.known)}
-        bound = [other for cell in self.student_cells for other in assigned_names(cell.source) if other not in ours]
+        ours = {*self.checks.names, *self.checks.upstream, *map(gradient_of, self.visible.reference.known)}
+        bound = [other for cell in self.student_cells for other in cell.code.binds if other not in ours]
         found = (other for other in bound if other.isidentifier() and nearest(other, missing) == name)
         return next((other for other in found if len(other) <= MAX_NAME), None)
 

@@ -12,6 +12,7 @@ from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from typing import Literal
 
+from grader.notebook.code import Code, Statement
 from grader.notebook.syntax import bound_by, compile_error, names_read, parse, parse_plain, segments
 from grader.records import Record
 
@@ -27,33 +28,34 @@ _GUARD = "with __import__('contextlib').suppress(Exception): "
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
 
 
-class Piece(Record, frozen=True):
-    """A top-level statement of a cell, with the lines (0-based, both included) it stands on.
+class Piece(Statement, frozen=True):
+    """A top-level statement of a cell, with all that stands in it. The inner ones are among `Code.statements`.
 
     `binds` are the notebook's names that it binds or writes into, `inner` those that functions in it bind for
     themselves. `alone` says that no other statement shares its lines.
     """
 
+    tree: ast.stmt
     kind: Kind
     text: str
-    first: int
-    last: int
-    binds: tuple[str, ...] = ()
-    inner: tuple[str, ...] = ()
-    reads: frozenset[str] = frozenset()
-    simple: bool = False
-    alone: bool = True
+    inner: tuple[str, ...]
+    alone: bool
 
 
 class Dissected(Record, frozen=True):
-    """A cell's lines, its statements in order, and the shell lines and magics that were left out of the lines.
+    """A cell's code without its shell lines and magics, its top-level statements in order, and what was left out.
 
     `pieces` is None where the cell is no Python.
     """
 
-    lines: list[str]
+    code: Code
     pieces: list[Piece] | None
     magics: list[str] = []
+
+    @property
+    def lines(self) -> list[str]:
+        """Its lines, as many as the student's cell has."""
+        return self.code.source.split("\n")
 
 
 @functools.lru_cache(maxsize=512)
@@ -65,7 +67,7 @@ def dissect(source: str) -> Dissected:
     if _PYTHON_MAGIC.match(lines[start]):
         lines[start] = ""
     elif _OTHER_MAGIC.match(lines[start]):
-        return Dissected(lines=[""] * len(lines), pieces=[], magics=[lines[start].strip()])
+        return Dissected(Code("\n" * (len(lines) - 1)), pieces=[], magics=[lines[start].strip()])
     if parse_plain("\n".join(lines)) is None:
         lines = [_TIMED.sub(r"\1", line) for line in lines]  # `%time x = …` is that statement
     tree = parse("\n".join(lines))
@@ -73,7 +75,7 @@ def dissect(source: str) -> Dissected:
         lines = [_without_prompt(line) for line in lines]
         tree = parse("\n".join(lines))
     if tree is None or compile_error(tree) is not None:
-        return Dissected(lines=source.split("\n"), pieces=None)
+        return Dissected(Code(source), pieces=None)
     inside = _string_lines(tree)
     for number, line in enumerate(lines if parse_plain("\n".join(lines)) is None else []):
         if number in inside or _KEPT_MAGIC.match(line):
@@ -83,7 +85,8 @@ def dissect(source: str) -> Dissected:
             lines[number] = line[: len(line) - len(line.lstrip())] + ("pass" if line[:1].isspace() else "")
         elif _ASSIGNED_SHELL.match(line):
             magics.append(line.strip())
-    return Dissected(lines=lines, pieces=list(_pieces("\n".join(lines))), magics=magics)
+    code = Code("\n".join(lines))
+    return Dissected(code, list(_pieces(code)), magics)
 
 
 def _without_prompt(line: str) -> str:
@@ -105,25 +108,22 @@ def _string_lines(tree: ast.AST) -> set[int]:
     return found
 
 
-def _pieces(source: str) -> Iterator[Piece]:
-    tree = parse(source)
-    body = tree.body if tree is not None else []
-    text_of = segments(source)
-    spans = [(_first_line(node), node.end_lineno or node.lineno) for node in body]
+def _pieces(code: Code) -> Iterator[Piece]:
+    text_of = segments(code.source)
+    spans = [(_first_line(node), node.end_lineno or node.lineno) for node in code.tree.body]
     lines = Counter(line for first, last in spans for line in {first, last})
-    for node, (first, last) in zip(body, spans, strict=True):  # two statements share a line where one begins or ends
-        shared = lines[first] > 1 or lines[last] > 1
+    for node, (first, last) in zip(code.tree.body, spans, strict=True):
         binds, inner = _bound(node)
         yield Piece(
+            tree=node,
+            binds=tuple(dict.fromkeys(binds)),
+            reads=names_read(node),
+            first=first,
+            last=last,
             kind=_kind(node),
             text=text_of(node),
-            first=first - 1,
-            last=last - 1,
-            binds=tuple(dict.fromkeys(binds)),
             inner=tuple(dict.fromkeys(inner)),
-            reads=names_read(node),
-            simple=not hasattr(node, "body"),
-            alone=not shared,
+            alone=lines[first] == lines[last] == 1,  # two statements share a line where one begins or ends
         )
 
 
@@ -171,7 +171,7 @@ def as_written(text: str) -> str:
 
 
 def region(dissected: Dissected, first: int, last: int, dropped: Sequence[Piece], guarded: Sequence[Piece],
-           replaced: Sequence[tuple[Piece, str]] = ()) -> str:  # fmt: skip
+           replaced: Sequence[tuple[Piece, str]] = ()) -> Code:  # fmt: skip
     """The lines `first` to `last` of a cell as they are run: without `dropped`, and with `guarded` kept from raising.
 
     `replaced` have another text, of one line.
@@ -179,17 +179,14 @@ def region(dissected: Dissected, first: int, last: int, dropped: Sequence[Piece]
     A statement that shares a line with another is left as it is: writing two on a line is rare, and then they belong
     together.
     """
-    lines = list(dissected.lines)
-    for piece in dropped:
+    lines = dissected.lines
+    for piece, text in [*((piece, "") for piece in dropped), *replaced]:
         if piece.alone:
-            lines[piece.first : piece.last + 1] = [""] * (piece.last - piece.first + 1)
-    for piece, text in replaced:
-        if piece.alone:
-            lines[piece.first : piece.last + 1] = [text, *[""] * (piece.last - piece.first)]
+            lines[piece.first - 1 : piece.last] = [text, *[""] * (piece.last - piece.first)]
     for piece in guarded:
-        if piece.alone and piece.simple:
-            lines[piece.first] = _GUARD + lines[piece.first]
+        if piece.alone and not hasattr(piece.tree, "body"):
+            lines[piece.first - 1] = _GUARD + lines[piece.first - 1]
         elif piece.alone:
-            lines[piece.first] = f"{_GUARD}exec({piece.text!r})"
-            lines[piece.first + 1 : piece.last + 1] = [""] * (piece.last - piece.first)
-    return "\n".join(lines[first : last + 1])
+            lines[piece.first - 1 : piece.last] = [f"{_GUARD}exec({piece.text!r})", *[""] * (piece.last - piece.first)]
+    code = Code("\n".join(lines[first - 1 : last]))
+    return dissected.code if code == dissected.code else code  # it is parsed already

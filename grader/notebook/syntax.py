@@ -1,4 +1,4 @@
-"""What a cell's source says, read from its syntax tree and never by running it."""
+"""From a cell's source to its syntax tree, and what a node of it binds and reads. Nothing is run."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ import threading
 import warnings
 from collections.abc import Callable
 
-from grader.records import Record
-
 _MAGIC = re.compile(r"^\s*[%!?]|^\s*[\w.]+\?\??\s*$")
 """Magics, shell lines, and questions (`F.one_hot?`) that IPython answers."""
 _GETTING_MAGIC = re.compile(r"^(\s*)([\w ,]+=\s*)[%!].*$")
@@ -19,15 +17,6 @@ _GETTING_MAGIC = re.compile(r"^(\s*)([\w ,]+=\s*)[%!].*$")
 
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n|$)")
 """As Python's own tokenizer has lines: no line ends at a form feed."""
-
-
-class Statement(Record, frozen=True):
-    """A statement that binds names: which, what it reads, and the lines (1-based, both included) it stands on."""
-
-    names: tuple[str, ...]
-    reads: frozenset[str]
-    first: int
-    last: int
 
 
 _parsing = threading.Lock()
@@ -121,31 +110,6 @@ def segments(source: str) -> Callable[[ast.stmt | ast.expr], str]:
     return segment
 
 
-def assigned_names(source: str) -> list[str]:
-    """The names that a cell assigns or writes into, in the order in which it first does."""
-    return list(dict.fromkeys(name for statement in statements(source) for name in statement.names))
-
-
-def defined_names(source: str) -> list[str]:
-    """The classes and functions that a cell defines."""
-    tree = parse(source)
-    kinds = ast.ClassDef | ast.FunctionDef
-    return [node.name for node in tree.body if isinstance(node, kinds)] if tree is not None else []
-
-
-def loop_variables(source: str) -> set[str]:
-    """The names that the `for` loops of a cell bind at their heads."""
-    tree = parse(source)
-    loops = [node for node in ast.walk(tree) if isinstance(node, ast.For)] if tree is not None else []
-    return {name for loop in loops for name in names_bound(loop.target)}
-
-
-def loaded_names(source: str) -> set[str]:
-    """The names that a cell reads."""
-    tree = parse(source)
-    return set(names_read(tree)) if tree is not None else set()
-
-
 def imported(node: ast.Import | ast.ImportFrom) -> list[str]:
     """The names that an import binds."""
     return [alias.asname or alias.name.split(".")[0] for alias in node.names]
@@ -160,33 +124,10 @@ def names_read(tree: ast.AST) -> frozenset[str]:
 
 def names_bound(tree: ast.AST) -> frozenset[str]:
     """The names that are bound in a piece of code; those that are only written into are not."""
-    bound = [name for node in ast.walk(tree) for name in _binds(node)[0]]
+    bound = [name for node in ast.walk(tree) for name in bound_and_written(node)[0]]
     if isinstance(tree, ast.expr) and isinstance(getattr(tree, "ctx", None), ast.Store):  # a target, by itself
         _sort_target(tree, bound, [])
     return frozenset(bound)
-
-
-@functools.lru_cache(maxsize=256)
-def statements(source: str) -> tuple[Statement, ...]:
-    """Every simple statement that binds a name or writes into one (`dC[i] += …`), in the order of the source."""
-    tree = parse(source)
-    if tree is None:
-        return ()
-    found = []
-    for node in ast.walk(tree):
-        names = bound_by(node)
-        if names and isinstance(node, _SIMPLE):
-            last = node.end_lineno or node.lineno
-            found.append(Statement(names=tuple(names), reads=names_read(node), first=node.lineno, last=last))
-        elif isinstance(node, ast.For | ast.AsyncFor | ast.With | ast.AsyncWith) and names:  # what stands in it follows
-            head = [node.iter] if isinstance(node, ast.For | ast.AsyncFor) else [i.context_expr for i in node.items]
-            reads = frozenset(name for each in head for name in names_read(each))
-            last = max(each.end_lineno or node.lineno for each in head)
-            found.append(Statement(names=tuple(names), reads=reads, first=node.lineno, last=last))
-    return tuple(sorted(found, key=lambda statement: (statement.first, statement.last)))
-
-
-_SIMPLE = (ast.Assign, ast.AugAssign, ast.AnnAssign, ast.NamedExpr, ast.Call, ast.Delete)
 
 
 def bound_by(node: ast.AST) -> list[str]:
@@ -194,11 +135,11 @@ def bound_by(node: ast.AST) -> list[str]:
 
     A comprehension's names are its own; those of functions and classes are bound where they are defined.
     """
-    bound, written = _binds(node)
+    bound, written = bound_and_written(node)
     return [*bound, *written]
 
 
-def _binds(node: ast.AST) -> tuple[list[str], list[str]]:
+def bound_and_written(node: ast.AST) -> tuple[list[str], list[str]]:
     """The names that this very node binds, and those that it only writes into: `dC[i] = …`, `dC.add_(…)`."""
     targets: list[ast.expr] = []
     match node:
@@ -248,13 +189,6 @@ def elements_bound(node: ast.AST) -> list[ast.Subscript]:
     return [child for child in inside if isinstance(child, ast.Subscript) and isinstance(child.value, ast.Name)]
 
 
-def elements_written(source: str, name: str) -> list[ast.Subscript]:
-    """The elements of one name that a cell writes, in the order of the source."""
-    found = [element for node in ast.walk(parse(source) or ast.Module([], [])) for element in elements_bound(node)]
-    own = [each for each in found if isinstance(each.value, ast.Name) and each.value.id == name]
-    return sorted(own, key=lambda element: (element.lineno, element.col_offset))
-
-
 def _written_by_call(call: ast.Call) -> list[str]:
     """What a call writes into: torch's methods that end in an underscore work in place, and `out=dC` is filled."""
     function = call.func
@@ -265,67 +199,3 @@ def _written_by_call(call: ast.Call) -> list[str]:
         if keyword.arg == "out":
             _sort_target(keyword.value, written, written)
     return written
-
-
-def line_that_binds(source: str, name: str) -> int | None:
-    """The line of the last statement of a cell that binds or writes `name`; None where there is none."""
-    lines = [statement.first for statement in statements(source) if name in statement.names]
-    return lines[-1] if lines else None
-
-
-def first_bindings(source: str) -> list[tuple[int, str]]:
-    """The lines of a cell with each name that they are the first to bind, in their order."""
-    tree = parse(source)
-    nodes = ast.walk(tree) if tree is not None else ()
-    bound = [(getattr(node, "lineno", 1), name) for node in nodes for name in _binds(node)[0]]
-    found: dict[str, int] = {}
-    for line, name in sorted(bound, key=lambda one: one[0]):
-        found.setdefault(name, line)
-    return [(line, name) for name, line in found.items()]
-
-
-def loops_around(source: str, line: int) -> list[tuple[int, int]]:
-    """The first and last lines of the loops that a line stands in."""
-    return [(node.lineno, node.end_lineno or node.lineno) for node in _loops_around(parse(source), line)]
-
-
-def _loops_around(tree: ast.Module | None, line: int) -> list[ast.For | ast.While]:
-    nodes = ast.walk(tree) if tree is not None else ()
-    return [
-        node
-        for node in nodes
-        if isinstance(node, ast.For | ast.While) and node.lineno <= line <= (node.end_lineno or 0)
-    ]
-
-
-def unfinished(source: str, line: int) -> list[Statement]:
-    """The statements that an error in a line leaves undone, or done in part.
-
-    They are those at it and after it, and, of a loop around it, those that write into something in every round.
-    """
-    loops = _loops_around(parse(source), line)
-    begun = {
-        (child.lineno, child.end_lineno)
-        for loop in loops
-        for child in ast.walk(loop)
-        if isinstance(child, ast.AugAssign | ast.Expr)
-        or (isinstance(child, ast.Assign) and any(isinstance(target, ast.Subscript) for target in child.targets))
-    }
-    return [found for found in statements(source) if found.last >= line or (found.first, found.last) in begun]
-
-
-def top_level_line(source: str, line: int | None) -> int:
-    """The first line of the top-level statement that `line` stands in; 0 where `line` is None or in none."""
-    tree = parse(source)
-    if tree is None or line is None:
-        return 0
-    return next((node.lineno for node in tree.body if node.lineno <= line <= (node.end_lineno or 0)), 0)
-
-
-def up_to_line(source: str, line: int) -> str:
-    """The top-level statements of a cell that end before `line`."""
-    tree = parse(source)
-    if tree is None:
-        return ""
-    last = max((node.end_lineno or 0 for node in tree.body if (node.end_lineno or 0) < line), default=0)
-    return "\n".join(source.split("\n")[:last])

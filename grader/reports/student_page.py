@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 
+from grader.notebook.gradient_names import gradient_of
 from grader.records import (
     VISIBLE,
     CellOutput,
@@ -289,7 +290,7 @@ def _nodes(graph: Sequence[GraphNode], rows: Sequence[Row]) -> dict[str, Node]:
     by_name = {row.check.name: row for row in rows}
     nodes = {}
     for node in graph:
-        row = by_name.get(f"d{node.name}", by_name.get(node.name))
+        row = by_name.get(gradient_of(node.name), by_name.get(node.name))
         label = row.check.name if row is not None else node.name
         nodes[node.name] = Node(label=label, shape=node.shape, inputs=node.inputs, row=row)
     return nodes

@@ -20,6 +20,7 @@ from grader.diagnosis.autograd_use.lines import Lines
 from grader.execution.execute import HiddenRun
 from grader.execution.tensors import StudentTensor, TensorNote
 from grader.intake.take_in import PlannedCell
+from grader.notebook.code import Code
 from grader.records import Check, Flag, Verdict
 from tests.autograd_snippets import DISHONEST, DISHONEST_TRAINING, HONEST, HONEST_TRAINING
 from tests.conftest import ROOT
@@ -85,7 +86,7 @@ def test_a_solution_gives_no_reason_for_a_second_run(path):
 
 
 def planned(source, *, student=True, part="p", role="gradients"):
-    return PlannedCell(source=source, role=role, part=part, student=student, label="the-cell")
+    return PlannedCell(code=Code(source), role=role, part=part, student=student, label="the-cell")
 
 
 def behind(source, name="dX", **cell):

@@ -24,6 +24,7 @@ from grader.diagnosis.formula.operations import MAX_ELEMENTS
 from grader.diagnosis.formula.reader import read
 from grader.diagnosis.subject import MAX_HYPOTHESES, Budget
 from grader.execution.tensors import StudentTensor, TensorNote
+from grader.notebook.code import Code
 from grader.records import Verdict
 from tests.workbench import ROOT, Workbench, checks_of, checks_with
 
@@ -495,9 +496,9 @@ def test_a_loop_is_computed_round_by_round_and_no_longer_than_it_may():
     for k in range(3):
         wanted[:, k : k + 4] += w[k] * dy
     names = {"x": x, "w": w, "dy": dy}
-    node = formulas([LOOPED], frozenset(names))["dx"]
+    node = formulas([Code(LOOPED)], frozenset(names))["dx"]
     assert torch.equal(evaluate(node, names, {}), wanted)
-    assigned = formulas([LOOPED.replace("+=", "=")], frozenset(names))["dx"]
+    assigned = formulas([Code(LOOPED.replace("+=", "="))], frozenset(names))["dx"]
     assert not torch.allclose(evaluate(assigned, names, {}), wanted)
     long = formulas([LOOPED.replace("range(3)", "range(10**9)")], frozenset(names))["dx"]
     with pytest.raises(Unsupported):
@@ -527,12 +528,12 @@ def test_places_that_are_too_many_or_none_are_not_computed(text):
 
 
 def test_the_students_functions_are_written_out_and_no_more_than_forty_times():
-    cell = "def scaled(x, s):\n    y = x * s\n    return y + x\n\nda = scaled(db, s=gain) + 1"
-    lines = written_out(cell, functions([cell])).splitlines()[-4:]
+    cell = Code("def scaled(x, s):\n    y = x * s\n    return y + x\n\nda = scaled(db, s=gain) + 1")
+    lines = written_out(cell, functions([cell])).source.splitlines()[-4:]
     assert lines == [
         "scaled1__x = db", "scaled1__s = gain", "scaled1__y = scaled1__x * scaled1__s", "da = scaled1__y + scaled1__x + 1",
     ]  # fmt: skip
-    again = "def f(x):\n    return f(x) + f(x)\n\nda = f(db)"
-    assert written_out(again, functions([again])).count("__x = ") <= 40
-    other = "def f(x, *rest):\n    return x\n\ndef g(x):\n    if x:\n        return x\n\nda = f(db) + g(db)"
+    again = Code("def f(x):\n    return f(x) + f(x)\n\nda = f(db)")
+    assert written_out(again, functions([again])).source.count("__x = ") <= 40
+    other = Code("def f(x, *rest):\n    return x\n\ndef g(x):\n    if x:\n        return x\n\nda = f(db) + g(db)")
     assert written_out(other, functions([other])) == other

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from grader.course.catalog import Case, in_float32
 from grader.execution.plan import ProbePart, Step, hidden_source, plan_steps, probe_parts, probe_source, setup_length
 from grader.intake.take_in import PlannedCell
+from grader.notebook.code import Code
 
 STEPS = ProbePart(id="steps", gradients=["dh", "dW"], upstream=[], values=[], also=[], forward=["h", "W"])
 TRAINING = ProbePart(id="training", gradients=["dW"], upstream=[], values=["W"], also=["dh"], forward=[])
@@ -23,7 +24,7 @@ PARTS = {"steps": STEPS, "training": TRAINING}
 
 def cell(role, part=None, source="", student=None):
     student = role in ("gradients", None) if student is None else student
-    return PlannedCell(source=source, role=role, part=part, student=student, label="")
+    return PlannedCell(code=Code(source), role=role, part=part, student=student, label="")
 
 
 CELLS = [

@@ -15,9 +15,10 @@ import pytest
 from grader.cohort.similarity import LONG, Own, _groups
 from grader.errors import UnreadableNotebook
 from grader.intake.take_in import take_in
+from grader.notebook.code import Code
 from grader.notebook.file import MAX_CODE, MAX_STATEMENTS, read_notebook
 from grader.notebook.statements import dissect
-from grader.notebook.syntax import segments, statements
+from grader.notebook.syntax import segments
 from grader.reports.github_actions import line_in
 from tests.conftest import MINI
 from tests.hostile.arena import Arena, place
@@ -58,7 +59,7 @@ def steps(action: Callable[[], object]) -> int:
 def test_a_cell_is_taken_apart_in_steps_that_grow_with_its_length(kind):
     def taken_apart(size: int) -> int:
         source = SOURCES[kind](size)
-        return steps(lambda: (dissect(source), statements(source)))
+        return steps(lambda: (dissect(source), Code(source).statements))
 
     taken_apart(10)
     assert taken_apart(1600) < 5 * taken_apart(400) + 1000

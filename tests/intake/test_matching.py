@@ -13,7 +13,7 @@ from grader.intake.matching import understand
 from grader.intake.release_index import released
 from grader.intake.take_in import take_in
 from grader.notebook.file import read_notebook
-from grader.notebook.near_names import nearest
+from grader.notebook.gradient_names import nearest
 from grader.notebook.statements import dissect
 from tests.conftest import ROOT
 from tests.lecture import CALLS, STEPS, Lecture

@@ -18,7 +18,7 @@ from grader.course.course import Course
 from grader.errors import NothingMatches
 from grader.grading.pool import GraderPool
 from grader.intake.take_in import take_in
-from grader.notebook.syntax import parse
+from grader.notebook.code import Code
 from grader.records import Submission
 from tests.conftest import ROOT
 from tests.lecture import STEPS, Lecture
@@ -60,9 +60,8 @@ def split(cells, chance, released):
     found = [f"\n{source}".find(f"\n{step}\n") for step in WHOLE.values()]
     places = [place for place in found if place >= 0]
     if not places:
-        tree = parse(source)
         lines = source.split("\n")
-        body = tree.body if tree is not None and "softmax" not in source else []
+        body = Code(source).tree.body if "softmax" not in source else []
         places = [len("\n".join(lines[: node.lineno - 1])) for node in body if isinstance(node, ast.Assign)]
     if places:
         place = chance.choice(places)
@@ -138,7 +137,7 @@ def test_of_a_mutated_notebook_every_step_is_run_once_and_nothing_spoils_the_for
     for cell in mine:
         bound = {
             target.id
-            for node in (parse(cell.source) or ast.Module([], [])).body
+            for node in cell.code.tree.body
             if isinstance(node, ast.Assign)
             for target in ast.walk(node)
             if isinstance(target, ast.Name) and isinstance(target.ctx, ast.Store)

@@ -34,8 +34,14 @@ def test_only_what_is_no_python_is_left_out(name):
     found = mend(source, Allowance())
     kept = "\n".join(found.dissected.lines)
     assert [line.rstrip() for line in kept.split("\n")] == [line.rstrip() for line in left.split("\n")]
-    assert found.lost == lost
+    assert [*found.lost] == lost
     assert found.dissected.pieces is not None
+
+
+def test_python_says_what_is_wrong_with_each_line_that_is_left_out():
+    found = mend("dh = 1 $ 2\nx = dh\ndW = 3 4\ny = dW", Allowance())
+    assert found.lost == {1: "invalid syntax", 3: "invalid syntax"}
+    assert "U+201C" in mend("dh = 1\ndW = \u201c3", Allowance()).lost[2]
 
 
 def test_what_is_all_python_needs_no_mending():
@@ -81,5 +87,5 @@ def test_whatever_is_typed_into_a_cell_it_is_mended_line_for_line(slips):
 def test_half_a_product_on_a_line_of_its_own_is_no_decorator():
     found = mend("dW2 = h.T\n@ dlogits\ndb2 = dlogits.sum(0)\ndh = dlogits", Allowance())
     assert found is not None
-    assert found.lost == [2]
+    assert [*found.lost] == [2]
     assert {"db2", "dh"} <= found.bound

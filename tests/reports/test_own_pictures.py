@@ -15,6 +15,7 @@ from PIL import Image, PngImagePlugin
 from grader.execution.execute import CellRun
 from grader.grading.evidence import MAX_OUTPUTS, cell_views
 from grader.intake.take_in import PlannedCell
+from grader.notebook.code import Code
 from grader.records import CellOutput, CellView, Grading
 from grader.reports import heat_map_png
 from grader.reports.heat_map_png import Gallery, NoRoom
@@ -115,7 +116,7 @@ def with_cells(grading: Grading, cells: list[CellView]) -> Grading:
 
 def test_a_cell_shows_so_many_outputs_and_says_how_many_more_there_are():
     outputs = [{"output_type": "stream", "text": str(number)} for number in range(4000)]
-    cell = PlannedCell(source="x", role=None, part=None, student=True, label="")
+    cell = PlannedCell(code=Code("x"), role=None, part=None, student=True, label="")
     ((view,), _) = cell_views([cell], [CellRun(status="ok", outputs=outputs)])
     assert len(view.outputs) == MAX_OUTPUTS + 1
     assert view.outputs[-1].content == f"[cut: {4000 - MAX_OUTPUTS} more outputs of this cell are not shown]"
@@ -123,7 +124,7 @@ def test_a_cell_shows_so_many_outputs_and_says_how_many_more_there_are():
 
 def test_a_report_shows_so_much_text_in_all():
     outputs = [{"output_type": "stream", "text": "x" * 19_000} for _ in range(180)]
-    cell = PlannedCell(source="x", role=None, part=None, student=True, label="")
+    cell = PlannedCell(code=Code("x"), role=None, part=None, student=True, label="")
     views, _ = cell_views([cell] * 10, [CellRun(status="ok", outputs=outputs)] * 10)
     assert sum(len(output.content) for view in views for output in view.outputs) < 17 << 20
     assert "[cut: 180 more" in views[-1].outputs[-1].content

@@ -25,6 +25,7 @@ from grader.execution.execute import Execution, HiddenRun
 from grader.execution.tensors import Export
 from grader.intake.take_in import PlannedCell
 from grader.marking.verdicts import PartMarks
+from grader.notebook.gradient_names import gradient_of
 from grader.records import Check, Flag
 
 USED = "autograd-used"
@@ -244,7 +245,7 @@ def _scaled(before: Export, after: Export, name: str, factor: float) -> bool | N
 
 def _trained(before: Export, after: Export, name: str) -> bool | None:
     """A parameter that went further along the gradient, by autograd's being larger. Staying put proves nothing."""
-    pair, gradient = _pair(before, after, name), before.get(f"d{name}")
+    pair, gradient = _pair(before, after, name), before.get(gradient_of(name))
     if pair is None or gradient is None or gradient.tensor is None or gradient.tensor.shape != pair[0].shape:
         return None
     further, along = pair[1] - pair[0], gradient.tensor.to(pair[0].dtype)

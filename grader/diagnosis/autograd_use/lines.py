@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import builtins
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -22,7 +22,7 @@ from grader.diagnosis.autograd_use.autograd_names import (
     kind_of,
 )
 from grader.intake.take_in import PlannedCell
-from grader.notebook.syntax import bound_by, names_bound, parse
+from grader.notebook.syntax import bound_by, names_bound
 
 Kind = Literal["engine", "formula", "hidden", "odd"]
 """`engine`: a number that autograd's engine made. `formula`: one of its formulas, called by hand. `hidden`: code that
@@ -72,8 +72,8 @@ class Lines:
         self._bodies: dict[str, tuple[int, ast.AST]] = {}
         self._paths: dict[str, str] = {}
         for index, cell in enumerate(cells):
-            tree = parse(cell.source) if cell.student or cell.role == "backward" else None
-            self._read(tree.body if tree is not None else [], index, sure=True, loop=None)
+            read = cell.student or cell.role == "backward"
+            self._read(cell.code.tree.body if read else [], index, sure=True)
             if cell.part is not None:
                 self._ends[cell.part] = len(self._lines)
 
@@ -104,41 +104,38 @@ class Lines:
 
     # --- reading
 
-    def _read(self, body: Sequence[ast.stmt], cell: int, *, sure: bool, loop: int | None) -> None:
+    def _read(self, body: Sequence[ast.stmt], cell: int, *, sure: bool) -> None:
         for node in body:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                 self._bodies[node.name] = (cell, node)
                 shared = {name for each in ast.walk(node) if isinstance(each, ast.Global) for name in each.names}
                 if shared:
-                    self._add(cell, shared, (node,), whole=False, loop=loop)
+                    self._add(cell, shared, node)
             elif isinstance(node, ast.Import | ast.ImportFrom):
                 self._import(node)
             elif isinstance(node, ast.For | ast.AsyncFor | ast.While):
                 start = len(self._lines)
                 if not isinstance(node, ast.While):
-                    self._add(cell, names_bound(node.target), (node.iter,), whole=False, loop=loop)
-                self._read([*node.body, *node.orelse], cell, sure=False, loop=start)
+                    self._add(cell, bound_by(node), node.iter)
+                self._read([*node.body, *node.orelse], cell, sure=False)
                 end = len(self._lines)
                 self._lines[start:] = [line._replace(until=max(line.until, end)) for line in self._lines[start:]]
             elif isinstance(node, ast.With | ast.AsyncWith):
-                for item in node.items:
-                    if item.optional_vars is not None:
-                        self._add(cell, names_bound(item.optional_vars), (item.context_expr,), whole=False, loop=loop)
-                self._read(node.body, cell, sure=sure, loop=loop)
+                self._add(cell, bound_by(node), *(item.context_expr for item in node.items))
+                self._read(node.body, cell, sure=sure)
             elif isinstance(node, ast.If | ast.Try):
                 handlers = [each for handler in getattr(node, "handlers", []) for each in handler.body]
                 inner = [*node.body, *handlers, *node.orelse, *getattr(node, "finalbody", [])]
-                self._read(inner, cell, sure=False, loop=loop)
+                self._read(inner, cell, sure=False)
             elif isinstance(node, ast.Match):
-                self._add(cell, {each.name for each in ast.walk(node) if isinstance(each, ast.MatchAs) and each.name},
-                          (node.subject, *node.cases), whole=False, loop=loop)  # fmt: skip
-                self._read([each for case in node.cases for each in case.body], cell, sure=False, loop=loop)
+                bound = [name for case in node.cases for name in names_bound(case.pattern)]
+                self._add(cell, bound, node.subject, *node.cases)
+                self._read([each for case in node.cases for each in case.body], cell, sure=False)
             else:
                 whole = sure and isinstance(node, ast.Assign) and all(map(_is_name, node.targets))
-                self._add(cell, _bound(node), (node,), whole=whole, loop=loop)
+                self._add(cell, _bound(node), node, whole=whole)
 
-    def _add(self, cell: int, names: set[str] | frozenset[str], nodes: tuple[ast.AST, ...], *, whole: bool,
-             loop: int | None) -> None:  # fmt: skip
+    def _add(self, cell: int, names: Iterable[str], *nodes: ast.AST, whole: bool = False) -> None:
         self._lines.append(_Line(cell, frozenset(names), nodes, whole, len(self._lines)))
 
     def _import(self, node: ast.Import | ast.ImportFrom) -> None:
@@ -220,12 +217,10 @@ class Lines:
 
 
 def _bound(node: ast.stmt) -> set[str]:
-    names = {name for each in ast.walk(node) for name in bound_by(each)}
-    for call in (each for each in ast.walk(node) if isinstance(each, ast.Call)):
-        names |= {keyword.value.id for keyword in call.keywords if keyword.arg == "out" and _is_name(keyword.value)}  # type: ignore[attr-defined]
-        if isinstance(call.func, ast.Attribute) and call.func.attr in FILLERS and _is_name(call.func.value):
-            names.add(call.func.value.id)  # type: ignore[attr-defined]
-    return names
+    called = [each.func for each in ast.walk(node) if isinstance(each, ast.Call)]
+    filled = [each.value for each in called if isinstance(each, ast.Attribute) and each.attr in FILLERS]
+    return {*(name for each in ast.walk(node) for name in bound_by(each)),
+            *(each.id for each in filled if isinstance(each, ast.Name))}  # fmt: skip
 
 
 def _is_name(node: ast.AST) -> bool:

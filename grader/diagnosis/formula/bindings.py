@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterator, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from grader.notebook.syntax import bound_by, names_bound, names_read, parse
+from grader.notebook.code import Code
+from grader.notebook.syntax import bound_by, names_bound, names_read
 
 
 class Line(NamedTuple):
@@ -34,10 +35,9 @@ class Line(NamedTuple):
 
 
 @lru_cache(maxsize=64)
-def lines_of(source: str) -> tuple[Line, ...]:
+def lines_of(code: Code) -> tuple[Line, ...]:
     """The statements of a cell that bind a name or write into one, in their order."""
-    tree = parse(source)
-    return tuple(_lines(tree, ())) if tree is not None else ()
+    return tuple(_lines(code.tree, ()))
 
 
 def _lines(node: ast.AST, around: tuple[ast.expr, ...]) -> Iterator[Line]:

@@ -7,33 +7,34 @@ from collections.abc import Iterator, Mapping, Sequence
 from grader.diagnosis.formula.loops_and_writes import ONCE, Binding, bindings
 from grader.diagnosis.formula.node import MAX_NODES, Loop, Node, Unsupported, parts, use
 from grader.diagnosis.formula.reader import places, read
+from grader.notebook.code import Code
 
 
-def formulas(sources: Sequence[str], leaves: frozenset[str]) -> dict[str, Node]:
+def formulas(cells: Sequence[Code], leaves: frozenset[str]) -> dict[str, Node]:
     """What every name that the cells bind is computed by in the end, with the student's own names written out.
 
     Args:
-        sources: the cells, in order.
+        cells: the cells, in order.
         leaves: the names that stand for themselves: the forward pass's, and the exported gradients'.
 
     Returns:
         Name → the formula of the last statement that binds it, with what an earlier one had put there for `+=`. A name
         that is made by what is not understood is left out.
     """
-    found = dict(_versions(sources, leaves))
+    found = dict(_versions(cells, leaves))
     return {name: node for name, node in found.items() if node is not None and len(parts(node)) <= MAX_NODES}
 
 
-def versions(sources: Sequence[str], leaves: frozenset[str]) -> Iterator[tuple[str, Node]]:
+def versions(cells: Sequence[Code], leaves: frozenset[str]) -> Iterator[tuple[str, Node]]:
     """The same for every statement, in order: what a name is computed by then, though it be bound again later."""
-    for name, node in _versions(sources, leaves):
+    for name, node in _versions(cells, leaves):
         if node is not None and len(parts(node)) <= MAX_NODES:
             yield name, node
 
 
-def _versions(sources: Sequence[str], leaves: frozenset[str]) -> Iterator[tuple[str, Node | None]]:
+def _versions(cells: Sequence[Code], leaves: frozenset[str]) -> Iterator[tuple[str, Node | None]]:
     known: dict[str, Node | None] = {}
-    for binding in bindings(sources):
+    for binding in bindings(cells):
         try:
             known[binding.name] = _made(binding, known, leaves)
         except Unsupported:

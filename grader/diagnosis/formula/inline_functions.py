@@ -6,16 +6,16 @@ import ast
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 
-from grader.notebook.syntax import names_bound, parse
+from grader.notebook.code import Code
+from grader.notebook.syntax import names_bound
 
 MAX_CALLS = 40
 """So many are written out in a cell, those in the functions themselves included."""
 
 
-def functions(sources: Sequence[str]) -> dict[str, ast.FunctionDef]:
+def functions(cells: Sequence[Code]) -> dict[str, ast.FunctionDef]:
     """The functions that cells define and that can be written out: plain assignments, and a value returned."""
-    trees = [parse(source) for source in sources]
-    nodes = [node for tree in trees if tree is not None for node in tree.body if isinstance(node, ast.FunctionDef)]
+    nodes = [node for code in cells for node in code.tree.body if isinstance(node, ast.FunctionDef)]
     return {node.name: node for node in nodes if _is_plain(node)}
 
 
@@ -32,14 +32,13 @@ def _is_text(node: ast.stmt) -> bool:
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
-def written_out(source: str, known: Mapping[str, ast.FunctionDef]) -> str:
+def written_out(code: Code, known: Mapping[str, ast.FunctionDef]) -> Code:
     """A cell with the calls of known functions written out, their own names being `function1__name`."""
-    tree = parse(source)
-    if tree is None or not any(_called(node, known) for node in ast.walk(tree)):
-        return source
-    tree = copy.deepcopy(tree)
+    if not any(_called(node, known) for node in ast.walk(code.tree)):
+        return code
+    tree = copy.deepcopy(code.tree)
     _Calls(known).body_of(tree)
-    return ast.unparse(ast.fix_missing_locations(tree))
+    return Code(ast.unparse(ast.fix_missing_locations(tree)))
 
 
 def _called(node: ast.AST, known: Mapping[str, ast.FunctionDef]) -> ast.FunctionDef | None:

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from grader.intake.take_in import PlannedCell
-from grader.notebook.syntax import assigned_names, loaded_names, parse
+from grader.notebook.code import Code
 
 _SUFFIX = re.compile(r"(_[a-z]+|\d+)$")
 
@@ -53,11 +53,11 @@ class Methods:
         own = [cell for cell in cells if cell.role == "backward" and cell.part == part]
         for index, cell in enumerate(cells):
             if cell.student and own:
-                classes = [node for node in _body(cell) if isinstance(node, ast.ClassDef)]
+                classes = [node for node in cell.code.tree.body if isinstance(node, ast.ClassDef)]
                 self._classes.update((node.name, (index, node)) for node in classes)
-                functions = [node for node in _body(cell) if isinstance(node, ast.FunctionDef)]
+                functions = [node for node in cell.code.tree.body if isinstance(node, ast.FunctionDef)]
                 self._functions.update((node.name, (index, node.lineno)) for node in functions)
-        self._statements = [node for cell in own for node in _straight(_body(cell))]
+        self._statements = [node for cell in own for node in _straight(cell.code.tree.body)]
         self._layers: dict[str, str] = {}
         self._made_with: dict[str, list[ast.expr]] = {}
         for target, value in self._bindings():
@@ -230,12 +230,12 @@ class Methods:
         rename = _Rename(layer, arguments, body, backward.held, backward.known)
         sides = [map(ast.unparse, map(rename.visit, copy.deepcopy(pair))) for node in body for pair in _pairs(node)]
         lines = [" = ".join(pair) for pair in sides]
-        needed = loaded_names("\n".join(wanted)) - set(backward.bound)
+        needed = Code("\n".join(wanted)).reads - set(backward.bound)
         found: list[str] = []
-        for line in reversed(lines):
-            if needed & set(assigned_names(line)):
-                needed |= loaded_names(line)
-                found.insert(0, line)
+        for line in map(Code, reversed(lines)):
+            if needed.intersection(line.binds):
+                needed |= line.reads
+                found.insert(0, line.source)
         return found
 
 
@@ -282,11 +282,6 @@ def _names(target: ast.expr) -> list[str]:
     found = target.elts if isinstance(target, ast.Tuple) else [target]
     names = [node.id for node in found if isinstance(node, ast.Name)]
     return names if len(names) == len(found) else []
-
-
-def _body(cell: PlannedCell) -> list[ast.stmt]:
-    tree = parse(cell.source)
-    return tree.body if tree is not None else []
 
 
 def _straight(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:

@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 from grader.diagnosis.formula.operations import SPELLED
 from grader.diagnosis.formula.reader import OPERATORS, rounds
-from grader.notebook.syntax import bound_by, names_read, parse
+from grader.notebook.code import Code
+from grader.notebook.syntax import bound_by, names_read
 
 
 class Round(NamedTuple):
@@ -44,12 +45,11 @@ class Binding(NamedTuple):
     loop: Round = ONCE
 
 
-def bindings(sources: Sequence[str]) -> Iterator[Binding]:
+def bindings(cells: Sequence[Code]) -> Iterator[Binding]:
     """Every binding of a name, in order."""
-    for source in sources:
-        tree = parse(source)
+    for code in cells:
         around, anew = None, set[str]()
-        for node, loop in _straight(tree.body if tree is not None else [], ONCE):
+        for node, loop in _straight(code.tree.body, ONCE):
             if loop is not around:
                 around, anew = loop, set()
             for binding in _bindings(node, loop):

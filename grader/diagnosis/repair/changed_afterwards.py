@@ -15,7 +15,7 @@ def changed_through(subject: Subject) -> Diagnosis | None:
     """The formula is right, and the tensor was changed in place under another name that it shares its memory with."""
     pairs = [(other, {subject.gradient, f"d{other}"}) for other in sharing(subject)]
     others = [other for other, pair in pairs if changed_since(subject.lines, pair, pair)]
-    node = formulas(subject.sources, subject.leaves).get(subject.gradient) if others else None
+    node = formulas(subject.code, subject.leaves).get(subject.gradient) if others else None
     if node is None or not all(scene.is_right(scene.stretched(node)) for scene in subject.scenes):
         return None
     gradient, other = quoted(subject.gradient), f"`d{others[0]}`"

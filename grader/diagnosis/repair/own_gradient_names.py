@@ -34,7 +34,7 @@ def in_a_stand_in(subject: Subject, why: Why) -> Diagnosis | None:
     leaves = subject.leaves
     asked = {f"d{name}" for name in subject.first.forward}
     tried = 0
-    for label, node in versions(subject.sources, leaves):
+    for label, node in versions(subject.code, leaves):
         if label in leaves or label in asked or label == subject.gradient:
             continue
         values = [scene.value(node) for scene in subject.scenes]

@@ -43,7 +43,7 @@ def repair(subject: Subject) -> Diagnosis | None:
         name for name in leaves if name.startswith("d") and name[1:] in subject.first.forward and name not in above
     }
     for taken in (leaves, leaves - below):
-        made = formulas(subject.sources, taken)
+        made = formulas(subject.code, taken)
         node = subject.formula or made.get(subject.gradient)
         if node is None or (taken is leaves and _spoiled(subject, node, below)):
             continue

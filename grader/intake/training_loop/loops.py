@@ -7,7 +7,8 @@ import copy
 from collections.abc import Iterator, Sequence, Set
 from typing import TypeGuard
 
-from grader.notebook.syntax import names_bound, names_read, parse
+from grader.notebook.code import Code
+from grader.notebook.syntax import names_bound, names_read
 from grader.records import Record
 
 COUNT = "_grader_step"
@@ -80,18 +81,15 @@ class _Words(ast.NodeTransformer):
         return self.loop.outside(node.id)
 
 
-def find_loop(source: str, gradients: Sequence[str], settings: set[str],
+def find_loop(code: Code, gradients: Sequence[str], settings: set[str],
               functions: Set[str] = frozenset()) -> Loop | None:  # fmt: skip
     """The outermost loop of a cell that binds one of the gradients, or calls a function that does."""
-    tree = parse(source)
-    if tree is None:
-        return None
-    loops = (node for node in ast.walk(tree) if isinstance(node, ast.For | ast.While))
+    loops = (node for node in ast.walk(code.tree) if isinstance(node, ast.For | ast.While))
     counting = (node for node in loops if isinstance(node, ast.While) or isinstance(node.target, ast.Name))
     found = next(
         (node for node in counting if names_bound(node) & set(gradients) or names_read(node) & functions), None
     )
-    return None if found is None else Loop(found, tree, settings)
+    return None if found is None else Loop(found, code.tree, settings)
 
 
 def is_number(value: object) -> TypeGuard[int | float]:
@@ -115,13 +113,13 @@ def edit(node: ast.expr, new: ast.expr) -> Edit:
     return Edit(place, ast.unparse(new))
 
 
-def edited(source: str, edits: Sequence[Edit]) -> str:
-    """The source with expressions replaced and every line where it was."""
-    lines = [line.encode() for line in source.split("\n")]
+def edited(code: Code, edits: Sequence[Edit]) -> Code:
+    """The code with expressions replaced and every line where it was."""
+    lines = [line.encode() for line in code.source.split("\n")]
     for each in sorted(edits, key=lambda each: each.place, reverse=True):
         first, start, last, end = each.place
         tail = lines[last - 1][end:]
         missing = b"\n" * (last - first)
         lines[first - 1] = lines[first - 1][:start] + b"(" + each.text.encode() + missing + b")" + tail
         del lines[first:last]
-    return b"\n".join(lines).decode()
+    return Code(b"\n".join(lines).decode()) if edits else code

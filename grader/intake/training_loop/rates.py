@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from grader.intake.training_loop.loops import Edit, Loop, edit, is_number
+from grader.notebook.gradient_names import tensor_of
 from grader.notebook.syntax import names_bound, names_read
 
 _RATE = re.compile(r"^(lr|eta|alpha)$|lr$|^lr|rate|step_?size", re.IGNORECASE)
@@ -63,7 +64,7 @@ def _in_updates(loop: Loop, gradients: Sequence[str]) -> Iterator[ast.expr]:
     """The factor in each update of a parameter that is no gradient."""
     turns = {name for each in ast.walk(loop.node) if isinstance(each, ast.For) and each is not loop.node
              for name in names_bound(each.target)}  # fmt: skip
-    trained = {name[1:] for name in gradients} | turns
+    trained = {tensor_of(name) for name in gradients} | turns
     for value, target in _updates(loop):
         base = target
         while isinstance(base, ast.Attribute | ast.Subscript):
@@ -103,12 +104,8 @@ def _in_calls(loop: Loop) -> Iterator[ast.expr]:
     """The rate that is handed to a function of the student's which makes the update."""
     for node in ast.walk(loop.node):
         if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and ast.unparse(node.value.func) != "print":
-            for each in node.value.args:
-                if isinstance(each, ast.Name) and _RATE.search(each.id):
-                    yield each
-            for word in node.value.keywords:
-                if word.arg is not None and _RATE.search(word.arg):
-                    yield word.value
+            yield from (each for each in node.value.args if isinstance(each, ast.Name) and _RATE.search(each.id))
+            yield from (word.value for word in node.value.keywords if _RATE.search(word.arg or ""))
 
 
 def _in_optimizers(loop: Loop) -> Iterator[ast.expr]:

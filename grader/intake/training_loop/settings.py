@@ -12,25 +12,26 @@ from collections.abc import Iterator, Sequence, Set
 
 from grader.intake.training_loop.loops import COUNT, Edit, Loop, edit, edited, find_loop, is_number
 from grader.intake.training_loop.rates import rate_edits
+from grader.notebook.code import Code
 from grader.notebook.syntax import names_bound
 
 _DRAW = re.compile(r"\b(?:randint|randperm)\(")
 
 
-def with_given_lines(source: str, skeleton: str, settings: set[str], gradients: Sequence[str],
-                     functions: Set[str] = frozenset()) -> tuple[str, list[str]]:  # fmt: skip
+def with_given_lines(code: Code, skeleton: Code, settings: set[str], gradients: Sequence[str],
+                     functions: Set[str] = frozenset()) -> tuple[Code, list[str]]:  # fmt: skip
     """A student's loop with the release's range, rate and draws, and a sentence for each that was another.
 
     Args:
-        source: the student's cell, or what is run of it.
+        code: the student's cell, or what is run of it.
         skeleton: the released cell with the loop.
         settings: the names of the exercise's parameters.
         gradients: the names that are the student's to bind.
         functions: the student's functions that bind them.
     """
-    theirs, ours = find_loop(source, gradients, settings, functions), find_loop(skeleton, gradients, settings)
+    theirs, ours = find_loop(code, gradients, settings, functions), find_loop(skeleton, gradients, settings)
     if theirs is None or ours is None or not isinstance(ours.node, ast.For):
-        return source, []
+        return code, []
     edits: list[Edit] = []
     sentences: list[str] = []
     for what, found in (
@@ -41,7 +42,7 @@ def with_given_lines(source: str, skeleton: str, settings: set[str], gradients: 
         edits += found
         if found:
             sentences.append(f"Your training loop has its own {what}: the exercise's was used.")
-    return edited(source, [*_counted(theirs, edits), *_sizes(theirs)]), sentences
+    return edited(code, [*_counted(theirs, edits), *_sizes(theirs)]), sentences
 
 
 def _steps(theirs: Loop, ours: ast.For) -> list[Edit]:
@@ -53,14 +54,10 @@ def _steps(theirs: Loop, ours: ast.For) -> list[Edit]:
     call = theirs.node.iter
     if ast.dump(call) == ast.dump(given) or not isinstance(call, ast.Call):
         return []
-    inner = call.args[0] if call.args else None
-    name = _called(call)
-    if _is_range(call) or name == "trange":
-        return [edit(call, given)]
-    if name == "tqdm" and _is_range(inner):
-        # The bar goes, too: nobody looks at it, and its module may not be there.
-        return [edit(call, given)]
-    return []
+    name, inner = _called(call), call.args[0] if call.args else None
+    # A bar goes, too: nobody looks at it, and its module may not be there.
+    counts = _is_range(call) or name == "trange" or (name == "tqdm" and _is_range(inner))
+    return [edit(call, given)] if counts else []
 
 
 def _counted(theirs: Loop, edits: Sequence[Edit]) -> list[Edit]:

@@ -1,4 +1,4 @@
-"""Names that are nearly the expected ones: `dL_probs` for `dprobs`, `dlogits_maxes` for `dlogit_maxes`."""
+"""What gradients are called: `dX` for the tensor `X`, and names that are nearly that: `dL_probs` for `dprobs`."""
 
 from __future__ import annotations
 
@@ -8,6 +8,16 @@ from collections.abc import Iterable
 
 NEAR = 0.8
 """How alike two names must be, without what only marks them as gradients, for the one to be meant by the other."""
+
+
+def gradient_of(tensor: str) -> str:
+    """The name of a tensor's gradient."""
+    return f"d{tensor}"
+
+
+def tensor_of(gradient: str) -> str:
+    """The name of the tensor whose gradient it is."""
+    return gradient[1:]
 
 
 def nearest(name: str, expected: Iterable[str]) -> str | None:
