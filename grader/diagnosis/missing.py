@@ -8,7 +8,7 @@ import re
 
 from grader.diagnosis.words import quoted
 from grader.execution.execute import CellRun
-from grader.marking.case_outcomes import Outcome
+from grader.marking.outcome import Outcome
 from grader.marking.verdicts import PartMarks
 from grader.notebook.code import Statement
 from grader.notebook.syntax import imported

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import torch
 
 from grader.execution.execute import HiddenRun
-from grader.marking.case_outcomes import Outcome, PartCase
+from grader.marking.case_outcomes import PartCase
 from grader.marking.float32_only import ShortFloats
+from grader.marking.outcome import Outcome
 from grader.marking.part_in_all_cases import PartCases
 from grader.marking.unfinished_cells import Stops
 from grader.records import VISIBLE

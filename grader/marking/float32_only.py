@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from functools import cached_property
 
-from grader.marking.case_outcomes import Outcome, PartCase
+from grader.marking.case_outcomes import PartCase
+from grader.marking.outcome import Outcome
 from grader.marking.part_in_all_cases import PartCases
 from grader.marking.tolerance import Tolerance
 from grader.marking.unfinished_cells import Stops

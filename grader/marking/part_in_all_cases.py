@@ -148,6 +148,12 @@ class PartCases:
         return found
 
     @property
+    def first_hidden(self) -> PartCase | None:
+        """The first of the hidden cases, if it came to its end."""
+        first = next(iter(self.exercise.cases[1:]), None)
+        return self.hidden.get(first.id) if first is not None else None
+
+    @property
     def twins(self) -> list[PartCase]:
         """The hidden cases with the visible one's parameters: the same in float64."""
         return [part_case for case_id, part_case in self.hidden.items() if self.as_visible(case_id)]

@@ -10,7 +10,8 @@ import torch
 from grader.execution.execute import CellError, CellRun
 from grader.execution.time_limits import cell_seconds
 from grader.intake.take_in import PlannedCell
-from grader.marking.case_outcomes import Outcome, PartCase
+from grader.marking.case_outcomes import PartCase
+from grader.marking.outcome import Outcome
 from grader.marking.part_in_all_cases import PartCases
 from grader.notebook.code import Code, Statement
 from grader.notebook.file import REFERENCE_ROLES

@@ -9,30 +9,27 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 
-import torch
-from torch import Tensor
-
 from grader.course.exercise import Exercise
 from grader.execution.execute import Execution
 from grader.execution.tensors import Export, StudentTensor
 from grader.intake.take_in import PlannedCell
 from grader.marking.alone import Alone
-from grader.marking.case_outcomes import Outcome, PartCase
+from grader.marking.case_outcomes import PartCase
 from grader.marking.decision import Decision
 from grader.marking.float32_only import ShortFloats
 from grader.marking.near_zero import Edge, Finding, Trial, judge, untried
+from grader.marking.outcome import Outcome
 from grader.marking.part_in_all_cases import PartCases, References
-from grader.marking.tolerance import cmp_line, conformed, finite_or_none
+from grader.marking.remarks import Remarks
+from grader.marking.tolerance import cmp_line, finite_or_none
 from grader.marking.unfinished_cells import Stops
-from grader.notebook.gradient_names import gradient_of, nearest, tensor_of
+from grader.notebook.gradient_names import gradient_of, tensor_of
 from grader.records import VISIBLE, Check, CmpLine, Verdict
 
 __all__ = ["PartMarks", "References"]
 
 NUMERICAL = 1e-11
 """Formulas leave some 1e-15 of a gradient to rounding in float64, finite differences at the best 1e-10."""
-MAX_NAME = 60
-"""Letters of a student's name that a sentence repeats."""
 
 
 class PartMarks(PartCases):
@@ -41,6 +38,10 @@ class PartMarks(PartCases):
     Args:
         part_id, exercise, cells, execution, references: as those of `PartCases`.
         tried: the steps of the chain rule of which right values prove little.
+
+    Attributes:
+        decision: what the cases say together.
+        remarks: what is said beside a verdict.
     """
 
     def __init__(self, part_id: str, exercise: Exercise, cells: Sequence[PlannedCell], execution: Execution,
@@ -48,7 +49,8 @@ class PartMarks(PartCases):
         super().__init__(part_id, exercise, cells, execution, references)
         self._stops = Stops(self)
         self._short_floats = ShortFloats(self, self._stops)
-        self._decision = Decision(self, self._stops, self._short_floats)
+        self.decision = Decision(self, self._stops, self._short_floats)
+        self.remarks = Remarks(self, self._stops, self.decision)
         self._tried = tried
         self._judged: dict[str, list[Trial]] = {}
         self._cmp: dict[str, CmpLine | None] = {}
@@ -57,22 +59,6 @@ class PartMarks(PartCases):
     def wants_float32(self) -> bool:
         """Whether some tensor can't be judged in float64, because the student's code works in float32 only."""
         return self._short_floats.wanted
-
-    def speaking(self, name: str) -> list[PartCase]:
-        """The hidden float64 cases that say something of a tensor, and in which it is there to be looked at."""
-        return self._decision.speaking(name)
-
-    def visible_only(self, name: str) -> bool:
-        """Right wherever the sizes are the visible case's, and wrong only where they are others."""
-        return self._decision.visible_only(name)
-
-    def right_in_float32(self, name: str) -> bool:
-        """Whether the visible case shows nothing of a mistake that its twin in float64 has."""
-        return self._decision.right_in_float32(name)
-
-    def right_as_seen(self, name: str) -> bool:
-        """Whether a value is right with the numbers that the student sees, rounding aside."""
-        return self._decision.right_as_seen(name)
 
     def cmp(self, name: str) -> CmpLine | None:
         """What the student's own `cmp` shows on the visible case."""
@@ -88,21 +74,20 @@ class PartMarks(PartCases):
 
     def check(self, name: str) -> Check:
         """The verdict on one check."""
-        found = self.visible.exported.get(name, StudentTensor.absent())
-        worst, case_id = self._decision.worst(name)
+        worst, case_id = self.decision.worst(name)
         unfinished = self._stops.could_not_check(name) is not None
         if unfinished or self.visible.outcomes[name] is Outcome.ABSENT:
             told = (Outcome.CARRIED,) if unfinished else (Outcome.CARRIED, Outcome.WRONG)
             if worst not in told or not self._tried_alone(name):
-                return self._absent(name, found)
-        if worst is Outcome.RIGHT and not self._decision.confirmed(name):
+                return self._absent(name)
+        if worst is Outcome.RIGHT and not self.decision.confirmed(name):
             return self._check(name, Verdict.UNCHECKED, 0.0, VISIBLE, _UNCONFIRMED)
         if worst is Outcome.RIGHT:
             slip = self.slip_by_symmetry(name)
             if slip is not None and self.first_hidden is not None:
                 return self._check(name, Verdict.WRONG, 0.0, self.first_hidden.case.id, None)
             return self._right(name)
-        if worst is Outcome.WRONG and (differing := self._forward_differs(name)) is not None:
+        if worst is Outcome.WRONG and (differing := self.remarks.forward_differs(name)) is not None:
             return self._check(name, Verdict.UNCHECKED, 0.0, VISIBLE, differing)
         if worst is Outcome.BLANK:
             return self._check(name, Verdict.UNCHECKED, 0.0, VISIBLE, _BLANK)
@@ -110,117 +95,26 @@ class PartMarks(PartCases):
         if stopped is not None and (self._stops.stopped_in(name) or not self._tried_alone(name)):
             return self._check(name, Verdict.MISSING, 0.0, VISIBLE, stopped)
         share = 0.0
-        remark = _shape_remark(name, found, self.visible.expected(name))
+        remark = self.remarks.shape(name)
         if worst is Outcome.CARRIED:
-            share = 1.0 if self._rebound(name) else self.exercise.spec.carried
+            share = 1.0 if self.remarks.rebound(name) else self.exercise.spec.carried
             if self.visible.outcomes[name] is not Outcome.CARRIED:
-                remark = " ".join(filter(None, (self._right_alone(name), remark)))
-        elif self.visible_only(name):
+                remark = " ".join(filter(None, (self.remarks.right_alone(name), remark)))
+        elif self.decision.visible_only(name):
             share = self.exercise.spec.visible_only
             remark = "It is right for the sizes and numbers you can see, but not for different ones."
-        elif self.right_in_float32(name):
+        elif self.decision.right_in_float32(name):
             remark = remark or "cmp says True on the visible case: float32 is too coarse to show the difference."
         elif name in self.checks.values:
-            remark = remark or self._right_elsewhere(name)
-        remark = remark or self._wrong_elements(name)
+            remark = remark or self.remarks.right_elsewhere(name)
+        remark = remark or self.remarks.wrong_elements(name)
         if worst is Outcome.CARRIED:
             return self._check(name, Verdict.CARRIED, share, case_id, remark)
         return self._check(name, Verdict.WRONG, share, case_id, remark)
 
-    def _wrong_elements(self, name: str) -> str | None:
-        """Of a list of gradients some of which are right, which are not."""
-        if tensor_of(name) not in self.visible.reference.lists:
-            return None
-        first = self.first_hidden
-        wrong = first.alone.wrong_elements(name) if first is not None and first.alone is not None else []
-        if not 0 < len(wrong) < len(self.visible.reference.forward[tensor_of(name)]):
-            return None
-        return f"It is wrong at {_elements(name, wrong)}; elsewhere in the list the line is right."
-
     def _tried_alone(self, name: str) -> bool:
         """Whether the line for a gradient, or the update of a parameter, was tried on its own in some hidden case."""
         return any(case.alone is not None and case.alone.tried(name) for case in self.hidden.values())
-
-    def _right_alone(self, name: str) -> str:
-        """That a line is right, though its value isn't or isn't there, and what holds it up."""
-        if name in self.checks.values:
-            right = self.right_by_value(gradient_of(name))
-            return f"Right on its own; {'the loop stopped before its update' if right else 'its gradient is not'}."
-        if (line := self._rebound(name)) is not None:
-            return f"Right; from line {line} on, {name} is something else."
-        if (otherwise := self.given_otherwise(name)) is not None:
-            return f"Right on its own; {otherwise}."
-        above = self.visible.reference.computed_from(tensor_of(name))
-        states = {other: self._state(other) for other in self.checks.gradients if tensor_of(other) in above}
-        held_up = [(other, state) for other, state in states.items() if state is not None and other != name]
-        first = self.first_hidden
-        if self.visible.outcomes[name] is not Outcome.ABSENT and first is not None and first.alone is not None:
-            slips = first.alone.slips_on_the_way()
-            held_up += [(first.alone.variable(slip), "is wrong") for slip in slips if tensor_of(slip) in above]
-        if not held_up:
-            differing = self._first_differing() if self.checks.values else None
-            stopped = self.visible.outcomes[name] is Outcome.ABSENT or self._stops.stopped_short(name) is not None
-            return f"Right on its own; {differing or (_STOPPED if stopped else _REACHED)}."
-        other, state = held_up[-1]
-        return f"Right on its own; {other}, further up, {state}."
-
-    def _rebound(self, name: str) -> int | None:
-        """The line from which on a gradient's name is something else, when its own line was done with."""
-        first = self.first_hidden
-        if first is None or first.alone is None or not first.alone.rebound(name):
-            return None
-        lines = [cell.code.line_that_binds(first.alone.variable(name)) for cell in self.student_cells]
-        return next((line for line in reversed(lines) if line is not None), None)
-
-    def _forward_differs(self, name: str) -> str | None:
-        """Why a gradient of a training loop can't be judged: its line starts from a forward pass that isn't ours."""
-        first = self.first_hidden
-        alone = first.alone if first is not None else None
-        if alone is None or not self.checks.values or name in self.checks.values:
-            return None
-        above = alone.reference.computed_from(tensor_of(name))
-        on_the_way = [other for other in alone.lines.starts if tensor_of(other) in above]
-        if not any(alone.starts_from_differing(other) for other in (name, *on_the_way)) or alone.says(name) is False:
-            return None
-        differing = self._first_differing()
-        return f"{differing}, and {name} is computed from it or from what follows." if differing is not None else None
-
-    def _first_differing(self) -> str | None:
-        """The first tensor of a training loop's forward pass that isn't the exercise's."""
-        first = self.first_hidden
-        differing = first.alone.differing if first is not None and first.alone is not None else frozenset()
-        for cell in self.student_cells:
-            for line, bound in cell.code.first_bindings:
-                if bound in differing:
-                    return f"`{bound}` is not what the exercise's forward pass makes, from {cell.place(line)} on"
-        return None
-
-    def given_otherwise(self, name: str) -> str | None:
-        """Which of the names that the exercise has given a gradient's line reads, and the part's lines gave anew."""
-        if self.checks.values:
-            return None  # a training loop has a forward pass of its own
-        known = {*self.visible.reference.forward, *self.visible.reference.constants} - {*self.checks.names}
-        read = {read for cell in self.student_cells for each in cell.code.statements
-                if name in each.binds for read in each.reads}  # fmt: skip
-        for cell in self.student_cells:
-            for line, bound in cell.code.first_bindings:
-                if bound in read & known and bound in self.visible.exported:
-                    number = self.visible.exported[bound].number
-                    value = "something else" if number is None else f"{number:g}"
-                    return f"`{bound}` is {value} from line {line} on"
-        return None
-
-    def _state(self, name: str) -> str | None:
-        """What keeps the lines below a gradient from being judged by their values; None where nothing does."""
-        worst, _ = self._decision.worst(name)
-        if worst in (Outcome.RIGHT, Outcome.CARRIED):
-            return None
-        found = self.visible.exported.get(name, StudentTensor.absent())
-        if found.tensor is None:
-            return "is missing"
-        if not bool(torch.isfinite(found.tensor).all()):
-            return "holds NaN or infinity"
-        return "is zero" if not bool(found.tensor.any()) else "is wrong"
 
     def detached(self, name: str) -> list[PartCase]:
         """The hidden cases as a line was tried on its own, with random numbers above it, where it failed in one."""
@@ -273,16 +167,11 @@ class PartMarks(PartCases):
 
     def right_by_value(self, name: str) -> bool:
         """Whether a value is right in every case, whatever its line is."""
-        return self._decision.worst(name)[0] is Outcome.RIGHT
-
-    def _right_elsewhere(self, name: str) -> str | None:
-        """In which hidden cases a wrong value is right: what they are called says what sets them apart."""
-        right = [case_id for case_id, case in self.hidden.items() if case.outcomes[name] is Outcome.RIGHT]
-        return f"In the hidden case {' and '.join(right)} it is right." if right else None
+        return self.decision.worst(name)[0] is Outcome.RIGHT
 
     def _right(self, name: str) -> Check:
         line = self.cmp(name)
-        remark = _shape_remark(name, self.visible.exported[name], self.visible.expected(name))
+        remark = self.remarks.shape(name)
         if self._short_floats.starts_at(name):
             remark = remark or "Its code works in float32 only, so rounding there decided; see .float() and dtype=."
         elif line is not None and not line.approximate and remark is None:
@@ -310,42 +199,11 @@ class PartMarks(PartCases):
             self._judged[name] = [] if first is None else judge(alone, edges) if alone is not None else untried(edges)
         return self._judged[name]
 
-    @property
-    def first_hidden(self) -> PartCase | None:
-        """The first of the hidden cases, if it came to its end."""
-        first = next(iter(self.exercise.cases[1:]), None)
-        return self.hidden.get(first.id) if first is not None else None
-
-    def _absent(self, name: str, found: StudentTensor) -> Check:
+    def _absent(self, name: str) -> Check:
         reason = self._stops.could_not_check(name)
         if reason is not None:
             return self._check(name, Verdict.UNCHECKED, 0.0, VISIBLE, reason)
-        said = {
-            "absent": f"Nothing is called {name}.",
-            "none": f"{name} is still None.",
-            "tensor": f"It can't be judged until there is a d{name}.",
-            "other": f"{name} is not a tensor but {found.note.type[:60]}.",
-        }
-        remark = said[found.note.kind]
-        if found.note.lacks:
-            remark = f"There is no tensor at {_elements(name, found.note.lacks)}."
-        if found.note.kind == "absent" and (why := self._stops.not_reached(name)) is not None:
-            return self._check(name, Verdict.MISSING, 0.0, VISIBLE, why)
-        meant = self._named_otherwise(name) if found.note.kind == "absent" else None
-        lost = [line for cell in self.student_cells if (line := cell.code.line_that_binds(tensor_of(name))) is not None]
-        if meant is None and found.note.kind == "absent" and lost and not self.checks.values:
-            remark += f" Line {lost[-1]} binds {tensor_of(name)}, a tensor of the forward pass: did you mean {name}?"
-        if meant is not None:
-            remark += f" This exercise has no {meant}. Did you mean {name}?"
-        return self._check(name, Verdict.MISSING, 0.0, VISIBLE, remark)
-
-    def _named_otherwise(self, name: str) -> str | None:
-        """The student's name to which this one, which is missing, is the nearest of those expected."""
-        missing = [other for other in self.checks.gradients if self.visible.outcomes[other] is Outcome.ABSENT]
-        ours = {*self.checks.names, *self.checks.upstream, *map(gradient_of, self.visible.reference.known)}
-        bound = [other for cell in self.student_cells for other in cell.code.binds if other not in ours]
-        found = (other for other in bound if other.isidentifier() and nearest(other, missing) == name)
-        return next((other for other in found if len(other) <= MAX_NAME), None)
+        return self._check(name, Verdict.MISSING, 0.0, VISIBLE, self.remarks.absent(name))
 
     def _check(self, name: str, verdict: Verdict, share: float, case_id: str, remark: str | None) -> Check:
         part_case = self.visible if case_id == VISIBLE else self.hidden.get(case_id) or self.float32[case_id]
@@ -372,30 +230,7 @@ _UNCONFIRMED = (
 )
 
 
-_STOPPED = "the cell stopped before this line"
-_REACHED = "what reaches it isn't"
 _BLANK = (
     "What your gradients further up hand to this line is zero, not a number, or of the wrong shape, so nothing can be "
     "said about it: begin with the first wrong one."
 )
-
-
-def _elements(name: str, places: Sequence[int]) -> str:
-    """`dh[0]`, `dh[1] to dh[4]`, `dh[0], dh[3] and 2 more`."""
-    if len(places) > 2 and places[-1] - places[0] == len(places) - 1:
-        return f"{name}[{places[0]}] to {name}[{places[-1]}]"
-    more = f" and {len(places) - 3} more" if len(places) > 3 else ""
-    return ", ".join(f"{name}[{place}]" for place in places[:3]) + more
-
-
-def _shape_remark(name: str, found: StudentTensor, expected: Tensor | None) -> str | None:
-    if expected is None or found.shape is None or found.shape == list(expected.shape):
-        return None
-    shapes = f"{name} has shape {_shape(found.shape)}, its tensor {_shape(list(expected.shape))}"
-    if found.tensor is not None and conformed(found.tensor, expected.shape) is not None:
-        return f"{shapes}: it broadcasts, so the value counts."
-    return f"{shapes}: a gradient has its tensor's shape."
-
-
-def _shape(shape: list[int]) -> str:
-    return str(tuple(shape))

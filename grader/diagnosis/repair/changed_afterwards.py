@@ -46,7 +46,7 @@ def _forward_changed(subject: Subject, node: Node) -> Diagnosis | None:
     for name in sorted(used & set(subject.first.rebound)):
         if all(name in scene.rebound and scene.fits(scene.value(node, {name: scene.rebound[name]}))
                for scene in subject.scenes):  # fmt: skip
-            otherwise = subject.marks.given_otherwise(subject.gradient)
+            otherwise = subject.marks.remarks.given_otherwise(subject.gradient)
             message = (
                 f"The formula is right, but {otherwise}." if otherwise is not None else
                 f"The formula is right, but `{name}` is no longer what the forward pass computed: one of your "

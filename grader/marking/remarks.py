@@ -1,0 +1,190 @@
+"""What is said beside a verdict: why a line counts as right, what there is to compare, where a list is wrong.
+
+Why a wrong line is wrong is `diagnosis`'s to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from grader.execution.tensors import StudentTensor
+from grader.marking.decision import Decision
+from grader.marking.outcome import Outcome
+from grader.marking.part_in_all_cases import PartCases
+from grader.marking.tolerance import conformed
+from grader.marking.unfinished_cells import Stops
+from grader.notebook.gradient_names import gradient_of, nearest, tensor_of
+from grader.wording import shape
+
+MAX_NAME = 60
+"""Letters of a student's name that a sentence repeats."""
+_STOPPED = "the cell stopped before this line"
+_REACHED = "what reaches it isn't"
+
+
+class Remarks:
+    """The sentences about a part's gradients, each for the name of one.
+
+    Args:
+        part: the part in all cases.
+        stops: where its cells stopped.
+        decision: what the cases say.
+    """
+
+    def __init__(self, part: PartCases, stops: Stops, decision: Decision) -> None:
+        self._part = part
+        self._visible = part.visible
+        self._checks = part.checks
+        self._cells = part.student_cells
+        self._stops = stops
+        self._decision = decision
+
+    def right_alone(self, name: str) -> str:
+        """That a line is right, though its value isn't or isn't there, and what holds it up."""
+        if name in self._checks.values:
+            right = self._decision.worst(gradient_of(name))[0] is Outcome.RIGHT
+            return f"Right on its own; {'the loop stopped before its update' if right else 'its gradient is not'}."
+        if (line := self.rebound(name)) is not None:
+            return f"Right; from line {line} on, {name} is something else."
+        if (otherwise := self.given_otherwise(name)) is not None:
+            return f"Right on its own; {otherwise}."
+        above = self._visible.reference.computed_from(tensor_of(name))
+        states = {other: self._state(other) for other in self._checks.gradients if tensor_of(other) in above}
+        held_up = [(other, state) for other, state in states.items() if state is not None and other != name]
+        first = self._part.first_hidden
+        if self._visible.outcomes[name] is not Outcome.ABSENT and first is not None and first.alone is not None:
+            slips = first.alone.slips_on_the_way()
+            held_up += [(first.alone.variable(slip), "is wrong") for slip in slips if tensor_of(slip) in above]
+        if not held_up:
+            differing = self._first_differing() if self._checks.values else None
+            stopped = self._visible.outcomes[name] is Outcome.ABSENT or self._stops.stopped_short(name) is not None
+            return f"Right on its own; {differing or (_STOPPED if stopped else _REACHED)}."
+        other, state = held_up[-1]
+        return f"Right on its own; {other}, further up, {state}."
+
+    def rebound(self, name: str) -> int | None:
+        """The line from which on a gradient's name is something else, when its own line was done with."""
+        first = self._part.first_hidden
+        if first is None or first.alone is None or not first.alone.rebound(name):
+            return None
+        lines = [cell.code.line_that_binds(first.alone.variable(name)) for cell in self._cells]
+        return next((line for line in reversed(lines) if line is not None), None)
+
+    def forward_differs(self, name: str) -> str | None:
+        """Why a gradient of a training loop can't be judged: its line starts from a forward pass that isn't ours."""
+        first = self._part.first_hidden
+        alone = first.alone if first is not None else None
+        if alone is None or not self._checks.values or name in self._checks.values:
+            return None
+        above = alone.reference.computed_from(tensor_of(name))
+        on_the_way = [other for other in alone.lines.starts if tensor_of(other) in above]
+        if not any(alone.starts_from_differing(other) for other in (name, *on_the_way)) or alone.says(name) is False:
+            return None
+        differing = self._first_differing()
+        return f"{differing}, and {name} is computed from it or from what follows." if differing is not None else None
+
+    def _first_differing(self) -> str | None:
+        """The first tensor of a training loop's forward pass that isn't the exercise's."""
+        first = self._part.first_hidden
+        differing = first.alone.differing if first is not None and first.alone is not None else frozenset()
+        for cell in self._cells:
+            for line, bound in cell.code.first_bindings:
+                if bound in differing:
+                    return f"`{bound}` is not what the exercise's forward pass makes, from {cell.place(line)} on"
+        return None
+
+    def given_otherwise(self, name: str) -> str | None:
+        """Which of the names that the exercise has given a gradient's line reads, and the part's lines gave anew."""
+        if self._checks.values:
+            return None  # a training loop has a forward pass of its own
+        known = {*self._visible.reference.forward, *self._visible.reference.constants} - {*self._checks.names}
+        read = {read for cell in self._cells for each in cell.code.statements
+                if name in each.binds for read in each.reads}  # fmt: skip
+        for cell in self._cells:
+            for line, bound in cell.code.first_bindings:
+                if bound in read & known and bound in self._visible.exported:
+                    number = self._visible.exported[bound].number
+                    value = "something else" if number is None else f"{number:g}"
+                    return f"`{bound}` is {value} from line {line} on"
+        return None
+
+    def _state(self, name: str) -> str | None:
+        """What keeps the lines below a gradient from being judged by their values; None where nothing does."""
+        worst, _ = self._decision.worst(name)
+        if worst in (Outcome.RIGHT, Outcome.CARRIED):
+            return None
+        found = self._visible.exported.get(name, StudentTensor.absent())
+        if found.tensor is None:
+            return "is missing"
+        if not bool(torch.isfinite(found.tensor).all()):
+            return "holds NaN or infinity"
+        return "is zero" if not bool(found.tensor.any()) else "is wrong"
+
+    def right_elsewhere(self, name: str) -> str | None:
+        """In which hidden cases a wrong value is right: what they are called says what sets them apart."""
+        right = [case_id for case_id, case in self._part.hidden.items() if case.outcomes[name] is Outcome.RIGHT]
+        return f"In the hidden case {' and '.join(right)} it is right." if right else None
+
+    def wrong_elements(self, name: str) -> str | None:
+        """Of a list of gradients some of which are right, which are not."""
+        if tensor_of(name) not in self._visible.reference.lists:
+            return None
+        first = self._part.first_hidden
+        wrong = first.alone.wrong_elements(name) if first is not None and first.alone is not None else []
+        if not 0 < len(wrong) < len(self._visible.reference.forward[tensor_of(name)]):
+            return None
+        return f"It is wrong at {_elements(name, wrong)}; elsewhere in the list the line is right."
+
+    def shape(self, name: str) -> str | None:
+        """That a gradient's shape isn't its tensor's."""
+        found, expected = self._visible.exported.get(name), self._visible.expected(name)
+        if found is None or found.shape is None or expected is None or found.shape == list(expected.shape):
+            return None
+        shapes = f"{name} has shape {shape(found.shape)}, its tensor {shape(expected.shape)}"
+        if found.tensor is not None and conformed(found.tensor, expected.shape) is not None:
+            return f"{shapes}: it broadcasts, so the value counts."
+        return f"{shapes}: a gradient has its tensor's shape."
+
+    def absent(self, name: str) -> str:
+        """Why there is nothing to compare."""
+        found = self._visible.exported.get(name, StudentTensor.absent())
+        said = {
+            "absent": f"Nothing is called {name}.",
+            "none": f"{name} is still None.",
+            "tensor": f"It can't be judged until there is a d{name}.",
+            "other": f"{name} is not a tensor but {found.note.type[:60]}.",
+        }
+        remark = said[found.note.kind]
+        if found.note.lacks:
+            remark = f"There is no tensor at {_elements(name, found.note.lacks)}."
+        if found.note.kind == "absent" and (why := self._stops.not_reached(name)) is not None:
+            return why
+        meant = self._named_otherwise(name) if found.note.kind == "absent" else None
+        lost = [line for cell in self._cells if (line := cell.code.line_that_binds(tensor_of(name))) is not None]
+        if meant is None and found.note.kind == "absent" and lost and not self._checks.values:
+            remark += f" Line {lost[-1]} binds {tensor_of(name)}, a tensor of the forward pass: did you mean {name}?"
+        if meant is not None:
+            remark += f" This exercise has no {meant}. Did you mean {name}?"
+        return remark
+
+    def _named_otherwise(self, name: str) -> str | None:
+        """The student's name to which this one, which is missing, is the nearest of those expected."""
+        missing = [other for other in self._checks.gradients if self._visible.outcomes[other] is Outcome.ABSENT]
+        ours = {
+            *self._checks.names,
+            *self._checks.upstream,
+            *map(gradient_of, self._visible.reference.known),
+        }
+        bound = [other for cell in self._cells for other in cell.code.binds if other not in ours]
+        found = (other for other in bound if other.isidentifier() and nearest(other, missing) == name)
+        return next((other for other in found if len(other) <= MAX_NAME), None)
+
+
+def _elements(name: str, places: Sequence[int]) -> str:
+    """`dh[0]`, `dh[1] to dh[4]`, `dh[0], dh[3] and 2 more`."""
+    if len(places) > 2 and places[-1] - places[0] == len(places) - 1:
+        return f"{name}[{places[0]}] to {name}[{places[-1]}]"
+    more = f" and {len(places) - 3} more" if len(places) > 3 else ""
+    return ", ".join(f"{name}[{place}]" for place in places[:3]) + more
