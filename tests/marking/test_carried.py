@@ -27,7 +27,7 @@ def reference():
 
 
 def outcomes(reference, **mine):
-    """What each gradient is worth with these numbers of the student's, and the right ones otherwise; None is missing."""
+    """What each gradient is worth with these numbers, and the right ones otherwise; None is missing."""
     numbers = {**RIGHT, **mine}
     sent = {
         name: StudentTensor.of(torch.tensor(value, dtype=torch.float64))
