@@ -6,7 +6,7 @@ The hidden cases, in float64, decide what is right; the visible one shows what t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from functools import cached_property
 
 import torch
@@ -189,11 +189,10 @@ class PartMarks(PartCases):
         """The first tensor of a training loop's forward pass that isn't the exercise's."""
         first = self.first_hidden
         differing = first.alone.differing if first is not None and first.alone is not None else frozenset()
-        for cell in self.student_cells:
-            for line, bound in cell.code.first_bindings:
-                if bound in differing:
-                    return f"`{bound}` is not what the exercise's forward pass makes, from {cell.place(line)} on"
-        return None
+        if (found := self._first_binding(differing)) is None:
+            return None
+        cell, line, bound = found
+        return f"`{bound}` is not what the exercise's forward pass makes, from {cell.place(line)} on"
 
     def given_otherwise(self, name: str) -> str | None:
         """Which of the names that the exercise has given a gradient's line reads, and the part's lines gave anew."""
@@ -202,13 +201,16 @@ class PartMarks(PartCases):
         known = {*self.visible.reference.forward, *self.visible.reference.constants} - {*self.checks.names}
         read = {read for cell in self.student_cells for each in cell.code.statements
                 if name in each.binds for read in each.reads}  # fmt: skip
-        for cell in self.student_cells:
-            for line, bound in cell.code.first_bindings:
-                if bound in read & known and bound in self.visible.exported:
-                    number = self.visible.exported[bound].number
-                    value = "something else" if number is None else f"{number:g}"
-                    return f"`{bound}` is {value} from line {line} on"
-        return None
+        if (found := self._first_binding(read & known & self.visible.exported.keys())) is None:
+            return None
+        _, line, bound = found
+        number = self.visible.exported[bound].number
+        return f"`{bound}` is {'something else' if number is None else f'{number:g}'} from line {line} on"
+
+    def _first_binding(self, names: Collection[str]) -> tuple[PlannedCell, int, str] | None:
+        """The first of the student's lines to bind one of the names in its cell: cell, line and name."""
+        bound = ((cell, *first) for cell in self.student_cells for first in cell.code.first_bindings)
+        return next((each for each in bound if each[-1] in names), None)
 
     def _state(self, name: str) -> str | None:
         """What keeps the lines below a gradient from being judged by their values; None where nothing does."""
