@@ -12,7 +12,7 @@ import re
 import tokenize
 from collections.abc import Collection, Iterable, Iterator
 
-from grader.notebook.syntax import parse_plain
+from grader.notebook.code import Code
 from grader.records import Record
 
 _QUOTED = re.compile(r"`+([^`]+)`+")
@@ -40,9 +40,8 @@ def answers(source: str, values: Collection[str] = ()) -> list[Answer]:
         source: what stands between the solution's markers.
         values: the names that are compared by value.
     """
-    tree = parse_plain(source)
     found = []
-    for node in ast.walk(tree) if tree is not None else ():
+    for node in ast.walk(Code(source).tree):
         value = _made(node, values)
         operations = _operations(value) if value is not None else 0
         if value is not None and operations:
@@ -105,10 +104,7 @@ def _forms(text: str) -> Iterator[str]:
     """The forms of all expressions in what reads as Python: the whole, a line, a comment, a piece in backticks."""
     lines = [piece for line in text.splitlines() for piece in (line.strip(), _COMMENT.sub("", line))]
     for piece in dict.fromkeys([text, *lines, *_QUOTED.findall(text)]):
-        tree = parse_plain(piece)
-        for node in ast.walk(tree) if tree is not None else ():
-            if isinstance(node, _OPERATIONS):
-                yield _form(node)
+        yield from (_form(node) for node in ast.walk(Code(piece).tree) if isinstance(node, _OPERATIONS))
 
 
 def _form(node: ast.AST) -> str:

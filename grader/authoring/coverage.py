@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterator, Set
 
 from nbformat import NotebookNode
@@ -14,7 +13,7 @@ from grader.course.graph import PartReference
 from grader.notebook.code import Code
 from grader.notebook.file import MAKES_GRADIENTS, grade_id_of, part_of, role_of
 from grader.notebook.gradient_names import gradient_of, tensor_of
-from grader.notebook.syntax import bound_by
+from grader.notebook.statements import dissect
 
 # --- what is computed and not checked --------------------------------------------------------------------------------
 
@@ -30,7 +29,7 @@ def unchecked_gradients(
     for cell in solution.cells:
         role, part = role_of(cell), part_of(cell) or ""
         if role in MAKES_GRADIENTS:
-            names = _bound_at_the_top(Code(cell.source))
+            names = {name for piece in dissect(cell.source).pieces or [] for name in piece.binds}
             made |= names
             if not exercise.parts[part].values:
                 yield from _uncovered(part, sorted(names), exercise.parts[part].names, references[part])
@@ -88,18 +87,6 @@ def unvaried_parameters(exercise: Exercise, references: dict[str, PartReference]
 
 def _gradients_of(reference: PartReference, names: Set[str]) -> list[str]:
     return sorted(name for name in names if looks_like_a_gradient(name) and tensor_of(name) in reference.tensors)
-
-
-def _bound_at_the_top(code: Code) -> set[str]:
-    """The names that a cell binds outside of functions and classes, whose names are their own."""
-    pending: list[ast.AST] = [code.tree]
-    found: set[str] = set()
-    while pending:
-        node = pending.pop()
-        found.update(bound_by(node))
-        if not isinstance(node, ast.FunctionDef | ast.ClassDef | ast.Lambda):
-            pending.extend(ast.iter_child_nodes(node))
-    return found
 
 
 def unkept_gradients(exercise: Exercise, references: dict[str, PartReference]) -> Iterator[str]:

@@ -11,7 +11,7 @@ from grader.course.course import Course
 from grader.course.exercise import Exercise
 from grader.errors import GraderError
 from grader.garbage import uncollected
-from grader.grading.ungradable import ungradable
+from grader.grading.ungradable import ITSELF_FAILED, ungradable
 from grader.kernels import KernelKind, KernelSource, Limits, open_source
 from grader.records import Grading, Submission
 
@@ -76,7 +76,7 @@ class GraderPool:
             reason = "Its code is nested too deeply to be understood: write long expressions as several statements."
             return ungradable(submission, self.course.spec(submission.exercise), reason)
         except Exception as error:  # noqa: BLE001 - one submission must never cost another its marks, whatever we overlooked
-            reason = f"The grader itself failed ({type(error).__name__}: {error}): please report this."
+            reason = f"{ITSELF_FAILED} ({type(error).__name__}: {error}): please report this."
             return ungradable(submission, self.course.spec(submission.exercise), reason)
 
     def names(self, exercise_id: str) -> list[str]:

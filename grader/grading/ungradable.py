@@ -5,6 +5,9 @@ from __future__ import annotations
 from grader.course.catalog import ExerciseSpec
 from grader.records import Grade, Grading, Submission
 
+ITSELF_FAILED = "The grader itself failed"
+"""How the reason begins where the fault is ours: a person must look at it."""
+
 
 def ungradable(submission: Submission, spec: ExerciseSpec | None, reason: str) -> Grading:
     """No verdicts, and the reason. `spec` is None where not even the exercise is known."""

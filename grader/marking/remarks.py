@@ -5,11 +5,12 @@ Why a wrong line is wrong is `diagnosis`'s to say.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import torch
 
 from grader.execution.tensors import StudentTensor
+from grader.intake.take_in import PlannedCell
 from grader.marking.decision import Decision
 from grader.marking.outcome import Outcome
 from grader.marking.part_in_all_cases import PartCases
@@ -89,11 +90,10 @@ class Remarks:
         """The first tensor of a training loop's forward pass that isn't the exercise's."""
         first = self._part.first_hidden
         differing = first.alone.differing if first is not None and first.alone is not None else frozenset()
-        for cell in self._cells:
-            for line, bound in cell.code.first_bindings:
-                if bound in differing:
-                    return f"`{bound}` is not what the exercise's forward pass makes, from {cell.place(line)} on"
-        return None
+        if (found := self._first_binding(differing)) is None:
+            return None
+        cell, line, bound = found
+        return f"`{bound}` is not what the exercise's forward pass makes, from {cell.place(line)} on"
 
     def given_otherwise(self, name: str) -> str | None:
         """Which of the names that the exercise has given a gradient's line reads, and the part's lines gave anew."""
@@ -102,13 +102,16 @@ class Remarks:
         known = {*self._visible.reference.forward, *self._visible.reference.constants} - {*self._checks.names}
         read = {read for cell in self._cells for each in cell.code.statements
                 if name in each.binds for read in each.reads}  # fmt: skip
-        for cell in self._cells:
-            for line, bound in cell.code.first_bindings:
-                if bound in read & known and bound in self._visible.exported:
-                    number = self._visible.exported[bound].number
-                    value = "something else" if number is None else f"{number:g}"
-                    return f"`{bound}` is {value} from line {line} on"
-        return None
+        if (found := self._first_binding(read & known & self._visible.exported.keys())) is None:
+            return None
+        _, line, bound = found
+        number = self._visible.exported[bound].number
+        return f"`{bound}` is {'something else' if number is None else f'{number:g}'} from line {line} on"
+
+    def _first_binding(self, names: Collection[str]) -> tuple[PlannedCell, int, str] | None:
+        """The first of the student's lines to bind one of the names in its cell: cell, line and name."""
+        bound = ((cell, *first) for cell in self._cells for first in cell.code.first_bindings)
+        return next((each for each in bound if each[-1] in names), None)
 
     def _state(self, name: str) -> str | None:
         """What keeps the lines below a gradient from being judged by their values; None where nothing does."""

@@ -21,7 +21,7 @@ _LINE = re.compile(r"[^\r\n]*(?:\r\n|\r|\n|$)")
 
 _parsing = threading.Lock()
 REMEMBERED = 20_000
-"""The trees of cells of up to so many letters are kept: every stage reads the same cells."""
+"""The trees of cells of up to so many letters are kept: intake fits the same cells to several exercises."""
 
 
 def parse(source: str) -> ast.Module | None:

@@ -10,6 +10,7 @@ import msgspec
 
 from grader.gradebook.results import Result
 from grader.gradebook.review_log import Mark, Note, Of
+from grader.grading.ungradable import ITSELF_FAILED
 from grader.records import Check, Flag, Grade, Record, Verdict
 from grader.reports.cohort_page import Group
 from grader.reports.verdict_text import explain
@@ -35,9 +36,8 @@ TITLES: Mapping[Kind, str] = {
     Kind.FLAGGED: "Flagged",
     Kind.SIMILAR: "Similar code",
     Kind.DISPUTED: "Disputed mark",
-    Kind.FAILED: "The grader itself failed",
+    Kind.FAILED: ITSELF_FAILED,
 }
-ITSELF_FAILED = "The grader itself failed"
 _AUTOGRAD = {"autograd-used", "unexplained-value", "unusual-code"}
 _ORDER = {kind: place for place, kind in enumerate(Kind)}
 

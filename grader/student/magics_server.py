@@ -21,6 +21,7 @@ from grader.course.exercise import Exercise
 from grader.errors import GraderError, UsageError
 from grader.execution.tensors import read_export
 from grader.grading.live_kernel import Live, Ran, read_history
+from grader.grading.ungradable import ITSELF_FAILED
 from grader.intake.matching import match_cells
 from grader.notebook.file import read_notebook
 from grader.records import Grading, Record, Submission
@@ -69,7 +70,7 @@ class Helper:
                 except GraderError as error:
                     answer = {"error": str(error)}
                 except Exception as error:  # noqa: BLE001 - the student gets a sentence, and the next request its answer
-                    answer = {"error": f"The grader itself failed ({type(error).__name__}: {error}): please report it."}
+                    answer = {"error": f"{ITSELF_FAILED} ({type(error).__name__}: {error}): please report it."}
                 _write(answers, {**answer, "last": True})
                 if "exercise" in answer:
                     self.pool.prepare(answer["exercise"])

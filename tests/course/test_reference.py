@@ -139,3 +139,14 @@ def test_a_thread_that_draws_random_numbers_meanwhile_changes_nothing(course, mo
         ended.set()
         thread.join()
     assert found == [wanted] * 3
+
+
+def test_what_a_loop_leaves_in_its_variable_is_no_constant_of_the_exercise(course, monkeypatch):
+    exercise = course.exercise("mini")
+    loop = "kept = 7\nfor turn in range(3):\n    pass\nfor last in range(3):\n    pass\nlast = 2"
+    monkeypatch.setattr(
+        exercise, "cells", [Cell(grade_id="loop", role="setup", part=None, source=loop), *exercise.cells]
+    )
+    constants = Reference(exercise).case(TWIN)["steps"].constants
+    assert {"kept", "last"} <= constants.keys()
+    assert "turn" not in constants
