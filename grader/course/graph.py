@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import contextlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -13,6 +14,8 @@ Named = Tensor | list[Tensor]
 """What a name of the forward pass stands for: a tensor, or a list of tensors of one shape (a state at every step)."""
 Operation = tuple[str, int]
 """An operation by autograd's name, and which of its operands is meant."""
+Edge = tuple[Any, int]
+"""A node of autograd's graph, and which of its operands is meant."""
 STRAIGHT = 1e-4
 """How far from its gradient a parameter may have moved, as a share of its way, for that to be rounding."""
 
@@ -155,6 +158,44 @@ class PartReference:
             for tensor in [self.root] if result == "loss" else self.members(result):
                 visit(tensor.grad_fn)
         return frozenset(found)
+
+    def edges(self, name: str, consumer: str) -> list[Edge]:
+        """The places in the line of one tensor at which another is used, in the order of the forward pass.
+
+        Each is a node of autograd's graph and the operand that the tensor is, with no named tensor between it and
+        `consumer`: two of `x * x`, and two of `a * x + b * x`.
+        """
+        target, found = self.members(name)[0], set[Edge]()
+        owners = {member.grad_fn for other in self.named for member in self.members(other)} - {None}
+        pending, seen = [member.grad_fn for member in self.members(consumer)], set[Any]()
+        while pending:
+            node = pending.pop()
+            if node is None or node in seen:
+                continue
+            seen.add(node)
+            for place, (child, _) in enumerate(node.next_functions):
+                if child is not None and (child is target.grad_fn or getattr(child, "variable", None) is target):
+                    found.add((node, place))
+                elif child not in owners:
+                    pending.append(child)
+        return sorted(found, key=lambda edge: (edge[0]._sequence_nr(), edge[1]))
+
+    @contextlib.contextmanager
+    def without(self, edges: Collection[Edge]) -> Iterator[None]:
+        """Inside of the block nothing goes through these edges of the graph."""
+
+        def hook_for(place: int) -> Any:
+            return lambda sent, _: tuple(
+                torch.zeros_like(each) if number == place and each is not None else each
+                for number, each in enumerate(sent)
+            )
+
+        handles = [node.register_hook(hook_for(place)) for node, place in edges]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
 
     def in_backward_order(self, names: Sequence[str]) -> list[str]:
         """Names, so that each gradient `dX` stands after those that it is computed from; otherwise as they stand."""

@@ -119,6 +119,17 @@ class Scene:
         found = self.reference.chained({**zeros, consumer: cotangent})[self.name]
         return found - self._from_loss
 
+    def uses(self, consumer: str) -> list[Tensor]:
+        """What one consumer contributes, apart for each of the places in its line at which this tensor stands."""
+        edges = self.reference.edges(self.name, consumer) if consumer != "loss" else []
+        if len(edges) < 2 or self.name in self.reference.lists:
+            return [self.paths[consumer]]
+        found = []
+        for edge in edges:
+            with self.reference.without([other for other in edges if other != edge]):
+                found.append(self.through(consumer, self.cotangents[consumer]))
+        return found
+
     @cached_property
     def _from_loss(self) -> Tensor:
         zeros = {name: torch.zeros_like(tensor) for name, tensor in self.forward.items()}

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from functools import cached_property
 
 import torch
-from torch import Tensor
 
 from grader.course.exercise import Exercise
 from grader.execution.execute import Execution
@@ -111,7 +110,7 @@ class PartMarks(PartCases):
         if stopped is not None and (self._stops.stopped_in(name) or not self._tried_alone(name)):
             return self._check(name, Verdict.MISSING, 0.0, VISIBLE, stopped)
         share = 0.0
-        remark = _shape_remark(name, found, self.visible.expected(name))
+        remark = self._shape_remark(name, found)
         if worst is Outcome.CARRIED:
             share = 1.0 if self._rebound(name) else self.exercise.spec.carried
             if self.visible.outcomes[name] is not Outcome.CARRIED:
@@ -282,7 +281,7 @@ class PartMarks(PartCases):
 
     def _right(self, name: str) -> Check:
         line = self.cmp(name)
-        remark = _shape_remark(name, self.visible.exported[name], self.visible.expected(name))
+        remark = self._shape_remark(name, self.visible.exported[name])
         if self._short_floats.starts_at(name):
             remark = remark or "Its code works in float32 only, so rounding there decided; see .float() and dtype=."
         elif line is not None and not line.approximate and remark is None:
@@ -347,6 +346,17 @@ class PartMarks(PartCases):
         found = (other for other in bound if other.isidentifier() and nearest(other, missing) == name)
         return next((other for other in found if len(other) <= MAX_NAME), None)
 
+    def _shape_remark(self, name: str, found: StudentTensor) -> str | None:
+        expected = self.visible.expected(name)
+        if expected is None or found.shape is None or found.shape == list(expected.shape):
+            return None
+        if name[1:] in self.visible.reference.lists and found.shape[:1] != list(expected.shape[:1]):
+            return f"{name} has {found.shape[0] if found.shape else 0} elements, {name[1:]} has {len(expected)}."
+        shapes = f"{name} has shape {_shape(found.shape)}, its tensor {_shape(list(expected.shape))}"
+        if found.tensor is not None and conformed(found.tensor, expected.shape) is not None:
+            return f"{shapes}: it broadcasts, so the value counts."
+        return f"{shapes}: a gradient has its tensor's shape."
+
     def _check(self, name: str, verdict: Verdict, share: float, case_id: str, remark: str | None) -> Check:
         part_case = self.visible if case_id == VISIBLE else self.hidden.get(case_id) or self.float32[case_id]
         found, expected = part_case.exported.get(name), part_case.expected(name)
@@ -386,15 +396,6 @@ def _elements(name: str, places: Sequence[int]) -> str:
         return f"{name}[{places[0]}] to {name}[{places[-1]}]"
     more = f" and {len(places) - 3} more" if len(places) > 3 else ""
     return ", ".join(f"{name}[{place}]" for place in places[:3]) + more
-
-
-def _shape_remark(name: str, found: StudentTensor, expected: Tensor | None) -> str | None:
-    if expected is None or found.shape is None or found.shape == list(expected.shape):
-        return None
-    shapes = f"{name} has shape {_shape(found.shape)}, its tensor {_shape(list(expected.shape))}"
-    if found.tensor is not None and conformed(found.tensor, expected.shape) is not None:
-        return f"{shapes}: it broadcasts, so the value counts."
-    return f"{shapes}: a gradient has its tensor's shape."
 
 
 def _shape(shape: list[int]) -> str:

@@ -6,10 +6,12 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from grader.diagnosis.case_view import Scene
-from grader.diagnosis.formula.node import AT, Node, Value, name, number, parts
+from grader.diagnosis.formula.expression import write
+from grader.diagnosis.formula.node import ALL, AT, Node, Value, name, number, parts
 
 EMPTY = ("number", "size", "count", "ones_like", "zeros_like", "slice")
 """Parts that hold no tensor's numbers."""
@@ -66,6 +68,8 @@ class Context:
     def parts(self) -> list[Node]:
         """The parts that may be wrong: of what is put together of several pieces, not the pieces that are right."""
         right = {part for piece in self._right_pieces() for part in parts(piece)}
+        once = [part for part in parts(self.formula) if part.op == "loop" and not part.value.counter]
+        right |= {bound for part in once for bound in part.args[1:3]}  # what stands in no loop has no rounds to count
         return [part for part in parts(self.formula) if part not in right]
 
     def _right_pieces(self) -> Iterator[Node]:
@@ -122,12 +126,32 @@ class Context:
 
     @cached_property
     def elements(self) -> list[Candidate]:
-        """In a loop the elements of a vector, or of a list, that its counter goes through: `w[k]`, `h[t]`."""
+        """In a loop the elements of a vector, or of a list, that its counter goes through: `w[k]`, `h[t]`.
+
+        Also at the places at which the formula itself looks: `h[t + 1]`.
+        """
+        looked = {
+            write(part.args[1]): part.args[1]
+            for part in parts(self.formula)
+            if part.op == "pick" and part.value == (AT,)
+        }
+        places = {counter: name(counter) for counter in sorted(self.counters)}
+        places |= {text: place for text, place in looked.items() if place.op in ("add", "sub")} if places else {}
         return [
-            self._element(one, counter)
-            for counter in sorted(self.counters)
+            self._element(one, text, place)
+            for text, place in places.items()
             for one in self.near
             if one.value.is_floating_point() and (one.value.dim() == 1 or self._is_list(one.label.removeprefix("d")))
+        ]
+
+    @cached_property
+    def columns(self) -> list[Candidate]:
+        """In a loop the columns of a table of indices: `Xb[:, t]`."""
+        return [
+            Candidate(f"{one.label}[:, {counter}]", Node("pick", (one.node, name(counter)), (ALL, AT)), one.value[:, 0])
+            for counter in sorted(self.counters)
+            for one in self.everything
+            if one.value.dtype is torch.int64 and one.value.dim() == 2
         ]
 
     def _is_list(self, label: str) -> bool:
@@ -135,8 +159,8 @@ class Context:
         return label in reference.lists or label in reference.sequences
 
     @staticmethod
-    def _element(one: Candidate, counter: str) -> Candidate:
-        return Candidate(f"{one.label}[{counter}]", Node("pick", (one.node, name(counter)), (AT,)), one.value[0])
+    def _element(one: Candidate, text: str, place: Node) -> Candidate:
+        return Candidate(f"{one.label}[{text}]", Node("pick", (one.node, place), (AT,)), one.value[0])
 
     @cached_property
     def probabilities(self) -> list[Candidate]:
@@ -146,7 +170,7 @@ class Context:
         whole = [
             Candidate(label, name(label), scene.forward[label]) for label in last if scene.forward[label].dim() > 1
         ]
-        steps = [self._element(one, counter) for one in whole if self._is_list(one.label) for counter in self.counters]
+        steps = [self._element(one, at, name(at)) for one in whole if self._is_list(one.label) for at in self.counters]
         return [one._replace(node=Node("softmax", (one.node,), -1)) for one in [*whole, *steps]]
 
 
