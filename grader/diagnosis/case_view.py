@@ -121,8 +121,9 @@ class Scene:
 
     def uses(self, consumer: str) -> list[Tensor]:
         """What one consumer contributes, apart for each of the places in its line at which this tensor stands."""
-        edges = self.reference.edges(self.name, consumer) if consumer != "loss" else []
-        if len(edges) < 2 or self.name in self.reference.lists:
+        single = not {self.name, consumer} & {"loss", *self.reference.lists}  # a list may be longer in another case
+        edges = self.reference.edges(self.name, consumer) if single else []
+        if len(edges) < 2:
             return [self.paths[consumer]]
         found = []
         for edge in edges:

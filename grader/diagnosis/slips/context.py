@@ -122,24 +122,24 @@ class Context:
         """What may be missing in a product; also `1 - s` and `1 - t**2`, for what may be a logistic one or a tanh."""
         floating = [one for one in self.near if one.value.dim() and one.value.is_floating_point()]
         elements = self.elements
-        return [*floating, *_complements(floating), *elements, *_complements(elements), *_logistic(elements)]
+        found = [*floating, *_complements(floating), *elements, *_complements(elements), *_logistic(elements)]
+        return [*found, *self.neighbours]
 
     @cached_property
     def elements(self) -> list[Candidate]:
-        """In a loop the elements of a vector, or of a list, that its counter goes through: `w[k]`, `h[t]`.
+        """In a loop the elements of a vector, or of a list, that its counter goes through: `w[k]`, `h[t]`."""
+        return [one for counter in sorted(self.counters) for one in self._elements(counter, name(counter))]
 
-        Also at the places at which the formula itself looks: `h[t + 1]`.
-        """
-        looked = {
-            write(part.args[1]): part.args[1]
-            for part in parts(self.formula)
-            if part.op == "pick" and part.value == (AT,)
-        }
-        places = {counter: name(counter) for counter in sorted(self.counters)}
-        places |= {text: place for text, place in looked.items() if place.op in ("add", "sub")} if places else {}
+    @cached_property
+    def neighbours(self) -> list[Candidate]:
+        """In a loop the elements at the other places at which the formula looks: `h[t + 1]`."""
+        looked = [part.args[1] for part in parts(self.formula) if part.op == "pick" and part.value == (AT,)]
+        places = {write(place): place for place in looked if place.op in ("add", "sub")}
+        return [one for text, place in places.items() for one in self._elements(text, place)] if self.counters else []
+
+    def _elements(self, text: str, place: Node) -> list[Candidate]:
         return [
             self._element(one, text, place)
-            for text, place in places.items()
             for one in self.near
             if one.value.is_floating_point() and (one.value.dim() == 1 or self._is_list(one.label.removeprefix("d")))
         ]
