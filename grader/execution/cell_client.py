@@ -59,7 +59,6 @@ class Client(KernelNotebookClient):
             error_on_timeout={"ename": "CellTimeout", "evalue": "", "traceback": []},
             iopub_timeout=INTERRUPT_SECONDS,
             raise_on_iopub_timeout=True,
-            record_timing=False,  # on Python 3.12 a stamp warns: an error under pytest's `filterwarnings = error`
         )
         client.log.setLevel("CRITICAL")  # its warnings are about the student's code, which has its own place
         try:
