@@ -71,11 +71,11 @@ def missing_further_up(subject: Subject) -> Iterator[Guess]:
         uses = subject.first.at(name, subject.first.chained[name]).consumers
         for silent in (False, True):
             for consumer in [None, *(uses if len(uses) > 1 else [])]:
-                way = f"`{name}`" if consumer is None else f"`{name}` and `{consumer}`"
+                way = f"through `{name}`" if consumer is None else f"through `{name}` and `{consumer}`"
                 if consumer == name:
-                    way = f"one element of `{name}` and the next"
+                    way = f"from one element of `{name}` to the next"
                 message = (
-                    f"One of the ways on which `{subject.name}` acts on the loss is left out: the one through {way}. "
+                    f"One of the ways on which `{subject.name}` acts on the loss is left out: the one {way}. "
                     "Every way sends a contribution back."
                 )
                 yield Guess("path-missing", message, partial(_cut, name, consumer, silent))
