@@ -14,6 +14,8 @@ Named = Tensor | list[Tensor]
 """What a name of the forward pass stands for: a tensor, or a list of tensors of one shape (a state at every step)."""
 Operation = tuple[str, int]
 """An operation by autograd's name, and which of its operands is meant."""
+Member = tuple[str, int]
+"""A name of the forward pass and a place in its list; 0 where it is none."""
 Edge = tuple[Any, int]
 """A node of autograd's graph, and which of its operands is meant."""
 STRAIGHT = 1e-4
@@ -115,16 +117,36 @@ class PartReference:
         return {name for name in self.lists if name in self._uses[name]}
 
     @cached_property
+    def across_steps(self) -> frozenset[tuple[str, str]]:
+        """The pairs of lists of which no element of the second is computed directly from the first's at its own place.
+
+        So is a state of a step from the one of the step before.
+        """
+        found: dict[tuple[str, str], set[bool]] = {}
+        for source, place, user, its in self._direct_uses:
+            if {source, user} <= self.lists:
+                found.setdefault((source, user), set()).add(place == its)
+        return frozenset(pair for pair, same in found.items() if same == {False})
+
+    @cached_property
     def _uses(self) -> dict[str, list[str]]:
-        members = [(name, member) for name in self.named for member in self.members(name)]
-        owners = {id(tensor.grad_fn): name for name, tensor in members if tensor.grad_fn is not None}
-        leaves = {id(tensor): name for name, tensor in members if tensor.grad_fn is None}
         uses: dict[str, list[str]] = {name: [] for name in self.tensors}
-        for name, tensor in [*members, ("loss", self.root)]:
-            for source in _direct_inputs(tensor, owners, leaves):
-                if name not in uses[source]:
-                    uses[source].append(name)
+        for source, _, user, _ in self._direct_uses:
+            if user not in uses[source]:
+                uses[source].append(user)
         return uses
+
+    @cached_property
+    def _direct_uses(self) -> list[tuple[str, int, str, int]]:
+        """A name and the place in its list, and those of what is computed directly from it, in forward order."""
+        members = [(name, place, member) for name in self.named for place, member in enumerate(self.members(name))]
+        owners = {id(member.grad_fn): (name, at) for name, at, member in members if member.grad_fn is not None}
+        leaves = {id(member): (name, at) for name, at, member in members if member.grad_fn is None}
+        return [
+            (*source, name, place)
+            for name, place, tensor in [*members, ("loss", 0, self.root)]
+            for source in _direct_inputs(tensor, owners, leaves)
+        ]
 
     def computed_from(self, name: str) -> frozenset[str]:
         """All tensors that were computed from a tensor, directly or not."""
@@ -270,9 +292,9 @@ def _gradients(root: Tensor, named: Mapping[str, Named], replaced: Mapping[str, 
     return recorded
 
 
-def _direct_inputs(tensor: Tensor, owners: dict[int, str], leaves: dict[int, str]) -> list[str]:
+def _direct_inputs(tensor: Tensor, owners: dict[int, Member], leaves: dict[int, Member]) -> list[Member]:
     """The named tensors that `tensor` was computed from with no other named tensor between them."""
-    found: list[str] = []
+    found: list[Member] = []
     start = tensor.grad_fn
     if start is None:
         return found
@@ -284,9 +306,9 @@ def _direct_inputs(tensor: Tensor, owners: dict[int, str], leaves: dict[int, str
             continue
         seen.add(id(node))
         variable = getattr(node, "variable", None)
-        name = owners.get(id(node)) or (leaves.get(id(variable)) if variable is not None else None)
-        if name is not None:
-            found.append(name)
+        member = owners.get(id(node)) or (leaves.get(id(variable)) if variable is not None else None)
+        if member is not None:
+            found.append(member)
         else:
             pending.extend(child for child, _ in node.next_functions)
     return found

@@ -207,6 +207,11 @@ def test_a_state_that_hands_nothing_on_to_the_one_before_is_found_in_all_that_fo
     assert "from one element of `h` to the next" in checks["dWhh"].diagnosis.message
 
 
+def test_rows_looked_up_step_by_step_and_added_once_are_found():
+    change = ("dC.index_add_(0, Xb[:, t], dx[t])", "dC[Xb[:, t]] += dx[t]")
+    assert marked("rnn", "rnn-weights", change)["dC"].diagnosis.code == "index-not-accumulated"
+
+
 def test_what_no_one_change_explains_has_no_diagnosis():
     checks = marked("rnn", "rnn-states", (DHPRE, "dhpre[t] = torch.cos(h[t] + dh[t]) * dh[t]"))
     assert checks["dhpre"].verdict == "wrong"
