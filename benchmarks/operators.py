@@ -41,11 +41,12 @@ PIECES = {"local-derivative-missing", "upstream-missing", "factor-missing", "fac
 NAMES = {"wrong-neighbour", "another-gradient", "not-a-gradient", "used-too-early"}
 
 ACCEPTED: dict[str, set[str]] = {
-    "sign": {"sign-flipped", "path-sign", "term-sign"},
+    # Of what a method adds up step by step, the sum so far has its sign flipped at every step.
+    "sign": {"sign-flipped", "path-sign", "term-sign", "constant-factor"},
     "factor": SCALE | {"factor-missing"},
-    # What is left of a sum may be a factor, a constant or nothing at all.
+    # What is left of a sum may be a factor, a constant or nothing at all; of an index it is another step's.
     "dropped term": PATHS | PIECES | SCALE | {"all-zero", "term-missing", "constant-missing", "eps-missing",
-                                             "row-missing", "another-function"},
+                                             "row-missing", "another-function", "wrong-neighbour"},
     # What is left of a product may be a value of the forward pass, a comparison, or the derivative of another function.
     "dropped factor": PIECES | SCALE | PATHS | {"another-gradient", "not-a-gradient", "another-function", "all-zero",
                                                "two-names", "brackets", "wrong-dtype"},

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Mapping, Sequence
+from types import FunctionType, ModuleType
 from typing import Any
 
 import torch
@@ -90,6 +91,7 @@ class Oracle:
         charged = [name for name in suspects if name in names]
         seen = {name for name in names - set(suspects) if self._is_on_the_way(case, namespace, name)}
         hidden = set(names) - seen - set(suspects)  # a checked gradient that others read is charged itself
+        hidden |= self._called_with(names)
         for node in self._after(names):
             if names_read(node) & hidden:
                 charged += [name for name in suspects if name in written(node)]
@@ -103,6 +105,13 @@ class Oracle:
             charged += [other for other in suspects if other in follow][:1]
         return charged
 
+    def _called_with(self, names: frozenset[str]) -> set[str]:
+        """The objects of the program's own that the lines for some names call: what they keep is changed, too."""
+        read = {name for line in self._simple() if written(line) & names for name in names_read(line)}
+        found = next(iter(self.right.values()))
+        others = Tensor | ModuleType | FunctionType | type
+        return {name for name in read if hasattr(found.get(name), "__dict__") and not isinstance(found[name], others)}
+
     def _is_on_the_way(self, case: Case, namespace: dict[str, Any], name: str) -> bool:
         gradients = self.bench.references[case.id][self.part].gradients
         value = stacked(namespace.get(name))
@@ -115,10 +124,13 @@ class Oracle:
 
     def _after(self, names: frozenset[str]) -> list[ast.stmt]:
         """The simple statements that follow those of some names, one round of a loop being all there is."""
-        nodes = [node for line in self.lines for node in ast.walk(line) if isinstance(node, ast.stmt)]
-        simple = [node for node in nodes if not hasattr(node, "body")]
+        simple = self._simple()
         places = [place for place, node in enumerate(simple) if written(node) & names]
         return simple[places[0] + 1 :] if places else []
+
+    def _simple(self) -> list[ast.stmt]:
+        nodes = [node for line in self.lines for node in ast.walk(line) if isinstance(node, ast.stmt)]
+        return [node for node in nodes if not hasattr(node, "body")]
 
     def _by_their_lines(self, case: Case, namespace: dict[str, Any]) -> dict[str, Tensor]:
         """The values that the unchanged lines give from the changed program's other gradients."""

@@ -91,11 +91,14 @@ class Tried(NamedTuple):
     def unseen(self) -> frozenset[str]:
         """The tensors of changed lines that are wrong though no value shows it: from zeros or a wrong shape, say.
 
-        Of a line that makes none of the checked tensors, as one in a method, it may be any that did not come to run.
+        Of a line that makes none of the checked tensors it may be any that did not come to run; so it may be of two lines
+        in methods, one of which raises.
         """
         if self.equivalent:
             return self.mutated & self.near_zero
-        return self.mutated if self.mutated <= self.checks.keys() else self.mutated | self.absent
+        in_methods = [mutant for mutant in self.mutants if not mutant.names]
+        known = self.mutated <= self.checks.keys() and len(in_methods) < 2
+        return self.mutated if known else self.mutated | self.absent
 
     @property
     def missing(self) -> frozenset[str]:

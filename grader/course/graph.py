@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+import contextlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -15,6 +16,10 @@ Named = Tensor | list[Tensor]
 """What a name of the forward pass stands for: a tensor, or a list of tensors of one shape (a state at every step)."""
 Operation = tuple[str, int]
 """An operation by autograd's name, and which of its operands is meant."""
+Member = tuple[str, int]
+"""A name of the forward pass and a place in its list; 0 where it is none."""
+Edge = tuple[Any, int]
+"""A node of autograd's graph, and which of its operands is meant."""
 STRAIGHT = 1e-4
 """How far from its gradient a parameter may have moved, as a share of its way, for that to be rounding."""
 
@@ -114,16 +119,36 @@ class PartReference:
         return {name for name in self.lists if name in self._uses[name]}
 
     @cached_property
+    def across_steps(self) -> frozenset[tuple[str, str]]:
+        """The pairs of lists of which no element of the second is computed directly from the first's at its own place.
+
+        So is a state of a step from the one of the step before.
+        """
+        found: dict[tuple[str, str], set[bool]] = {}
+        for source, place, user, its in self._direct_uses:
+            if {source, user} <= self.lists:
+                found.setdefault((source, user), set()).add(place == its)
+        return frozenset(pair for pair, same in found.items() if same == {False})
+
+    @cached_property
     def _uses(self) -> dict[str, list[str]]:
-        members = [(name, member) for name in self.named for member in self.members(name)]
-        owners = {id(tensor.grad_fn): name for name, tensor in members if tensor.grad_fn is not None}
-        leaves = {id(tensor): name for name, tensor in members if tensor.grad_fn is None}
         uses: dict[str, list[str]] = {name: [] for name in self.tensors}
-        for name, tensor in [*members, ("loss", self.root)]:
-            for source in _direct_inputs(tensor, owners, leaves):
-                if name not in uses[source]:
-                    uses[source].append(name)
+        for source, _, user, _ in self._direct_uses:
+            if user not in uses[source]:
+                uses[source].append(user)
         return uses
+
+    @cached_property
+    def _direct_uses(self) -> list[tuple[str, int, str, int]]:
+        """A name and the place in its list, and those of what is computed directly from it, in forward order."""
+        members = [(name, place, member) for name in self.named for place, member in enumerate(self.members(name))]
+        owners = {id(member.grad_fn): (name, at) for name, at, member in members if member.grad_fn is not None}
+        leaves = {id(member): (name, at) for name, at, member in members if member.grad_fn is None}
+        return [
+            (*source, name, place)
+            for name, place, tensor in [*members, ("loss", 0, self.root)]
+            for source in _direct_inputs(tensor, owners, leaves)
+        ]
 
     def computed_from(self, name: str) -> frozenset[str]:
         """All tensors that were computed from a tensor, directly or not."""
@@ -157,6 +182,44 @@ class PartReference:
             for tensor in [self.root] if result == "loss" else self.members(result):
                 visit(tensor.grad_fn)
         return frozenset(found)
+
+    def edges(self, name: str, consumer: str) -> list[Edge]:
+        """The places in the line of one tensor at which another is used, in the order of the forward pass.
+
+        Each is a node of autograd's graph and the operand that the tensor is, with no named tensor between it and
+        `consumer`: two of `x * x`, and two of `a * x + b * x`.
+        """
+        target, found = self.members(name)[0], set[Edge]()
+        owners = {member.grad_fn for other in self.named for member in self.members(other)} - {None}
+        pending, seen = [member.grad_fn for member in self.members(consumer)], set[Any]()
+        while pending:
+            node = pending.pop()
+            if node is None or node in seen:
+                continue
+            seen.add(node)
+            for place, (child, _) in enumerate(node.next_functions):
+                if child is not None and (child is target.grad_fn or getattr(child, "variable", None) is target):
+                    found.add((node, place))
+                elif child not in owners:
+                    pending.append(child)
+        return sorted(found, key=lambda edge: (edge[0]._sequence_nr(), edge[1]))
+
+    @contextlib.contextmanager
+    def without(self, edges: Collection[Edge]) -> Iterator[None]:
+        """Inside of the block nothing goes through these edges of the graph."""
+
+        def hook_for(place: int) -> Any:
+            return lambda sent, _: tuple(
+                torch.zeros_like(each) if number == place and each is not None else each
+                for number, each in enumerate(sent)
+            )
+
+        handles = [node.register_hook(hook_for(place)) for node, place in edges]
+        try:
+            yield
+        finally:
+            for handle in handles:
+                handle.remove()
 
     def in_backward_order(self, names: Sequence[str]) -> list[str]:
         """Names, so that each gradient `dX` stands after those that it is computed from; otherwise as they stand."""
@@ -228,9 +291,9 @@ def backward_pass(root: Tensor, named: Mapping[str, Named], replaced: Mapping[st
     return recorded
 
 
-def _direct_inputs(tensor: Tensor, owners: dict[int, str], leaves: dict[int, str]) -> list[str]:
+def _direct_inputs(tensor: Tensor, owners: dict[int, Member], leaves: dict[int, Member]) -> list[Member]:
     """The named tensors that `tensor` was computed from with no other named tensor between them."""
-    found: list[str] = []
+    found: list[Member] = []
     start = tensor.grad_fn
     if start is None:
         return found
@@ -242,9 +305,9 @@ def _direct_inputs(tensor: Tensor, owners: dict[int, str], leaves: dict[int, str
             continue
         seen.add(id(node))
         variable = getattr(node, "variable", None)
-        name = owners.get(id(node)) or (leaves.get(id(variable)) if variable is not None else None)
-        if name is not None:
-            found.append(name)
+        member = owners.get(id(node)) or (leaves.get(id(variable)) if variable is not None else None)
+        if member is not None:
+            found.append(member)
         else:
             pending.extend(child for child, _ in node.next_functions)
     return found

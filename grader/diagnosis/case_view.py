@@ -120,6 +120,18 @@ class Scene:
         found = self.reference.chained({**zeros, consumer: cotangent})[self.name]
         return found - self._from_loss
 
+    def uses(self, consumer: str) -> list[Tensor]:
+        """What one consumer contributes, apart for each of the places in its line at which this tensor stands."""
+        single = not {self.name, consumer} & {"loss", *self.reference.lists}  # a list may be longer in another case
+        edges = self.reference.edges(self.name, consumer) if single else []
+        if len(edges) < 2:
+            return [self.paths[consumer]]
+        found = []
+        for edge in edges:
+            with self.reference.without([other for other in edges if other != edge]):
+                found.append(self.through(consumer, self.cotangents[consumer]))
+        return found
+
     @cached_property
     def _from_loss(self) -> Tensor:
         zeros = {name: torch.zeros_like(tensor) for name, tensor in self.forward.items()}

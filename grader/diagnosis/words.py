@@ -9,7 +9,7 @@ from grader.diagnosis.case_view import Scene
 
 PLAIN = {
     1.0: "1", 2.0: "2", 0.5: "1/2", 3.0: "3", 1 / 3: "1/3", 4.0: "4", 0.25: "1/4", 1.5: "1.5",
-    2 / 3: "2/3", 10.0: "10", 0.1: "1/10",
+    2 / 3: "2/3", 8.0: "8", 0.125: "1/8", 10.0: "10", 0.1: "1/10",
 }  # fmt: skip
 """Factors that stand for themselves, when no size of the case explains them."""
 SAME = 1e-8
@@ -97,6 +97,8 @@ _FORMULAS = (
     ("(n - 1)/n", lambda n: _over(n - 1, n)),
     ("n**2", lambda n: n * n),
     ("1/n**2", lambda n: _over(1, n * n)),
+    ("n**3", lambda n: n**3),
+    ("1/n**3", lambda n: _over(1, n**3)),
     ("2/n", lambda n: _over(2, n)),
     ("n/2", lambda n: n / 2),
     ("n**0.5", lambda n: n**0.5 if n > 0 else None),

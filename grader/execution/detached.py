@@ -438,7 +438,7 @@ class _Rewriter:
             return _with_body(node, [*step, _call("update", leaves), *rest, ast.Break(**_NOWHERE)]), True
         if isinstance(node, ast.For):  # no `while`: one whose counter can't be counted up would never end
             return _with_body(node, self._body(node.body, set()), node.orelse), False
-        return node, False
+        return _each_tried(node), False
 
     def _is_training(self, node: ast.For | ast.While) -> bool:
         """Whether a loop's body holds a forward pass and its gradients: one round of it is then all that is asked."""
@@ -469,6 +469,31 @@ def _tried(node: ast.stmt, *then: ast.stmt) -> ast.stmt:
     """A statement that stops no other by raising; where it does, `then` follow."""
     handler = ast.ExceptHandler(None, None, [_call("failed", ()), *then], **_NOWHERE)
     return ast.Try([node], [handler], [], [], **_NOWHERE)
+
+
+_BLOCKS = ast.ClassDef | ast.FunctionDef | ast.With | ast.If | ast.For
+_LINES = ast.Assign | ast.AugAssign | ast.AnnAssign
+
+
+def _each_tried(node: ast.stmt) -> ast.stmt:
+    """A class or a function of the student's in which no line stops the others by raising.
+
+    Of what `backward` returns, one gradient then doesn't cost the other. What returns, raises or yields is as it was.
+    """
+    if not isinstance(node, ast.ClassDef | ast.FunctionDef):
+        return node
+
+    def within(line: ast.stmt) -> ast.stmt:
+        if isinstance(line, _BLOCKS):
+            found = copy.copy(line)
+            found.body = [within(inner) for inner in line.body]
+            if isinstance(found, ast.If | ast.For):
+                found.orelse = [within(inner) for inner in found.orelse]
+            return found
+        yields = any(isinstance(inner, ast.Yield | ast.YieldFrom) for inner in ast.walk(line))
+        return _tried(line) if isinstance(line, _LINES) and not yields else line
+
+    return within(node)
 
 
 def _call(function: str, names: Set[str] | tuple[()]) -> ast.stmt:

@@ -107,12 +107,11 @@ def graph_of(reference: PartReference) -> list[GraphNode]:
     Lists whose elements are computed from each other's, step by step, are drawn as they are within one step: a state is
     no input of what the next step makes from it.
     """
-    places = {name: place for place, name in enumerate(reference.tensors)}
     inputs: dict[str, list[str]] = {name: [] for name in reference.tensors}
     for source, consumers in reference.consumers.items():
         for consumer in consumers:
-            earlier_step = places[source] > places.get(consumer, -1) and source in reference.computed_from(consumer)
-            if consumer in inputs and not earlier_step:
+            recurs = (source, consumer) in reference.across_steps and source in reference.computed_from(consumer)
+            if consumer in inputs and not recurs:
                 inputs[consumer].append(source)
     ranks: dict[str, int] = {}
 

@@ -24,6 +24,8 @@ class KernelNotebookClient(NotebookClient):
     """
 
     km: KernelManager | None
+    record_timing = False
+    """A time stamp warns on Python 3.12, and a warning is an error where pytest's `filterwarnings` says so."""
     _end: asyncio.Future[None] | None = None
 
     @asynccontextmanager

@@ -145,6 +145,8 @@ class Remarks:
         found, expected = self._visible.exported.get(name), self._visible.expected(name)
         if found is None or found.shape is None or expected is None or found.shape == list(expected.shape):
             return None
+        if tensor_of(name) in self._visible.reference.lists and found.shape[:1] != list(expected.shape[:1]):
+            return f"{name} has {found.shape[0] if found.shape else 0} elements, {tensor_of(name)} has {len(expected)}."
         shapes = f"{name} has shape {shape(found.shape)}, its tensor {shape(expected.shape)}"
         if found.tensor is not None and conformed(found.tensor, expected.shape) is not None:
             return f"{shapes}: it broadcasts, so the value counts."

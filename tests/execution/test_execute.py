@@ -77,6 +77,14 @@ def test_the_notebooks_own_time_ends_too(solved, grade, course, monkeypatch):
     assert verdicts(grading)["training/dW"] == "unchecked"
 
 
+def test_no_time_stamps_are_asked_for_which_warn_on_python_3_12(solved, grade, monkeypatch):
+    def warns(_=None):
+        raise DeprecationWarning("datetime.datetime.utcnow() is deprecated")
+
+    monkeypatch.setattr("nbclient.client.timestamp", warns)
+    assert grade(solved()).grade.score == 16
+
+
 def test_output_is_capped_and_the_grader_lives(solved, grade):
     grading = grade(solved(("dhsum = (h", "for _ in range(400): print('x' * 100_000)\ndhsum = (h")))
     assert verdicts(grading)["steps/dhsum"] == "exact"

@@ -7,7 +7,9 @@ import math
 import pytest
 import torch
 
-from grader.grading.evidence import MAP_SIDE, heat_map
+from benchmarks.programs import solution_cells
+from grader.grading.evidence import MAP_SIDE, graph_of, heat_map
+from tests.workbench import Workbench
 
 
 @pytest.mark.parametrize("spike", [9.0, -9.0])
@@ -35,3 +37,11 @@ def test_numbers_that_are_not_finite_are_drawn_as_zero():
 
 def test_an_empty_tensor_has_no_picture():
     assert heat_map(torch.zeros(0, 3)) is None
+
+
+def test_a_state_is_drawn_below_what_its_own_step_makes_of_it_though_the_name_is_older():
+    bench = Workbench(solution_cells("08_through_time"), "08_through_time")
+    inputs = {node.name: set(node.inputs) for node in graph_of(bench.references["visible"]["lstm"])}
+    assert inputs["h"] == {"o", "q"}
+    assert "h" not in inputs["z"]
+    assert inputs["loss"] == {"h"}

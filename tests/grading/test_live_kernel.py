@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -50,12 +51,24 @@ class Kernel:
 
 @pytest.fixture
 def kernel(tmp_path, monkeypatch):
-    """In a copy of the mini course, whose folder the extension must find its course by."""
-    shutil.copytree(HERE / "courses" / "mini", tmp_path, dirs_exist_ok=True)
+    with _kernel("mini", tmp_path, monkeypatch) as kernel:
+        yield kernel
+
+
+@pytest.fixture
+def kernel_with_lists(tmp_path, monkeypatch):
+    with _kernel("steps", tmp_path, monkeypatch) as kernel:
+        yield kernel
+
+
+@contextlib.contextmanager
+def _kernel(course, tmp_path, monkeypatch):
+    """In a copy of a course, whose folder the extension must find its course by."""
+    shutil.copytree(HERE / "courses" / course, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path / "exercises")
     monkeypatch.syspath_prepend(str(tmp_path / "exercises"))
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
-    monkeypatch.setenv("JPY_SESSION_NAME", "somewhere/mini.ipynb")
+    monkeypatch.setenv("JPY_SESSION_NAME", f"somewhere/{course}.ipynb")
     InteractiveShell.clear_instance()
     shell = InteractiveShell.instance()
     shell.history_manager.enabled = False
@@ -124,6 +137,36 @@ def test_the_helper_that_was_killed_is_started_again(kernel, solved):
     magics = kernel.shell.magics_manager.registry["GraderMagics"]
     magics.close()
     assert "16 / 16 points" in kernel.ask("%check")["text/plain"]
+
+
+def test_lists_are_judged_in_a_kernel_whatever_is_in_them(kernel_with_lists):
+    solution = (HERE / "courses" / "steps" / "solutions" / "steps.ipynb").read_bytes()
+    backward = next("".join(cell["source"]) for cell in json.loads(solution)["cells"] if cell["id"] == "backward")
+    kernel_with_lists.open(solution)
+
+    def told(change):
+        kernel_with_lists.run(backward)
+        kernel_with_lists.run(change)
+        return " ".join(kernel_with_lists.ask("%check dh")["text/plain"].split())
+
+    assert "right: dh" in told("pass")
+    assert "right: dh" in told("dh = tuple(dh)")
+    assert "right: dh" in told("dh = torch.stack(dh)")
+    assert "missing: dh (There is no tensor at dh[1])" in told("dh[1] = None")
+    assert "missing: dh (There is no tensor at dh[0])" in told(
+        backward.replace("reversed(range(T))", "range(2, 0, -1)")
+    )
+    assert "dh is wrong" in (short := told("dh = dh[:-1]"))
+    assert "dh has 2 elements, h has 3" in short
+    assert "different shapes" in told("dh[1] = dh[1][:2]")
+    assert "dh is wrong" in (doubled := told("dh[1] = 2 * dh[1]"))
+    assert "The number 0" not in doubled
+    assert "Each state is used twice" in kernel_with_lists.ask("%hint dh")["text/plain"]
+
+
+def test_what_is_not_a_number_is_compared_with_what_the_cells_give(kernel, solved):
+    kernel.open(solved(("dhsum = (h", "dhsum = float('nan') * (h")))
+    assert "dhsum is wrong" in kernel.ask("%check dhsum")["text/plain"]
 
 
 def test_history_becomes_the_notebook_that_it_came_from(course, solved):

@@ -119,6 +119,99 @@ def test_loops_in_other_words_are_read_as_well():
     }  # fmt: skip
 
 
+SIDE_BY_SIDE = """
+dlogits, dh, dhpre = [None] * T, [None] * T, [None] * T
+for t, (scores, state) in reversed(list(enumerate(zip(logits, h)))):
+    dlogits[t] = (F.softmax(scores, 1) - F.one_hot(Yb[:, t], vocab_size)) / (n * T)
+    dh[t] = dlogits[t] @ Why.T + (dhpre[t + 1] @ Whh if t + 1 < T else 0)
+    dhpre[t] = (1 - state) * dh[t]
+"""
+ONE_BY_ONE = """
+dWhy = sum(a.T @ d for a, d in zip(hpre, dlogits))
+dby = sum(d.sum(1) for d in dlogits)
+dWhh = sum(a.T @ d for a, d in zip(h[:-1], dhpre[1:]))
+dbh = 0
+for d in dhpre:
+    dbh = dbh + 2 * d.sum(0)
+dWxh = 0
+for a, d in zip(x, dhpre):
+    dWxh += a.T @ d
+dx = []
+for d in reversed(dhpre):
+    dx.append(d @ Wxh.T + 1)
+dx.reverse()
+dC = torch.zeros_like(C)
+for characters, d in zip(Xb.T, dx):
+    dC[characters] += d
+dh0 = (dhpre[0] @ Whh.T).sum(0, keepdim=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("cell", "source", "codes"),
+    [
+        ("rnn-states", SIDE_BY_SIDE, {"dh": "operand-transposed", "dhpre": "wrong-power"}),
+        ("rnn-weights", ONE_BY_ONE, {"dWhy": "wrong-neighbour", "dby": "sum-wrong-dimension", "dWhh": "path-missing",
+                                     "dbh": "constant-factor", "dx": "term-too-many", "dC": "index-not-accumulated"}),
+        ("rnn-weights", ONE_BY_ONE.replace("append(", "insert(0, ").replace("dx.reverse()", ""),
+         {"dWhy": "wrong-neighbour", "dby": "sum-wrong-dimension", "dWhh": "path-missing", "dbh": "constant-factor",
+          "dx": "term-too-many", "dC": "index-not-accumulated"}),
+    ],
+)  # fmt: skip
+def test_lists_that_are_gone_through_side_by_side_or_grow_are_read_as_well(cell, source, codes):
+    checks = marked("rnn", cell, whole=source)
+    assert {name: checks[name].diagnosis and checks[name].diagnosis.code for name in wrong(checks)} == codes
+
+
+def test_a_column_of_a_table_of_indices_is_a_term_that_may_be_missing():
+    diagnosis = marked("rnn", "rnn-states", (" - F.one_hot(Yb[:, t], vocab_size)", ""))["dlogits"].diagnosis
+    assert diagnosis.code == "term-missing"
+    assert "`Yb[:, t]`" in diagnosis.message
+
+
+def test_the_element_of_one_step_at_every_step_is_found():
+    diagnosis = marked("lstm", "lstm-states", ("f[t + 1] * dc[t + 1]", "f[1] * dc[t + 1]"))["dc"].diagnosis
+    assert diagnosis.code == "wrong-neighbour"
+    assert "`f[1]`: the one of another step belongs there" in diagnosis.message
+
+
+def test_a_factor_that_is_another_steps_element_is_found():
+    diagnosis = marked("lstm", "lstm-states", ("f[t + 1] * dc[t + 1]", "f[t + 1]"))["dc"].diagnosis
+    assert diagnosis.code == "factor-missing"
+    assert "`dc[t + 1]`" in diagnosis.message
+
+
+def test_what_a_line_outside_of_loops_does_to_an_element_is_no_number_of_rounds():
+    checks = marked("rnn", "rnn-states", whole=f"{bench().solution['rnn-states']}\ndh[2] = 2 * dh[2]")
+    assert wrong(checks)["dh"] == "wrong"
+    assert "number 0" not in str(checks["dh"].diagnosis)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "found"),
+    [
+        ("self.dWhh = self.dWhh + h.T", "self.dWhh = self.dWhh + h", {"dWhh": "missing"}),
+        ("dinput = dpre @ self.Wxh.T", "dinput = dpre @ self.Wxh", {"dx": "missing"}),
+        ("dbefore = dpre @ self.Whh.T", "dbefore = self.Whh @ dpre", {"dh": "missing", "dh0": "missing"}),
+    ],
+)
+def test_a_line_of_a_method_that_raises_costs_no_other(old, new, found):
+    assert wrong(marked("cell", "cell-class", (old, new))) == found
+
+
+def test_a_state_that_hands_nothing_on_to_the_one_before_is_found_in_all_that_follows():
+    checks = marked(
+        "training", "training-loop", ("cell.backward(dlogits[t] @ Why.T + back)", "cell.backward(dlogits[t] @ Why.T)")
+    )
+    assert {checks[name].diagnosis.code for name in wrong(checks) if name.startswith("d")} == {"path-missing"}
+    assert "from one element of `h` to the next" in checks["dWhh"].diagnosis.message
+
+
+def test_rows_looked_up_step_by_step_and_added_once_are_found():
+    change = ("dC.index_add_(0, Xb[:, t], dx[t])", "dC[Xb[:, t]] += dx[t]")
+    assert marked("rnn", "rnn-weights", change)["dC"].diagnosis.code == "index-not-accumulated"
+
+
 def test_what_no_one_change_explains_has_no_diagnosis():
     checks = marked("rnn", "rnn-states", (DHPRE, "dhpre[t] = torch.cos(h[t] + dh[t]) * dh[t]"))
     assert checks["dhpre"].verdict == "wrong"

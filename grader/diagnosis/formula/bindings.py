@@ -112,7 +112,7 @@ def _terms(value: ast.expr, gradient: str) -> int:
     """The terms of a sum; zeros to begin with, and the gradient itself, are none."""
     if isinstance(value, ast.BinOp) and isinstance(value.op, ast.Add | ast.Sub):
         return _terms(value.left, gradient) + _terms(value.right, gradient)
-    if isinstance(value, ast.Name) and value.id == gradient:
+    if (isinstance(value, ast.Name) and value.id == gradient) or (isinstance(value, ast.Constant) and not value.value):
         return 0
     made = isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute) and "zeros" in value.func.attr
     return 0 if made else 1

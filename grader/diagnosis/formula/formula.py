@@ -66,6 +66,8 @@ def _made(binding: Binding, known: Mapping[str, Node | None], leaves: frozenset[
         return Node(how, (before, value))
     pattern, numbers = places(binding.places) if binding.places is not None else (None, [])
     first, last = out(read(binding.loop.first)), out(read(binding.loop.last))
+    if how == "append":
+        before, how = Node("elements", (last - first,)), "set"
     loop = Loop(binding.loop.counter, binding.name, how, pattern, binding.loop.backward)
     return Node("loop", (before, first, last, value, *map(out, numbers)), loop)
 

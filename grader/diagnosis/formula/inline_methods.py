@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from grader.intake.take_in import PlannedCell
 from grader.notebook.code import Code
+from grader.notebook.syntax import names_bound
 
 _SUFFIX = re.compile(r"(_[a-z]+|\d+)$")
 
@@ -78,7 +79,7 @@ class Methods:
             return self._functions[name] if name is not None else None
         index, class_ = self._classes[self._layers[layer]]
         wanted = f"self.{attribute}" if attribute else None
-        return index, _line(class_, wanted, self._mode(layer), _names(target).index(gradient))
+        return index, _line(class_, wanted, self._mode(layer), [*_names(target), gradient].index(gradient))
 
     def code(self, gradient: str) -> str | None:
         """What of the student's made a gradient which a cell of ours binds: `Tanh.backward`, or a function's name."""
@@ -90,7 +91,8 @@ class Methods:
 
     def _made(self, gradient: str) -> tuple[ast.expr, ast.expr] | None:
         """The last assignment of a cell of ours that binds a gradient."""
-        return next((pair for pair in reversed(list(self._bindings())) if gradient in _names(pair[0])), None)
+        pairs = reversed(list(self._bindings()))
+        return next((pair for pair in pairs if gradient in names_bound(pair[0])), None)
 
     def _layer_behind(self, value: ast.expr) -> tuple[str | None, str | None]:
         """The layer whose method makes a value, and the attribute in which it is left, if it is."""

@@ -7,6 +7,7 @@ import copy
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from grader.diagnosis.formula.counted_loops import counted
 from grader.diagnosis.formula.operations import SPELLED
 from grader.diagnosis.formula.reader import OPERATORS, rounds
 from grader.notebook.code import Code
@@ -31,7 +32,7 @@ class Binding(NamedTuple):
     Attributes:
         name: the name.
         value: the expression bound to it or written into it; None where the statement is not understood.
-        how: the operation of `+=` and its like; `set` for `=`.
+        how: the operation of `+=` and its like; `set` for `=`, `append` for a list's next element.
         places: what stands in the brackets of `name[…] = value`; None where there are none.
         column: the index, where one element of each row is written to.
         loop: the loop that it stands in, where it does something else in every round.
@@ -49,7 +50,7 @@ def bindings(cells: Sequence[Code]) -> Iterator[Binding]:
     """Every binding of a name, in order."""
     for code in cells:
         around, anew = None, set[str]()
-        for node, loop in _straight(code.tree.body, ONCE):
+        for node, loop in _straight(counted(code.tree).body, ONCE):
             if loop is not around:
                 around, anew = loop, set()
             for binding in _bindings(node, loop):
@@ -108,6 +109,20 @@ def _bindings(node: ast.stmt, loop: Round | None) -> Iterator[Binding]:
             carried = loop is not None and label in names_read(value)
             yield Binding(label, value, loop=loop if loop is not None and carried else ONCE)
             return
+        case ast.Expr(value=ast.Call(func=ast.Attribute(value=ast.Name(id=label), attr="reverse"), args=[])):
+            backward = ast.Slice(step=ast.UnaryOp(ast.USub(), ast.Constant(1)))
+            yield Binding(label, ast.Subscript(ast.Name(label, ast.Load()), backward, ast.Load()))
+            return
+        case ast.Expr(value=ast.Call(func=ast.Attribute(value=ast.Name(id=label), attr="append"), args=[value])) if (
+            loop is not None and loop is not ONCE
+        ):
+            yield Binding(label, value, "append", _round_number(loop), loop=loop)
+            return
+        case ast.Expr(
+            value=ast.Call(func=ast.Attribute(value=ast.Name(id=label), attr="insert"), args=[first, value])
+        ) if loop is not None and loop is not ONCE and isinstance(first, ast.Constant) and first.value == 0:
+            yield Binding(label, value, "append", _round_number(loop._replace(backward=not loop.backward)), loop=loop)
+            return
         case ast.Expr(value=ast.Call(func=ast.Attribute(value=ast.Name(id=label), attr=attr)) as value):
             if label in bound_by(node) and attr in SPELLED:
                 yield from _bindings(ast.Assign([ast.Name(label, ast.Store())], value), loop)
@@ -135,6 +150,14 @@ def _bindings(node: ast.stmt, loop: Round | None) -> Iterator[Binding]:
             return
     for name in {word for child in ast.walk(node) for word in bound_by(child)}:
         yield Binding(name, None)
+
+
+def _round_number(loop: Round) -> ast.expr:
+    """How many rounds of a loop come before one, which is where a list's next element has its place."""
+    counter = ast.Name(loop.counter, ast.Load())
+    if loop.backward:
+        return ast.BinOp(ast.BinOp(loop.last, ast.Sub(), ast.Constant(1)), ast.Sub(), counter)
+    return ast.BinOp(counter, ast.Sub(), loop.first)
 
 
 def _written(binding: Binding, target: ast.Subscript, loop: Round | None) -> Iterator[Binding]:

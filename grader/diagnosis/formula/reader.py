@@ -35,6 +35,8 @@ def read(tree: ast.expr, depth: int = 0) -> Node:
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             inner = read(operand, depth + 1)
             return number(-inner.value) if inner.op == "number" else Node("neg", (inner,))
+        case ast.List(elts=[]):
+            return Node("elements", (number(0),))
         case ast.BinOp(op=ast.Mult(), left=ast.List(elts=[ast.Constant()]), right=count):
             return Node("elements", (read(count, depth + 1),))
         case ast.BinOp(op=sign) if type(sign) in OPERATORS:
@@ -72,6 +74,12 @@ def read(tree: ast.expr, depth: int = 0) -> Node:
             three = [None, *ends, None] if len(ends) == 1 else [*ends, None][:3]
             there = [end is not None and not (isinstance(end, ast.Constant) and end.value is None) for end in three]
             return Node("slice", tuple(read(end, depth + 1) for end in compress(three, there) if end), tuple(there))
+        case ast.Subscript(
+            slice=ast.Slice(lower=None, upper=None, step=ast.UnaryOp(ast.USub(), ast.Constant(value=1)))
+        ):
+            return Node("flip", (read(tree.value, depth + 1),), (0,))
+        case ast.Call(func=ast.Name(id="list"), args=[ast.Call(func=ast.Name(id="reversed"), args=[value])]):
+            return Node("flip", (read(value, depth + 1),), (0,))
         case ast.Subscript(value=ast.Attribute(attr="shape", value=value)):
             return Node("size", (read(value, depth + 1),), _literal(tree.slice))
         case ast.Subscript():

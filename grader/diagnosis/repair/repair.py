@@ -149,7 +149,12 @@ def _context(subject: Subject, node: Node, first: Scene, leaves: frozenset[str],
 def _candidates(
     subject: Subject, first: Scene, leaves: frozenset[str], made: Mapping[str, Node]
 ) -> Iterator[Candidate]:
-    """The forward pass, the gradients, indices, and the student's own intermediate names."""
+    """The forward pass, the gradients, indices, and the student's own intermediate names.
+
+    Of a list, an element may be computed from the list's others.
+    """
+    if subject.name in first.reference.lists:
+        leaves |= {subject.gradient}
     for label, value in first.names.items():
         if label in leaves and isinstance(value, Tensor) and _of_use(label, value, first):
             yield Candidate(label, name(label), value)

@@ -16,6 +16,7 @@ from grader.diagnosis.slips import (
     names,
     products,
     row_lookups,
+    single_uses,
     sums,
     whole_value,
 )
@@ -31,7 +32,7 @@ MADE: tuple[Family, ...] = (
 )  # fmt: skip
 """Slips as they are made, tried before any formula is read."""
 
-MADE_OTHERWISE: tuple[Family, ...] = (names.a_step_too_far, products.factors)
+MADE_OTHERWISE: tuple[Family, ...] = (names.a_step_too_far, products.factors, single_uses.uses)
 """Those that are tried when no formula says more."""
 
 UNDONE: tuple[Kind, ...] = (

@@ -6,10 +6,12 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from grader.diagnosis.case_view import Scene
-from grader.diagnosis.formula.node import AT, Node, Value, name, number, parts
+from grader.diagnosis.formula.expression import write
+from grader.diagnosis.formula.node import ALL, AT, Node, Value, name, number, parts
 
 EMPTY = ("number", "size", "count", "ones_like", "zeros_like", "slice")
 """Parts that hold no tensor's numbers."""
@@ -66,6 +68,8 @@ class Context:
     def parts(self) -> list[Node]:
         """The parts that may be wrong: of what is put together of several pieces, not the pieces that are right."""
         right = {part for piece in self._right_pieces() for part in parts(piece)}
+        once = [part for part in parts(self.formula) if part.op == "loop" and not part.value.counter]
+        right |= {bound for part in once for bound in part.args[1:3]}  # what stands in no loop has no rounds to count
         return [part for part in parts(self.formula) if part not in right]
 
     def _right_pieces(self) -> Iterator[Node]:
@@ -118,16 +122,36 @@ class Context:
         """What may be missing in a product; also `1 - s` and `1 - t**2`, for what may be a logistic one or a tanh."""
         floating = [one for one in self.near if one.value.dim() and one.value.is_floating_point()]
         elements = self.elements
-        return [*floating, *_complements(floating), *elements, *_complements(elements), *_logistic(elements)]
+        found = [*floating, *_complements(floating), *elements, *_complements(elements), *_logistic(elements)]
+        return [*found, *self.neighbours]
 
     @cached_property
     def elements(self) -> list[Candidate]:
         """In a loop the elements of a vector, or of a list, that its counter goes through: `w[k]`, `h[t]`."""
+        return [one for counter in sorted(self.counters) for one in self._elements(counter, name(counter))]
+
+    @cached_property
+    def neighbours(self) -> list[Candidate]:
+        """In a loop the elements at the other places at which the formula looks: `h[t + 1]`."""
+        looked = [part.args[1] for part in parts(self.formula) if part.op == "pick" and part.value == (AT,)]
+        places = {write(place): place for place in looked if place.op in ("add", "sub")}
+        return [one for text, place in places.items() for one in self._elements(text, place)] if self.counters else []
+
+    def _elements(self, text: str, place: Node) -> list[Candidate]:
         return [
-            self._element(one, counter)
-            for counter in sorted(self.counters)
+            self._element(one, text, place)
             for one in self.near
             if one.value.is_floating_point() and (one.value.dim() == 1 or self._is_list(one.label.removeprefix("d")))
+        ]
+
+    @cached_property
+    def columns(self) -> list[Candidate]:
+        """In a loop the columns of a table of indices: `Xb[:, t]`."""
+        return [
+            Candidate(f"{one.label}[:, {counter}]", Node("pick", (one.node, name(counter)), (ALL, AT)), one.value[:, 0])
+            for counter in sorted(self.counters)
+            for one in self.everything
+            if one.value.dtype is torch.int64 and one.value.dim() == 2
         ]
 
     def _is_list(self, label: str) -> bool:
@@ -135,8 +159,8 @@ class Context:
         return label in reference.lists or label in reference.sequences
 
     @staticmethod
-    def _element(one: Candidate, counter: str) -> Candidate:
-        return Candidate(f"{one.label}[{counter}]", Node("pick", (one.node, name(counter)), (AT,)), one.value[0])
+    def _element(one: Candidate, text: str, place: Node) -> Candidate:
+        return Candidate(f"{one.label}[{text}]", Node("pick", (one.node, place), (AT,)), one.value[0])
 
     @cached_property
     def probabilities(self) -> list[Candidate]:
@@ -146,7 +170,7 @@ class Context:
         whole = [
             Candidate(label, name(label), scene.forward[label]) for label in last if scene.forward[label].dim() > 1
         ]
-        steps = [self._element(one, counter) for one in whole if self._is_list(one.label) for counter in self.counters]
+        steps = [self._element(one, at, name(at)) for one in whole if self._is_list(one.label) for at in self.counters]
         return [one._replace(node=Node("softmax", (one.node,), -1)) for one in [*whole, *steps]]
 
 

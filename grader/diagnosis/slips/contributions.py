@@ -68,12 +68,14 @@ def missing_further_up(subject: Subject) -> Iterator[Guess]:
     if set(subject.known_consumers) == set(subject.consumers) or any(scene.is_faint for scene in subject.scenes):
         return
     for name in between:
-        uses = subject.first.reference.consumers[name]
+        uses = subject.first.at(name, subject.first.chained[name]).consumers
         for silent in (False, True):
             for consumer in [None, *(uses if len(uses) > 1 else [])]:
-                way = f"`{name}`" if consumer is None else f"`{name}` and `{consumer}`"
+                way = f"through `{name}`" if consumer is None else f"through `{name}` and `{consumer}`"
+                if consumer == name:
+                    way = f"from one element of `{name}` to the next"
                 message = (
-                    f"One of the ways on which `{subject.name}` acts on the loss is left out: the one through {way}. "
+                    f"One of the ways on which `{subject.name}` acts on the loss is left out: the one {way}. "
                     "Every way sends a contribution back."
                 )
                 yield Guess("path-missing", message, partial(_cut, name, consumer, silent))
@@ -204,7 +206,7 @@ def terms(node: Node, context: Context) -> Iterator[Change]:
     if node.op in EMPTY and node.op != "number":
         return
     here = context.value(node)
-    for one in [*context.near, *context.elements, *context.probabilities]:
+    for one in [*context.near, *context.elements, *context.columns, *context.probabilities]:
         term = _as_term(one, here, node)
         if term is not None:
             text = f"A term is missing beside {{}}: `{one.label}` takes part there, too."

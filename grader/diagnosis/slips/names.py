@@ -158,11 +158,15 @@ def _alike(subject: Subject, name: str) -> list[str]:
 
 
 def steps(node: Node, context: Context) -> Iterator[Change]:
-    """In a loop the element of a list that belongs to the step before, or after."""
-    if node.op == "pick" and node.value == (AT,) and context.counters:
-        for shift in (1, -1):
-            text = "Everything fits but {}: the one of another step belongs there. Which step uses which?"
-            yield Node("pick", (node.args[0], node.args[1] + number(shift)), (AT,)), "wrong-neighbour", text, node
+    """In a loop another element of a list: of the step before, or after, or of the very step that the loop is in."""
+    if node.op != "pick" or node.value != (AT,):
+        return
+    text = "Everything fits but {}: the one of another step belongs there. Which step uses which?"
+    here = [Node("name", value=counter) for counter in context.counters]
+    for place in [node.args[1], *(here if node.args[1].op == "number" else ())] if here else ():
+        for shift in (0, 1, -1) if place is not node.args[1] else (1, -1):
+            moved = place + number(shift) if shift else place
+            yield Node("pick", (node.args[0], moved), (AT,)), "wrong-neighbour", text, node
 
 
 def searched(node: Node, context: Context) -> Iterator[Change]:

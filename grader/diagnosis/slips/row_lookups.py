@@ -44,7 +44,8 @@ def rows(subject: Subject) -> Iterator[Guess]:
             "contributions is kept: assigning counts an element once, and so does += with a table of indices in which "
             "a place occurs twice. All of them add up."
         )  # fmt: skip
-        along = [_along(axis) for axis in range(1, len(shape) - 1) if table]
+        begin = 0 if consumer in subject.first.reference.lists else 1  # a list is gone through step by step
+        along = [_along(axis) for axis in range(begin, len(shape) - 1) if table]
         for collect in (_last, _first, *along):
             yield Guess("index-not-accumulated", message, _collected(consumer, found, collect))
         for place in range(shape[1]) if table and len(shape) > 2 and shape[1] <= MAX_PLACES else ():
@@ -67,12 +68,11 @@ def _taken(scene: Scene, consumer: str) -> Tensor | None:
     Found by pushing the elements' numbers through the step: what arrives are the numbers of those that were taken.
     """
     source, taken = scene.forward[scene.name], scene.forward[consumer]
-    if not _is_table(scene, consumer) and taken.numel() <= source.numel():
-        return None
     numbers = torch.arange(source.numel(), dtype=source.dtype).view(source.shape)
     index = scene.pushed(consumer, numbers).round().long()
     inside = bool(((index >= 0) & (index < source.numel())).all())
-    return index if inside and torch.equal(source.flatten()[index], taken) else None
+    several = _is_table(scene, consumer) or len(index.unique()) < index.numel()
+    return index if inside and several and torch.equal(source.flatten()[index], taken) else None
 
 
 def _collected(consumer: str, taken: Mapping[Scene, Tensor], collect: Collect) -> Predict:
