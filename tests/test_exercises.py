@@ -133,6 +133,13 @@ def test_it_asks_for_the_files_that_it_reads_and_no_others(exercise_id):
     assert read == set(exercise.spec.files)
 
 
+@pytest.mark.parametrize("exercise_id", EXERCISES)
+def test_where_cells_make_an_optimizer_kernels_have_torchs_compiler_loaded(exercise_id):
+    exercise = COURSE.exercise(exercise_id)
+    makes_one = any(".optim." in cell.source for cell in exercise.cells)
+    assert exercise.late_libraries == (["torch._dynamo"] if makes_one else [])
+
+
 @pytest.mark.parametrize("stripped", [False, True], ids=["as-saved", "stripped"])
 @pytest.mark.parametrize("exercise_id", EXERCISES)
 def test_a_notebook_under_a_students_name_is_known_for_what_it_is(exercise_id, stripped):

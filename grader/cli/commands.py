@@ -123,7 +123,7 @@ def check(
         if hint:
             raise UsageError("--hint and --watch don't go together: ask for a hint in another terminal.")
         return _watch(course, notebook, exercise)
-    with working_on("loading PyTorch", steps=3) as step:
+    with working_on("loading PyTorch", steps=4) as step:
         from grader.student.check import check_notebook
 
         grading = check_notebook(course, notebook, exercise, step)

@@ -98,6 +98,12 @@ class Exercise:
         """The sources of the setup cells, in order: what a snapshot has run before any student's kernel starts."""
         return [cell.source for cell in self.cells if cell.role == "setup"]
 
+    @property
+    def late_libraries(self) -> list[str]:
+        """What its cells have torch import in the middle: an optimizer that is made imports torch's compiler."""
+        sources = [*(cell.source for cell in self.cells), *(part.reference or "" for part in self.parts.values())]
+        return ["torch._dynamo"] if any("torch.optim" in source for source in sources) else []
+
     @cached_property
     def cases(self) -> list[Case]:
         """The visible case and the hidden ones."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, Any, Protocol
 
 import msgspec
@@ -116,6 +116,7 @@ class Runner:
         again: part → the steps of the chain rule for which a second detached run is made; see `plan_detached`.
         hurry: somebody waits for the verdicts alone. The hidden cases are run beside the visible one, and the locked
             cells after the student's last one, which only show something, are not run.
+        seen: is handed what the visible case left, where the hidden ones that are run beside it take longer.
 
     Attributes:
         cpu_seconds: what all kernels of this submission used so far.
@@ -132,6 +133,7 @@ class Runner:
         again: Mapping[str, Sequence[tuple[str, str]]] | None = None,
         *,
         hurry: bool = False,
+        seen: Callable[[dict[str, Export]], None] = lambda _: None,
     ) -> None:
         self.cells = cells
         self.parts = parts
@@ -145,6 +147,7 @@ class Runner:
         self.source = ready if setup_length(cells) >= ready.setup_cells_run else kernels.source(ready=False)
         self._left_out = trailing_looks(cells) if hurry else set()
         self._hurry = hurry
+        self._seen = seen
         self.cpu_seconds = 0.0
         self.runs = [CellRun() for _ in cells]
         self.visible: dict[str, Export] = {}
@@ -180,6 +183,8 @@ class Runner:
                 break
             self.fatal.add(died_in)
         if beside is not None and not self._stops():
+            if not beside.done():
+                self._seen(self.visible)
             return await beside
         if beside is not None:  # it was begun without knowing which cells never end
             beside.cancel()

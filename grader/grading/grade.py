@@ -22,9 +22,10 @@ from grader.diagnosis.autograd_use.flags import (
 from grader.diagnosis.diagnose import explained
 from grader.diagnosis.where import Where
 from grader.errors import ExecutionError, SubmissionError
-from grader.execution.execute import Execution, Runner
+from grader.execution.execute import Execution, HiddenRun, Runner
 from grader.execution.plan import probe_parts
 from grader.execution.reference_agreement import computed_by_kernels, disagreements
+from grader.execution.tensors import Export
 from grader.grading.evidence import cell_views, evidence_for, graph_of
 from grader.grading.live_kernel import Live, place, remarked
 from grader.grading.ungradable import ungradable
@@ -40,6 +41,7 @@ from grader.wording import listed, rounded
 
 KERNELS = 2
 """How many kernels a grading takes, mostly: the visible case's, and that of the hidden ones."""
+SoFar = Callable[[int, int], None]
 MAX_NAMED = 4
 """So many tensors are named in a sentence."""
 
@@ -51,15 +53,22 @@ class Grader:
         exercise: the exercise.
         open_kernels: opens a source of kernels that come with the given setup cells run.
         hurry: somebody waits for the verdicts, and nobody will look at what the cells show.
+        so_far: is told how many checks hold in the visible case, and of how many, where the hidden cases take longer.
     """
 
     def __init__(
-        self, exercise: Exercise, open_kernels: Callable[[Sequence[str]], KernelSource], *, hurry: bool = False
+        self,
+        exercise: Exercise,
+        open_kernels: Callable[[Sequence[str]], KernelSource],
+        *,
+        hurry: bool = False,
+        so_far: SoFar | None = None,
     ) -> None:
         self.exercise = exercise
         self.reference = Reference(exercise)
         self._open_kernels = open_kernels
         self._hurry = hurry
+        self._so_far = so_far
         self._sources: dict[bool, KernelSource] = {}
         self._tried: dict[str, list[Edge]] | None = None
         self._detached: References | None = None
@@ -123,6 +132,7 @@ class Grader:
         runner = Runner(
             intake.cells, parts, self.exercise.spec, self,
             further=scaled, references=self._detached_in(references), again=self._again(references), hurry=self._hurry,
+            seen=lambda visible: self._tell(intake, visible, references),
         )  # fmt: skip
         execution = runner.execute()
         marked = self._marked(intake, execution, references)
@@ -191,6 +201,15 @@ class Grader:
             submission=submission.digest,
             exercise_version=self.exercise.version,
         )
+
+    def _tell(self, intake: Intake, visible: dict[str, Export], references: References) -> None:
+        """Say what the visible case shows, as the student's own `cmp` would: no verdict before the others are there."""
+        if self._so_far is None:
+            return
+        hidden = {case.id: HiddenRun(failed="not there yet") for case in self.exercise.cases[1:]}
+        marked = self._marked(intake, Execution(cells=[], visible=visible, hidden=hidden), references)
+        lines = [marks.cmp(name) for marks in marked.values() for name in marks.checks.names]
+        self._so_far(sum(line is not None and line.approximate for line in lines), len(lines))
 
     def _agree(self) -> None:
         """See, once, that the reference's numbers are those of the kernels; compute it anew where they are not.

@@ -16,7 +16,7 @@ from grader.kernels import KernelKind, KernelSource, Limits, open_source
 from grader.records import Grading, Submission
 
 if TYPE_CHECKING:  # these import torch
-    from grader.grading.grade import Grader
+    from grader.grading.grade import Grader, SoFar
     from grader.grading.live_kernel import Live
 
 SandboxKind = Literal["bwrap", "none"]
@@ -32,16 +32,26 @@ class GraderPool:
         kernel: how kernels come to be.
         sandbox: what they are confined by.
         hurry: for a student at work: nobody looks at outputs, and kernels can be started before they are needed.
+        so_far: see `Grader`.
 
     Raises:
         SandboxUnavailable: this machine has no sandbox, and `sandbox` asks for one.
     """
 
-    def __init__(self, course: Course, kernel: KernelKind, sandbox: SandboxKind, *, hurry: bool = False) -> None:
+    def __init__(
+        self,
+        course: Course,
+        kernel: KernelKind,
+        sandbox: SandboxKind,
+        *,
+        hurry: bool = False,
+        so_far: SoFar | None = None,
+    ) -> None:
         self.course = course
         self.kernel = kernel
         self.sandbox = sandbox
         self.hurry = hurry
+        self.so_far = so_far
         self._begun: dict[str, KernelSource] = {}
         self._graders: dict[str, Grader] = {}
         self._open = contextlib.ExitStack()
@@ -122,7 +132,8 @@ class GraderPool:
                 ready = self._begun.pop(exercise_id, None) if setup == exercise.setup_sources else None
                 return ready or self._kernels(exercise, setup)
 
-            self._graders[exercise_id] = self._open.enter_context(Grader(exercise, kernels, hurry=self.hurry))
+            grader = Grader(exercise, kernels, hurry=self.hurry, so_far=self.so_far)
+            self._graders[exercise_id] = self._open.enter_context(grader)
         return self._graders[exercise_id]
 
     def _kernels(self, exercise: Exercise, setup: Sequence[str]) -> KernelSource:
@@ -133,5 +144,6 @@ class GraderPool:
             files=exercise.files,
             modules_path=[PROBE_FOLDER],
             limits=Limits(),
+            libraries=exercise.late_libraries,
             ahead=self.hurry,
         )

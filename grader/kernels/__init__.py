@@ -68,12 +68,14 @@ def open_source(
     modules_path: Sequence[Path],
     limits: Limits,
     *,
+    libraries: Sequence[str] = (),
     ahead: bool = False,
 ) -> KernelSource:
     """Open a source of kernels, to be closed by its `with` block, which waits until kernels can be had.
 
     `files` (name → path) are copied into each kernel's working folder. `modules_path` are folders from which kernels
-    can import. With `ahead`, some can be started before they are asked for.
+    can import. Snapshot kernels come with `libraries` loaded besides the usual ones. With `ahead`, some can be started
+    before they are asked for.
     Raises `SandboxUnavailable` where the machine offers none, `ExecutionError` when ipykernel is too old for snapshots,
     and where the block begins, when a setup cell raises.
     """
@@ -85,7 +87,7 @@ def open_source(
     from grader.kernels.source import PlainSource, TemplateSource
     from grader.kernels.templates import Wanted
 
-    wanted = Wanted(kind, sandbox == "bwrap", setup_cells, files, modules_path, limits)
+    wanted = Wanted(kind, sandbox == "bwrap", setup_cells, files, modules_path, limits, libraries)
     source = PlainSource(wanted) if kind == "cold" and sandbox == "none" else TemplateSource(wanted)
     if ahead:
         from grader.kernels.prestarted import AheadSource

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import threading
 import traceback
+from collections.abc import Sequence
 from typing import NoReturn
 
 from grader.kernels.sandbox import unconfined_environment
@@ -29,14 +30,15 @@ class Fork:
         boot: Python source that the fork runs in place of everything here.
         keep: the descriptor that it has besides the standard ones.
         errors: where its standard output and error go.
+        libraries: what it has loaded besides the usual libraries.
     """
 
-    def __init__(self, boot: str, keep: int, errors: int) -> None:
+    def __init__(self, boot: str, keep: int, errors: int, libraries: Sequence[str] = ()) -> None:
         from grader.kernels.inside.template import load_libraries  # which needs Linux
 
         environment = unconfined_environment()
         os.environ.update(environment)  # before torch is there, and its threads
-        load_libraries()
+        load_libraries(libraries)
         self.returncode: int | None = None
         for stream in (sys.stdout, sys.stderr):
             stream.flush()  # else the fork, too, has what is to be written

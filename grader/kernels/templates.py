@@ -46,6 +46,7 @@ class Wanted:
     files: Mapping[str, Path]
     modules_path: Sequence[Path]
     limits: Limits
+    libraries: Sequence[str]
 
 
 class Template:
@@ -68,7 +69,7 @@ class Template:
         with theirs, open(self.folder / "stderr", "wb") as errors:
             if self._wanted.kind == "snapshot" and not self._wanted.sandboxed and can_fork():
                 self._process: Fork | subprocess.Popen[bytes] = Fork(
-                    self._boot("template", theirs.fileno()), theirs.fileno(), errors.fileno()
+                    self._boot("template", theirs.fileno()), theirs.fileno(), errors.fileno(), self._wanted.libraries
                 )
             else:
                 self._process = _starter.submit(
@@ -120,6 +121,7 @@ class Template:
         return {
             "kind": self._wanted.kind,
             "namespaces": sandboxed,
+            "libraries": list(self._wanted.libraries),
             "setup_cells": list(self._wanted.setup_cells),
             "files": f"{LIBRARY}/files" if sandboxed else str(self.folder / "goods" / "files"),
             "desk": f"{ROOM}/exercise" if sandboxed else str(self.folder / "desk"),

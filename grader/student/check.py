@@ -33,12 +33,13 @@ def explain_notebook(course: Course, notebook: Path, exercise_id: str | None) ->
         return []
 
 
-def student_pool(course: Course) -> GraderPool:
+def student_pool(course: Course, so_far: Callable[[int, int], None] | None = None) -> GraderPool:
     """Graders without a sandbox: it is the student's own code, on the student's own machine.
 
     Kernels are forks of a warm process where the system and ipykernel allow it, and new interpreters elsewhere.
+    `so_far`: see `Grader`.
     """
-    return GraderPool(course, default_kind(), "none", hurry=True)
+    return GraderPool(course, default_kind(), "none", hurry=True, so_far=so_far)
 
 
 def check_notebook(
@@ -50,7 +51,11 @@ def check_notebook(
         UsageError: there is no such file.
     """
     submission = _found(course, notebook, exercise_id).submission()
-    with student_pool(course) as pool:
+
+    def so_far(right: int, total: int) -> None:
+        step(f"so far {right} of {total} agree with autograd in the notebook's own case; trying others")
+
+    with student_pool(course, so_far) as pool:
         if submission.exercise in course.catalog.ids and submission.problem is None:
             step("computing the gradients to compare with")
             pool.names(submission.exercise)

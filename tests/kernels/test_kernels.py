@@ -155,6 +155,14 @@ def test_modules_can_be_imported(tmp_path):
             assert run(source, "import given_module; print(given_module.answer)").text == "42\n"
 
 
+@pytest.mark.skipif(not LINUX, reason="snapshots need Linux")
+@pytest.mark.parametrize("sandbox", ["bwrap", "none"])
+def test_a_snapshot_has_loaded_the_libraries_that_it_was_asked_for(sandbox):
+    with open_source("snapshot", sandbox, [], {}, [], Limits(), libraries=["colorsys"]) as source:
+        look = "import sys; print([name in sys.modules for name in ('colorsys', 'chunk_not_asked_for')])"
+        assert run(source, look).text == "[True, False]\n"
+
+
 def test_several_kernels_run_side_by_side(source):
     cells = [["import time; time.sleep(0.3)", f"print({number})"] for number in range(4)]
     results = asyncio.run(run_together(source, *cells))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import signal
 import subprocess
@@ -86,6 +87,18 @@ def test_a_check_is_remembered_and_the_notebook_only_read(course, solved, tmp_pa
     remembered = read_progress(tmp_path).checks["mine.ipynb"]
     assert remembered.exercise == "mini"
     assert remembered.verdicts["steps"]["dhsum"] == "wrong"
+
+
+def test_what_the_visible_case_shows_is_told_where_the_hidden_ones_take_longer(course, solved, tmp_path):
+    notebook, told = tmp_path / "mini.ipynb", []
+    slow = ("dhsum = (h", "import time; time.sleep(0.2 * (W.dtype is torch.float64)); dhsum = 3 * (h")
+    notebook.write_bytes(solved(slow))
+    grading = check_notebook(course, notebook, None, told.append)
+    (so_far,) = [step for step in told if step.startswith("so far")]
+    assert told.index(so_far) == len(told) - 1
+    total = len(grading.grade.checks)
+    assert re.fullmatch(rf"so far \d+ of {total} agree with autograd in the notebook's own case; trying others", so_far)
+    assert 0 < int(so_far.split()[2]) < total
 
 
 def test_watch_grades_every_save_and_outlives_a_broken_one(course, solved, tmp_path, monkeypatch):

@@ -79,7 +79,7 @@ class Template:
         if self._config["kind"] == "cold":
             return []
         gc.disable()  # of what is imported and set up here nothing is garbage
-        self._app = _load()
+        self._app = _load(self._config["libraries"])
         published = []
         for number, source in enumerate(self._config["setup_cells"], 1):
             outputs, failed = self._app.run_setup_cell(source)
@@ -266,7 +266,7 @@ class Template:
                 self._kill(kernel, reason)
 
 
-def load_libraries() -> None:
+def load_libraries(further: Sequence[str] = ()) -> None:
     """Import what kernels need, ipykernel without its debugger."""
     if "debugpy" not in sys.modules:
         sys.modules["debugpy"] = None  # type: ignore[assignment]  # a quarter of a second, for what no client asks for
@@ -274,7 +274,7 @@ def load_libraries() -> None:
 
         del sys.modules["debugpy"]
         ipykernel.debugger._is_debugpy_available = False
-    for name in LIBRARIES:
+    for name in (*LIBRARIES, *further):
         try:
             importlib.import_module(name)
         except ImportError:
@@ -284,9 +284,9 @@ def load_libraries() -> None:
         torch.set_num_threads(1)  # before its first operation: a pool of threads would not survive a fork
 
 
-def _load() -> Any:
+def _load(libraries: Sequence[str]) -> Any:
     """Import the libraries and make the kernel application, up to where it needs a connection."""
-    load_libraries()
+    load_libraries(libraries)
     torch: Any = sys.modules.get("torch")
     from .kernelapp import KernelApp
 
