@@ -91,8 +91,8 @@ class Tried(NamedTuple):
     def unseen(self) -> frozenset[str]:
         """The tensors of changed lines that are wrong though no value shows it: from zeros or a wrong shape, say.
 
-        Of a line that makes none of the checked tensors it may be any that did not come to run; so it may be of two lines
-        in methods, one of which raises.
+        Of a line that makes no checked tensor it may be any that did not come to run; of two lines in methods,
+        one of which raises, so it may, too.
         """
         if self.equivalent:
             return self.mutated & self.near_zero
