@@ -500,7 +500,7 @@ def test_a_loop_is_computed_round_by_round_and_no_longer_than_it_may():
     assert torch.equal(evaluate(node, names, {}), wanted)
     assigned = formulas([Code(LOOPED.replace("+=", "="))], frozenset(names))["dx"]
     assert not torch.allclose(evaluate(assigned, names, {}), wanted)
-    long = formulas([LOOPED.replace("range(3)", "range(10**9)")], frozenset(names))["dx"]
+    long = formulas([Code(LOOPED.replace("range(3)", "range(10**9)"))], frozenset(names))["dx"]
     with pytest.raises(Unsupported):
         evaluate(long, names, {})
 
