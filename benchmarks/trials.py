@@ -91,7 +91,7 @@ class Tried(NamedTuple):
     def unseen(self) -> frozenset[str]:
         """The tensors of changed lines that are wrong though no value shows it: from zeros or a wrong shape, say.
 
-        Of a line that makes none of the checked tensors it may be any that did not come to run; so it may of two lines in
+        Of a line that makes none of the checked tensors it may be any that did not come to run, and so of two lines in
         methods, one of which raises.
         """
         if self.equivalent:
