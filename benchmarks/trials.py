@@ -14,7 +14,7 @@ from torch import Tensor
 from benchmarks.operators import ACCEPTED, Mutant, applied, mutants
 from benchmarks.oracle import Oracle
 from benchmarks.programs import solution_cells, variants
-from grader.notebook.code import Code
+from grader.notebook.syntax import unfinished
 from grader.records import Check, Diagnosis, Verdict
 from tests.workbench import Workbench, checks_of, stacked
 
@@ -91,8 +91,8 @@ class Tried(NamedTuple):
     def unseen(self) -> frozenset[str]:
         """The tensors of changed lines that are wrong though no value shows it: from zeros or a wrong shape, say.
 
-        Of a line that makes no checked tensor it may be any that did not come to run; of two lines in methods,
-        one of which raises, so it may, too.
+        Of a line that makes none of the checked tensors it may be any that did not come to run, and so of two lines in
+        methods, one of which raises.
         """
         if self.equivalent:
             return self.mutated & self.near_zero
@@ -168,7 +168,7 @@ def try_out(
     for error in errors:  # what a statement that was not reached, or not finished, would have written
         cell = bench.exercise.cells[error.cell]
         source = edited.get(cell.grade_id, cell.source)
-        absent |= {name for left in Code(source).unfinished(error.line or 0) for name in left.binds}
+        absent |= {name for left in unfinished(source, error.line or 0) for name in left.names}
     return Tried(
         exercise=bench.exercise.id,
         variant=variant,

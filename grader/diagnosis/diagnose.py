@@ -12,9 +12,10 @@ import msgspec
 from grader.diagnosis import observed
 from grader.diagnosis.missing import raised_behind, why_missing
 from grader.diagnosis.repair.changed_afterwards import changed_through
+from grader.diagnosis.repair.constants import scaled_shape
 from grader.diagnosis.repair.own_gradient_names import in_a_stand_in
 from grader.diagnosis.repair.repair import repair
-from grader.diagnosis.slips.catalogue import MADE, MADE_OTHERWISE
+from grader.diagnosis.slips.catalogue import MADE, MADE_OTHERWISE, MADE_TWICE
 from grader.diagnosis.subject import Subject
 from grader.diagnosis.where import Where
 from grader.marking.case_outcomes import PartCase
@@ -117,4 +118,6 @@ def _computed(subject: Subject) -> Diagnosis | None:
     if (found := in_a_stand_in(subject, _computed) or repair(subject)) is not None:
         return found
     others = (guess for family in MADE_OTHERWISE for guess in family(subject))
-    return next((guess.diagnosis for guess in others if subject.explains(guess)), None)
+    found = next((guess.diagnosis for guess in others if subject.explains(guess)), None)
+    shown = (scaled_shape(subject, guess) for family in MADE_TWICE for guess in family(subject))
+    return found or next(filter(None, shown), None)

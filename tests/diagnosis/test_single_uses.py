@@ -49,6 +49,15 @@ def test_what_is_no_factor_of_any_use_has_no_diagnosis():
     assert diagnoses("parent.grad = gradient if parent.grad is None else parent.grad + gradient**2")["dc"] is None
 
 
+def test_a_slip_that_the_shape_shows_is_told_beside_a_constant():
+    source = bench().solution["unbroadcast"]
+    changed = source.replace("dx = dx.sum(dim, keepdim=True)", "pass").replace("dx = gradient", "dx = 2 * gradient")
+    marks, _, _ = bench().mark("broadcasting", {**bench().solution, "unbroadcast": changed})
+    diagnosis = checks_of(marks)["dcolumn"].diagnosis
+    assert diagnosis.code == "sum-missing"
+    assert "it is `2` times what it should be" in diagnosis.message
+
+
 def test_the_uses_add_up_and_the_graph_is_left_as_it_was():
     reference = bench().references["twin"]["accumulate"]
     edges = reference.edges("c", "s_same")

@@ -18,7 +18,7 @@ from grader.diagnosis.case_view import Scene, nearest
 from grader.diagnosis.formula.expression import write
 from grader.diagnosis.formula.node import Node, exchanged, number, parts
 from grader.diagnosis.slips.edit import Edit
-from grader.diagnosis.subject import Subject
+from grader.diagnosis.subject import Guess, Subject
 from grader.diagnosis.words import named_factor, quoted
 from grader.records import Diagnosis
 
@@ -73,12 +73,27 @@ def scaled(subject: Subject, edit: Edit, trials: Sequence[Scene]) -> Diagnosis |
     if scales is None or not _steady(subject, [(scale,) for scale in scales]):
         return None
     inverse = [1 / scale for scale in scales[: len(subject.scenes)]]
-    said = named_factor(subject.scenes, inverse, numbers=False)
+    return _both(subject, edit.diagnosis, inverse)
+
+
+def scaled_shape(subject: Subject, guess: Guess) -> Diagnosis | None:
+    """A slip that the shape shows, and one constant for the whole."""
+    made = [guess.predict(scene) for scene in subject.scenes]
+    pairs = [(scene, value) for scene, value in zip(subject.scenes, made, strict=True)
+             if value is not None and value.shape == scene.student.shape != scene.shape]  # fmt: skip
+    scales = _all(nearest(scene.student, value) for scene, value in pairs) if len(pairs) == len(made) else None
+    if scales is None or not all(scene.fits(k * value) for k, (scene, value) in zip(scales, pairs, strict=True)):
+        return None
+    return _both(subject, guess.diagnosis, scales)
+
+
+def _both(subject: Subject, found: Diagnosis, factors: Sequence[float]) -> Diagnosis | None:
+    """A slip, and the factors in each case that are another, where these have a name."""
+    said = named_factor(subject.scenes, factors, numbers=False)
     if said is None:
         return None
     minus = ", with the wrong sign" if said.negative else ""
     whole = "it has the wrong sign" if said.name == "1" else f"it is `{said.name}` times what it should be{minus}"
-    found = edit.diagnosis
     return Diagnosis(code=found.code, message=f"{TWO}. {found.message} And as a whole {whole}.")
 
 

@@ -35,6 +35,9 @@ MADE: tuple[Family, ...] = (
 MADE_OTHERWISE: tuple[Family, ...] = (names.a_step_too_far, products.factors, single_uses.uses)
 """Those that are tried when no formula says more."""
 
+MADE_TWICE: tuple[Family, ...] = (layout.transposed, sums.sums, layout.passed_on)
+"""Those that show in the shape, and are tried together with a constant where nothing else explains."""
+
 UNDONE: tuple[Kind, ...] = (
     names.steps, row_lookups.collected, row_lookups.crossed, layout.denominators, whole_value.signs,
     contributions.terms_too_many, whole_value.exponents, whole_value.numbers, whole_value.small, sums.sums_otherwise,
