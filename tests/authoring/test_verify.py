@@ -11,8 +11,8 @@ from grader.authoring.release import released_text
 from grader.authoring.verify import exercise_problems
 from grader.course.course import Course
 from grader.grading.pool import GraderPool
-from tests.cli.test_commands import run
 from tests.conftest import MINI
+from tests.warm_python import grader
 
 NAMES = {"steps": ["dscaled", "dhsum", "dh", "dhpre", "dW", "db"], "training": ["dW", "db", "W", "b"]}
 
@@ -78,7 +78,7 @@ def author(mini):
 
 def test_a_course_without_a_mistake_has_no_problem(author):
     author.released()
-    run("verify", cwd=author.folder)
+    grader("verify", cwd=author.folder)
 
 
 def test_a_blank_that_is_not_there(author):
@@ -86,16 +86,16 @@ def test_a_blank_that_is_not_there(author):
     (problem,) = author.problems()
     assert "can't be read" in problem
     assert "run `grader release`" in problem
-    assert "has no blank notebook" in run("init", "desk", cwd=author.folder, status=2).stderr
+    assert "has no blank notebook" in grader("init", "desk", cwd=author.folder, status=2).stderr
 
 
 def test_a_mistake_in_a_solution_names_the_exercise_and_a_damaged_one_the_file(author):
     author.edit("gradients-bottom", "### BEGIN SOLUTION", "# here")
     assert "mini: Cell gradients-bottom needs its answer" in " ".join(
-        run("release", cwd=author.folder, status=2).stderr.split()
+        grader("release", cwd=author.folder, status=2).stderr.split()
     )
     author.solution.write_text("{")
-    said = "".join(run("release", cwd=author.folder, status=2).stderr.split())
+    said = "".join(grader("release", cwd=author.folder, status=2).stderr.split())
     assert "solutions/mini.ipynbisdamaged" in said
 
 
@@ -336,7 +336,7 @@ def test_cells_that_say_the_wrong_thing(author, grade_id, change, problem):
 
     (found,) = author.cell(grade_id, mistake).problems()
     assert found.startswith(problem)
-    done = run("release", cwd=author.folder, status=2)
+    done = grader("release", cwd=author.folder, status=2)
     assert problem in done.stderr
 
 
@@ -346,7 +346,7 @@ def test_stray_files_and_a_blank_out_of_step(author):
     (author.folder / "exercises" / "old.ipynb").write_text("{}")
     (author.folder / "solutions" / "08_line.ipynb").write_text("{}")
     author.edit("gradients-bottom", "### BEGIN", "# the last step\n### BEGIN")
-    out = run("verify", cwd=author.folder, status=1).stdout
+    out = grader("verify", cwd=author.folder, status=1).stdout
     assert "exercises/old.ipynb belongs to no exercise of the catalogue; name it in `files`, or move it away." in out
     assert "solutions/08_line.ipynb belongs to no exercise of the catalogue; add an entry, or move it away." in out
     assert "mini: the blank is out of step with its solution; run `grader release`." in out
