@@ -52,11 +52,18 @@ class WarmPython:
             texts = [_text(file) for file in (out, errors)]
         return subprocess.CompletedProcess(["python", *words], status, *texts)
 
+    def close(self) -> None:
+        """End the process."""
+        self._channel.close()
+        self._process.wait()
+
 
 @functools.cache
 def _warm() -> WarmPython:
     """One for all tests of this process; it ends with it."""
-    return WarmPython()
+    warm = WarmPython()
+    atexit.register(warm.close)
+    return warm
 
 
 def python(*arguments: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:

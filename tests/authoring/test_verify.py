@@ -10,7 +10,6 @@ from grader.authoring.answer_leaks import answers, given_away
 from grader.authoring.release import released_text
 from grader.authoring.verify import exercise_problems
 from grader.course.course import Course
-from grader.grading.pool import GraderPool
 from tests.conftest import MINI
 from tests.warm_python import grader
 
@@ -64,10 +63,9 @@ class Author:
         """What `verify` says of the exercise; without graders, all that needs no kernel."""
         return exercise_problems(Course(self.folder / "exercises"), MINI, pool)
 
-    def graded_problems(self):
+    def graded_problems(self, fresh_pool):
         course = Course(self.folder / "exercises")
-        with GraderPool(course, "snapshot", "bwrap") as pool:
-            return exercise_problems(course, MINI, pool)
+        return exercise_problems(course, MINI, fresh_pool(course))
 
 
 @pytest.fixture
@@ -145,10 +143,10 @@ def test_an_answer_in_a_file_that_the_notebook_reads(author):
     assert problem.startswith("the file mini_data.py gives the answer")
 
 
-def test_an_answer_that_stays_in_the_blank_earns_points(author):
+def test_an_answer_that_stays_in_the_blank_earns_points(author, fresh_pool):
     author.edit("gradients-top", "### BEGIN SOLUTION\ndscaled", "n_elements = scaled.numel()\ndscaled")
     author.edit("gradients-top", "dhsum", "### BEGIN SOLUTION\ndhsum")
-    found = author.released().graded_problems()
+    found = author.released().graded_problems(fresh_pool)
     assert "the blank earns points for dscaled (steps); take the answer out of it." in found
 
 
@@ -249,12 +247,12 @@ def test_a_missing_hint_and_one_for_nothing(author):
 # --- cases and marks --------------------------------------------------------------------------------------------------
 
 
-def test_a_hidden_case_on_which_the_solution_fails(author):
+def test_a_hidden_case_on_which_the_solution_fails(author, fresh_pool):
     author.edit("gradients-top", "scaled.numel()", "24")
     assert (
         "the solution's dscaled (steps) is wrong in the hidden case another-batch-size; correct the answer, or a size or "
         "number that is fixed in a cell."
-    ) in author.released().graded_problems()
+    ) in author.released().graded_problems(fresh_pool)
 
 
 def test_a_hidden_case_in_which_the_courses_own_cells_fail(author):
@@ -302,11 +300,11 @@ def test_a_case_that_sets_what_is_no_parameter(author):
     ]
 
 
-def test_full_marks_that_can_not_be_reached(author):
+def test_full_marks_that_can_not_be_reached(author, fresh_pool):
     author.catalogue('files = ["mini_data.py"]', 'files = ["mini_data.py"]\nautograd = "zero-part"')
     author.edit("gradients-bottom", "dW = x.T @ dhpre", "dW = torch.autograd.grad(loss, W, retain_graph=True)[0]")
     author.edit("forward", "loss.backward()", "loss.backward(retain_graph=True)")
-    found = [problem for problem in author.released().graded_problems() if "full marks" in problem]
+    found = [problem for problem in author.released().graded_problems(fresh_pool) if "full marks" in problem]
     assert len(found) == 1, found
     assert found[0].startswith("full marks can't be reached: the solution is right and earns 4.")
 
