@@ -39,7 +39,7 @@ class WarmPython:
             self._process = subprocess.Popen(
                 [sys.executable, __file__, str(theirs.fileno())],
                 pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, cwd=ROOT,
-                env={**os.environ, "COLUMNS": COLUMNS, "PYTHONPATH": str(ROOT)},
+                env={**os.environ, "COLUMNS": COLUMNS, "PYTHONPATH": str(ROOT)}, start_new_session=True,
             )  # fmt: skip
 
     def run(self, *arguments: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -67,7 +67,11 @@ def _warm() -> WarmPython:
 
 
 def python(*arguments: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    """What `python ARGUMENTS…` came to, in a fork of the warm process."""
+    """What `python ARGUMENTS…` came to: in a fork of the warm process, or in a new one where forks aren't safe."""
+    if sys.platform != "linux":
+        command = [sys.executable, *map(str, arguments)]
+        environment = {**os.environ, "COLUMNS": COLUMNS, **environment}
+        return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
     return _warm().run(*arguments, cwd=cwd, **environment)
 
 
@@ -93,6 +97,7 @@ SPARED = {"inside", "probe", "migrations"}
 def main() -> None:
     """Fork for each request; the fork does what is requested."""
     channel = socket.socket(fileno=int(sys.argv[1]))
+    sys.path[0] = str(ROOT)  # and not this folder, in which packages are called as others are: `notebook`, for one
     _load()
     while request := _received(channel):
         pid = os.fork()
