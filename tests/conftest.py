@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,9 @@ from typing import Any
 import pytest
 
 from grader.course.course import Course
+from grader.course.exercise import Exercise
 from grader.grading.pool import GraderPool
 from grader.records import Check, Grading, Submission
-
-pytest_plugins = ["pytester"]
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -52,6 +52,33 @@ def pool(course: Course) -> Iterator[GraderPool]:
     """Graders of the mini course with warm, confined kernels."""
     with GraderPool(course, "snapshot", "bwrap") as pool:
         yield pool
+
+
+@pytest.fixture(scope="session")
+def real_pool() -> Iterator[GraderPool]:
+    """The same for this repository's own course."""
+    with GraderPool(Course(ROOT / "exercises"), "snapshot", "bwrap") as pool:
+        yield pool
+
+
+class Borrowing(GraderPool):
+    """A pool that has judged nothing yet, with the kernels of one that has: to start their template takes seconds."""
+
+    def __init__(self, course: Course, lender: GraderPool) -> None:
+        super().__init__(course, lender.kernel, lender.sandbox)
+        self._lender = lender
+
+    def _kernels(self, exercise: Exercise, setup: Sequence[str]) -> Any:
+        lent = self._lender._grader(exercise.id)
+        assert list(setup) in ([], list(lent.exercise.setup_sources)), "these kernels have another setup run"
+        return contextlib.nullcontext(lent.source(ready=bool(setup)))
+
+
+@pytest.fixture
+def fresh_pool(pool: GraderPool) -> Iterator[Callable[[Course], GraderPool]]:
+    """Pools for the mini course, or for a copy of it with other cells after the setup, that have judged nothing yet."""
+    with contextlib.ExitStack() as left_open:
+        yield lambda course: left_open.enter_context(Borrowing(course, pool))
 
 
 @pytest.fixture
@@ -119,6 +146,17 @@ def link_or_copy(package: str, packages: Path) -> None:
             os.link(source, target)
         except OSError:
             shutil.copyfile(source, target)
+
+
+@pytest.fixture
+def axe() -> Callable[..., list[dict[str, Any]]]:
+    """What axe-core finds wrong on a page. It is told not to describe all that passes, which is most of its work."""
+    sync = pytest.importorskip("axe_playwright_python.sync_playwright", reason="axe-core is not installed")
+
+    def look(page: Any, **options: Any) -> list[dict[str, Any]]:
+        return sync.Axe().run(page, options={"resultTypes": ["violations"], **options}).response["violations"]
+
+    return look
 
 
 @pytest.fixture(scope="module")

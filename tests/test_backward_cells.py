@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from grader.diagnosis.formula.inline_methods import Methods
@@ -14,12 +12,6 @@ from grader.records import Grading, Submission
 from tests.submissions import COURSE, handed_in
 
 LAYERS = "02_layers"
-
-
-@pytest.fixture(scope="module")
-def layers_pool() -> Iterator[GraderPool]:
-    with GraderPool(COURSE, "snapshot", "bwrap") as pool:
-        yield pool
 
 
 def grade(pool: GraderPool, *replacements: tuple[str, str]) -> Grading:
@@ -50,8 +42,8 @@ def test_what_a_backward_cell_binds_is_checked_and_what_it_starts_from_is_upstre
     assert parts["network"].gradients[:3] == ["dlogits", "dh3", "dy3"]
 
 
-def test_a_wrong_method_is_wrong_there_and_carried_above_it_everywhere_else(layers_pool):
-    grading = grade(layers_pool, ("dx = (1 - self.out**2) * dout", "dx = 3 * (1 - self.out**2) * dout"))
+def test_a_wrong_method_is_wrong_there_and_carried_above_it_everywhere_else(real_pool):
+    grading = grade(real_pool, ("dx = (1 - self.out**2) * dout", "dx = 3 * (1 - self.out**2) * dout"))
     assert of_part(grading, "small-layers") == {"dflat": "wrong", "demb": "carried", "dtable": "carried"}
     assert diagnosis(grading, "small-layers", "dflat") == "constant-factor"
     assert line_of(grading, "small-layers", "dflat") == "dx = 3 * (1 - self.out**2) * dout"
@@ -69,33 +61,33 @@ def test_a_wrong_method_is_wrong_there_and_carried_above_it_everywhere_else(laye
         (".sum(0) / (n - 1)", ".sum(0) / n", "wrong-constant"),
     ],
 )
-def test_the_formula_in_a_method_is_diagnosed(layers_pool, old, new, code):
-    grading = grade(layers_pool, (old, new))
+def test_the_formula_in_a_method_is_diagnosed(real_pool, old, new, code):
+    grading = grade(real_pool, (old, new))
     assert of_part(grading, "batch-norm")["dx"] == "wrong"
     assert of_part(grading, "batch-norm")["dx_eval"] in ("exact", "approximate")
     assert diagnosis(grading, "batch-norm", "dx") == code
     assert line_of(grading, "batch-norm", "dx").startswith("dx = ")
 
 
-def test_a_method_that_is_not_filled_in_costs_what_it_makes(layers_pool):
-    grading = grade(layers_pool, ("self.dbias = dout.sum(0)", "pass"))
+def test_a_method_that_is_not_filled_in_costs_what_it_makes(real_pool):
+    grading = grade(real_pool, ("self.dbias = dout.sum(0)", "pass"))
     assert of_part(grading, "linear") == {"dx": "exact", "dweight": "exact", "dbias": "missing"}
     assert set(of_part(grading, "batch-norm").values()) <= {"exact", "approximate"}
 
 
 @pytest.mark.slow
-def test_a_method_that_never_ends_says_nothing_about_the_student(layers_pool):
-    grading = grade(layers_pool, ("dx = dout @ self.weight.T", "while True: pass"))
+def test_a_method_that_never_ends_says_nothing_about_the_student(real_pool):
+    grading = grade(real_pool, ("dx = dout @ self.weight.T", "while True: pass"))
     assert set(of_part(grading, "linear").values()) == {"unchecked"}
 
 
-def test_autograd_inside_a_method_is_flagged(layers_pool):
+def test_autograd_inside_a_method_is_flagged(real_pool):
     borrowed = (
         "with torch.enable_grad():\n"
         "            x = self.x.detach().requires_grad_()\n"
         "            dx, = torch.autograd.grad(x @ self.weight, x, dout)"
     )
-    grading = grade(layers_pool, ("dx = dout @ self.weight.T", borrowed))
+    grading = grade(real_pool, ("dx = dout @ self.weight.T", borrowed))
     assert of_part(grading, "linear")["dx"] in ("exact", "approximate")
     assert ("autograd-used", "linear") in [(flag.code, flag.part) for flag in grading.grade.flags]
 

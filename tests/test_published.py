@@ -5,14 +5,11 @@ None has our metadata. What is not named in a scenario's `expected` must be righ
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import pytest
 
-from grader.course.course import Course
-from grader.grading.pool import GraderPool
 from grader.records import Grading, Submission
-from tests.conftest import ROOT
 from tests.lecture import CALLS, CELLS, STEPS, Lecture
 from tests.odd_notebooks import ODD
 
@@ -40,15 +37,9 @@ def carried(*names: str, part: str = ALL) -> Expected:
     return {f"{part}/{name}": "carried" for name in names}
 
 
-@pytest.fixture(scope="module")
-def published() -> Iterator[GraderPool]:
-    with GraderPool(Course(ROOT / "exercises"), "snapshot", "bwrap") as pool:
-        yield pool
-
-
 @pytest.fixture
-def mark(published) -> Callable[[bytes], Grading]:
-    return lambda data: published.grade(Submission(student="student", exercise=EXERCISE, data=data))
+def mark(real_pool) -> Callable[[bytes], Grading]:
+    return lambda data: real_pool.grade(Submission(student="student", exercise=EXERCISE, data=data))
 
 
 # --- as they were published

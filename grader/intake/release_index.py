@@ -217,13 +217,18 @@ def normal(source: str) -> str:
 
 def ratio(one: str, other: str, least: float = ALIKE) -> float:
     """How alike two texts are, between 0 and 1; 0 where their lengths or letters say that it is below `least`."""
-    matcher = difflib.SequenceMatcher(None, one, other, autojunk=False)
-    if matcher.real_quick_ratio() < least or matcher.quick_ratio() < least:
+    if 2 * min(len(one), len(other)) < least * (len(one) + len(other)):
         return 0.0
-    return matcher.ratio()
+    return _compared(one, other, least)
 
 
-@functools.lru_cache(maxsize=8)
+@functools.lru_cache(maxsize=1 << 14)  # a class hands in the same cells again and again, and exercises share some
+def _compared(one: str, other: str, least: float) -> float:
+    matcher = difflib.SequenceMatcher(None, one, other, autojunk=False)
+    return matcher.ratio() if matcher.quick_ratio() >= least else 0.0
+
+
+@functools.lru_cache(maxsize=32)
 def released(exercise: Exercise) -> Released:
     """The index of an exercise, made once."""
     return Released(exercise)

@@ -12,8 +12,8 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from tests.cli.test_commands import run
 from tests.conftest import ROOT
+from tests.warm_python import grader
 
 pytestmark = pytest.mark.slow  # a dozen commands, each in a process of its own
 
@@ -111,7 +111,7 @@ assert torch.allclose(dw, x.T @ dh)
 
 
 def test_an_nbgrader_exercise_is_taken_over_as_the_page_says(tmp_path):
-    run("new", "--course", "course", cwd=tmp_path)
+    grader("new", "--course", "course", cwd=tmp_path)
     course = tmp_path / "course"
     cells = []
     for name, (kind, marks, source) in OLD.items():
@@ -124,6 +124,6 @@ def test_an_nbgrader_exercise_is_taken_over_as_the_page_says(tmp_path):
     subprocess.run([sys.executable, "take_over.py"], cwd=course, check=True)
     with (course / "exercises" / "catalog.toml").open("a") as catalog:
         catalog.write("\n" + entry)
-    run("release", cwd=course)
-    assert "03_taken_over: the blank scores 0 and the solution 4 of 4" in run("verify", cwd=course).stdout
+    grader("release", cwd=course)
+    assert "03_taken_over: the blank scores 0 and the solution 4 of 4" in grader("verify", cwd=course).stdout
     assert "HIDDEN" not in (course / "exercises" / "03_taken_over.ipynb").read_text()

@@ -17,7 +17,7 @@ from grader.diagnosis.where import Where
 from grader.errors import CourseError, UsageError
 from grader.notebook.file import ROLES
 from grader.records import Verdict
-from tests.cli.test_commands import run
+from tests.warm_python import grader
 from tests.workbench import Workbench
 
 
@@ -25,21 +25,21 @@ from tests.workbench import Workbench
 def made(tmp_path_factory):
     """A course of one's own, made in an empty folder, with a second exercise; released."""
     folder = tmp_path_factory.mktemp("empty")
-    run("new", "--course", "my-course", cwd=folder)
-    run("new", "02_second_one", cwd=folder / "my-course" / "solutions")  # from any folder of the course
-    run("release", cwd=folder / "my-course")
+    grader("new", "--course", "my-course", cwd=folder)
+    grader("new", "02_second_one", cwd=folder / "my-course" / "solutions")  # from any folder of the course
+    grader("release", cwd=folder / "my-course")
     return folder / "my-course"
 
 
 @pytest.mark.slow
 def test_a_new_course_verifies_and_its_blank_and_solution_check(made):
-    out = run("verify", cwd=made).stdout
+    out = grader("verify", cwd=made).stdout
     assert out.splitlines() == [
         "01_first: the blank scores 0 and the solution 9 of 9, in every part.",
         "02_second_one: the blank scores 0 and the solution 9 of 9, in every part.",
     ]
-    assert "0 / 9 points" in run("check", "exercises/01_first.ipynb", cwd=made, status=1).stdout
-    assert "9 / 9 points" in run("check", "solutions/02_second_one.ipynb", cwd=made).stdout
+    assert "0 / 9 points" in grader("check", "exercises/01_first.ipynb", cwd=made, status=1).stdout
+    assert "9 / 9 points" in grader("check", "solutions/02_second_one.ipynb", cwd=made).stdout
 
 
 def test_a_slip_in_the_loop_of_a_new_exercise_costs_one_point_and_is_explained(made):
@@ -104,13 +104,13 @@ def test_a_template_of_the_course_takes_the_place_of_the_packages(made, tmp_path
     (course / "submissions").mkdir()
     shutil.copy(course / "solutions" / "01_first.ipynb", course / "submissions" / "ann.ipynb")
     grade = ("grade", "submissions", "--out", "graded", "--workers", "1")
-    run(*grade, cwd=course)
+    grader(*grade, cwd=course)
     page = (course / "graded" / "ann" / "01_first.html").read_text()
     assert "Come to room 12" in page
     assert "Every gradient is right" in page
 
     (course / "templates" / "report.html.jinja").write_text("{{ no_such_thing.at_all }}")
-    done = run(*grade, "--no-resume", cwd=course, status=2)
+    done = grader(*grade, "--no-resume", cwd=course, status=2)
     assert "no_such_thing" in done.stderr
     assert len(done.stderr.split(".\n")) == 2, done.stderr  # one sentence
 
@@ -180,4 +180,4 @@ def test_a_course_keeps_the_files_that_are_there(tmp_path):
 )
 def test_a_wrong_command_line_says_what_to_do(tmp_path, arguments, said):
     (tmp_path / "file").write_text("no folder")
-    assert said in run("new", *arguments, cwd=tmp_path, status=2).stderr
+    assert said in grader("new", *arguments, cwd=tmp_path, status=2).stderr

@@ -10,9 +10,8 @@ from grader.authoring.answer_leaks import answers, given_away
 from grader.authoring.release import released_text
 from grader.authoring.verify import exercise_problems
 from grader.course.course import Course
-from grader.grading.pool import GraderPool
-from tests.cli.test_commands import run
 from tests.conftest import MINI
+from tests.warm_python import grader
 
 NAMES = {"steps": ["dscaled", "dhsum", "dh", "dhpre", "dW", "db"], "training": ["dW", "db", "W", "b"]}
 
@@ -64,10 +63,9 @@ class Author:
         """What `verify` says of the exercise; without graders, all that needs no kernel."""
         return exercise_problems(Course(self.folder / "exercises"), MINI, pool)
 
-    def graded_problems(self):
+    def graded_problems(self, fresh_pool):
         course = Course(self.folder / "exercises")
-        with GraderPool(course, "snapshot", "bwrap") as pool:
-            return exercise_problems(course, MINI, pool)
+        return exercise_problems(course, MINI, fresh_pool(course))
 
 
 @pytest.fixture
@@ -78,7 +76,7 @@ def author(mini):
 
 def test_a_course_without_a_mistake_has_no_problem(author):
     author.released()
-    run("verify", cwd=author.folder)
+    grader("verify", cwd=author.folder)
 
 
 def test_a_blank_that_is_not_there(author):
@@ -86,16 +84,16 @@ def test_a_blank_that_is_not_there(author):
     (problem,) = author.problems()
     assert "can't be read" in problem
     assert "run `grader release`" in problem
-    assert "has no blank notebook" in run("init", "desk", cwd=author.folder, status=2).stderr
+    assert "has no blank notebook" in grader("init", "desk", cwd=author.folder, status=2).stderr
 
 
 def test_a_mistake_in_a_solution_names_the_exercise_and_a_damaged_one_the_file(author):
     author.edit("gradients-bottom", "### BEGIN SOLUTION", "# here")
     assert "mini: Cell gradients-bottom needs its answer" in " ".join(
-        run("release", cwd=author.folder, status=2).stderr.split()
+        grader("release", cwd=author.folder, status=2).stderr.split()
     )
     author.solution.write_text("{")
-    said = "".join(run("release", cwd=author.folder, status=2).stderr.split())
+    said = "".join(grader("release", cwd=author.folder, status=2).stderr.split())
     assert "solutions/mini.ipynbisdamaged" in said
 
 
@@ -145,10 +143,10 @@ def test_an_answer_in_a_file_that_the_notebook_reads(author):
     assert problem.startswith("the file mini_data.py gives the answer")
 
 
-def test_an_answer_that_stays_in_the_blank_earns_points(author):
+def test_an_answer_that_stays_in_the_blank_earns_points(author, fresh_pool):
     author.edit("gradients-top", "### BEGIN SOLUTION\ndscaled", "n_elements = scaled.numel()\ndscaled")
     author.edit("gradients-top", "dhsum", "### BEGIN SOLUTION\ndhsum")
-    found = author.released().graded_problems()
+    found = author.released().graded_problems(fresh_pool)
     assert "the blank earns points for dscaled (steps); take the answer out of it." in found
 
 
@@ -249,12 +247,12 @@ def test_a_missing_hint_and_one_for_nothing(author):
 # --- cases and marks --------------------------------------------------------------------------------------------------
 
 
-def test_a_hidden_case_on_which_the_solution_fails(author):
+def test_a_hidden_case_on_which_the_solution_fails(author, fresh_pool):
     author.edit("gradients-top", "scaled.numel()", "24")
     assert (
         "the solution's dscaled (steps) is wrong in the hidden case another-batch-size; correct the answer, or a size or "
         "number that is fixed in a cell."
-    ) in author.released().graded_problems()
+    ) in author.released().graded_problems(fresh_pool)
 
 
 def test_a_hidden_case_in_which_the_courses_own_cells_fail(author):
@@ -302,11 +300,11 @@ def test_a_case_that_sets_what_is_no_parameter(author):
     ]
 
 
-def test_full_marks_that_can_not_be_reached(author):
+def test_full_marks_that_can_not_be_reached(author, fresh_pool):
     author.catalogue('files = ["mini_data.py"]', 'files = ["mini_data.py"]\nautograd = "zero-part"')
     author.edit("gradients-bottom", "dW = x.T @ dhpre", "dW = torch.autograd.grad(loss, W, retain_graph=True)[0]")
     author.edit("forward", "loss.backward()", "loss.backward(retain_graph=True)")
-    found = [problem for problem in author.released().graded_problems() if "full marks" in problem]
+    found = [problem for problem in author.released().graded_problems(fresh_pool) if "full marks" in problem]
     assert len(found) == 1, found
     assert found[0].startswith("full marks can't be reached: the solution is right and earns 4.")
 
@@ -336,7 +334,7 @@ def test_cells_that_say_the_wrong_thing(author, grade_id, change, problem):
 
     (found,) = author.cell(grade_id, mistake).problems()
     assert found.startswith(problem)
-    done = run("release", cwd=author.folder, status=2)
+    done = grader("release", cwd=author.folder, status=2)
     assert problem in done.stderr
 
 
@@ -346,7 +344,7 @@ def test_stray_files_and_a_blank_out_of_step(author):
     (author.folder / "exercises" / "old.ipynb").write_text("{}")
     (author.folder / "solutions" / "08_line.ipynb").write_text("{}")
     author.edit("gradients-bottom", "### BEGIN", "# the last step\n### BEGIN")
-    out = run("verify", cwd=author.folder, status=1).stdout
+    out = grader("verify", cwd=author.folder, status=1).stdout
     assert "exercises/old.ipynb belongs to no exercise of the catalogue; name it in `files`, or move it away." in out
     assert "solutions/08_line.ipynb belongs to no exercise of the catalogue; add an entry, or move it away." in out
     assert "mini: the blank is out of step with its solution; run `grader release`." in out

@@ -13,6 +13,8 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
+from tests.warm_python import grader
+
 COMMANDS = [
     "list",
     "init",
@@ -34,15 +36,8 @@ COMMANDS = [
 ]
 
 
-def run(*arguments, cwd, status=0, **environment):
-    command = [sys.executable, "-m", "grader", *map(str, arguments)]
-    done = subprocess.run(
-        command, cwd=cwd, capture_output=True, text=True, errors="backslashreplace",
-        env={**os.environ, "COLUMNS": "160", **environment},
-    )  # fmt: skip
-    assert done.returncode == status, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
-    return done
+UNCONFINED = ["--sandbox", "none"]
+"""For what is not about the sandbox: the kernels' process is a fork, too."""
 
 
 def test_help_answers_without_torch(tmp_path):
@@ -55,35 +50,35 @@ def test_help_answers_without_torch(tmp_path):
 
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_commands_help_shows_an_example(command, tmp_path):
-    assert f"Example:  grader {command}" in run(command, "--help", cwd=tmp_path).stdout
+    assert f"Example:  grader {command}" in grader(command, "--help", cwd=tmp_path).stdout
 
 
 def test_list_shows_the_catalogue(mini):
-    out = run("list", cwd=mini).stdout
+    out = grader("list", cwd=mini).stdout
     assert "A mini course" in out
     assert "12 points" in out
 
 
 def test_list_outside_a_course_shows_the_packages_own(tmp_path):
-    assert "01_backprop_ninja" in run("list", cwd=tmp_path).stdout
+    assert "01_backprop_ninja" in grader("list", cwd=tmp_path).stdout
 
 
 def test_init_makes_a_workspace_and_never_overwrites(mini):
-    run("init", "desk", cwd=mini)
+    grader("init", "desk", cwd=mini)
     notebook = mini / "desk" / "mini.ipynb"
     assert json.loads(notebook.read_text())["cells"]
     assert (mini / "desk" / "mini_data.py").exists()
     notebook.write_text("my work")
-    assert "kept" in run("init", "desk", cwd=mini).stdout
+    assert "kept" in grader("init", "desk", cwd=mini).stdout
     assert notebook.read_text() == "my work"
 
 
 def test_check_says_what_is_right_and_exits_by_it(mini, solved):
     (mini / "mine.ipynb").write_bytes(solved())
-    out = run("check", "mine.ipynb", cwd=mini).stdout
+    out = grader("check", "mine.ipynb", cwd=mini).stdout
     assert "16 / 16 points" in out
     (mini / "mine.ipynb").write_bytes(solved(("dhsum = (h", "dhsum = 3 * (h")))
-    out = run("check", "mine.ipynb", cwd=mini, status=1).stdout
+    out = grader("check", "mine.ipynb", cwd=mini, status=1).stdout
     assert "dhsum is wrong" in out
     assert "14 / 16 points" in out
 
@@ -91,13 +86,13 @@ def test_check_says_what_is_right_and_exits_by_it(mini, solved):
 @pytest.mark.slow
 def test_check_opens_hints_one_at_a_time(mini):
     shutil.copy(mini / "exercises" / "mini.ipynb", mini / "mini.ipynb")
-    assert "Hint 1 of 1 for dscaled" in run("check", "mini.ipynb", "--hint", cwd=mini, status=1).stdout
+    assert "Hint 1 of 1 for dscaled" in grader("check", "mini.ipynb", "--hint", cwd=mini, status=1).stdout
 
 
 def test_grade_writes_what_the_design_promises(mini, solved):
     (mini / "handed-in" / "ann.ipynb").write_bytes(solved())
     (mini / "handed-in" / "bob b.ipynb").write_bytes(solved(("dhsum = (h", "dhsum = 3 * (h")))
-    run("grade", "handed-in", "--out", "out", cwd=mini)
+    grader("grade", "handed-in", "--out", "out", cwd=mini)
     out = mini / "out"
     grade = json.loads((out / "ann" / "mini.json").read_text())
     assert grade["schema_version"] == 1
@@ -117,35 +112,35 @@ def test_grade_writes_what_the_design_promises(mini, solved):
 @pytest.mark.slow
 def test_a_regrade_can_be_compared_and_a_mark_set_by_hand(mini, solved):
     (mini / "handed-in" / "bob.ipynb").write_bytes(solved(("dhsum = (h", "dhsum = 3 * (h")))
-    run("grade", "handed-in", "--out", "out", cwd=mini)
+    grader("grade", "handed-in", "--out", "out", cwd=mini)
     (mini / "handed-in" / "bob.ipynb").write_bytes(solved())
-    run("grade", "handed-in", "--out", "out", cwd=mini)
-    out = run("diff", "out", cwd=mini, status=1).stdout
+    grader("grade", "handed-in", "--out", "out", cwd=mini)
+    out = grader("diff", "out", cwd=mini, status=1).stdout
     assert "bob mini: 14 → 16; another notebook was handed in" in out
     assert "dhsum (steps): 0 → 2, wrong → " in out
     reason = ["--reason", "Copied from ann."]
-    assert "15 / 16" in run("override", "out", "bob", "1", "--check", "steps/dhsum", *reason, cwd=mini).stdout
-    listed = run("overrides", "out", cwd=mini).stdout
+    assert "15 / 16" in grader("override", "out", "bob", "1", "--check", "steps/dhsum", *reason, cwd=mini).stdout
+    listed = grader("overrides", "out", cwd=mini).stdout
     assert "bob, mini: 15 / 16 points" in listed
     assert "dhsum (steps): 2 → 1" in listed
     assert "Copied from ann." in listed
     number = re.search(r"(\d+)\. dhsum", listed)[1]
-    assert "16 / 16" in run("overrides", "out", "--undo", number, cwd=mini).stdout
+    assert "16 / 16" in grader("overrides", "out", "--undo", number, cwd=mini).stdout
     assert json.loads((mini / "out" / "bob" / "mini.json").read_text())["score"] == 16
-    assert "No mark was set by hand." in run("overrides", "out", cwd=mini).stdout
-    assert "There is no mark" in run("overrides", "out", "--undo", number, cwd=mini, status=2).stderr
-    assert "15 / 16" in run("override", "out", "bob", "1", "--check", "steps/dhsum", *reason, cwd=mini).stdout
-    run("grade", "handed-in", "--out", "out", cwd=mini)
+    assert "No mark was set by hand." in grader("overrides", "out", cwd=mini).stdout
+    assert "There is no mark" in grader("overrides", "out", "--undo", number, cwd=mini, status=2).stderr
+    assert "15 / 16" in grader("override", "out", "bob", "1", "--check", "steps/dhsum", *reason, cwd=mini).stdout
+    grader("grade", "handed-in", "--out", "out", cwd=mini)
     assert json.loads((mini / "out" / "bob" / "mini.json").read_text())["score"] == 15
-    assert run("runs", "out", cwd=mini).stdout.count("1 results") == 3
-    assert "There is no gradebook" in run("runs", "handed-in", cwd=mini, status=2).stderr
+    assert grader("runs", "out", cwd=mini).stdout.count("1 results") == 3
+    assert "There is no gradebook" in grader("runs", "handed-in", cwd=mini, status=2).stderr
 
 
 def test_one_that_can_not_be_graded_never_stops_the_others(mini, solved):
     (mini / "handed-in" / "ann.ipynb").write_bytes(solved())
     (mini / "handed-in" / "bad.ipynb").write_bytes(b"\x00\x01 not json")
     (mini / "handed-in" / "zoe.ipynb").write_bytes(solved())
-    done = run("grade", "handed-in", "--exercise", "mini", "--out", "out", cwd=mini, status=3)
+    done = grader("grade", "handed-in", "--exercise", "mini", "--out", "out", *UNCONFINED, cwd=mini, status=3)
     assert "2 graded, 1 could not be graded." in done.stdout
     bad = json.loads((mini / "out" / "bad" / "mini.json").read_text())
     assert bad["status"] == "ungradable"
@@ -159,25 +154,24 @@ def test_one_that_can_not_be_graded_never_stops_the_others(mini, solved):
 @pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
 def test_output_in_another_encoding_is_no_traceback(mini, solved, encoding):
     (mini / "handed-in" / "Zoë 李雷.ipynb").write_bytes(solved(("dhsum = (h", "dhsum = 3 * (h")))
-    out = run("grade", "handed-in", "--out", "out", cwd=mini, PYTHONIOENCODING=encoding, PYTHONUTF8="0").stdout
-    assert "\\u674e\\u96f7" in out
-    out = run("check", "handed-in/Zoë 李雷.ipynb", cwd=mini, status=1, PYTHONIOENCODING=encoding).stdout
-    assert "x dhsum is wrong" in out
-    assert run("list", cwd=mini, PYTHONIOENCODING=encoding).stdout
+    here = {"cwd": mini, "PYTHONIOENCODING": encoding}
+    assert "\\u674e\\u96f7" in grader("grade", "handed-in", "--out", "out", *UNCONFINED, **here).stdout
+    assert "x dhsum is wrong" in grader("check", "handed-in/Zoë 李雷.ipynb", status=1, **here).stdout
+    assert grader("list", **here).stdout
     # What another program reads is UTF-8 whatever the terminal is.
-    command = [sys.executable, "-m", "grader", "export", "csv", "out"]
-    done = subprocess.run(command, cwd=mini, capture_output=True, env={**os.environ, "PYTHONIOENCODING": encoding})
-    assert "Zoë 李雷" in done.stdout.decode("utf-8")
-    assert (
-        "no file or folder" in run("grade", "é–李", "--out", "o", cwd=mini, status=2, PYTHONIOENCODING=encoding).stderr
-    )
+    assert "Zoë 李雷" in grader("export", "csv", "out", **here).stdout
+    command = [sys.executable, "-m", "grader", "grade", "é–李", "--out", "o"]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
+    done = subprocess.run(command, cwd=mini, env=environment, capture_output=True, check=False)
+    assert done.returncode == 2
+    assert b"no file or folder" in done.stderr
 
 
 @pytest.mark.slow
 def test_fail_under(mini, solved):
     (mini / "handed-in" / "bob.ipynb").write_bytes(solved(("dhsum = (h", "dhsum = 3 * (h")))
-    run("grade", "handed-in", "--out", "out", "--fail-under", "80", cwd=mini)
-    run("grade", "handed-in", "--out", "out", "--fail-under", "90", cwd=mini, status=1)
+    grader("grade", "handed-in", "--out", "out", "--fail-under", "80", *UNCONFINED, cwd=mini)
+    grader("grade", "handed-in", "--out", "out", "--fail-under", "90", *UNCONFINED, cwd=mini, status=1)
 
 
 @pytest.mark.parametrize(
@@ -190,25 +184,25 @@ def test_fail_under(mini, solved):
     ],
 )
 def test_a_wrong_command_line_is_a_sentence_and_status_2(mini, arguments, message):
-    assert message in run(*arguments, cwd=mini, status=2).stderr
+    assert message in grader(*arguments, cwd=mini, status=2).stderr
 
 
 def test_release_writes_the_blanks(mini):
     before = (mini / "exercises" / "mini.ipynb").read_text()
     (mini / "exercises" / "mini.ipynb").unlink()
-    assert "wrote" in run("release", cwd=mini).stdout
+    assert "wrote" in grader("release", cwd=mini).stdout
     assert (mini / "exercises" / "mini.ipynb").read_text() == before
-    assert "unchanged" in run("release", cwd=mini).stdout
+    assert "unchanged" in grader("release", cwd=mini).stdout
 
 
 @pytest.mark.slow
 def test_verify_finds_what_an_author_forgot(mini):
-    done = run("verify", cwd=mini, status=1)
+    done = grader("verify", cwd=mini, status=1)
     assert "part steps has no hint for dh; write one in the catalogue." in done.stdout
     (mini / "exercises" / "stray.txt").write_text("?")
     solution = mini / "solutions" / "mini.ipynb"
     solution.write_text(solution.read_text().replace("dhsum = (h * dscaled)", "dhsum = 3 * (h * dscaled)"))
-    done = run("verify", cwd=mini, status=1)
+    done = grader("verify", cwd=mini, status=1)
     assert "exercises/stray.txt belongs to no exercise" in done.stdout
     assert "the solution's dhsum (steps) is wrong in the visible case; correct the answer" in done.stdout
 
@@ -216,4 +210,4 @@ def test_verify_finds_what_an_author_forgot(mini):
 def test_an_output_folder_that_can_not_be_written_is_said(mini, solved):
     (mini / "handed-in" / "ann.ipynb").write_bytes(solved())
     (mini / "out").write_text("a file, not a folder")
-    assert "can't be written" in run("grade", "handed-in", "--out", "out", cwd=mini, status=2).stderr
+    assert "can't be written" in grader("grade", "handed-in", "--out", "out", cwd=mini, status=2).stderr

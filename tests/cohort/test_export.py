@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -13,6 +12,7 @@ import zipfile
 import pytest
 
 from tests.conftest import HERE, MINI
+from tests.warm_python import grader
 
 
 @pytest.fixture(scope="module")
@@ -24,30 +24,22 @@ def graded(tmp_path_factory):
     solution = HERE / "courses" / "mini" / "solutions" / f"{MINI}.ipynb"
     shutil.copy(solution, folder / "handed-in" / "ann@example.org.ipynb")
     (folder / "handed-in" / "ben.ipynb").write_text("junk")
-    run(folder, "grade", "handed-in", "--out", "graded", "--workers", "1", status=3)
-    run(folder, "override", "graded", "ann@example.org", "12.25", "--reason", "Late.")
+    grader("grade", "handed-in", "--out", "graded", "--sandbox", "none", status=3, cwd=folder)
+    grader("override", "graded", "ann@example.org", "12.25", "--reason", "Late.", cwd=folder)
     return folder
 
 
-def run(folder, *arguments, status=0):
-    command = [sys.executable, "-m", "grader", *arguments]
-    environment = {**os.environ, "COLUMNS": "200"}
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == status, done.stdout + done.stderr
-    return done
-
-
 def test_every_format_has_the_mark_that_was_set_by_hand(graded):
-    run(graded, "export", "gradescope", "graded", "--out", "results")
+    grader("export", "gradescope", "graded", "--out", "results", cwd=graded)
     scores = {
-        "csv": next(csv.DictReader(run(graded, "export", "csv", "graded").stdout.splitlines()))["score"],
-        "json": json.loads(run(graded, "export", "json", "graded").stdout)[0]["score"],
-        "canvas": list(csv.DictReader(run(graded, "export", "canvas", "graded").stdout.splitlines()))[1][MINI],
-        "moodle": next(csv.DictReader(run(graded, "export", "moodle", "graded").stdout.splitlines()))[MINI],
+        "csv": next(csv.DictReader(grader("export", "csv", "graded", cwd=graded).stdout.splitlines()))["score"],
+        "json": json.loads(grader("export", "json", "graded", cwd=graded).stdout)[0]["score"],
+        "canvas": list(csv.DictReader(grader("export", "canvas", "graded", cwd=graded).stdout.splitlines()))[1][MINI],
+        "moodle": next(csv.DictReader(grader("export", "moodle", "graded", cwd=graded).stdout.splitlines()))[MINI],
         "gradescope": json.loads((graded / "results/ann@example.org" / MINI / "results.json").read_text())["score"],
     }
     assert {float(score) for score in scores.values()} == {12.25}, scores
-    run(graded, "export", "junit", "graded", "--out", "junit.xml")
+    grader("export", "junit", "graded", "--out", "junit.xml", cwd=graded)
     assert "testsuites" in (graded / "junit.xml").read_text()
 
 
@@ -77,31 +69,31 @@ def test_who_was_graded_later_is_exported_with_the_others(graded, tmp_path):
     late = folder / "late"
     late.mkdir()
     shutil.copy(folder / "exercises" / f"{MINI}.ipynb", late / "cy.ipynb")
-    run(folder, "grade", "late", "--out", "graded", "--workers", "1", "--exercise", MINI)
+    grader("grade", "late", "--out", "graded", "--sandbox", "none", "--exercise", MINI, cwd=folder)
 
     def exported(*options):
-        rows = csv.DictReader(run(folder, "export", "csv", "graded", *options).stdout.splitlines())
+        rows = csv.DictReader(grader("export", "csv", "graded", *options, cwd=folder).stdout.splitlines())
         return {row["student"]: (row["status"], float(row["score"])) for row in rows}
 
     first = {"ann@example.org": ("graded", 12.25), "ben": ("ungradable", 0.0)}
     assert exported() == {**first, "cy": ("graded", 0.0)}
     assert exported("--run", "1") == first
     assert exported("--run", "2") == {"cy": ("graded", 0.0)}
-    assert "no run 9" in run(folder, "export", "csv", "graded", "--run", "9", status=2).stderr
+    assert "no run 9" in grader("export", "csv", "graded", "--run", "9", status=2, cwd=folder).stderr
     assert exported() == {
         row["student"]: (row["status"], float(row["score"]))
         for row in csv.DictReader((folder / "graded" / "grades.csv").read_text().splitlines())
     }
-    said = run(folder, "diff", "graded", status=1).stdout
+    said = grader("diff", "graded", status=1, cwd=folder).stdout
     assert "cy" in said
     assert "ann@example.org" not in said  # she was not graded again, and keeps what she has
-    run(folder, "override", "graded", "ann@example.org", "13", "--reason", "Looked again.")
+    grader("override", "graded", "ann@example.org", "13", "--reason", "Looked again.", cwd=folder)
     assert exported()["ann@example.org"] == ("graded", 13.0)
 
 
 def test_who_is_not_in_the_roster_is_named_and_the_others_are_written(graded):
     (graded / "roster.csv").write_text("First name,Last name,ID number,Email address\nAnn,Ash,17,ann@example.org\n")
-    done = run(graded, "export", "moodle", "graded", "--roster", "roster.csv", "--out", "import.csv", status=3)
+    done = grader("export", "moodle", "graded", "--roster", "roster.csv", "--out", "import.csv", status=3, cwd=graded)
     assert "'ben'" in done.stderr
     (row,) = csv.DictReader((graded / "import.csv").read_text().splitlines())
     assert (row["ID number"], row[MINI]) == ("17", "12.25")
@@ -118,9 +110,9 @@ def test_who_is_not_in_the_roster_is_named_and_the_others_are_written(graded):
     ],
 )
 def test_a_wrong_command_line_says_what_to_do(graded, arguments, said):
-    assert said in run(graded, "export", *arguments, status=2).stderr
+    assert said in grader("export", *arguments, status=2, cwd=graded).stderr
 
 
 def test_the_autograder_is_a_zip(graded):
-    run(graded, "export", "gradescope-autograder", "--exercise", MINI, "--out", "auto.zip")
+    grader("export", "gradescope-autograder", "--exercise", MINI, "--out", "auto.zip", cwd=graded)
     assert "run_autograder" in zipfile.ZipFile(graded / "auto.zip").namelist()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -22,12 +21,6 @@ COURSE = Course(ROOT / "exercises")
 OPTIMISERS, GPT = "06_optimisers", "07_gpt_block"
 Slip = tuple[str, str, str]
 """A part, a piece of its answer, and what stands in its place."""
-
-
-@pytest.fixture(scope="module")
-def graders() -> Iterator[GraderPool]:
-    with GraderPool(COURSE, "snapshot", "bwrap") as pool:
-        yield pool
 
 
 def graded(pool: GraderPool, exercise: str, *slips: Slip) -> Grading:
@@ -67,9 +60,9 @@ NO_MOMENTUM = "new_velocity = momentum * velocity + dw\n    new_w = w - learning
 
 
 @pytest.mark.slow
-def test_slips_with_activations_and_optimisers(graders):
+def test_slips_with_activations_and_optimisers(real_pool):
     grading = graded(
-        graders, OPTIMISERS,
+        real_pool, OPTIMISERS,
         ("gelu", "dx = phi * dy + dr / 2**0.5", "dx = phi * dy"),
         ("gelu-tanh", "da = (1 - t**2) * dt", "da = (1 - t)**2 * dt"),
         ("silu", "s * (1 - s) * ds", "(1 - s**2) * ds"),
@@ -99,9 +92,9 @@ def test_slips_with_activations_and_optimisers(graders):
 
 
 @pytest.mark.slow
-def test_more_slips_with_optimisers(graders):
+def test_more_slips_with_optimisers(real_pool):
     grading = graded(
-        graders, OPTIMISERS,
+        real_pool, OPTIMISERS,
         ("dropout", "dz = (gate + z * gate * (1 - gate)) * dh", "dz = (gate + gate * (1 - gate)) * dh"),
         ("momentum", "(dw + momentum * new_velocity)", "(dw + momentum * velocity)"),
         ("running-means", "(1 - beta2) * dw**2", "(1 - beta2) * dw"),
@@ -118,16 +111,16 @@ def test_more_slips_with_optimisers(graders):
     }
 
 
-def test_a_step_that_returns_nothing_is_missing_and_the_others_are_judged(graders):
-    grading = graded(graders, OPTIMISERS, ("adam", "new_w = w - adam_rate", "w = w - adam_rate"))
+def test_a_step_that_returns_nothing_is_missing_and_the_others_are_judged(real_pool):
+    grading = graded(real_pool, OPTIMISERS, ("adam", "new_w = w - adam_rate", "w = w - adam_rate"))
     assert wrong(grading) == {"adam/w_adam": None}
     assert check(grading, "adam", "w_adam").verdict == "missing"
 
 
 @pytest.mark.slow
-def test_slips_with_a_gpt(graders):
+def test_slips_with_a_gpt(real_pool):
     grading = graded(
-        graders, GPT,
+        real_pool, GPT,
         ("output", "/ (n * T)", "/ n"),
         ("mlp", "dx1 = dx2 + norm_backward", "dx1 = norm_backward"),
         ("mlp", "dW2 = h.flatten(0, 1).T @ dr2.flatten(0, 1)", "dW2 = h.transpose(-2, -1) @ dr2"),
@@ -150,9 +143,9 @@ def test_slips_with_a_gpt(graders):
 
 
 @pytest.mark.slow
-def test_a_norms_missing_term_and_a_table_whose_first_contribution_is_overwritten(graders):
+def test_a_norms_missing_term_and_a_table_whose_first_contribution_is_overwritten(real_pool):
     grading = graded(
-        graders, GPT,
+        real_pool, GPT,
         ("output", "grad_xhat - grad_xhat.mean(-1, keepdim=True) - xhat", "grad_xhat - xhat"),
         ("mlp", "norm_backward(gain2 * dn2, xhat2, rstd2)",
          "rstd2 * (gain2 * dn2 - (gain2 * dn2).mean(-1, keepdim=True) - xhat2 * (gain2 * dn2 * xhat2).mean(-1, True))"),
@@ -168,9 +161,9 @@ def test_a_norms_missing_term_and_a_table_whose_first_contribution_is_overwritte
     assert "`mu3`" in explain(check(grading, "output", "dx2"))
 
 
-def test_a_tied_table_whose_look_up_counts_repeated_characters_once(graders):
+def test_a_tied_table_whose_look_up_counts_repeated_characters_once(real_pool):
     grading = graded(
-        graders, GPT,
+        real_pool, GPT,
         ("embeddings", "torch.zeros_like(wte).index_add_(0, Xb.flatten(), dtok.flatten(0, 1))",
          "torch.zeros_like(wte)\ndwte[Xb] += dtok"),
         ("embeddings", "dwpe = dx0.sum(0)", "dwpe = dx0.sum(1)"),
@@ -178,9 +171,11 @@ def test_a_tied_table_whose_look_up_counts_repeated_characters_once(graders):
     assert wrong(grading) == {"embeddings/dwpe": "sum-wrong-dimension", "embeddings/dwte": "index-not-accumulated"}
 
 
-def test_in_the_loop_the_mistake_is_told_from_what_follows_it(graders):
+def test_in_the_loop_the_mistake_is_told_from_what_follows_it(real_pool):
     grading = graded(
-        graders, GPT, ("training", "dscores = att * (datt - (att * datt).sum(-1, keepdim=True))", "dscores = datt / 7")
+        real_pool,
+        GPT,
+        ("training", "dscores = att * (datt - (att * datt).sum(-1, keepdim=True))", "dscores = datt / 7"),
     )
     assert set(wrong(grading)) == {"training/dWq"}  # the first that follows; one slip is charged once
     text = explain(check(grading, "training", "dWq"))
@@ -191,16 +186,16 @@ def test_in_the_loop_the_mistake_is_told_from_what_follows_it(graders):
         assert check(grading, "training", name).verdict == "carried"
 
 
-def test_a_forgotten_residual_in_the_loop_costs_one_check_and_two_slips_cost_two(graders):
+def test_a_forgotten_residual_in_the_loop_costs_one_check_and_two_slips_cost_two(real_pool):
     residual = ("training", "dx1 = dx2 + norm_backward", "dx1 = norm_backward")
-    assert wrong(graded(graders, GPT, residual)) == {"training/dWo": "path-missing"}
-    grading = graded(graders, GPT, residual, ("training", "dz = (0.5 * (1 + u)", "dz = (0.5 * (1 - u)"))
+    assert wrong(graded(real_pool, GPT, residual)) == {"training/dWo": "path-missing"}
+    grading = graded(real_pool, GPT, residual, ("training", "dz = (0.5 * (1 + u)", "dz = (0.5 * (1 - u)"))
     assert set(wrong(grading)) == {"training/dWo", "training/dW1"}
 
 
-def test_a_gradient_on_the_way_that_is_zero_costs_one_check_and_silences_none(graders):
+def test_a_gradient_on_the_way_that_is_zero_costs_one_check_and_silences_none(real_pool):
     grading = graded(
-        graders, GPT, ("training", "dx1 = dx2 + norm_backward(gain2 * dn2, xhat2, rstd2)", "dx1 = 0 * dx2")
+        real_pool, GPT, ("training", "dx1 = dx2 + norm_backward(gain2 * dn2, xhat2, rstd2)", "dx1 = 0 * dx2")
     )
     assert set(wrong(grading)) == {"training/dWo"}
     for name in ("bo", "Wq", "Wk", "Wv", "gain1", "bias1", "wpe", "wte"):
@@ -243,14 +238,14 @@ def _helper(cells: Any) -> str:
     ],
 )
 def test_a_part_that_changes_what_it_starts_from_has_made_the_mistake_itself_once(
-    graders, exercise, slip, where, costs
+    real_pool, exercise, slip, where, costs
 ):
-    grading = graded(graders, exercise, slip)
+    grading = graded(real_pool, exercise, slip)
     assert wrong(grading) == {where: "upstream-changed"}
     assert grading.grade.max_score - grading.grade.score == costs
 
 
-def test_a_mistake_in_the_part_before_is_still_carried_into_the_next(graders):
-    grading = graded(graders, GPT, ("mlp", "dr2 = dx2", "dr2 = 2 * dx2"))
+def test_a_mistake_in_the_part_before_is_still_carried_into_the_next(real_pool):
+    grading = graded(real_pool, GPT, ("mlp", "dr2 = dx2", "dr2 = 2 * dx2"))
     assert wrong(grading) == {"mlp/dr2": "constant-factor"}
     assert check(grading, "attention", "dr1").verdict == "carried"

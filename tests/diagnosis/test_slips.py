@@ -6,13 +6,10 @@ one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
-from grader.grading.pool import GraderPool
 from grader.records import Submission
-from tests.submissions import COURSE, handed_in
+from tests.submissions import handed_in
 
 ATTENTION, CONVOLUTION = "04_attention", "05_convolution"
 
@@ -54,20 +51,14 @@ SLIPS = [
 ]  # fmt: skip
 
 
-@pytest.fixture(scope="module")
-def graders() -> Iterator[GraderPool]:
-    with GraderPool(COURSE, "snapshot", "bwrap") as graders:
-        yield graders
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("exercise_id", "part", "old", "new", "names", "code", "word"),
     SLIPS, ids=[f"{slip[1]}-{slip[4].split()[0]}-{slip[5]}-{number}" for number, slip in enumerate(SLIPS)],
 )  # fmt: skip
-def test_a_slip_is_wrong_where_it_is_and_has_its_diagnosis(graders, exercise_id, part, old, new, names, code, word):
+def test_a_slip_is_wrong_where_it_is_and_has_its_diagnosis(real_pool, exercise_id, part, old, new, names, code, word):
     data = handed_in(exercise_id, (old, new), part=part)
-    checks = graders.grade(Submission(student="s", exercise=exercise_id, data=data)).grade.checks
+    checks = real_pool.grade(Submission(student="s", exercise=exercise_id, data=data)).grade.checks
     wrong = {check.name: check for check in checks if check.verdict.value == "wrong"}
     assert set(wrong) == set(names.split())
     assert {check.part for check in wrong.values()} == {part}
@@ -77,7 +68,7 @@ def test_a_slip_is_wrong_where_it_is_and_has_its_diagnosis(graders, exercise_id,
     assert others <= {"exact", "approximate"}
 
 
-def test_a_mask_that_the_softmax_has_applied_already_may_be_left_out(graders):
+def test_a_mask_that_the_softmax_has_applied_already_may_be_left_out(real_pool):
     data = handed_in(ATTENTION, ("dmasked.masked_fill(future, 0)", "dmasked"), part="attention")
-    checks = graders.grade(Submission(student="s", exercise=ATTENTION, data=data)).grade.checks
+    checks = real_pool.grade(Submission(student="s", exercise=ATTENTION, data=data)).grade.checks
     assert {check.verdict.value for check in checks} <= {"exact", "approximate"}

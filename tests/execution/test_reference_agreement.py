@@ -11,15 +11,7 @@ from grader.course.course import Course
 from grader.course.reference import Reference
 from grader.execution.reference_agreement import computed_by_kernels, disagreements
 from grader.execution.tensors import StudentTensor, TensorNote
-from grader.grading.pool import GraderPool
 from grader.records import Submission
-
-
-@pytest.fixture
-def own_pool(course):
-    """A pool whose graders have judged nothing yet."""
-    with GraderPool(course, "snapshot", "bwrap") as pool:
-        yield pool
 
 
 def disturbed(monkeypatch, times: int) -> None:
@@ -38,28 +30,32 @@ def disturbed(monkeypatch, times: int) -> None:
     monkeypatch.setattr(Reference, "_setup", property(setup))
 
 
-def test_a_reference_with_other_data_is_computed_anew(own_pool, solved, monkeypatch):
+def test_a_reference_with_other_data_is_computed_anew(fresh_pool, course, solved, monkeypatch):
     disturbed(monkeypatch, 1)
-    assert own_pool.grade(Submission(student="s", exercise="mini", data=solved())).grade.score == 16
+    submission = Submission(student="s", exercise="mini", data=solved())
+    assert fresh_pool(course).grade(submission).grade.score == 16
 
 
-def test_where_they_never_agree_nothing_is_judged_and_nobody_gets_a_zero_for_it(own_pool, solved, monkeypatch):
+def test_where_they_never_agree_nothing_is_judged_and_nobody_gets_a_zero_for_it(
+    fresh_pool, course, solved, monkeypatch
+):
     disturbed(monkeypatch, 1000)
     submission = Submission(student="s", exercise="mini", data=solved())
-    grade = own_pool.grade(submission).grade
+    pool = fresh_pool(course)
+    grade = pool.grade(submission).grade
     assert grade.status == "ungradable"
     assert "mini give different numbers in each run (`data`, `x`, `hpre`, `h` and " in grade.reason
     monkeypatch.undo()
-    assert own_pool.grade(submission).grade.score == 16
+    assert pool.grade(submission).grade.score == 16
 
 
-def test_an_exercise_that_draws_without_a_seed_says_what_it_is(mini, solved):
+def test_an_exercise_that_draws_without_a_seed_says_what_it_is(fresh_pool, mini, solved):
     path = mini / "exercises" / "mini.ipynb"
     text = path.read_text()
     assert "torch.Generator().manual_seed(seed)" in text
     path.write_text(text.replace("torch.Generator().manual_seed(seed)", "torch.Generator(); g.seed()"))
-    with GraderPool(Course(mini / "exercises"), "snapshot", "bwrap") as pool:
-        grade = pool.grade(Submission(student="s", exercise="mini", data=solved())).grade
+    pool = fresh_pool(Course(mini / "exercises"))
+    grade = pool.grade(Submission(student="s", exercise="mini", data=solved())).grade
     assert grade.status == "ungradable"
     assert "(`W`, `b`, `hpre`, `h` and " in grade.reason
     assert "seed every random number" in grade.reason

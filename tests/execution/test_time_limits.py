@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from grader.errors import UsageError
 from grader.execution import time_limits
 from grader.execution.cell_client import Client
 from grader.execution.time_limits import FACTOR, cell_seconds, notebook_seconds, own_cell_seconds
-from grader.grading.pool import PROBE_FOLDER, GraderPool
+from grader.grading.pool import PROBE_FOLDER
 from grader.kernels import open_source
 from grader.kernels.sandbox import Limits
 from grader.records import Submission
@@ -37,7 +38,7 @@ def test_every_limit_is_stretched_by_the_factor(course, monkeypatch):
 
 
 @pytest.fixture
-def slow_forward(monkeypatch):
+def slow_forward(fresh_pool, monkeypatch):
     """A pool for the mini course whose forward cell takes a second longer in a kernel."""
     course = Course(HERE / "courses" / "mini" / "exercises")
     exercise = course.exercise("mini")
@@ -48,8 +49,7 @@ def slow_forward(monkeypatch):
     ]
     monkeypatch.setattr(exercise, "cells", cells)
     monkeypatch.setattr("grader.grading.grade.Grader._agree", lambda self: None)
-    with GraderPool(course, "snapshot", "bwrap") as pool:
-        yield pool, exercise
+    return fresh_pool(course), exercise
 
 
 @pytest.mark.parametrize(("own_seconds", "found"), [(0.3, {"unchecked", "carried"}), (120, {"exact", "approximate"})])
@@ -66,21 +66,36 @@ def test_its_own_cell_out_of_time_is_never_missing(slow_forward, solved, monkeyp
         assert any("The exercise's own cell forward was out of time" in remark for remark in remarks)
 
 
-@pytest.fixture
-def crowded_kernels():
-    """A source of kernels that share one core with two processes which never rest."""
+@contextlib.contextmanager
+def on_one_core():
+    """Keep to one core, with all that is started."""
     cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {min(cores)})
-    busy = []
     try:
-        with open_source("snapshot", "bwrap", [], {}, [PROBE_FOLDER], Limits()) as source:
-            busy += [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
-            yield source
+        yield
     finally:
         os.sched_setaffinity(0, cores)
-        for process in busy:
-            process.kill()
-            process.wait()
+
+
+@pytest.fixture(scope="module")
+def kernels_on_one_core():
+    with contextlib.ExitStack() as left_open:
+        with on_one_core():
+            source = left_open.enter_context(open_source("snapshot", "bwrap", [], {}, [PROBE_FOLDER], Limits()))
+        yield source
+
+
+@pytest.fixture
+def crowded_kernels(kernels_on_one_core):
+    """A source of kernels that share one core with two processes which never rest."""
+    with on_one_core():
+        busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
+        try:
+            yield kernels_on_one_core
+        finally:
+            for process in busy:
+                process.kill()
+                process.wait()
 
 
 _WORK = "import time\nend = time.process_time() + {seconds}\nwhile time.process_time() < end: pass\n"

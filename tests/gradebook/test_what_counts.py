@@ -22,8 +22,8 @@ from grader.gradebook.overrides import new_override
 from grader.records import Check, Grade, Grading, Override, Verdict
 from grader.reports.json_csv_junit import grades_csv, totals_csv
 from grader.reports.totals import totals
-from tests.cli.test_commands import run
 from tests.conftest import HERE, MINI
+from tests.warm_python import grader
 
 DUE = datetime.fromisoformat("2026-12-04T23:59:00+01:00")
 LATE = Late(percent_a_day=10, grace_minutes=15, at_most=25)
@@ -333,7 +333,7 @@ def test_a_late_submission_from_the_catalogue_to_every_output(tmp_path):
         shutil.copy(HERE / "courses" / "mini" / "solutions" / f"{MINI}.ipynb", tmp_path / "in" / f"{name}.ipynb")
     (tmp_path / "times.csv").write_text("student,submitted\nann,2026-12-06T12:00:00+01:00\n")
     grade = ("grade", "in", "--out", "out", "--workers", "1")
-    done = run(*grade, "--times", "times.csv", cwd=tmp_path)
+    done = grader(*grade, "--times", "times.csv", cwd=tmp_path)
     assert "12.8 / 16" in done.stdout
     reason = "This was handed in late, on day 2 after it was due (2026-12-04 23:59+01:00): 20 % of the 16 points"
 
@@ -345,13 +345,13 @@ def test_a_late_submission_from_the_catalogue_to_every_output(tmp_path):
     assert "It is not known when" in (tmp_path / "out" / "ben" / f"{MINI}.html").read_text()
     assert reason in (tmp_path / "out" / "index.html").read_text()
     for kind in ("csv", "totals", "moodle"):
-        (row, *_) = csv.DictReader(run("export", kind, "out", cwd=tmp_path).stdout.splitlines())
+        (row, *_) = csv.DictReader(grader("export", kind, "out", cwd=tmp_path).stdout.splitlines())
         assert row["score" if kind == "csv" else MINI] == "12.8"
 
     # The due date moves: nobody is graded anew, and the marks say why they changed.
     catalog.write_text(catalog.read_text().replace("2026-12-04T23:59", "2026-12-07T23:59"))
-    assert "16 / 16" in run(*grade, cwd=tmp_path).stdout
+    assert "16 / 16" in grader(*grade, cwd=tmp_path).stdout
     assert reason not in (tmp_path / "out" / "ann" / f"{MINI}.html").read_text()
-    out = run("diff", "out", cwd=tmp_path, status=1).stdout
+    out = grader("diff", "out", cwd=tmp_path, status=1).stdout
     assert "nothing is taken off any more" in out
     assert "ben" not in out

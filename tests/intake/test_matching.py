@@ -21,11 +21,6 @@ from tests.lecture import CALLS, STEPS, Lecture
 ALL, LOSS, NORM, TRAIN = "every-gradient", "cross-entropy", "batch-norm", "training"
 
 
-@pytest.fixture(scope="module")
-def exercise():
-    return Course(ROOT / "exercises").exercise("01_backprop_ninja")
-
-
 @pytest.fixture
 def plan(exercise):
     return lambda lecture: take_in(lecture.data(), exercise)

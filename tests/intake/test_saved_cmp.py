@@ -4,19 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from grader.course.course import Course
 from grader.intake.saved_cmp import SavedCmp, with_saved
 from grader.intake.take_in import take_in
 from grader.records import Check, CmpLine, Verdict
-from tests.conftest import ROOT, check_named
+from tests.conftest import check_named
 from tests.lecture import STEPS, Lecture, cmp_line, stream
 
 ALL, LOSS, NORM, TRAIN = "every-gradient", "cross-entropy", "batch-norm", "training"
-
-
-@pytest.fixture(scope="module")
-def exercise():
-    return Course(ROOT / "exercises").exercise("01_backprop_ninja")
 
 
 @pytest.fixture

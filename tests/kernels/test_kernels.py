@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import gc
 import os
 import re
@@ -39,18 +41,25 @@ def opened(kind, sandbox, setup=SETUP, limits=Limits(), modules=()):  # noqa: B0
     return open_source(kind, sandbox, setup, {"names.txt": NAMES}, modules, limits)
 
 
-@pytest.fixture(scope="module", params=KINDS, ids="-".join)
-def source(request):
-    with opened(*request.param) as source:
-        yield source
-
-
 @pytest.fixture(scope="module")
-def snapshot():
+def sources(tmp_path_factory):
+    """Kind and sandbox → a source whose kernels can import `given_module`, opened when it is first asked for."""
+    folder = tmp_path_factory.mktemp("modules")
+    (folder / "given_module.py").write_text("answer = 42\n")
+    with contextlib.ExitStack() as left_open:
+        yield functools.cache(lambda *how: left_open.enter_context(opened(*how, modules=[folder])))
+
+
+@pytest.fixture(params=KINDS, ids="-".join)
+def source(request, sources):
+    return sources(*request.param)
+
+
+@pytest.fixture
+def snapshot(sources):
     if not LINUX:
         pytest.skip("snapshots need Linux")
-    with opened("snapshot", "bwrap") as source:
-        yield source
+    return sources("snapshot", "bwrap")
 
 
 def run_on(source, *cells, **options) -> Run:
@@ -115,6 +124,7 @@ def ordinary():
     return [plain(outputs) for outputs in result.outputs]
 
 
+@pytest.mark.parametrize("source", KINDS[:-1], indirect=True, ids="-".join)
 def test_what_cells_show_is_what_an_ordinary_kernel_shows(source, ordinary):
     result = run_on(source, *CELLS)
     for cell, outputs, expected in zip(CELLS, result.outputs, ordinary[len(SETUP) :], strict=True):
@@ -138,21 +148,15 @@ def test_a_cold_kernel_has_run_nothing():
 
 
 def test_kernels_of_one_source_share_no_state(source):
-    first = run_on(source, "words.append('mine')\nfor name in ('names.txt', 'left'): open(name, 'a').write('x')")
+    begin = "" if source.setup_cells_run else "words = open('names.txt').read().split()"
+    first = run(source, begin, "words.append('mine')\nfor name in ('names.txt', 'left'): open(name, 'a').write('x')")
     assert first.text == ""
-    look = "import os\nlen(words), os.path.getsize('names.txt'), os.path.exists('left')"
-    second = run_on(source, look)
-    assert (
-        second.outputs[0][0]["data"]["text/plain"]
-        == f"({len(NAMES.read_text().split())}, {NAMES.stat().st_size}, False)"
-    )
+    second = run(source, begin, "import os\nprint(len(words), os.path.getsize('names.txt'), os.path.exists('left'))")
+    assert second.text == f"{len(NAMES.read_text().split())} {NAMES.stat().st_size} False\n"
 
 
-def test_modules_can_be_imported(tmp_path):
-    (tmp_path / "given_module.py").write_text("answer = 42\n")
-    for kind, sandbox in KINDS:
-        with opened(kind, sandbox, [], modules=[tmp_path]) as source:
-            assert run(source, "import given_module; print(given_module.answer)").text == "42\n"
+def test_modules_can_be_imported(source):
+    assert run(source, "import given_module; print(given_module.answer)").text == "42\n"
 
 
 @pytest.mark.skipif(not LINUX, reason="snapshots need Linux")

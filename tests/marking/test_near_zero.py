@@ -8,8 +8,6 @@ import pytest
 
 from benchmarks.near_zero import LOGITS, MAXES, RIGHT, SLIPS
 from benchmarks.programs import solution_cells, variants
-from grader.course.course import Course
-from grader.grading.pool import GraderPool
 from grader.marking.near_zero import Edge, zero_gradients
 from grader.records import Submission, Verdict
 from tests.conftest import ROOT, check_named
@@ -135,12 +133,6 @@ def test_a_forward_variable_that_was_changed_stops_the_trial(checks):
 # --- in a kernel
 
 
-@pytest.fixture(scope="module")
-def real():
-    with GraderPool(Course(ROOT / "exercises"), "snapshot", "bwrap") as pool:
-        yield pool
-
-
 def solved(*replacements):
     notebook = json.loads((ROOT / "solutions" / "01_backprop_ninja.ipynb").read_text())
     for old, new in replacements:
@@ -150,8 +142,8 @@ def solved(*replacements):
     return Submission(student="s", exercise="01_backprop_ninja", data=json.dumps(notebook).encode())
 
 
-def test_a_slip_is_found_in_a_kernel(real):
-    grading = real.grade(solved((MAXES, MAXES.replace("-", ""))))
+def test_a_slip_is_found_in_a_kernel(real_pool):
+    grading = real_pool.grade(solved((MAXES, MAXES.replace("-", ""))))
     assert [check.name for check in grading.grade.checks if not check.verdict.is_right] == ["dlogit_maxes"]
     check = check_named(grading, FIRST, "dlogit_maxes")
     assert check.diagnosis.code == CODE
@@ -159,17 +151,17 @@ def test_a_slip_is_found_in_a_kernel(real):
     assert evidence.difference is None  # the visible case shows rounding and nothing else
 
 
-def test_the_solution_is_full_marks_without_a_doubt(real):
-    grade = real.grade(solved()).grade
+def test_the_solution_is_full_marks_without_a_doubt(real_pool):
+    grade = real_pool.grade(solved()).grade
     assert grade.score == grade.max_score
     assert not [check for check in grade.checks if DOUBT in (check.remark or "")]
 
 
 @pytest.mark.parametrize("trick", ["import os; os._exit(1)", pytest.param("while True: pass", marks=pytest.mark.slow)])
-def test_a_detached_run_that_ends_the_process_costs_nothing(real, trick):
+def test_a_detached_run_that_ends_the_process_costs_nothing(real_pool, trick):
     """The grader's own file tells the first run from the second: a student can, too."""
     hook = f"import sys\nif sys.modules['grader_detached']._run is not None:\n    {trick}\n"
-    grade = real.grade(solved((MAXES, hook + MAXES))).grade
+    grade = real_pool.grade(solved((MAXES, hook + MAXES))).grade
     doubted = [check.name for check in grade.checks if DOUBT in (check.remark or "")]
     assert grade.score == grade.max_score
     assert {"dlogit_maxes", "dlogits", "db1"} >= set(doubted) > set()

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import pytest
 
 from grader.course.catalog import read_catalog
 from grader.course.reference import Reference
 from grader.errors import CourseError
-from grader.grading.pool import GraderPool
 from grader.records import Check, Submission
 from tests.submissions import COURSE, handed_in
 
@@ -21,17 +18,11 @@ RELU = "dx = (self.x > 0) * dout"
 ACCUMULATED = "parent.grad = gradient if parent.grad is None else parent.grad + gradient"
 
 
-@pytest.fixture(scope="module")
-def graders() -> Iterator[GraderPool]:
-    with GraderPool(COURSE, "snapshot", "bwrap") as pool:
-        yield pool
-
-
 @pytest.fixture
-def graded(graders):
+def graded(real_pool):
     def grade(*replacements: tuple[str, str]) -> dict[str, Check]:
         data = handed_in(OWN, *replacements)
-        checks = graders.grade(Submission(student="s", exercise=OWN, data=data)).grade.checks
+        checks = real_pool.grade(Submission(student="s", exercise=OWN, data=data)).grade.checks
         return {f"{check.part}/{check.name}": check for check in checks}
 
     return grade

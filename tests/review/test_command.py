@@ -2,26 +2,18 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 
 import pytest
 
 from tests.review.serving import ROOT, fill
-
-
-def python(code, *arguments, cwd=ROOT, **options):
-    command = [sys.executable, "-c", code, *map(str, arguments)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, **options)
-
-
-GRADER = "from grader.cli.commands import main; main()"
+from tests.warm_python import grader
 
 
 def test_the_server_needs_no_torch():
-    done = python("import sys, grader.review.server; print('torch' in sys.modules, 'IPython' in sys.modules)")
+    code = "import sys, grader.review.server; print('torch' in sys.modules, 'IPython' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stdout.split() == ["False", "False"], done.stderr
 
 
@@ -37,15 +29,13 @@ def test_the_server_needs_no_torch():
 )
 def test_what_does_not_fit_is_a_sentence_and_status_2(tmp_path, arguments, message):
     fill(tmp_path / "gradebook.sqlite", tmp_path, ["alice"], hostile=False)
-    done = python(GRADER, "review", *arguments, cwd=tmp_path)
-    assert (done.returncode, message in done.stderr) == (2, True), done.stderr
+    assert message in grader("review", *arguments, cwd=tmp_path, status=2).stderr
 
 
 def test_feedback_says_what_it_wrote_and_whom_a_zip_lacks(tmp_path):
     paths = {"alice": "/in/Alice A_11_assignsubmission_file_/01.ipynb"}
     fill(tmp_path / "gradebook.sqlite", tmp_path, ["alice", "bob"], hostile=False, paths=paths)
-    done = python(GRADER, "feedback", tmp_path, "--out", tmp_path / "fb")
-    assert done.returncode == 0, done.stderr
+    done = grader("feedback", tmp_path, "--out", tmp_path / "fb", cwd=tmp_path)
     assert "wrote 3 reports" in done.stdout
     assert "wrote moodle.zip: 1 reports, without 'bob', 'carol'" in done.stdout
     assert sorted(path.name for path in (tmp_path / "fb").iterdir()) == [

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import shutil
-import subprocess
-import sys
 import time
 import zipfile
 
@@ -16,18 +13,13 @@ import pytest
 from grader.gradebook import Gradebook
 from tests.review.serving import EXERCISE, ROOT, reviewing
 from tests.review.test_pages_in_a_browser import submission
+from tests.warm_python import grader
 
 pytestmark = [pytest.mark.slow, pytest.mark.browser]
 
 HANDED_IN = ["ada", "dmitri", "farah", "grete", "mei", "pádraig", "quentin"]
 COPIED = {"nora": "mei"}
 """Who handed in somebody else's notebook."""
-
-
-def grader(*arguments):
-    command = [sys.executable, "-m", "grader", *map(str, arguments)]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")
@@ -38,8 +30,7 @@ def graded(tmp_path_factory):
         folder = top / "in" / f"{name}_{100 + number}_assignsubmission_file_"
         folder.mkdir(parents=True)
         shutil.copy(ROOT / "examples" / f"{COPIED.get(name, name)}.ipynb", folder / f"{EXERCISE}.ipynb")
-    done = grader("grade", top / "in", "--out", top / "out")
-    assert done.returncode == 3, done.stderr  # quentin's is no notebook
+    grader("grade", top / "in", "--out", top / "out", cwd=ROOT, status=3)  # quentin's is no notebook
     return top / "out"
 
 
@@ -140,7 +131,7 @@ def test_the_whole_half_hour(graded, sit_down):
     grade = json.loads((graded / farah / f"{EXERCISE}.json").read_text(encoding="utf-8"))
     assert grade["score"] == 40
     assert [override["reason"] for override in grade["overrides"]] == ["Late, as agreed."]
-    done = grader("export", "canvas", graded)
+    done = grader("export", "canvas", graded, cwd=ROOT)
     rows = {row["Student"]: row for row in csv.DictReader(done.stdout.splitlines())}
     assert rows[farah][EXERCISE] == "40"
     with zipfile.ZipFile(graded / "feedback" / "moodle.zip") as archive:
