@@ -119,6 +119,19 @@ class Scene:
         found = self.reference.chained({**zeros, consumer: cotangent})[self.name]
         return found - self._from_loss
 
+    def with_path(self, consumer: str, contribution: Tensor | None) -> Tensor | None:
+        """The expected value with this contribution of one consumer; None where the shapes don't go together."""
+        if contribution is None or len(self.consumers) == 1:
+            return contribution
+        try:
+            return self.expected - self.paths[consumer] + contribution
+        except RuntimeError:
+            return None
+
+    def with_arrived(self, consumer: str, cotangent: Tensor) -> Tensor | None:
+        """The expected value, were `cotangent` what arrives from one consumer."""
+        return self.with_path(consumer, self.through(consumer, cotangent))
+
     @cached_property
     def _from_loss(self) -> Tensor:
         zeros = {name: torch.zeros_like(tensor) for name, tensor in self.forward.items()}

@@ -81,7 +81,7 @@ SLIPS = [
     ("dcounts = counts_sum_inv * dprobs + dcounts_sum", "dcounts = counts_sum_inv * dprobs", "dcounts", "path-missing", "`counts_sum`"),
     ("dcounts = counts_sum_inv * dprobs + dcounts_sum", "dcounts = counts_sum_inv * dprobs\ndcounts = torch.ones_like(counts) * dcounts_sum", "dcounts", "overwritten", "twice"),
     ("dhprebn = dbndiff + dbnmeani / n", "dhprebn = dbndiff + 2 * dbnmeani / n", "dhprebn", "path-factor", "`2`"),
-    ("dhprebn = dbndiff + dbnmeani / n", "dhprebn = dbndiff + dbnmeani / n\ndhprebn += dbnmeani / n", "dhprebn", "path-twice", "`bnmeani`"),
+    ("dhprebn = dbndiff + dbnmeani / n", "dhprebn = dbndiff + dbnmeani / n\ndhprebn += dbnmeani / n", "dhprebn", "path-factor", "`2`"),
     ("-counts_sum**-2 * dcounts_sum_inv", "-dcounts_sum_inv", "dcounts_sum", "factor-missing", "`counts_sum`"),
     ("dhpreact = (1.0 - h**2) * dh", "dhpreact = (h**2 - 1.0) * dh", "dhpreact", "sign-flipped", "sign"),
     ("dcounts_sum = -counts_sum**-2 * dcounts_sum_inv", "dcounts_sum = -dcounts_sum_inv * counts_sum**2", "dcounts_sum", "wrong-power", "`counts_sum"),

@@ -23,8 +23,8 @@ from grader.diagnosis.slips.edit import Kind
 from grader.diagnosis.subject import Family
 
 MADE: tuple[Family, ...] = (
-    observed.upstream_changed, observed.two_names, whole_value.zeros, whole_value.begun_with_ones, whole_value.sign,
-    layout.transposed, contributions.doubled, names.value_for_gradient, whole_value.factor, contributions.missing,
+    observed.upstream_changed, whole_value.zeros, whole_value.begun_with_ones, whole_value.sign,
+    layout.transposed, names.value_for_gradient, whole_value.factor, contributions.missing,
     contributions.missing_further_up, names.too_early, products.left_out, functions.another_function,
     contributions.steps, functions.on_the_way, names.another_value, contributions.scaled, sums.sums, layout.passed_on,
     functions.row_left_out, row_lookups.rows, names.stale_upstream,

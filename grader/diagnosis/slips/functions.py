@@ -74,10 +74,10 @@ def on_the_way(subject: Subject) -> Iterator[Guess]:
             yield Guess(code, message, partial(_arrives_otherwise, consumer, arrived))
 
 
-def _arrives_otherwise(consumer: str, arrived: Arrived, scene: Scene) -> Tensor:
+def _arrives_otherwise(consumer: str, arrived: Arrived, scene: Scene) -> Tensor | None:
     output = scene.forward[consumer]
     other = arrived(output, scene.cotangents[consumer]) / (1 - output**2)
-    return scene.expected - scene.paths[consumer] + scene.through(consumer, other)
+    return scene.with_arrived(consumer, other)
 
 
 def _with(consumer: str, derivative: Callable[[Tensor], Tensor]) -> Recomputed:

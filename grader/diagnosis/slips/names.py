@@ -11,7 +11,7 @@ from grader.diagnosis.case_view import Scene
 from grader.diagnosis.formula.node import AT, Node, number
 from grader.diagnosis.slips.context import Context
 from grader.diagnosis.slips.edit import Change
-from grader.diagnosis.subject import Guess, Predict, Subject
+from grader.diagnosis.subject import Guess, Subject
 
 # --- made in the right step
 
@@ -73,7 +73,7 @@ def _value_guess(consumer: str) -> Guess:
         "wrong-neighbour",
         f"The formula fits, but `{consumer}` stands where `d{consumer}` belongs: "
         "what flows backward is the gradient, not the value.",
-        _through(consumer, consumer, gradient=False),
+        partial(_value_arrives, consumer, consumer),
     )
 
 
@@ -82,7 +82,7 @@ def _gradient_guess(consumer: str, other: str) -> Guess:
         "wrong-neighbour",
         f"The formula fits, but it is applied to `d{other}` where `d{consumer}` belongs: "
         f"what comes from above here is the gradient of `{consumer}`.",
-        _through(consumer, other, gradient=True),
+        partial(_gradient_arrives, consumer, other),
     )
 
 
@@ -98,7 +98,7 @@ def stale_upstream(subject: Subject) -> Iterator[Guess]:
                 "path-missing",
                 f"Only a part of what `d{consumer}` should be is used here: what comes through `{left_out}` is missing "
                 "in it.",
-                _before(consumer, left_out),
+                partial(_before, consumer, left_out),
             )
         yield _value_guess(consumer)
         for other in _alike(subject, consumer):
@@ -107,7 +107,7 @@ def stale_upstream(subject: Subject) -> Iterator[Guess]:
             yield Guess(
                 "wrong-neighbour",
                 f"The formula fits, but `{other}` stands where `d{consumer}` belongs.",
-                _through(consumer, other, gradient=False),
+                partial(_value_arrives, consumer, other),
             )
 
 
@@ -120,28 +120,21 @@ def too_early(subject: Subject) -> Iterator[Guess]:
                 "used-too-early",
                 f"`d{consumer}` was used here before it was complete: the path through `{left_out}` was added to it "
                 "only later. Go through the forward pass strictly backward.",
-                _before(consumer, left_out),
+                partial(_before, consumer, left_out),
             )
 
 
-def _before(consumer: str, left_out: str) -> Predict:
-    def predict(scene: Scene) -> Tensor:
-        above = scene.at(consumer, scene.cotangents[consumer])
-        return _instead(scene, consumer, above.student - above.paths[left_out])
-
-    return predict
+def _before(consumer: str, left_out: str, scene: Scene) -> Tensor | None:
+    above = scene.at(consumer, scene.cotangents[consumer])
+    return scene.with_arrived(consumer, above.student - above.paths[left_out])
 
 
-def _through(consumer: str, other: str, *, gradient: bool) -> Predict:
-    def predict(scene: Scene) -> Tensor:
-        value = scene.own.get(other, scene.chained[other]) if gradient else scene.forward[other]
-        return _instead(scene, consumer, value)
-
-    return predict
+def _value_arrives(consumer: str, other: str, scene: Scene) -> Tensor | None:
+    return scene.with_arrived(consumer, scene.forward[other])
 
 
-def _instead(scene: Scene, consumer: str, cotangent: Tensor) -> Tensor:
-    return scene.expected - scene.paths[consumer] + scene.through(consumer, cotangent)
+def _gradient_arrives(consumer: str, other: str, scene: Scene) -> Tensor | None:
+    return scene.with_arrived(consumer, scene.own.get(other, scene.chained[other]))
 
 
 def _alike(subject: Subject, name: str) -> list[str]:

@@ -77,10 +77,8 @@ def _taken(scene: Scene, consumer: str) -> Tensor | None:
 
 def _collected(consumer: str, taken: Mapping[Scene, Tensor], collect: Collect) -> Predict:
     """The gradient, where what comes from one consumer is collected so, and what comes from all others is right."""
-    return lambda scene: (
-        scene.expected
-        - scene.paths[consumer]
-        + collect(taken[scene], scene.cotangents[consumer], scene.shape.numel()).view(scene.shape)
+    return lambda scene: scene.with_path(
+        consumer, collect(taken[scene], scene.cotangents[consumer], scene.shape.numel()).view(scene.shape)
     )
 
 

@@ -20,17 +20,7 @@ def elementwise_steps(subject: Subject) -> list[str]:
 
 def changed(consumer: str, change: Recomputed) -> Predict:
     """The expected value with one path's contribution computed otherwise; None where the shapes don't go together."""
-
-    def predict(scene: Scene) -> Tensor | None:
-        found = change(scene, scene.elementwise[consumer])
-        if found is None or len(scene.consumers) == 1:
-            return found
-        try:
-            return scene.expected - scene.paths[consumer] + found
-        except RuntimeError:
-            return None
-
-    return predict
+    return lambda scene: scene.with_path(consumer, change(scene, scene.elementwise[consumer]))
 
 
 def made_by(scene: Scene, name: str) -> str:
