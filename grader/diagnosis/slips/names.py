@@ -1,4 +1,4 @@
-"""Slips with names: another tensor's value, a stale upstream, one that was not complete yet."""
+"""Slips with names: another tensor's value, another gradient, one that was not complete yet."""
 
 from __future__ import annotations
 
@@ -68,12 +68,23 @@ def value_for_gradient(subject: Subject) -> Iterator[Guess]:
                 yield _gradient_guess(consumer, other)
 
 
+def stale_upstream(subject: Subject) -> Iterator[Guess]:
+    """The same, though the line names both, or none of them."""
+    written = {f"d{name}" for name in subject.first.own}
+    for consumer in subject.known_consumers:
+        if consumer != "loss":
+            yield _value_guess(consumer)
+            for other in _alike(subject, consumer):
+                if f"d{other}" in subject.ancestry or f"d{other}" not in written:
+                    yield _gradient_guess(consumer, other)
+
+
 def _value_guess(consumer: str) -> Guess:
     return Guess(
         "wrong-neighbour",
         f"The formula fits, but `{consumer}` stands where `d{consumer}` belongs: "
         "what flows backward is the gradient, not the value.",
-        partial(_value_arrives, consumer, consumer),
+        lambda scene: scene.with_arrived(consumer, scene.forward[consumer]),
     )
 
 
@@ -82,33 +93,8 @@ def _gradient_guess(consumer: str, other: str) -> Guess:
         "wrong-neighbour",
         f"The formula fits, but it is applied to `d{other}` where `d{consumer}` belongs: "
         f"what comes from above here is the gradient of `{consumer}`.",
-        partial(_gradient_arrives, consumer, other),
+        lambda scene: scene.with_arrived(consumer, scene.own.get(other, scene.chained[other])),
     )
-
-
-def stale_upstream(subject: Subject) -> Iterator[Guess]:
-    """The right formula, applied to something else than what arrives from the consumer."""
-    written = {f"d{name}" for name in subject.first.own}
-    for consumer in subject.known_consumers:
-        if consumer == "loss":
-            continue
-        uses = subject.first.reference.consumers[consumer]
-        for left_out in uses if len(uses) > 1 else []:  # what too_early has no evidence for
-            yield Guess(
-                "path-missing",
-                f"Only a part of what `d{consumer}` should be is used here: what comes through `{left_out}` is missing "
-                "in it.",
-                partial(_before, consumer, left_out),
-            )
-        yield _value_guess(consumer)
-        for other in _alike(subject, consumer):
-            if f"d{other}" in subject.ancestry or f"d{other}" not in written:
-                yield _gradient_guess(consumer, other)
-            yield Guess(
-                "wrong-neighbour",
-                f"The formula fits, but `{other}` stands where `d{consumer}` belongs.",
-                partial(_value_arrives, consumer, other),
-            )
 
 
 def too_early(subject: Subject) -> Iterator[Guess]:
@@ -127,14 +113,6 @@ def too_early(subject: Subject) -> Iterator[Guess]:
 def _before(consumer: str, left_out: str, scene: Scene) -> Tensor | None:
     above = scene.at(consumer, scene.cotangents[consumer])
     return scene.with_arrived(consumer, above.student - above.paths[left_out])
-
-
-def _value_arrives(consumer: str, other: str, scene: Scene) -> Tensor | None:
-    return scene.with_arrived(consumer, scene.forward[other])
-
-
-def _gradient_arrives(consumer: str, other: str, scene: Scene) -> Tensor | None:
-    return scene.with_arrived(consumer, scene.own.get(other, scene.chained[other]))
 
 
 def _alike(subject: Subject, name: str) -> list[str]:

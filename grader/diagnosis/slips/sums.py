@@ -123,17 +123,3 @@ def sums_otherwise(node: Node, context: Context) -> Iterator[Change]:
         for dims in (*((dim,) for dim in range(context.rank)), *pairs):
             for keep in (True, False):
                 yield Node("sum", (node,), (dims, keep)), "sum-missing", text, node
-
-
-def summed_early(node: Node, _: Context) -> Iterator[Change]:
-    """A sum that takes in one factor only."""
-    if node.op not in ("add", "sub", "mul", "div"):
-        return
-    for place, side in enumerate(node.args):
-        if side.op == "sum":
-            products = [*node.args[:place], side.args[0], *node.args[place + 1 :]]
-            early = (
-                "In {} the sum takes in one factor only: a method call binds tighter than *. "
-                "Multiply first, then sum the products."
-            )
-            yield Node("sum", (Node(node.op, tuple(products)),), side.value), "sum-too-early", early, node

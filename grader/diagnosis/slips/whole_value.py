@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 
 from grader.diagnosis.formula.node import Node, name, number, parts
-from grader.diagnosis.slips.context import EMPTY, POWERS, Context, less_one
+from grader.diagnosis.slips.context import EMPTY, POWERS, Context
 from grader.diagnosis.slips.edit import Change
 from grader.diagnosis.subject import Guess, Subject
 from grader.diagnosis.words import named_factor
@@ -91,14 +91,16 @@ def signs(node: Node, _: Context) -> Iterator[Change]:
         yield -node, "term-sign", text, node
 
 
-def numbers(node: Node, _: Context) -> Iterator[Change]:
-    """Another number."""
+def numbers(node: Node, context: Context) -> Iterator[Change]:
+    """Another number; or a parameter, which has this value in the case that a student sees."""
     if node.op == "number":
         near = SMALL if 0 < node.value < 0.1 else NUMBERS
         values = {node.value + 1, node.value - 1, -node.value, node.value * 2, node.value / 2, *near}
         for value in sorted(values - {node.value}, key=lambda other: abs(other - node.value)):
-            text = f"The number {node.value:g} in this formula is not the right one."
-            yield number(value), "wrong-constant", text
+            yield number(value), "wrong-constant", f"The number {node.value:g} in this formula is not the right one."
+        for weight in context.weights:
+            text = f"The number {node.value:g} stands where `{weight}` belongs, which is different in other runs."
+            yield name(weight), "wrong-constant", text
 
 
 def exponents(node: Node, _: Context) -> Iterator[Change]:
@@ -118,22 +120,6 @@ def small(node: Node, _: Context) -> Iterator[Change]:
     text = "In {} the small constant is lost that the forward pass adds before it takes the power."
     for value in SMALL if node.op == "pow" else ():
         yield (node.args[0] + number(value)) ** node.args[1], "eps-missing", text, node
-
-
-def sizes(node: Node, context: Context) -> Iterator[Change]:
-    """A size, or one less than it, in place of another number."""
-    if node.op in ("number", "size", "count") or context.is_size(node):
-        text = "The number {} in this formula is not the right one: think of the sizes."
-        for other in context.sizes:
-            yield name(other), "wrong-constant", text, node
-            yield less_one(other), "wrong-constant", text, node
-
-
-def written_out(node: Node, context: Context) -> Iterator[Change]:
-    """A number in the place of a parameter, which has that value in the case that a student sees."""
-    for weight in context.weights if node.op == "number" else ():
-        text = f"The number {node.value:g} stands where `{weight}` belongs, which is different in other runs."
-        yield name(weight), "wrong-constant", text
 
 
 def ones(node: Node, _: Context) -> Iterator[Change]:
