@@ -278,10 +278,6 @@ class Scene:
         same = self.student.numel() == rest.numel()
         return nearest(self.student.reshape(rest.shape) - rest, direction) if same else None
 
-    def fits_numbers(self, one: Tensor, other: Tensor) -> bool:
-        """Whether two tensors hold the same numbers in the same order, whatever their shapes."""
-        return one.numel() == other.numel() and self.tolerance.holds(one.flatten(), other.flatten())
-
     @cached_property
     def clear(self) -> bool:
         """Whether the student's value is off by more than rounding could make of it."""

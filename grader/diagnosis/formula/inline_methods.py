@@ -192,7 +192,7 @@ class Methods:
                     if value is not None:
                         lines.append(f"{result} = {ast.unparse(rename.visit(copy.deepcopy(value)))}")
                 break
-            if not (isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and node.value.value is None):
+            if not _is_stub(node):
                 lines.append(ast.unparse(ast.fix_missing_locations(rename.visit(copy.deepcopy(node)))))
         return [*self._forward(call.layer, class_, rename, given, lines), *lines]
 
@@ -332,21 +332,22 @@ def _line(class_: ast.ClassDef, attribute: str | None, training: ast.expr | None
     method = _method(class_, "backward")
     if method is None:
         return class_.lineno
-    wanted = attribute
+    returns = [node for node in ast.walk(method) if isinstance(node, ast.Return) and node.value is not None]
+    value = returns[0].value if len(returns) == 1 else None
+    if isinstance(value, ast.Tuple) and place < len(value.elts):
+        value = value.elts[place]
+    wanted = attribute or (value.id if isinstance(value, ast.Name) else None)
     if wanted is None:
-        returns = [node for node in ast.walk(method) if isinstance(node, ast.Return) and node.value is not None]
-        value = returns[0].value if len(returns) == 1 else None
-        if isinstance(value, ast.Tuple) and place < len(value.elts):
-            value = value.elts[place]
-        if not isinstance(value, ast.Name):
-            return returns[0].lineno if len(returns) == 1 else method.lineno
-        wanted = value.id
-    made = [node for node in ast.walk(method) if isinstance(node, ast.stmt) and _makes(node, wanted)]
-    in_a_row = [node for node in _taken(method.body, training) if node in made]
-    return in_a_row[-1].lineno if in_a_row else method.lineno
+        return returns[0].lineno if len(returns) == 1 else method.lineno
+    made = [node.lineno for node in _taken(method.body, training) if _makes(node, wanted)]
+    return made[-1] if made else method.lineno
 
 
 def _makes(node: ast.stmt, name: str) -> bool:
     targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AugAssign) else []
-    nothing = isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and node.value.value is None
-    return not nothing and any(ast.unparse(target).split("[")[0] == name for target in targets)
+    return not _is_stub(node) and any(ast.unparse(target).split("[")[0] == name for target in targets)
+
+
+def _is_stub(node: ast.stmt) -> bool:
+    """`dx = None`, as it stands in a blank exercise."""
+    return isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and node.value.value is None

@@ -7,7 +7,7 @@ they must be multiplied to add up to what is expected. With random gradients fro
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -45,10 +45,8 @@ def wrong_scale(subject: Subject, node: Node, trials: Sequence[Scene]) -> Diagno
         if not subject.budget.spend():
             return None
         doubled = exchanged(node, part, number(2) * part)
-        scales = _all(_scale(trial, node, doubled) for trial in trials)
-        if scales is None or not _steady(subject, [(scale,) for scale in scales]):
-            continue  # with other numbers above it would be another one: a coincidence
-        said = named_factor(subject.scenes, scales[: len(subject.scenes)])
+        scales = _steady(subject, (_scale(trial, node, doubled) for trial in trials))
+        said = named_factor(subject.scenes, scales) if scales is not None else None
         if said is not None:
             message = (
                 f"A constant is missing at {quoted(write(part))}, or is not the right one: with "
@@ -69,11 +67,8 @@ def _scale(trial: Scene, node: Node, doubled: Node) -> float | None:
 
 def scaled(subject: Subject, edit: Edit, trials: Sequence[Scene]) -> Diagnosis | None:
     """A change that makes a formula right but for one constant, the same whatever arrives from above."""
-    scales = _all(trial.scale_of(trial.stretched(edit.formula)) for trial in trials)
-    if scales is None or not _steady(subject, [(scale,) for scale in scales]):
-        return None
-    inverse = [1 / scale for scale in scales[: len(subject.scenes)]]
-    said = named_factor(subject.scenes, inverse, numbers=False)
+    scales = _steady(subject, (trial.scale_of(trial.stretched(edit.formula)) for trial in trials))
+    said = named_factor(subject.scenes, [1 / scale for scale in scales], numbers=False) if scales is not None else None
     if said is None:
         return None
     minus = ", with the wrong sign" if said.negative else ""
@@ -82,23 +77,22 @@ def scaled(subject: Subject, edit: Edit, trials: Sequence[Scene]) -> Diagnosis |
     return Diagnosis(code=found.code, message=f"{TWO}. {found.message} And as a whole {whole}.")
 
 
-def _all(scales: Iterator[float | None]) -> list[float] | None:
-    """The numbers, where there is one for every trial and they have one sign; no more are asked for than that takes."""
+def _steady(subject: Subject, scales: Iterable[float | None]) -> list[float] | None:
+    """The constant in each case, where there is one for every trial, they have one sign, and are no coincidence.
+
+    With random gradients from above it must be the same one. No more are asked for than that takes.
+    """
     found: list[float] = []
     for scale in scales:
         if not scale or (found and (scale > 0) != (found[0] > 0)):
             return None
         found.append(scale)
-    return found
-
-
-def _steady(subject: Subject, scales: Sequence[Sequence[float]]) -> bool:
-    """Whether the constants are the same with random gradients from above."""
-    return all(map(_same, scales[len(subject.scenes) :], scales))
+    cases = len(subject.scenes)
+    return found[:cases] if _same(found[cases:], found) else None
 
 
 def _same(one: Sequence[float], other: Sequence[float]) -> bool:
-    return all(abs(a - b) <= 1e-7 * max(1.0, abs(a)) for a, b in zip(one, other, strict=True))
+    return all(abs(a - b) <= 1e-7 * max(1.0, abs(a)) for a, b in zip(one, other, strict=False))
 
 
 # --- terms of a sum
@@ -129,7 +123,9 @@ def wrong_terms(subject: Subject, node: Node, trials: Sequence[Scene]) -> Diagno
         if found is None:
             return None
         scales.append(found)
-    slips = _slips(subject, terms, scales[: len(subject.scenes)]) if _steady(subject, scales) else None
+    cases = len(subject.scenes)
+    steady = all(map(_same, scales[cases:], scales))
+    slips = _slips(subject, terms, scales[:cases]) if steady else None
     if slips is None or not 0 < len(slips) <= MAX_SLIPS:
         return None
     text = " and ".join(slip.message for slip in slips)

@@ -50,7 +50,7 @@ def missing(subject: Subject) -> Iterator[Guess]:
             overwritten
             or f"Only the path through `{consumer}` is here, and `{subject.name}` is used in {uses} places of the "
             "forward pass: the contributions of all of them add up.",
-            partial(_alone, consumer),
+            partial(lambda consumer, scene: scene.paths[consumer], consumer),
         )
 
 
@@ -119,16 +119,9 @@ def steps(subject: Subject) -> Iterator[Guess]:
             continue
         every = f"`{subject.name}` is used at every step, and every use sends a contribution back: they add up."
         for place, which in ((0, "first"), (-1, "last")):
-            yield Guess(
-                "only-one-path",
-                f"What the {which} step sends is here alone. {every}",
-                partial(_steps, consumer, {place: 1.0}, 0.0),
-            )
-            yield Guess(
-                "path-missing",
-                f"What the {which} step sends is missing. {every}",
-                partial(_steps, consumer, {place: 0.0}, 1.0),
-            )
+            for code, what, share in (("only-one-path", "here alone", 1.0), ("path-missing", "missing", 0.0)):
+                message = f"What the {which} step sends is {what}. {every}"
+                yield Guess(code, message, partial(_steps, consumer, {place: share}, 1 - share))
         for label, numbers in _growing(subject, consumer):
             yield Guess(
                 "constant-factor",
@@ -171,10 +164,6 @@ def _share(scene: Scene, consumer: str) -> float:
 def _times(consumer: str, share: float | None, scene: Scene) -> Tensor | None:
     """The value with so many times a contribution; as many as there are if not given."""
     return scene.with_path(consumer, (_share(scene, consumer) if share is None else share) * scene.paths[consumer])
-
-
-def _alone(consumer: str, scene: Scene) -> Tensor:
-    return scene.paths[consumer]
 
 
 # --- undone in a formula

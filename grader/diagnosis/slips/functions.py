@@ -86,7 +86,9 @@ def _with(consumer: str, derivative: Callable[[Tensor], Tensor]) -> Recomputed:
 
 def row_left_out(subject: Subject) -> Iterator[Guess]:
     """A softmax differentiated as if each element acted on its own place alone."""
-    for consumer in _softmaxes(subject):
+    for consumer in subject.known_consumers if len(subject.consumers) == 1 else ():
+        if consumer == "loss" or not all(_is_softmax(scene, consumer) for scene in subject.scenes):
+            continue
         message = (
             f"An element of `{subject.name}` acts on every element of its row of `{consumer}`, because the "
             "row adds up to one: where one grows, the others shrink. Here only"
@@ -101,15 +103,8 @@ _OWN_PLACE = (
 )
 
 
-def _softmaxes(subject: Subject) -> list[str]:
-    """The one consumer, where it is a softmax in every case."""
-    return [
-        name
-        for name in subject.known_consumers
-        if subject.consumers == [name] != ["loss"]
-        and all(scene.shape == scene.forward[name].shape for scene in subject.scenes)
-        and all(made_by(scene, name).startswith("SoftmaxBackward") for scene in subject.scenes)
-    ]
+def _is_softmax(scene: Scene, name: str) -> bool:
+    return scene.shape == scene.forward[name].shape and made_by(scene, name).startswith("SoftmaxBackward")
 
 
 def _without_row(consumer: str, power: int, scene: Scene) -> Tensor:

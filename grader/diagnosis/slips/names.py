@@ -26,13 +26,13 @@ def another_value(subject: Subject) -> Iterator[Guess]:
                 "another-gradient",
                 f"`{subject.gradient}` holds the gradient of another tensor, `d{other}`: something between the two is "
                 "missing, or the names were mixed up.",
-                lambda scene, other=other: scene.own.get(other),  # type: ignore[misc]
+                partial(lambda other, scene: scene.own.get(other), other),
             )
     for other in [subject.name, *_alike(subject, subject.name)]:
         yield Guess(
             "not-a-gradient",
             f"`{subject.gradient}` holds `{other}` itself, a value of the forward pass and no gradient.",
-            lambda scene, other=other: scene.forward[other],  # type: ignore[misc]
+            partial(lambda other, scene: scene.forward[other], other),
         )
 
 
@@ -44,12 +44,9 @@ def a_step_too_far(subject: Subject) -> Iterator[Guess]:
                 "another-gradient",
                 f"`{subject.gradient}` holds what belongs to `d{other}`: it has gone a step too far, through the line "
                 f"that computes `{subject.name}` from `{other}`.",
-                partial(_a_step_further, other),
-            )
-
-
-def _a_step_further(other: str, scene: Scene) -> Tensor:
-    return scene.reference.chained({**scene.own, scene.name: scene.expected})[other]
+                partial(lambda other, scene: scene.reference.chained({**scene.own, scene.name: scene.expected})[other],
+                        other),
+            )  # fmt: skip
 
 
 def value_for_gradient(subject: Subject) -> Iterator[Guess]:

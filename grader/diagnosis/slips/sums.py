@@ -8,7 +8,7 @@ from itertools import combinations
 
 from torch import Tensor
 
-from grader.diagnosis.case_view import Elementwise, Scene, summed
+from grader.diagnosis.case_view import Scene, summed
 from grader.diagnosis.formula.node import Node
 from grader.diagnosis.slips.context import EMPTY, Context
 from grader.diagnosis.slips.edit import Change
@@ -29,7 +29,8 @@ def sums(subject: Subject) -> Iterator[Guess]:
     )
     for axis in range(len(subject.first.shape)):
         for keep in (True, False):
-            yield Guess("sum-too-many", message, partial(_expected_summed, axis, keep))
+            summed_up = partial(lambda axis, keep, scene: scene.expected.sum(axis, keepdim=keep), axis, keep)
+            yield Guess("sum-too-many", message, summed_up)
     yield Guess("sum-too-many", message, lambda scene: scene.expected.sum())
     extra = subject.first.student.dim() - len(subject.first.shape)
     if extra > 0:  # a gradient for each element of a dimension that the tensor does not have: a matrix an example
@@ -46,10 +47,6 @@ def _one_each(extra: int, scene: Scene) -> Tensor | None:
     """The student's value as it is, where a sum over its first dimensions would make it right."""
     fits = scene.student.dim() == len(scene.shape) + extra and scene.student.shape[extra:] == scene.shape
     return scene.student if fits and scene.is_right(scene.student.sum(tuple(range(extra)))) else None
-
-
-def _expected_summed(axis: int, keep: bool, scene: Scene) -> Tensor:
-    return scene.expected.sum(axis, keepdim=keep)
 
 
 def _undone_broadcast(subject: Subject, consumer: str) -> Iterator[Guess]:
@@ -80,17 +77,14 @@ def _undone_broadcast(subject: Subject, consumer: str) -> Iterator[Guess]:
         )  # fmt: skip
         for keep in (True, False):
             code = "sum-wrong-dimension" if shape != wide else "sum-too-many"
-            yield Guess(code, message, changed(consumer, partial(_product_summed, axis, keep)))
+            change = partial(lambda axis, keep, _, step: step.product.sum(axis, keepdim=keep), axis, keep)
+            yield Guess(code, message, changed(consumer, change))
 
 
 _TOO_EARLY: tuple[tuple[str, Recomputed], ...] = (
     ("the local derivative", lambda scene, step: step.local * summed(step.cotangent, scene.shape)),
     ("the upstream gradient", lambda scene, step: step.cotangent * summed(step.local, scene.shape)),
 )
-
-
-def _product_summed(axis: int, keep: bool, _: Scene, step: Elementwise) -> Tensor:
-    return step.product.sum(axis, keepdim=keep)
 
 
 # --- undone in a formula
