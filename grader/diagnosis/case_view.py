@@ -97,6 +97,11 @@ class Scene:
         itself = [self.name] if self.name in self.reference.recurrent else []
         return [*self.reference.consumers[self.name], *itself]
 
+    def made_by(self, name: str) -> str:
+        """What autograd calls the operation that made a tensor, `TanhBackward0`; nothing for a leaf."""
+        operation = self.reference.members(name)[0].grad_fn
+        return operation.name() if operation is not None else ""
+
     @cached_property
     def descendants(self) -> frozenset[str]:
         """All tensors that were computed from this one, directly or not."""

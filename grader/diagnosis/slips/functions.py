@@ -11,8 +11,7 @@ from grader.diagnosis.case_view import Scene, summed
 from grader.diagnosis.formula.node import Node
 from grader.diagnosis.slips.context import Context
 from grader.diagnosis.slips.edit import Change
-from grader.diagnosis.slips.step import Recomputed, changed, elementwise_steps, made_by
-from grader.diagnosis.subject import Guess, Subject
+from grader.diagnosis.subject import Guess, Recomputed, Subject, changed
 
 # --- made in the right step
 
@@ -27,10 +26,10 @@ FROM_OUTPUT: dict[str, tuple[str, Callable[[Tensor], Tensor]]] = {
 
 def another_function(subject: Subject) -> Iterator[Guess]:
     """The derivative of tanh for a logistic function, and the like."""
-    for consumer in elementwise_steps(subject):
+    for consumer in subject.elementwise_steps:
         if subject.first.shape != subject.first.forward[consumer].shape:
             continue  # a function of one tensor keeps its shape
-        if made_by(subject.first, consumer).startswith(("Pow", "Sqrt", "Rsqrt")):
+        if subject.first.made_by(consumer).startswith(("Pow", "Sqrt", "Rsqrt")):
             yield Guess(
                 "wrong-power",
                 f"This is the power itself, `{consumer}`, where its derivative belongs: there the exponent comes "
@@ -38,7 +37,7 @@ def another_function(subject: Subject) -> Iterator[Guess]:
                 changed(consumer, _with(consumer, lambda output: output)),
             )
         for function, (operation, derivative) in FROM_OUTPUT.items():
-            if not all(made_by(scene, consumer).startswith(operation) for scene in subject.scenes):
+            if not all(scene.made_by(consumer).startswith(operation) for scene in subject.scenes):
                 yield Guess(
                     "another-function",
                     f"This is the derivative of {function}, written with its output `{consumer}`, and `{consumer}` is "
@@ -64,9 +63,9 @@ TANH: tuple[tuple[str, str, Arrived], ...] = (
 
 def on_the_way(subject: Subject) -> Iterator[Guess]:
     """A tanh between two tensors that have a name, differentiated otherwise, where its argument has none."""
-    steps = elementwise_steps(subject)
+    steps = subject.elementwise_steps
     for consumer in subject.known_consumers:
-        if consumer in ("loss", *steps) or not made_by(subject.first, consumer).startswith("Tanh"):
+        if consumer in ("loss", *steps) or not subject.first.made_by(consumer).startswith("Tanh"):
             continue
         for code, text, arrived in TANH:
             what = text.format(consumer)
@@ -104,7 +103,7 @@ _OWN_PLACE = (
 
 
 def _is_softmax(scene: Scene, name: str) -> bool:
-    return scene.shape == scene.forward[name].shape and made_by(scene, name).startswith("SoftmaxBackward")
+    return scene.shape == scene.forward[name].shape and scene.made_by(name).startswith("SoftmaxBackward")
 
 
 def _without_row(consumer: str, power: int, scene: Scene) -> Tensor:

@@ -12,15 +12,14 @@ from grader.diagnosis.case_view import Elementwise, Scene, summed
 from grader.diagnosis.formula.node import Node, name, number
 from grader.diagnosis.slips.context import EMPTY, POWERS, Context, less_one
 from grader.diagnosis.slips.edit import Change
-from grader.diagnosis.slips.step import changed, elementwise_steps
-from grader.diagnosis.subject import Guess, Subject
+from grader.diagnosis.subject import Guess, Subject, changed
 
 # --- made in the right step
 
 
 def left_out(subject: Subject) -> Iterator[Guess]:
     """The local derivative or the upstream gradient is not there."""
-    for consumer in elementwise_steps(subject):
+    for consumer in subject.elementwise_steps:
         yield Guess(
             "local-derivative-missing",
             f"`d{consumer}` was passed straight on to `{subject.gradient}`: the derivative of the line that computes "

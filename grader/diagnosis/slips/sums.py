@@ -12,8 +12,7 @@ from grader.diagnosis.case_view import Scene, summed
 from grader.diagnosis.formula.node import Node
 from grader.diagnosis.slips.context import EMPTY, Context
 from grader.diagnosis.slips.edit import Change
-from grader.diagnosis.slips.step import Recomputed, changed, elementwise_steps
-from grader.diagnosis.subject import Guess, Subject
+from grader.diagnosis.subject import Guess, Recomputed, Subject, changed
 from grader.diagnosis.words import dimension, shape_text
 
 # --- made in the right step
@@ -21,7 +20,7 @@ from grader.diagnosis.words import dimension, shape_text
 
 def sums(subject: Subject) -> Iterator[Guess]:
     """Sums over broadcast dimensions: missing, over the wrong dimension, one too many, or too early."""
-    for consumer in elementwise_steps(subject):
+    for consumer in subject.elementwise_steps:
         yield from _undone_broadcast(subject, consumer)
     message = (
         f"There is one sum too many: `{subject.gradient}` should have the shape "
