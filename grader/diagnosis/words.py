@@ -22,6 +22,13 @@ class Factor(NamedTuple):
     name: str
     negative: bool
 
+    @property
+    def said(self) -> str:
+        """What is said of that which is so many times what it should be."""
+        if self.name == "1":
+            return "has the wrong sign"
+        return f"is `{self.name}` times what it should be{', with the wrong sign' * self.negative}"
+
 
 def named_factor(scenes: Sequence[Scene], ratios: Sequence[float | None], *, numbers: bool = True) -> Factor | None:
     """What a factor is called that has the given value in each case: `n`, `1/(n - 1)`, `1/2`.

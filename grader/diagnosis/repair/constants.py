@@ -71,10 +71,8 @@ def scaled(subject: Subject, edit: Edit, trials: Sequence[Scene]) -> Diagnosis |
     said = named_factor(subject.scenes, [1 / scale for scale in scales], numbers=False) if scales is not None else None
     if said is None:
         return None
-    minus = ", with the wrong sign" if said.negative else ""
-    whole = "it has the wrong sign" if said.name == "1" else f"it is `{said.name}` times what it should be{minus}"
     found = edit.diagnosis
-    return Diagnosis(code=found.code, message=f"{TWO}. {found.message} And as a whole {whole}.")
+    return Diagnosis(code=found.code, message=f"{TWO}. {found.message} And as a whole it {said.said}.")
 
 
 def _steady(subject: Subject, scales: Iterable[float | None]) -> list[float] | None:
@@ -103,13 +101,6 @@ class Term(NamedTuple):
 
     written: Node
     whole: Node
-
-
-class Slip(NamedTuple):
-    """What is wrong with a term, or with the whole."""
-
-    code: str
-    message: str
 
 
 def wrong_terms(subject: Subject, node: Node, trials: Sequence[Scene]) -> Diagnosis | None:
@@ -170,11 +161,11 @@ def _scales(terms: Sequence[Term], trial: Scene) -> list[float] | None:
     return scales.tolist() if trial.is_right((matrix @ scales).view(trial.expected.shape)) else None
 
 
-def _slips(subject: Subject, terms: Sequence[Term], scales: Sequence[Sequence[float]]) -> list[Slip] | None:
+def _slips(subject: Subject, terms: Sequence[Term], scales: Sequence[Sequence[float]]) -> list[Diagnosis] | None:
     """What is wrong with single terms, then with the whole; None where a constant has no name."""
     per_term = list(zip(*scales, strict=True))
     common = _common(per_term)
-    slips: list[Slip | None] = []
+    slips: list[Diagnosis | None] = []
     for term, found in zip(terms, per_term, strict=True):
         relative = [scale / whole if whole else 0.0 for scale, whole in zip(found, common, strict=True)]
         slips += _slip(subject, f"the term {quoted(write(term.written))}", relative, "term-factor", "term-sign")
@@ -193,19 +184,14 @@ def _common(scales: Sequence[tuple[float, ...]]) -> tuple[float, ...]:
     return next(term for term in sharing if (term[0] < 0) == (2 * negative > len(sharing)))
 
 
-def _slip(subject: Subject, what: str, scales: Sequence[float], factor: str, sign: str) -> Iterator[Slip | None]:
+def _slip(subject: Subject, what: str, scales: Sequence[float], factor: str, sign: str) -> Iterator[Diagnosis | None]:
     """Nothing where the constant is one; None where it has no name."""
     if _same(scales, [1.0] * len(scales)):
         return
     if all(abs(scale) < ZERO for scale in scales):
-        yield Slip("term-too-many", f"{what} does not belong here")
+        yield Diagnosis(code="term-too-many", message=f"{what} does not belong here")
         return
     inverse = [1 / scale if abs(scale) >= ZERO else None for scale in scales]
     said = named_factor(subject.scenes, inverse, numbers=False)
-    if said is None:
-        yield None
-    elif said.name == "1":
-        yield Slip(sign, f"{what} has the wrong sign")
-    else:
-        minus = ", with the wrong sign" if said.negative else ""
-        yield Slip(factor, f"{what} is `{said.name}` times what it should be{minus}")
+    code = sign if said is not None and said.name == "1" else factor
+    yield Diagnosis(code=code, message=f"{what} {said.said}") if said is not None else None

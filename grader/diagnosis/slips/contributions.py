@@ -95,13 +95,11 @@ def scaled(subject: Subject) -> Iterator[Guess]:
         said = named_factor(subject.scenes, [_share(scene, consumer) for scene in subject.scenes])
         if said is None:
             continue
-        minus = " and has the wrong sign" if said.negative else ""
         path = _path(subject, consumer)
         code, message = (
             ("path-sign", f"The sign of one contribution is flipped: look at {path}, the rest is right.")
             if said.negative and said.name == "1" else
-            ("path-factor", f"One contribution, {path}, is `{said.name}` times what it should be{minus}; the rest is "
-                            "right.")
+            ("path-factor", f"One contribution, {path}, {said.said}; the rest is right.")
         )  # fmt: skip
         yield Guess(code, message, partial(_times, consumer, None))
 

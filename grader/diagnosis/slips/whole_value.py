@@ -58,11 +58,10 @@ def factor(subject: Subject) -> Iterator[Guess]:
     said = named_factor(subject.scenes, [scene.ratio(0 * scene.expected, scene.expected) for scene in subject.scenes])
     if said is None or said.name == "1":
         return
-    minus = ", and its sign is flipped" if said.negative else ""
     yield Guess(
         "constant-factor",
-        f"`{subject.gradient}` is `{said.name}` times what it should be{minus}: "
-        f"look for a number or a mean in the forward pass that is missing here, or here twice.",
+        f"`{subject.gradient}` {said.said}: look for a number or a mean in the forward pass that is missing here, or "
+        "here twice.",
         lambda scene: scene.expected * (scene.ratio(0 * scene.expected, scene.expected) or 0.0),
     )
 
