@@ -260,14 +260,9 @@ class Scene:
         """Whether a slip that gives `predicted` explains the student's value, its shape included."""
         if predicted is None:
             return False
-        student = self.student
-        if student.shape != predicted.shape:
-            if student.numel() == predicted.numel() and _core(student) == _core(predicted):
-                student = student.reshape(predicted.shape)
-            elif (stretched := conformed(student, predicted.shape)) is not None:
-                student = stretched
-            else:
-                return False
+        student = conformed(self.student, predicted.shape)
+        if student is None:
+            return False
         told = bool(predicted.any()) and conformed(self.student, self.shape) is not None
         if told and float(predicted.abs().max()) < NOTHING:
             return False  # zeros but for rounding: any formula that cancels would fit
@@ -302,11 +297,3 @@ def nearest(goal: Tensor, direction: Tensor) -> float | None:
 def summed(tensor: Tensor, shape: torch.Size) -> Tensor:
     """A broadcast undone: the sum over the dimensions that `shape` does not have, or has with size 1."""
     return tensor.sum_to_size(shape) if tensor.shape != shape else tensor
-
-
-def _core(tensor: Tensor) -> list[int]:
-    """The shape without leading dimensions of size 1: (64,) and (1, 64) hold the same row."""
-    shape = list(tensor.shape)
-    while shape and shape[0] == 1:
-        shape.pop(0)
-    return shape

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from grader.diagnosis.case_view import Scene
@@ -105,11 +105,15 @@ _OF_A_FRACTION: tuple[_Formula, ...] = (
 
 
 def _sizes(scenes: Sequence[Scene]) -> Iterator[Named]:
-    """The sizes that have a name in the notebook, `n` and other short names first."""
     dims = {size for tensor in scenes[0].forward.values() for size in tensor.shape if size > 2}
-    named = [(name, values) for name, values in _named(scenes, int) if values[0] in dims]
-    yield from sorted(named, key=lambda one: len(one[0]))
+    yield from named_sizes(scenes, dims)
     yield f"{scenes[0].name}.numel()", [scene.shape.numel() for scene in scenes]
+
+
+def named_sizes(scenes: Sequence[Scene], sizes: Collection[int]) -> list[Named]:
+    """Those of some sizes of the first case that have a name in the notebook, `n` and other short names first."""
+    found = [(name, values) for name, values in _named(scenes, int) if values[0] in sizes]
+    return sorted(found, key=lambda one: len(one[0]))
 
 
 def _named(scenes: Sequence[Scene], kind: type) -> Iterator[Named]:
@@ -119,12 +123,6 @@ def _named(scenes: Sequence[Scene], kind: type) -> Iterator[Named]:
         numbers = [value for value in values if isinstance(value, int | float) and type(value) is kind]
         if len(numbers) == len(values):
             yield name, numbers
-
-
-def size_names(scene: Scene, size: int) -> list[str]:
-    """What a size is called in the notebook, shortest name first."""
-    found = [name for name, value in scene.reference.constants.items() if isinstance(value, int) and value == size]
-    return sorted(found, key=len)
 
 
 def quoted(name: str) -> str:

@@ -14,7 +14,7 @@ from grader.diagnosis.formula.node import Node
 from grader.diagnosis.slips.context import EMPTY, Candidate, Context
 from grader.diagnosis.slips.edit import Change
 from grader.diagnosis.subject import Guess, Subject
-from grader.diagnosis.words import named_factor, size_names
+from grader.diagnosis.words import Named, named_factor, named_sizes
 
 # --- made in the right step
 
@@ -129,15 +129,13 @@ def steps(subject: Subject) -> Iterator[Guess]:
             )
 
 
-def _growing(subject: Subject, consumer: str) -> Iterator[tuple[str, list[float]]]:
+def _growing(subject: Subject, consumer: str) -> Iterator[Named]:
     """By what a sum may be multiplied at every step: what it is called, and the number in each case."""
     scenes = subject.scenes
     yield from ((label, [number] * len(scenes)) for label, number in (("-1", -1.0), ("2", 2.0), ("1/2", 0.5)))
-    for label in size_names(scenes[0], scenes[0].forward[consumer].shape[1])[:1]:
-        sizes = [float(scene.reference.constants.get(label, 0)) for scene in scenes]
-        if all(sizes):
-            yield label, sizes
-            yield f"1/{label}", [1 / size for size in sizes]
+    for label, sizes in named_sizes(scenes, [scenes[0].forward[consumer].shape[1]])[:1]:
+        yield label, sizes
+        yield f"1/{label}", [1 / size for size in sizes]
 
 
 def _grown(consumer: str, numbers: Mapping[Scene, float], scene: Scene) -> Tensor | None:
