@@ -7,11 +7,11 @@ from functools import partial
 
 from torch import Tensor
 
-from grader.diagnosis.case_view import Scene, summed
+from grader.diagnosis.case_view import Scene
 from grader.diagnosis.formula.node import Node
 from grader.diagnosis.slips.context import Context
 from grader.diagnosis.slips.edit import Change
-from grader.diagnosis.subject import Guess, Recomputed, Subject, changed
+from grader.diagnosis.subject import Guess, Subject
 
 # --- made in the right step
 
@@ -34,7 +34,7 @@ def another_function(subject: Subject) -> Iterator[Guess]:
                 "wrong-power",
                 f"This is the power itself, `{consumer}`, where its derivative belongs: there the exponent comes "
                 "down as a factor, and is smaller by one.",
-                changed(consumer, _with(consumer, lambda output: output)),
+                partial(_derived, consumer, lambda output: output),
             )
         for function, (operation, derivative) in FROM_OUTPUT.items():
             if not all(scene.made_by(consumer).startswith(operation) for scene in subject.scenes):
@@ -42,8 +42,12 @@ def another_function(subject: Subject) -> Iterator[Guess]:
                     "another-function",
                     f"This is the derivative of {function}, written with its output `{consumer}`, and `{consumer}` is "
                     "computed by another function: differentiate that one.",
-                    changed(consumer, _with(consumer, derivative)),
+                    partial(_derived, consumer, derivative),
                 )
+
+
+def _derived(consumer: str, derivative: Callable[[Tensor], Tensor], scene: Scene) -> Tensor | None:
+    return scene.with_path(consumer, scene.cotangents[consumer] * derivative(scene.forward[consumer]))
 
 
 Arrived = Callable[[Tensor, Tensor], Tensor]
@@ -75,12 +79,7 @@ def on_the_way(subject: Subject) -> Iterator[Guess]:
 
 def _arrives_otherwise(consumer: str, arrived: Arrived, scene: Scene) -> Tensor | None:
     output = scene.forward[consumer]
-    other = arrived(output, scene.cotangents[consumer]) / (1 - output**2)
-    return scene.with_arrived(consumer, other)
-
-
-def _with(consumer: str, derivative: Callable[[Tensor], Tensor]) -> Recomputed:
-    return lambda scene, step: summed(step.cotangent * derivative(scene.forward[consumer]), scene.shape)
+    return scene.with_arrived(consumer, arrived(output, scene.cotangents[consumer]) / (1 - output**2))
 
 
 def row_left_out(subject: Subject) -> Iterator[Guess]:
