@@ -123,7 +123,9 @@ class Lines:
                     end = len(self._lines)
                     self._lines[start:] = [line._replace(until=max(line.until, end)) for line in self._lines[start:]]
             else:
-                whole = sure and isinstance(node, ast.Assign) and all(map(_is_name, node.targets))
+                whole = (
+                    sure and isinstance(node, ast.Assign) and all(isinstance(each, ast.Name) for each in node.targets)
+                )
                 self._add(cell, _bound(node), (node,), whole=whole)
 
     def _add(self, cell: int, names: set[str], nodes: tuple[ast.AST, ...], *, whole: bool = False) -> None:
@@ -218,16 +220,12 @@ def _head(node: ast.stmt) -> tuple[ast.AST, ...]:
 
 
 def _bound(node: ast.stmt) -> set[str]:
-    names = {name for each in ast.walk(node) for name in bound_by(each)}
-    for call in (each for each in ast.walk(node) if isinstance(each, ast.Call)):
-        names |= {keyword.value.id for keyword in call.keywords if keyword.arg == "out" and _is_name(keyword.value)}  # type: ignore[attr-defined]
-        if isinstance(call.func, ast.Attribute) and call.func.attr in FILLERS and _is_name(call.func.value):
-            names.add(call.func.value.id)  # type: ignore[attr-defined]
-    return names
-
-
-def _is_name(node: ast.AST) -> bool:
-    return isinstance(node, ast.Name)
+    """The names that a statement binds, writes into, or puts something into as `append` does."""
+    inner = list(ast.walk(node))
+    filled = [each.func for each in inner if isinstance(each, ast.Call) and isinstance(each.func, ast.Attribute)]
+    return {name for each in inner for name in bound_by(each)} | {
+        method.value.id for method in filled if method.attr in FILLERS and isinstance(method.value, ast.Name)
+    }
 
 
 def _text(node: ast.AST) -> str:
