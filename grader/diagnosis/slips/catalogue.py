@@ -37,7 +37,7 @@ MADE_OTHERWISE: tuple[Family, ...] = (names.a_step_too_far, products.factors)
 UNDONE: tuple[Kind, ...] = (
     names.steps, row_lookups.collected, row_lookups.crossed, layout.denominators, whole_value.signs,
     contributions.terms_too_many, whole_value.exponents, whole_value.numbers, whole_value.small, sums.sums_otherwise,
-    layout.orders, layout.layouts, products.powers, names.searched,
+    layout.orders, layout.layouts, products.powers, whole_value.sizes, names.searched,
     products.factors_put_in, names.intermediates, names.exchanges, products.removed, layout.grouped,
     functions.functions, whole_value.ones, contributions.terms,
 )  # fmt: skip

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import torch
 
 from grader.diagnosis.formula.node import Node, name, number, parts
-from grader.diagnosis.slips.context import EMPTY, POWERS, Context
+from grader.diagnosis.slips.context import EMPTY, POWERS, Context, less_one
 from grader.diagnosis.slips.edit import Change
 from grader.diagnosis.subject import Guess, Subject
 from grader.diagnosis.words import named_factor
@@ -119,6 +119,15 @@ def small(node: Node, _: Context) -> Iterator[Change]:
     text = "In {} the small constant is lost that the forward pass adds before it takes the power."
     for value in SMALL if node.op == "pow" else ():
         yield (node.args[0] + number(value)) ** node.args[1], "eps-missing", text, node
+
+
+def sizes(node: Node, context: Context) -> Iterator[Change]:
+    """A size, or one less than it, in place of another number."""
+    if node.op in ("number", "size", "count") or context.is_size(node):
+        text = "The number {} in this formula is not the right one: think of the sizes."
+        for other in context.sizes:
+            yield name(other), "wrong-constant", text, node
+            yield less_one(other), "wrong-constant", text, node
 
 
 def ones(node: Node, _: Context) -> Iterator[Change]:
