@@ -146,6 +146,7 @@ def test_a_slip_has_its_diagnosis(checks, old, new, name, code, word):
     ("part", "old", "new", "name", "code", "word"),
     [
         ("batch-norm", "n / (n - 1) * bnraw", "n/n-1 * bnraw", "dhprebn", "brackets", "`n / n - 1` is a fraction less a number"),
+        ("batch-norm", "(dhpreact * bnraw).sum(0)", "dhpreact.sum(0) * bnraw", "dhprebn", "sum-too-early", "the sum takes in one factor only"),
         ("cross-entropy", "(F.softmax(logits, 1) -", "(F.softmax(logits, 1) * F.one_hot(Yb, vocab_size) -", "dlogits", "factor-too-many", "does not belong"),
     ],
 )  # fmt: skip
@@ -177,6 +178,8 @@ def test_two_names_for_one_tensor_are_said_though_a_cmp_before_the_change_said_t
     assert "may have said True" in found["dbndiff"].diagnosis.message
     found = checks(("dhprebn = dbndiff + dbnmeani / n", "dhprebn = dbndiff\ndhprebn *= 2"))
     assert wrong(found)["dbndiff"] == "two-names"  # and not the factor that it is off by
+    hidden = ("dbndiff = bnvar_inv", "dbndiff = torch.ones_like(h).cumprod(0) * bnvar_inv")  # a formula that isn't read
+    assert wrong(checks(("dhprebn = dbndiff + dbnmeani / n", lines), hidden))["dbndiff"] == "two-names"
 
 
 @pytest.mark.parametrize("change", ["demb *= 2", "demb += 1", "demb[0] = 0"])

@@ -10,14 +10,21 @@ from grader.records import Diagnosis
 
 
 def changed_through(subject: Subject) -> Diagnosis | None:
-    """The formula is right, and the tensor was changed in place under another name that it shares its memory with."""
+    """The line is right, and the tensor was changed in place under another name that it shares its memory with.
+
+    That it is right is seen from its formula; where that can't be read, from its having become the other's right value.
+    """
     own = subject.gradient
-    others = [other for other in _sharing(subject) if changed_since(subject.lines, {own, other}, {own, other})]
-    node = formulas(subject.sources, subject.leaves).get(own) if others else None
-    if node is None or not all(scene.is_right(scene.stretched(node)) for scene in subject.scenes):
+    shared = (other for other in _sharing(subject) if changed_since(subject.lines, {own, other}, {own, other}))
+    if (other := next(shared, None)) is None:
         return None
-    other = others[0]
-    if is_alias(subject.lines, own, other):
+    node, alias = formulas(subject.sources, subject.leaves).get(own), is_alias(subject.lines, own, other)
+    if not all(
+        scene.is_right(scene.stretched(node)) if node is not None else alias and scene.fits(scene.chained[other[1:]])
+        for scene in subject.scenes
+    ):
+        return None
+    if alias:
         message = (
             f"`{own}` and `{other}` are two names for one tensor, so a change made in place to one of them is "
             "a change to both. A cmp that ran before the change may have said True: the sum of two tensors is a new "

@@ -39,7 +39,7 @@ UNDONE: tuple[Kind, ...] = (
     contributions.terms_too_many, whole_value.exponents, whole_value.numbers, whole_value.small, sums.sums_otherwise,
     layout.orders, layout.layouts, products.powers, whole_value.sizes, names.searched,
     products.factors_put_in, names.intermediates, names.exchanges, products.removed, layout.grouped,
-    functions.functions, whole_value.ones, contributions.terms,
+    sums.summed_early, functions.functions, whole_value.ones, contributions.terms,
 )  # fmt: skip
 """Changes of a formula, with what is near to the step put in."""
 

@@ -66,14 +66,23 @@ def value_for_gradient(subject: Subject) -> Iterator[Guess]:
 
 
 def stale_upstream(subject: Subject) -> Iterator[Guess]:
-    """The same, though the line names both, or none of them."""
+    """The same, though the line names both, or none of them; or a part of what arrives."""
     written = {f"d{name}" for name in subject.first.own}
     for consumer in subject.known_consumers:
-        if consumer != "loss":
-            yield _value_guess(consumer)
-            for other in _alike(subject, consumer):
-                if f"d{other}" in subject.ancestry or f"d{other}" not in written:
-                    yield _gradient_guess(consumer, other)
+        if consumer == "loss":
+            continue
+        uses = subject.first.reference.consumers[consumer]
+        for left_out in uses if len(uses) > 1 else []:  # what too_early has no evidence for
+            yield Guess(
+                "path-missing",
+                f"Only a part of what `d{consumer}` should be is used here: what comes through `{left_out}` is missing "
+                "in it.",
+                partial(_before, consumer, left_out),
+            )
+        yield _value_guess(consumer)
+        for other in _alike(subject, consumer):
+            if f"d{other}" in subject.ancestry or f"d{other}" not in written:
+                yield _gradient_guess(consumer, other)
 
 
 def _value_guess(consumer: str) -> Guess:

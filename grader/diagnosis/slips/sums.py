@@ -116,3 +116,15 @@ def sums_otherwise(node: Node, context: Context) -> Iterator[Change]:
         for dims in (*((dim,) for dim in range(context.rank)), *pairs):
             for keep in (True, False):
                 yield Node("sum", (node,), (dims, keep)), "sum-missing", text, node
+
+
+def summed_early(node: Node, _: Context) -> Iterator[Change]:
+    """A sum, or a mean, that takes in one factor only."""
+    for place, side in enumerate(node.args if node.op in ("add", "sub", "mul", "div") else ()):
+        if side.op in ("sum", "mean"):
+            whole = Node(node.op, (*node.args[:place], side.args[0], *node.args[place + 1 :]))
+            text = (
+                f"In {{}} the {side.op} takes in one factor only: a method call binds tighter than *. Multiply first, "
+                f"then take the {side.op} of the products."
+            )
+            yield Node(side.op, (whole,), side.value), "sum-too-early", text, node
