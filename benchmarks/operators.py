@@ -36,7 +36,7 @@ SCALE = {
     "wrong-constant",
 }
 SUMS = {"sum-missing", "sum-wrong-dimension", "sum-too-many", "sum-too-early"}
-PATHS = {"path-missing", "only-one-path", "overwritten", "path-twice"}
+PATHS = {"path-missing", "only-one-path", "overwritten"}
 PIECES = {"local-derivative-missing", "upstream-missing", "factor-missing", "factor-too-many", "wrong-power"}
 NAMES = {"wrong-neighbour", "another-gradient", "not-a-gradient", "used-too-early"}
 

@@ -98,6 +98,11 @@ class Scene:
         itself = [self.name] if self.name in self.reference.recurrent else []
         return [*self.reference.consumers[self.name], *itself]
 
+    def made_by(self, name: str) -> str:
+        """What autograd calls the operation that made a tensor, `TanhBackward0`; nothing for a leaf."""
+        operation = self.reference.members(name)[0].grad_fn
+        return operation.name() if operation is not None else ""
+
     @cached_property
     def descendants(self) -> frozenset[str]:
         """All tensors that were computed from this one, directly or not."""
@@ -131,6 +136,19 @@ class Scene:
             with self.reference.without([other for other in edges if other != edge]):
                 found.append(self.through(consumer, self.cotangents[consumer]))
         return found
+
+    def with_path(self, consumer: str, contribution: Tensor | None) -> Tensor | None:
+        """The expected value with this contribution of one consumer; None where the shapes don't go together."""
+        if contribution is None or len(self.consumers) == 1:
+            return contribution
+        try:
+            return self.expected - self.paths[consumer] + contribution
+        except RuntimeError:
+            return None
+
+    def with_arrived(self, consumer: str, cotangent: Tensor) -> Tensor | None:
+        """The expected value, were `cotangent` what arrives from one consumer."""
+        return self.with_path(consumer, self.through(consumer, cotangent))
 
     @cached_property
     def _from_loss(self) -> Tensor:
@@ -255,14 +273,9 @@ class Scene:
         """Whether a slip that gives `predicted` explains the student's value, its shape included."""
         if predicted is None:
             return False
-        student = self.student
-        if student.shape != predicted.shape:
-            if student.numel() == predicted.numel() and _core(student) == _core(predicted):
-                student = student.reshape(predicted.shape)
-            elif (stretched := conformed(student, predicted.shape)) is not None:
-                student = stretched
-            else:
-                return False
+        student = conformed(self.student, predicted.shape)
+        if student is None:
+            return False
         told = bool(predicted.any()) and conformed(self.student, self.shape) is not None
         if told and float(predicted.abs().max()) < NOTHING:
             return False  # zeros but for rounding: any formula that cancels would fit
@@ -277,10 +290,6 @@ class Scene:
         """The number `k` for which `rest + k * direction` comes nearest to the student's value, where there is one."""
         same = self.student.numel() == rest.numel()
         return nearest(self.student.reshape(rest.shape) - rest, direction) if same else None
-
-    def fits_numbers(self, one: Tensor, other: Tensor) -> bool:
-        """Whether two tensors hold the same numbers in the same order, whatever their shapes."""
-        return one.numel() == other.numel() and self.tolerance.holds(one.flatten(), other.flatten())
 
     @cached_property
     def clear(self) -> bool:
@@ -301,11 +310,3 @@ def nearest(goal: Tensor, direction: Tensor) -> float | None:
 def summed(tensor: Tensor, shape: torch.Size) -> Tensor:
     """A broadcast undone: the sum over the dimensions that `shape` does not have, or has with size 1."""
     return tensor.sum_to_size(shape) if tensor.shape != shape else tensor
-
-
-def _core(tensor: Tensor) -> list[int]:
-    """The shape without leading dimensions of size 1: (64,) and (1, 64) hold the same row."""
-    shape = list(tensor.shape)
-    while shape and shape[0] == 1:
-        shape.pop(0)
-    return shape

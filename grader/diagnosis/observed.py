@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
 
 from grader.diagnosis.case_view import Scene
-from grader.diagnosis.formula.bindings import changed_since
-from grader.diagnosis.subject import Guess, Predict, Subject
+from grader.diagnosis.subject import Guess, Subject
 from grader.marking.tolerance import conformed
-from grader.notebook.gradient_names import gradient_of, tensor_of
 from grader.records import Diagnosis
 
 Observation = Callable[[Subject], Diagnosis | None]
@@ -19,11 +18,9 @@ Observation = Callable[[Subject], Diagnosis | None]
 
 def dtype(subject: Subject) -> Diagnosis | None:
     """Whole numbers, complex ones, or so few digits that the value is lost."""
-    found = subject.seen.note.dtype.removeprefix("torch.")
-    kind = getattr(torch, found, None)
-    if not isinstance(kind, torch.dtype) or kind in (torch.float32, torch.float64):
+    kind = _kind(subject)
+    if kind is None or kind in (torch.float32, torch.float64):
         return None
-    message = f"`{subject.gradient}` has the dtype {found}"
     if not kind.is_floating_point:
         cut = [scene.fits(scene.expected.trunc()) for scene in subject.scenes]
         return whole_numbers(subject) if all(cut) else None
@@ -33,17 +30,25 @@ def dtype(subject: Subject) -> Diagnosis | None:
         limit = 8 * eps * float(scene.expected.abs().max())
         if student is None or float((student - scene.expected).abs().max()) > limit:
             return None
-    return Diagnosis(code="wrong-dtype", message=f"{message}, which keeps too few digits of what is right otherwise.")
+    return _wrong_dtype(subject, ", which keeps too few digits of what is right otherwise.")
 
 
 def whole_numbers(subject: Subject) -> Diagnosis | None:
     """A dtype that holds no fractions, or complex numbers."""
-    found = subject.seen.note.dtype.removeprefix("torch.")
-    kind = getattr(torch, found, None)
-    if not isinstance(kind, torch.dtype) or kind.is_floating_point:
+    kind = _kind(subject)
+    if kind is None or kind.is_floating_point:
         return None
-    message = f"`{subject.gradient}` has the dtype {found}: a gradient needs real numbers, so a floating dtype."
-    return Diagnosis(code="wrong-dtype", message=message)
+    return _wrong_dtype(subject, ": a gradient needs real numbers, so a floating dtype.")
+
+
+def _kind(subject: Subject) -> torch.dtype | None:
+    kind = getattr(torch, subject.seen.note.dtype.removeprefix("torch."), None)
+    return kind if isinstance(kind, torch.dtype) else None
+
+
+def _wrong_dtype(subject: Subject, why: str) -> Diagnosis:
+    found = subject.seen.note.dtype.removeprefix("torch.")
+    return Diagnosis(code="wrong-dtype", message=f"`{subject.gradient}` has the dtype {found}{why}")
 
 
 def not_finite(subject: Subject) -> Diagnosis | None:
@@ -145,7 +150,7 @@ def fixed_numbers(subject: Subject) -> Diagnosis | None:
     return Diagnosis(code="fixed-numbers", message=message)
 
 
-# --- two names for one tensor
+# --- what was changed before
 
 
 def upstream_changed(subject: Subject) -> Iterator[Guess]:
@@ -156,63 +161,13 @@ def upstream_changed(subject: Subject) -> Iterator[Guess]:
             f"Your lines here change {upstream}, and `{subject.gradient}` follows from the changed one: go on "
             f"from {upstream} as it was before them, and give what you make of it another name."
         )
-        yield Guess("upstream-changed", message, _from_the_changed(name))
+        yield Guess("upstream-changed", message, partial(_from_the_changed, name))
 
 
-def _from_the_changed(name: str) -> Predict:
-    def predict(scene: Scene) -> torch.Tensor | None:
-        if name not in scene.changed:
-            return None
-        return scene.reference.chained({**scene.own, name: scene.changed[name]})[scene.name]
-
-    return predict
-
-
-def two_names(subject: Subject) -> Iterator[Guess]:
-    """`dhprebn = dbndiff`, then `dhprebn += …`: both names mean one tensor, and the change shows under both."""
-    for other in sharing(subject):
-        both = {subject.gradient, gradient_of(other)}
-        if not changed_since(subject.lines, both, both):
-            continue
-        message = two_names_message(subject.gradient, gradient_of(other))
-        yield Guess("two-names", message, _as_the_other(other))
-        yield Guess("two-names", message, _without_the_other(other))
-
-
-def two_names_message(one: str, other: str) -> str:
-    """What to say of two names for one tensor."""
-    return (
-        f"`{one}` and `{other}` are two names for one tensor, so a change made in place to one of them is "
-        "a change to both. A cmp that ran before the change may have said True: the sum of two tensors is a new one, "
-        "+= makes none."
-    )
-
-
-def sharing(subject: Subject) -> list[str]:
-    """The tensors whose gradients used the same memory as this one."""
-    exported = subject.first.exported if subject.scenes else {}
-    if subject.gradient not in exported:
-        return []
-    own = exported[subject.gradient].note.shares or subject.gradient
-    names = [name for name, found in exported.items() if (found.note.shares or name) == own]
-    return [tensor_of(name) for name in names if name != subject.gradient and tensor_of(name) in subject.first.forward]
-
-
-def _as_the_other(other: str) -> Predict:
-    def predict(scene: Scene) -> torch.Tensor:
-        return scene.chained[other]
-
-    return predict
-
-
-def _without_the_other(other: str) -> Predict:
-    """What this tensor is when the other one, spoiled by the change, is left to the chain rule."""
-
-    def predict(scene: Scene) -> torch.Tensor:
-        own = {name: tensor for name, tensor in scene.own.items() if name != other}
-        return scene.reference.chained(own)[scene.name]
-
-    return predict
+def _from_the_changed(name: str, scene: Scene) -> torch.Tensor | None:
+    if name not in scene.changed:
+        return None
+    return scene.reference.chained({**scene.own, name: scene.changed[name]})[scene.name]
 
 
 # --- too small a difference for float32

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from grader.diagnosis.case_view import COARSE, Scene
+from grader.diagnosis.case_view import COARSE, Elementwise, Scene
 from grader.diagnosis.formula.bindings import Line, lines_of, names_behind
 from grader.diagnosis.formula.inline_functions import functions, written_out
 from grader.diagnosis.formula.node import Node
@@ -40,6 +40,15 @@ class Guess(NamedTuple):
     def diagnosis(self) -> Diagnosis:
         """The guess as it is reported."""
         return Diagnosis(code=self.code, message=self.message)
+
+
+Recomputed = Callable[[Scene, Elementwise], Tensor | None]
+"""What one path's contribution is after a slip, before it is added to the others."""
+
+
+def changed(consumer: str, change: Recomputed) -> Predict:
+    """The expected value with one path's contribution computed otherwise; None where the shapes don't go together."""
+    return lambda scene: scene.with_path(consumer, change(scene, scene.elementwise[consumer]))
 
 
 Family = Callable[["Subject"], Iterator[Guess]]
@@ -102,7 +111,7 @@ class Subject:
             formula: what it is computed by; the name may be bound again later.
         """
         other = copy(self)
-        for kept in ("reads", "ancestry"):
+        for kept in ("reads", "ancestry", "elementwise_steps"):
             other.__dict__.pop(kept, None)
         other.gradient, other.name, other.scenes, other.formula = gradient, name, scenes, formula
         return other
@@ -136,6 +145,11 @@ class Subject:
         if self.formula is not None:
             return self.consumers
         return [name for name in self.consumers if name == "loss" or all(name in scene.own for scene in self.scenes)]
+
+    @cached_property
+    def elementwise_steps(self) -> list[str]:
+        """The consumers reached by an elementwise step in every case, whose gradient the student has."""
+        return [name for name in self.known_consumers if all(name in scene.elementwise for scene in self.scenes)]
 
     @property
     def follows(self) -> bool:

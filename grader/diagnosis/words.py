@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from grader.diagnosis.case_view import Scene
@@ -22,6 +22,13 @@ class Factor(NamedTuple):
     name: str
     negative: bool
 
+    @property
+    def said(self) -> str:
+        """What is said of that which is so many times what it should be."""
+        if self.name == "1":
+            return "has the wrong sign"
+        return f"is `{self.name}` times what it should be{', with the wrong sign' * self.negative}"
+
 
 def named_factor(scenes: Sequence[Scene], ratios: Sequence[float | None], *, numbers: bool = True) -> Factor | None:
     """What a factor is called that has the given value in each case: `n`, `1/(n - 1)`, `1/2`.
@@ -33,37 +40,18 @@ def named_factor(scenes: Sequence[Scene], ratios: Sequence[float | None], *, num
     if len(found) < len(ratios) or len({ratio > 0 for ratio in found}) > 1:
         return None
     sizes, values = list(_sizes(scenes)), [abs(ratio) for ratio in found]
-    changing = [(name, numbers) for name, numbers in sizes if len(set(numbers)) > 1]
-    fixed = [(name, numbers) for name, numbers in sizes if len(set(numbers)) == 1]
+    changing = [(name, given) for name, given in sizes if len(set(given)) > 1]
+    fixed = [(name, given) for name, given in sizes if len(set(given)) == 1]
     constant = all(_same(value, values[0]) for value in values)
     plain = next((text for value, text in PLAIN.items() if constant and _same(values[0], value)), None)
     name = (
-        _formula_of(changing, values)
+        _formula_of(changing, _OF_A_SIZE, values)
         or plain
-        or _formula_of(fixed, values)
-        or _share(scenes, values)
+        or _formula_of(fixed, _OF_A_SIZE, values)
+        or _formula_of(_named(scenes, float), _OF_A_FRACTION, values)
         or (_number(values[0]) if numbers and constant else None)
     )
     return None if name is None else Factor(name, found[0] < 0)
-
-
-def _share(scenes: Sequence[Scene], ratios: Sequence[float]) -> str | None:
-    """A factor that the notebook's own fractions explain, such as a probability `p`: `1 - p`, `1/(1 - p)`."""
-    for name in [name for name, value in scenes[0].reference.constants.items() if type(value) is float]:
-        values = [scene.reference.constants.get(name) for scene in scenes]
-        fractions = [value for value in values if isinstance(value, float)]
-        for text, formula in _FRACTIONS if len(fractions) == len(scenes) else ():
-            if all(_same(ratio, formula(value)) for ratio, value in zip(ratios, fractions, strict=True)):
-                return text.replace("p", name)
-    return None
-
-
-_FRACTIONS: tuple[tuple[str, Callable[[float], float | None]], ...] = (
-    ("p", lambda p: p),
-    ("1/p", lambda p: _over(1, p)),
-    ("1 - p", lambda p: 1 - p),
-    ("1/(1 - p)", lambda p: _over(1, 1 - p)),
-)
 
 
 def _number(ratio: float) -> str | None:
@@ -72,9 +60,14 @@ def _number(ratio: float) -> str | None:
     return text if text != "1" or _same(ratio, 1.0) else None
 
 
-def _formula_of(sizes: Sequence[tuple[str, list[int]]], ratios: Sequence[float]) -> str | None:
-    for name, values in sizes:
-        for text, formula in _FORMULAS:
+Named = tuple[str, Sequence[float]]
+"""What has a name in the notebook, and its value in each case."""
+
+
+def _formula_of(named: Iterable[Named], formulas: Iterable[_Formula], ratios: Sequence[float]) -> str | None:
+    """The first formula that gives the ratios in every case."""
+    for name, values in named:
+        for text, formula in formulas:
             if all(_same(ratio, formula(value)) for ratio, value in zip(ratios, values, strict=True)):
                 return text.replace("n", name)
     return None
@@ -88,7 +81,8 @@ def _over(top: float, bottom: float) -> float | None:
     return top / bottom if bottom else None
 
 
-_FORMULAS = (
+_Formula = tuple[str, Callable[[float], float | None]]
+_OF_A_SIZE: tuple[_Formula, ...] = (
     ("n", lambda n: n),
     ("1/n", lambda n: _over(1, n)),
     ("n - 1", lambda n: n - 1),
@@ -101,29 +95,36 @@ _FORMULAS = (
     ("1/n**3", lambda n: _over(1, n**3)),
     ("2/n", lambda n: _over(2, n)),
     ("n/2", lambda n: n / 2),
-    ("n**0.5", lambda n: n**0.5 if n > 0 else None),
-    ("n**-0.5", lambda n: n**-0.5 if n > 0 else None),
-    ("n**1.5", lambda n: n**1.5 if n > 0 else None),
-    ("n**-1.5", lambda n: n**-1.5 if n > 0 else None),
+    *((f"n**{power:g}", lambda n, power=power: n**power if n > 0 else None) for power in (0.5, -0.5, 1.5, -1.5)),
 )
+_OF_A_FRACTION: tuple[_Formula, ...] = (
+    ("n", lambda n: n),
+    ("1/n", lambda n: _over(1, n)),
+    ("1 - n", lambda n: 1 - n),
+    ("1/(1 - n)", lambda n: _over(1, 1 - n)),
+)
+"""What a probability such as `p` leaves: `1 - p`, `1/(1 - p)`."""
 
 
-def _sizes(scenes: Sequence[Scene]) -> Iterator[tuple[str, list[int]]]:
-    """The sizes that have a name in the notebook, `n` and other short names first, with their values in each case."""
-    first = scenes[0].reference.constants
+def _sizes(scenes: Sequence[Scene]) -> Iterator[Named]:
     dims = {size for tensor in scenes[0].forward.values() for size in tensor.shape if size > 2}
-    names = [name for name, value in first.items() if isinstance(value, int) and value in dims]
-    for name in sorted(names, key=len):
-        values = [scene.reference.constants.get(name) for scene in scenes]
-        if all(isinstance(value, int) for value in values):
-            yield name, [value for value in values if isinstance(value, int)]
+    yield from named_sizes(scenes, dims)
     yield f"{scenes[0].name}.numel()", [scene.shape.numel() for scene in scenes]
 
 
-def size_names(scene: Scene, size: int) -> list[str]:
-    """What a size is called in the notebook, shortest name first."""
-    found = [name for name, value in scene.reference.constants.items() if isinstance(value, int) and value == size]
-    return sorted(found, key=len)
+def named_sizes(scenes: Sequence[Scene], sizes: Collection[int]) -> list[Named]:
+    """Those of some sizes of the first case that have a name in the notebook, `n` and other short names first."""
+    found = [(name, values) for name, values in _named(scenes, int) if values[0] in sizes]
+    return sorted(found, key=lambda one: len(one[0]))
+
+
+def _named(scenes: Sequence[Scene], kind: type) -> Iterator[Named]:
+    """The notebook's own numbers of one kind."""
+    for name in scenes[0].reference.constants:
+        values = [scene.reference.constants.get(name) for scene in scenes]
+        numbers = [value for value in values if isinstance(value, int | float) and type(value) is kind]
+        if len(numbers) == len(values):
+            yield name, numbers
 
 
 def quoted(name: str) -> str:

@@ -82,7 +82,7 @@ SLIPS = [
     ("dcounts = counts_sum_inv * dprobs + dcounts_sum", "dcounts = counts_sum_inv * dprobs", "dcounts", "path-missing", "`counts_sum`"),
     ("dcounts = counts_sum_inv * dprobs + dcounts_sum", "dcounts = counts_sum_inv * dprobs\ndcounts = torch.ones_like(counts) * dcounts_sum", "dcounts", "overwritten", "twice"),
     ("dhprebn = dbndiff + dbnmeani / n", "dhprebn = dbndiff + 2 * dbnmeani / n", "dhprebn", "path-factor", "`2`"),
-    ("dhprebn = dbndiff + dbnmeani / n", "dhprebn = dbndiff + dbnmeani / n\ndhprebn += dbnmeani / n", "dhprebn", "path-twice", "`bnmeani`"),
+    ("dhprebn = dbndiff + dbnmeani / n", "dhprebn = dbndiff + dbnmeani / n\ndhprebn += dbnmeani / n", "dhprebn", "path-factor", "`2`"),
     ("-counts_sum**-2 * dcounts_sum_inv", "-dcounts_sum_inv", "dcounts_sum", "factor-missing", "`counts_sum`"),
     ("dhpreact = (1.0 - h**2) * dh", "dhpreact = (h**2 - 1.0) * dh", "dhpreact", "sign-flipped", "sign"),
     ("dcounts_sum = -counts_sum**-2 * dcounts_sum_inv", "dcounts_sum = -dcounts_sum_inv * counts_sum**2", "dcounts_sum", "wrong-power", "`counts_sum"),
@@ -108,7 +108,7 @@ SLIPS = [
     ("torch.zeros_like(C).index_add_(0, Xb.flatten(), demb.reshape(-1, n_embd))", "torch.zeros_like(C).index_add_(0, Xb[:, 0], demb[:, 0])", "dC", "places-missing", "position 0"),
     ("dlogprobs[range(n), Yb] = -1.0 / n", "pass", "dlogprobs", "all-zero", "zeros"),
     ("dlogprobs[range(n), Yb] = -1.0 / n", "dlogprobs[range(32), Yb] = -1.0 / 32", "dlogprobs", "hard-coded-size", "`n`"),
-    ("dprobs = dlogprobs / probs", "dprobs = dlogprobs / dlogprobs", "dprobs", "wrong-neighbour", "`probs`"),
+    ("dprobs = dlogprobs / probs", "dprobs = dlogprobs / dlogprobs", "dprobs", "wrong-neighbour", "but `dlogprobs`: a value of the forward pass"),
     ("dprobs = dlogprobs / probs", "dprobs = (dlogprobs / probs).long()", "dprobs", "wrong-dtype", "int64"),
     ("dprobs = dlogprobs / probs", "dprobs = (dlogprobs / probs).half()", "dprobs", "wrong-dtype", "float16"),
     ("dhprebn = dbndiff + dbnmeani / n", "dhprebn = dbndiff\ndhprebn += dbnmeani / n", "dbndiff", "two-names", "`dhprebn`"),
@@ -147,6 +147,7 @@ def test_a_slip_has_its_diagnosis(checks, old, new, name, code, word):
     ("part", "old", "new", "name", "code", "word"),
     [
         ("batch-norm", "n / (n - 1) * bnraw", "n/n-1 * bnraw", "dhprebn", "brackets", "`n / n - 1` is a fraction less a number"),
+        ("batch-norm", "(dhpreact * bnraw).sum(0)", "dhpreact.sum(0) * bnraw", "dhprebn", "sum-too-early", "the sum takes in one factor only"),
         ("cross-entropy", "(F.softmax(logits, 1) -", "(F.softmax(logits, 1) * F.one_hot(Yb, vocab_size) -", "dlogits", "factor-too-many", "does not belong"),
     ],
 )  # fmt: skip
@@ -178,6 +179,8 @@ def test_two_names_for_one_tensor_are_said_though_a_cmp_before_the_change_said_t
     assert "may have said True" in found["dbndiff"].diagnosis.message
     found = checks(("dhprebn = dbndiff + dbnmeani / n", "dhprebn = dbndiff\ndhprebn *= 2"))
     assert wrong(found)["dbndiff"] == "two-names"  # and not the factor that it is off by
+    hidden = ("dbndiff = bnvar_inv", "dbndiff = torch.ones_like(h).cumprod(0) * bnvar_inv")  # a formula that isn't read
+    assert wrong(checks(("dhprebn = dbndiff + dbnmeani / n", lines), hidden))["dbndiff"] == "two-names"
 
 
 @pytest.mark.parametrize("change", ["demb *= 2", "demb += 1", "demb[0] = 0"])

@@ -142,18 +142,15 @@ class _Part:
         found = {name: self._first(name, "engine", "formula") for name in self.names if self._is_used(name)}
         if not found:
             return []
-        name, origin = next(
-            ((name, origin) for name, origin in found.items() if origin is not None), (min(found), None)
-        )
-        if origin is not None:
-            return self._flag(
-                USED, f"{self._place(origin)}: {name} gets its numbers from {origin.text}{_others(found)}."
-            )
-        return self._flag(
-            USED,
+        name = next((name for name, origin in found.items() if origin is not None), min(found))
+        origin = found[name]
+        message = (
+            f"{self._place(origin)}: {name} gets its numbers from {origin.text}{_others(found)}."
+            if origin is not None else
             f"When the grader scaled what autograd computes, {name} came out scaled{_others(found)}: it comes from "
-            "autograd, by a way that the source doesn't show.",
+            "autograd, by a way that the source doesn't show."
         )  # fmt: skip
+        return self._flag(USED, message)
 
     def _is_used(self, name: str) -> bool:
         """Whether a value is autograd's: it came out scaled, or its line says so and no run says otherwise."""
@@ -202,9 +199,7 @@ class _Part:
 
 def _others(names: Mapping[str, object]) -> str:
     rest = len(names) - 1
-    if not rest:
-        return ""
-    return f" (and {rest} more tensors of this part)" if rest > 1 else " (and 1 more tensor of this part)"
+    return f" (and {rest} more tensor{'s' * (rest > 1)} of this part)" if rest else ""
 
 
 # --- what the scaled run says -----------------------------------------------------------------------------------------

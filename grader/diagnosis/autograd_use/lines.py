@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import builtins
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -22,7 +22,7 @@ from grader.diagnosis.autograd_use.autograd_names import (
     kind_of,
 )
 from grader.intake.take_in import PlannedCell
-from grader.notebook.syntax import bound_by, names_bound
+from grader.notebook.syntax import bound_by, imported
 
 Kind = Literal["engine", "formula", "hidden", "odd"]
 """`engine`: a number that autograd's engine made. `formula`: one of its formulas, called by hand. `hidden`: code that
@@ -50,7 +50,10 @@ class Origin(NamedTuple):
 
 
 class _Line(NamedTuple):
-    """A statement in the order of the notebook. `until`: the end of the loop around it. `sure`: it is always run."""
+    """A statement in the order of the notebook.
+
+    `whole`: its names have their values from it alone. `until`: the end of the loop around it.
+    """
 
     cell: int
     names: frozenset[str]
@@ -109,43 +112,29 @@ class Lines:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
                 self._bodies[node.name] = (cell, node)
                 shared = {name for each in ast.walk(node) if isinstance(each, ast.Global) for name in each.names}
-                if shared:
-                    self._add(cell, shared, node)
+                self._add(cell, shared, (node,))
             elif isinstance(node, ast.Import | ast.ImportFrom):
                 self._import(node)
-            elif isinstance(node, ast.For | ast.AsyncFor | ast.While):
-                start = len(self._lines)
-                if not isinstance(node, ast.While):
-                    self._add(cell, bound_by(node), node.iter)
-                self._read([*node.body, *node.orelse], cell, sure=False)
-                end = len(self._lines)
-                self._lines[start:] = [line._replace(until=max(line.until, end)) for line in self._lines[start:]]
-            elif isinstance(node, ast.With | ast.AsyncWith):
-                self._add(cell, bound_by(node), *(item.context_expr for item in node.items))
-                self._read(node.body, cell, sure=sure)
-            elif isinstance(node, ast.If | ast.Try):
-                handlers = [each for handler in getattr(node, "handlers", []) for each in handler.body]
-                inner = [*node.body, *handlers, *node.orelse, *getattr(node, "finalbody", [])]
-                self._read(inner, cell, sure=False)
-            elif isinstance(node, ast.Match):
-                bound = [name for case in node.cases for name in names_bound(case.pattern)]
-                self._add(cell, bound, node.subject, *node.cases)
-                self._read([each for case in node.cases for each in case.body], cell, sure=False)
+            elif inner := list(_inside(node)):
+                start, head = len(self._lines), _head(node)
+                self._add(cell, {name for each in (node, *head) for name in bound_by(each)}, head)
+                self._read(inner, cell, sure=sure and isinstance(node, ast.With | ast.AsyncWith))
+                if isinstance(node, ast.For | ast.AsyncFor | ast.While):
+                    end = len(self._lines)
+                    self._lines[start:] = [line._replace(until=max(line.until, end)) for line in self._lines[start:]]
             else:
-                whole = sure and isinstance(node, ast.Assign) and all(map(_is_name, node.targets))
-                self._add(cell, _bound(node), node, whole=whole)
+                whole = (
+                    sure and isinstance(node, ast.Assign) and all(isinstance(each, ast.Name) for each in node.targets)
+                )
+                self._add(cell, _bound(node), (node,), whole=whole)
 
-    def _add(self, cell: int, names: Iterable[str], *nodes: ast.AST, whole: bool = False) -> None:
+    def _add(self, cell: int, names: set[str], nodes: tuple[ast.AST, ...], *, whole: bool = False) -> None:
         self._lines.append(_Line(cell, frozenset(names), nodes, whole, len(self._lines)))
 
     def _import(self, node: ast.Import | ast.ImportFrom) -> None:
-        for alias in node.names:
-            if isinstance(node, ast.ImportFrom):
-                self._paths[alias.asname or alias.name] = f"{node.module}.{alias.name}"
-            else:
-                self._paths[alias.asname or alias.name.split(".")[0]] = (
-                    alias.name if alias.asname else alias.name.split(".")[0]
-                )
+        module = f"{node.module}." if isinstance(node, ast.ImportFrom) else ""
+        for alias, name in zip(node.names, imported(node), strict=True):
+            self._paths[name] = module + alias.name if module or alias.asname else name
 
     def _scan(self, cell: int, nodes: Sequence[ast.AST], found: dict[Origin, None], inside: set[str]) -> set[str]:
         """Note what some code calls; the names that it takes numbers from. Functions of the student's are gone into."""
@@ -216,15 +205,27 @@ class Lines:
         return ".".join([self._paths.get(node.id, node.id), *reversed(parts)])
 
 
+def _inside(node: ast.stmt) -> Iterator[ast.stmt]:
+    """The statements inside of one, in their order; nothing for a simple one."""
+    for field in ("body", "cases", "handlers", "orelse", "finalbody"):
+        for each in getattr(node, field, ()):
+            yield from [each] if isinstance(each, ast.stmt) else each.body
+
+
+def _head(node: ast.stmt) -> tuple[ast.AST, ...]:
+    """What stands at the head of a compound statement; of a `match`, the patterns, too."""
+    inner = (ast.stmt, ast.ExceptHandler, ast.match_case)
+    patterns = [part for case in getattr(node, "cases", ()) for part in ast.walk(case.pattern)]
+    return (*(each for each in ast.iter_child_nodes(node) if not isinstance(each, inner)), *patterns)
+
+
 def _bound(node: ast.stmt) -> set[str]:
-    called = [each.func for each in ast.walk(node) if isinstance(each, ast.Call)]
-    filled = [each.value for each in called if isinstance(each, ast.Attribute) and each.attr in FILLERS]
-    return {*(name for each in ast.walk(node) for name in bound_by(each)),
-            *(each.id for each in filled if isinstance(each, ast.Name))}  # fmt: skip
-
-
-def _is_name(node: ast.AST) -> bool:
-    return isinstance(node, ast.Name)
+    """The names that a statement binds, writes into, or puts something into as `append` does."""
+    inner = list(ast.walk(node))
+    filled = [each.func for each in inner if isinstance(each, ast.Call) and isinstance(each.func, ast.Attribute)]
+    return {name for each in inner for name in bound_by(each)} | {
+        method.value.id for method in filled if method.attr in FILLERS and isinstance(method.value, ast.Name)
+    }
 
 
 def _text(node: ast.AST) -> str:

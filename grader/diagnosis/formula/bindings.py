@@ -96,23 +96,3 @@ def is_assigned_anew(lines: Sequence[Line], gradient: str) -> bool:
     """Whether the last line for a gradient is a `dX = …` that forgets what an earlier one had put there."""
     own = [line for line in lines if gradient in line.names]
     return len(own) > 1 and gradient in own[-1].anew and gradient not in names_read(own[-1].value)
-
-
-def additions(lines: Sequence[Line], gradient: str) -> int:
-    """How many terms the lines for a gradient add up, those of the last `dX = …` and of every `dX += …` after."""
-    count = 0
-    for line in lines:
-        if gradient in line.names and not isinstance(line.node, ast.Expr):
-            kept = isinstance(line.node, ast.AugAssign) or gradient in names_read(line.value)
-            count = _terms(line.value, gradient) + (count if kept else 0)
-    return count
-
-
-def _terms(value: ast.expr, gradient: str) -> int:
-    """The terms of a sum; zeros to begin with, and the gradient itself, are none."""
-    if isinstance(value, ast.BinOp) and isinstance(value.op, ast.Add | ast.Sub):
-        return _terms(value.left, gradient) + _terms(value.right, gradient)
-    if (isinstance(value, ast.Name) and value.id == gradient) or (isinstance(value, ast.Constant) and not value.value):
-        return 0
-    made = isinstance(value, ast.Call) and isinstance(value.func, ast.Attribute) and "zeros" in value.func.attr
-    return 0 if made else 1

@@ -33,13 +33,6 @@ class Names(NamedTuple):
     constants: frozenset[str]
 
 
-class _State(NamedTuple):
-    """What our cells have done with the layers: attribute → what they set it to, layer → what it was called with."""
-
-    set: dict[tuple[str, str], ast.expr]
-    called: dict[str, list[ast.expr]]
-
-
 class Methods:
     """The backward methods behind the gradients of a part.
 
@@ -79,7 +72,8 @@ class Methods:
             return self._functions[name] if name is not None else None
         index, class_ = self._classes[self._layers[layer]]
         wanted = f"self.{attribute}" if attribute else None
-        return index, _line(class_, wanted, self._mode(layer), [*_names(target), gradient].index(gradient))
+        place = [*_names(target), gradient].index(gradient)
+        return index, _line(class_, wanted, self._set(layer).get("training"), place)
 
     def code(self, gradient: str) -> str | None:
         """What of the student's made a gradient which a cell of ours binds: `Tanh.backward`, or a function's name."""
@@ -125,28 +119,31 @@ class Methods:
         """
         known = Names(frozenset(tensors), frozenset(constants))
         lines: list[str] = []
-        state = _State({}, {})
         for node in self._statements:
-            for call in [child for child in ast.walk(node) if isinstance(child, ast.Call)]:
-                if isinstance(call.func, ast.Name) and call.func.id in self._layers:
-                    state.called[call.func.id] = call.args
             if isinstance(node, ast.Expr) and (called := self._call(node.value)) is not None:
-                lines += self._written_out(called, state, known, [])
+                lines += self._written_out(called, known, [])
             for target, value in _pairs(node):
-                if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name):
-                    state.set[target.value.id, target.attr] = value
-                elif (names := _names(target)) and (called := self._call(value)) is not None:
-                    lines += self._written_out(called, state, known, names)
+                if (names := _names(target)) and (called := self._call(value)) is not None:
+                    lines += self._written_out(called, known, names)
                 elif isinstance(target, ast.Name) and (attribute := self._attribute(value)) is not None:
                     lines.append(f"{target.id} = {'__'.join(attribute)}")
         return "\n".join(lines)
 
     # --- reading our cells
 
-    def _mode(self, layer: str) -> ast.expr | None:
-        """What our cell sets a layer's `training` to, if it does."""
-        found = [value for target, value in self._bindings() if ast.unparse(target) == f"{layer}.training"]
-        return found[-1] if found else None
+    def _set(self, layer: str) -> dict[str, ast.expr]:
+        """The attributes of a layer that our cells set → what they set them to."""
+        return {
+            target.attr: value
+            for target, value in self._bindings()
+            if isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name) and target.value.id == layer
+        }
+
+    def _called_with(self, layer: str) -> list[ast.expr]:
+        """What our cells call a layer with in the forward pass; nothing where they don't."""
+        calls = [child for node in self._statements for child in ast.walk(node) if isinstance(child, ast.Call)]
+        found = [call.args for call in calls if isinstance(call.func, ast.Name) and call.func.id == layer]
+        return found[-1] if found else []
 
     def _bindings(self) -> Iterator[tuple[ast.expr, ast.expr]]:
         for node in self._statements:
@@ -170,21 +167,19 @@ class Methods:
 
     # --- writing a method out
 
-    def _written_out(self, call: Call, state: _State, known: Names, results: Sequence[str]) -> list[str]:
+    def _written_out(self, call: Call, known: Names, results: Sequence[str]) -> list[str]:
         _, class_ = self._classes[self._layers[call.layer]]
         method = _method(class_, "backward")
         if method is None or len(method.args.args) != 2:
             return []
-        given = state.called.get(call.layer)
-        kept = self._set_by(class_, "__init__", self._made_with.get(call.layer, []), known)
-        kept |= self._set_by(class_, "__call__", given, known) if given is not None else {}
-        set_by_us = {attribute: value for (layer, attribute), value in state.set.items() if layer == call.layer}
-        body = list(_taken(method.body, self._mode(call.layer)))
+        given, ours = self._called_with(call.layer), self._set(call.layer)
+        kept = self._set_by(class_, "__init__", self._made_with[call.layer], known)
+        kept |= self._set_by(class_, "__call__", given, known)
+        body = list(_taken(method.body, ours.get("training")))
         forward = _method(class_, "__call__")
-        computed = {node.attr for node in ast.walk(forward) if isinstance(node, ast.Attribute)
-                    and isinstance(node.ctx, ast.Store)} if forward is not None else set()  # fmt: skip
-        known = known._replace(constants=known.constants - computed)
-        rename = _Rename(call.layer, {method.args.args[1].arg: call.given}, body, {**kept, **set_by_us}, known)
+        stored = _stored(forward.body) if forward is not None else []
+        known = known._replace(constants=known.constants - {node.attr for node in stored if hasattr(node, "attr")})
+        rename = _Rename(call.layer, {method.args.args[1].arg: call.given}, body, {**kept, **ours}, known)
         lines = []
         for node in body:
             if isinstance(node, ast.Return):
@@ -194,7 +189,7 @@ class Methods:
                     if value is not None:
                         lines.append(f"{result} = {ast.unparse(rename.visit(copy.deepcopy(value)))}")
                 break
-            if not (isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and node.value.value is None):
+            if not _is_stub(node):
                 lines.append(ast.unparse(ast.fix_missing_locations(rename.visit(copy.deepcopy(node)))))
         return [*self._forward(call.layer, class_, rename, given, lines), *lines]
 
@@ -220,15 +215,14 @@ class Methods:
         }
 
     def _forward(
-        self, layer: str, class_: ast.ClassDef, backward: _Rename, given: Sequence[ast.expr] | None,
-        wanted: Sequence[str],
-    ) -> list[str]:  # fmt: skip
+        self, layer: str, class_: ast.ClassDef, backward: _Rename, given: Sequence[ast.expr], wanted: Sequence[str]
+    ) -> list[str]:
         """The lines of `__call__` that make what the lines of `backward` read and nobody else has a name for."""
         method = _method(class_, "__call__")
-        arguments = self._arguments(method, given, backward.known) if method is not None and given is not None else {}
+        arguments = self._arguments(method, given, backward.known) if method is not None else {}
         if method is None or not arguments:
             return []
-        body = list(_taken(method.body, self._mode(layer)))
+        body = list(_taken(method.body, backward.held.get("training")))
         rename = _Rename(layer, arguments, body, backward.held, backward.known)
         sides = [map(ast.unparse, map(rename.visit, copy.deepcopy(pair))) for node in body for pair in _pairs(node)]
         lines = [" = ".join(pair) for pair in sides]
@@ -250,8 +244,7 @@ class _Rename(ast.NodeTransformer):
         self.arguments = arguments
         self.held = held
         self.known = known
-        nodes = [node for statement in body for node in ast.walk(statement)]
-        stored = [node for node in nodes if isinstance(getattr(node, "ctx", None), ast.Store)]
+        stored = _stored(body)
         self.locals = {node.id for node in stored if isinstance(node, ast.Name)}
         self.made = {node.attr for node in stored if isinstance(node, ast.Attribute)}
 
@@ -277,6 +270,12 @@ class _Rename(ast.NodeTransformer):
                 if name in self.known.tensors or name in self.known.constants:
                     return ast.Name(name, node.ctx)
         return ast.Name(f"{self.layer}__{node.attr}", node.ctx)
+
+
+def _stored(body: Sequence[ast.stmt]) -> list[ast.AST]:
+    """The names and attributes that a method binds."""
+    nodes = [node for statement in body for node in ast.walk(statement)]
+    return [node for node in nodes if isinstance(getattr(node, "ctx", None), ast.Store)]
 
 
 def _names(target: ast.expr) -> list[str]:
@@ -329,21 +328,22 @@ def _line(class_: ast.ClassDef, attribute: str | None, training: ast.expr | None
     method = _method(class_, "backward")
     if method is None:
         return class_.lineno
-    wanted = attribute
+    returns = [node for node in ast.walk(method) if isinstance(node, ast.Return) and node.value is not None]
+    value = returns[0].value if len(returns) == 1 else None
+    if isinstance(value, ast.Tuple) and place < len(value.elts):
+        value = value.elts[place]
+    wanted = attribute or (value.id if isinstance(value, ast.Name) else None)
     if wanted is None:
-        returns = [node for node in ast.walk(method) if isinstance(node, ast.Return) and node.value is not None]
-        value = returns[0].value if len(returns) == 1 else None
-        if isinstance(value, ast.Tuple) and place < len(value.elts):
-            value = value.elts[place]
-        if not isinstance(value, ast.Name):
-            return returns[0].lineno if len(returns) == 1 else method.lineno
-        wanted = value.id
-    made = [node for node in ast.walk(method) if isinstance(node, ast.stmt) and _makes(node, wanted)]
-    in_a_row = [node for node in _taken(method.body, training) if node in made]
-    return in_a_row[-1].lineno if in_a_row else method.lineno
+        return returns[0].lineno if len(returns) == 1 else method.lineno
+    made = [node.lineno for node in _taken(method.body, training) if _makes(node, wanted)]
+    return made[-1] if made else method.lineno
 
 
 def _makes(node: ast.stmt, name: str) -> bool:
     targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AugAssign) else []
-    nothing = isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and node.value.value is None
-    return not nothing and any(ast.unparse(target).split("[")[0] == name for target in targets)
+    return not _is_stub(node) and any(ast.unparse(target).split("[")[0] == name for target in targets)
+
+
+def _is_stub(node: ast.stmt) -> bool:
+    """`dx = None`, as it stands in a blank exercise."""
+    return isinstance(node, ast.Assign) and isinstance(node.value, ast.Constant) and node.value.value is None

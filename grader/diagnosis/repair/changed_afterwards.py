@@ -2,30 +2,55 @@
 
 from __future__ import annotations
 
+from grader.diagnosis.case_view import Scene
 from grader.diagnosis.formula.bindings import changed_since, is_alias
 from grader.diagnosis.formula.formula import formulas
 from grader.diagnosis.formula.node import Node, parts
-from grader.diagnosis.observed import sharing, two_names_message
 from grader.diagnosis.subject import Subject
-from grader.diagnosis.words import quoted
+from grader.notebook.gradient_names import tensor_of
 from grader.records import Diagnosis
 
 
 def changed_through(subject: Subject) -> Diagnosis | None:
-    """The formula is right, and the tensor was changed in place under another name that it shares its memory with."""
-    pairs = [(other, {subject.gradient, f"d{other}"}) for other in sharing(subject)]
-    others = [other for other, pair in pairs if changed_since(subject.lines, pair, pair)]
-    node = formulas(subject.code, subject.leaves).get(subject.gradient) if others else None
-    if node is None or not all(scene.is_right(scene.stretched(node)) for scene in subject.scenes):
+    """The line is right, and the tensor was changed in place under another name that it shares its memory with.
+
+    That it is right is seen from its formula; where that can't be read, from its having become the other's right value.
+    """
+    own = subject.gradient
+    shared = (other for other in _sharing(subject) if changed_since(subject.lines, {own, other}, {own, other}))
+    if (other := next(shared, None)) is None:
         return None
-    gradient, other = quoted(subject.gradient), f"`d{others[0]}`"
-    if is_alias(subject.lines, subject.gradient, f"d{others[0]}"):
-        return Diagnosis(code="two-names", message=two_names_message(subject.gradient, f"d{others[0]}"))
+    node, alias = formulas(subject.code, subject.leaves).get(own), is_alias(subject.lines, own, other)
+
+    def right(scene: Scene) -> bool:
+        if node is not None:
+            return scene.is_right(scene.stretched(node))
+        return alias and scene.fits(scene.chained[tensor_of(other)])
+
+    if not all(map(right, subject.scenes)):
+        return None
+    if alias:
+        message = (
+            f"`{own}` and `{other}` are two names for one tensor, so a change made in place to one of them is "
+            "a change to both. A cmp that ran before the change may have said True: the sum of two tensors is a new "
+            "one, += makes none."
+        )
+        return Diagnosis(code="two-names", message=message)
     message = (
-        f"The line of {gradient} is right, but {gradient} and {other} are views of the same memory, as view, reshape, "
+        f"The line of `{own}` is right, but `{own}` and `{other}` are views of the same memory, as view, reshape, "
         "expand and .T make them: a change made in place to one of them, with += or an index, changes both."
     )
     return Diagnosis(code="view-changed", message=message)
+
+
+def _sharing(subject: Subject) -> list[str]:
+    """The gradients that used the same memory as this one."""
+    exported = subject.first.exported if subject.scenes else {}
+    if subject.gradient not in exported:
+        return []
+    own = exported[subject.gradient].note.shares or subject.gradient
+    names = [name for name, found in exported.items() if (found.note.shares or name) == own]
+    return [name for name in names if name != subject.gradient and tensor_of(name) in subject.first.forward]
 
 
 def spoiled(subject: Subject, node: Node) -> Diagnosis | None:

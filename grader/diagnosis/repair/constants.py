@@ -7,7 +7,7 @@ they must be multiplied to add up to what is expected. With random gradients fro
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -45,10 +45,8 @@ def wrong_scale(subject: Subject, node: Node, trials: Sequence[Scene]) -> Diagno
         if not subject.budget.spend():
             return None
         doubled = exchanged(node, part, number(2) * part)
-        scales = _all(_scale(trial, node, doubled) for trial in trials)
-        if scales is None or not _steady(subject, [(scale,) for scale in scales]):
-            continue  # with other numbers above it would be another one: a coincidence
-        said = named_factor(subject.scenes, scales[: len(subject.scenes)])
+        scales = _steady(subject, (_scale(trial, node, doubled) for trial in trials))
+        said = named_factor(subject.scenes, scales) if scales is not None else None
         if said is not None:
             message = (
                 f"A constant is missing at {quoted(write(part))}, or is not the right one: with "
@@ -69,11 +67,8 @@ def _scale(trial: Scene, node: Node, doubled: Node) -> float | None:
 
 def scaled(subject: Subject, edit: Edit, trials: Sequence[Scene]) -> Diagnosis | None:
     """A change that makes a formula right but for one constant, the same whatever arrives from above."""
-    scales = _all(trial.scale_of(trial.stretched(edit.formula)) for trial in trials)
-    if scales is None or not _steady(subject, [(scale,) for scale in scales]):
-        return None
-    inverse = [1 / scale for scale in scales[: len(subject.scenes)]]
-    return _both(subject, edit.diagnosis, inverse)
+    scales = _steady(subject, (trial.scale_of(trial.stretched(edit.formula)) for trial in trials))
+    return _both(subject, edit.diagnosis, [1 / scale for scale in scales]) if scales is not None else None
 
 
 def scaled_shape(subject: Subject, guess: Guess) -> Diagnosis | None:
@@ -81,7 +76,9 @@ def scaled_shape(subject: Subject, guess: Guess) -> Diagnosis | None:
     made = [guess.predict(scene) for scene in subject.scenes]
     pairs = [(scene, value) for scene, value in zip(subject.scenes, made, strict=True)
              if value is not None and value.shape == scene.student.shape != scene.shape]  # fmt: skip
-    scales = _all(nearest(scene.student, value) for scene, value in pairs) if len(pairs) == len(made) else None
+    if len(pairs) < len(made):
+        return None
+    scales = _steady(subject, (nearest(scene.student, value) for scene, value in pairs))
     if scales is None or not all(scene.fits(k * value) for k, (scene, value) in zip(scales, pairs, strict=True)):
         return None
     return _both(subject, guess.diagnosis, scales)
@@ -90,30 +87,25 @@ def scaled_shape(subject: Subject, guess: Guess) -> Diagnosis | None:
 def _both(subject: Subject, found: Diagnosis, factors: Sequence[float]) -> Diagnosis | None:
     """A slip, and the factors in each case that are another, where these have a name."""
     said = named_factor(subject.scenes, factors, numbers=False)
-    if said is None:
-        return None
-    minus = ", with the wrong sign" if said.negative else ""
-    whole = "it has the wrong sign" if said.name == "1" else f"it is `{said.name}` times what it should be{minus}"
-    return Diagnosis(code=found.code, message=f"{TWO}. {found.message} And as a whole {whole}.")
+    return said and Diagnosis(code=found.code, message=f"{TWO}. {found.message} And as a whole it {said.said}.")
 
 
-def _all(scales: Iterator[float | None]) -> list[float] | None:
-    """The numbers, where there is one for every trial and they have one sign; no more are asked for than that takes."""
+def _steady(subject: Subject, scales: Iterable[float | None]) -> list[float] | None:
+    """The constant in each case, where there is one for every trial, they have one sign, and are no coincidence.
+
+    With random gradients from above it must be the same one. No more are asked for than that takes.
+    """
     found: list[float] = []
     for scale in scales:
         if not scale or (found and (scale > 0) != (found[0] > 0)):
             return None
         found.append(scale)
-    return found
-
-
-def _steady(subject: Subject, scales: Sequence[Sequence[float]]) -> bool:
-    """Whether the constants are the same with random gradients from above."""
-    return all(map(_same, scales[len(subject.scenes) :], scales))
+    cases = len(subject.scenes)
+    return found[:cases] if _same(found[cases:], found) else None
 
 
 def _same(one: Sequence[float], other: Sequence[float]) -> bool:
-    return all(abs(a - b) <= 1e-7 * max(1.0, abs(a)) for a, b in zip(one, other, strict=True))
+    return all(abs(a - b) <= 1e-7 * max(1.0, abs(a)) for a, b in zip(one, other, strict=False))
 
 
 # --- terms of a sum
@@ -124,13 +116,6 @@ class Term(NamedTuple):
 
     written: Node
     whole: Node
-
-
-class Slip(NamedTuple):
-    """What is wrong with a term, or with the whole."""
-
-    code: str
-    message: str
 
 
 def wrong_terms(subject: Subject, node: Node, trials: Sequence[Scene]) -> Diagnosis | None:
@@ -144,7 +129,9 @@ def wrong_terms(subject: Subject, node: Node, trials: Sequence[Scene]) -> Diagno
         if found is None:
             return None
         scales.append(found)
-    slips = _slips(subject, terms, scales[: len(subject.scenes)]) if _steady(subject, scales) else None
+    cases = len(subject.scenes)
+    steady = all(map(_same, scales[cases:], scales))
+    slips = _slips(subject, terms, scales[:cases]) if steady else None
     if slips is None or not 0 < len(slips) <= MAX_SLIPS:
         return None
     text = " and ".join(slip.message for slip in slips)
@@ -189,11 +176,11 @@ def _scales(terms: Sequence[Term], trial: Scene) -> list[float] | None:
     return scales.tolist() if trial.is_right((matrix @ scales).view(trial.expected.shape)) else None
 
 
-def _slips(subject: Subject, terms: Sequence[Term], scales: Sequence[Sequence[float]]) -> list[Slip] | None:
+def _slips(subject: Subject, terms: Sequence[Term], scales: Sequence[Sequence[float]]) -> list[Diagnosis] | None:
     """What is wrong with single terms, then with the whole; None where a constant has no name."""
     per_term = list(zip(*scales, strict=True))
     common = _common(per_term)
-    slips: list[Slip | None] = []
+    slips: list[Diagnosis | None] = []
     for term, found in zip(terms, per_term, strict=True):
         relative = [scale / whole if whole else 0.0 for scale, whole in zip(found, common, strict=True)]
         slips += _slip(subject, f"the term {quoted(write(term.written))}", relative, "term-factor", "term-sign")
@@ -212,19 +199,14 @@ def _common(scales: Sequence[tuple[float, ...]]) -> tuple[float, ...]:
     return next(term for term in sharing if (term[0] < 0) == (2 * negative > len(sharing)))
 
 
-def _slip(subject: Subject, what: str, scales: Sequence[float], factor: str, sign: str) -> Iterator[Slip | None]:
+def _slip(subject: Subject, what: str, scales: Sequence[float], factor: str, sign: str) -> Iterator[Diagnosis | None]:
     """Nothing where the constant is one; None where it has no name."""
     if _same(scales, [1.0] * len(scales)):
         return
     if all(abs(scale) < ZERO for scale in scales):
-        yield Slip("term-too-many", f"{what} does not belong here")
+        yield Diagnosis(code="term-too-many", message=f"{what} does not belong here")
         return
     inverse = [1 / scale if abs(scale) >= ZERO else None for scale in scales]
     said = named_factor(subject.scenes, inverse, numbers=False)
-    if said is None:
-        yield None
-    elif said.name == "1":
-        yield Slip(sign, f"{what} has the wrong sign")
-    else:
-        minus = ", with the wrong sign" if said.negative else ""
-        yield Slip(factor, f"{what} is `{said.name}` times what it should be{minus}")
+    code = sign if said is not None and said.name == "1" else factor
+    yield Diagnosis(code=code, message=f"{what} {said.said}") if said is not None else None

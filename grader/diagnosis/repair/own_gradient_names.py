@@ -51,7 +51,8 @@ def in_a_stand_in(subject: Subject, why: Why) -> Diagnosis | None:
                 continue
             found = why(subject.instead(label, other, inner, node))
             if found is not None:
-                text = f"The mistake is further up, in {quoted(shown(label))}. {found.message}"
+                name = shown(label)
+                text = f"The mistake is further up, in {quoted(name)}. {found.message.replace(label, name)}"
                 return Diagnosis(code=found.code, message=text)
             break  # of the tensors that it may stand for the nearest: for others it is a coincidence
     return None

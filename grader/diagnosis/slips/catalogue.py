@@ -24,8 +24,8 @@ from grader.diagnosis.slips.edit import Kind
 from grader.diagnosis.subject import Family
 
 MADE: tuple[Family, ...] = (
-    observed.upstream_changed, observed.two_names, whole_value.zeros, whole_value.begun_with_ones, whole_value.sign,
-    layout.transposed, contributions.doubled, names.value_for_gradient, whole_value.factor, contributions.missing,
+    observed.upstream_changed, whole_value.zeros, whole_value.begun_with_ones, whole_value.sign,
+    layout.transposed, names.value_for_gradient, whole_value.factor, contributions.missing,
     contributions.missing_further_up, names.too_early, products.left_out, functions.another_function,
     contributions.steps, functions.on_the_way, names.another_value, contributions.scaled, sums.sums, layout.passed_on,
     functions.row_left_out, row_lookups.rows, names.stale_upstream,
@@ -41,9 +41,9 @@ MADE_TWICE: tuple[Family, ...] = (layout.transposed, sums.sums, layout.passed_on
 UNDONE: tuple[Kind, ...] = (
     names.steps, row_lookups.collected, row_lookups.crossed, layout.denominators, whole_value.signs,
     contributions.terms_too_many, whole_value.exponents, whole_value.numbers, whole_value.small, sums.sums_otherwise,
-    layout.orders, layout.layouts, products.powers, whole_value.sizes, names.searched, whole_value.written_out,
-    products.factors_put_in, names.intermediates, names.exchanges, products.removed, layout.grouped, sums.summed_early,
-    functions.functions, whole_value.ones, contributions.terms,
+    layout.orders, layout.layouts, products.powers, whole_value.sizes, names.searched,
+    products.factors_put_in, names.intermediates, names.exchanges, products.removed, layout.grouped,
+    sums.summed_early, functions.functions, whole_value.ones, contributions.terms,
 )  # fmt: skip
 """Changes of a formula, with what is near to the step put in."""
 

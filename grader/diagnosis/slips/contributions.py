@@ -9,12 +9,12 @@ import torch
 from torch import Tensor
 
 from grader.diagnosis.case_view import NOTHING, Scene
-from grader.diagnosis.formula.bindings import additions, adds_gradients_to, is_assigned_anew
+from grader.diagnosis.formula.bindings import adds_gradients_to, is_assigned_anew
 from grader.diagnosis.formula.node import Node
 from grader.diagnosis.slips.context import EMPTY, Candidate, Context
 from grader.diagnosis.slips.edit import Change
-from grader.diagnosis.subject import Guess, Predict, Subject
-from grader.diagnosis.words import named_factor, size_names
+from grader.diagnosis.subject import Guess, Subject
+from grader.diagnosis.words import Named, named_factor, named_sizes
 
 # --- made in the right step
 
@@ -30,31 +30,27 @@ def missing(subject: Subject) -> Iterator[Guess]:
         if is_assigned_anew(subject.lines, subject.gradient) else None
     )  # fmt: skip
     taken = () if subject.marks.checks.values else subject.first.rebound  # a training loop binds them in every round
-    added_to_value = subject.name in subject.first.rebound and adds_gradients_to(subject.lines, subject.name, taken)
+    added_to_value = (
+        f"A line adds to `{subject.name}`, a tensor of the forward pass, what belongs to `{subject.gradient}`: that "
+        f"contribution is missing here, and every later line that uses `{subject.name}` meets a changed value."
+        if subject.name in subject.first.rebound and adds_gradients_to(subject.lines, subject.name, taken) else None
+    )  # fmt: skip
     for consumer in subject.known_consumers:
-        if added_to_value:
-            yield Guess(
-                "forward-changed",
-                f"A line adds to `{subject.name}`, a tensor of the forward pass, what belongs to `{subject.gradient}`: "
-                f"that contribution is missing here, and every later line that uses `{subject.name}` meets a changed "
-                "value.",
-                _times(0, consumer),
-            )
-        if overwritten is not None and uses == 2:
-            yield Guess("overwritten", overwritten, _times(0, consumer))
-        yield Guess(
-            "path-missing",
-            f"`{subject.name}` is used more than once in the forward pass, and {_path(subject, consumer)} is "
-            "missing here: every use sends a contribution back, and they add up.",
-            _times(0, consumer),
-        )
+        code, message = (
+            ("forward-changed", added_to_value) if added_to_value is not None else
+            ("overwritten", overwritten) if overwritten is not None and uses == 2 else
+            ("path-missing", f"`{subject.name}` is used more than once in the forward pass, and "
+                             f"{_path(subject, consumer)} is missing here: every use sends a contribution back, and "
+                             "they add up.")
+        )  # fmt: skip
+        yield Guess(code, message, partial(_times, consumer, 0.0))
     for consumer in subject.known_consumers if uses > 2 else ():
         yield Guess(
             "only-one-path",
             overwritten
             or f"Only the path through `{consumer}` is here, and `{subject.name}` is used in {uses} places of the "
             "forward pass: the contributions of all of them add up.",
-            lambda scene, consumer=consumer: scene.paths[consumer],  # type: ignore[misc]
+            partial(lambda consumer, scene: scene.paths[consumer], consumer),
         )
 
 
@@ -95,29 +91,19 @@ def _cut(name: str, consumer: str | None, silent: bool, scene: Scene) -> Tensor:
     return scene.reference.chained({**scene.own, **zero, name: rest})[scene.name]
 
 
-def doubled(subject: Subject) -> Iterator[Guess]:
-    """One contribution counted twice, where the lines do add up more terms than the tensor has uses."""
-    if additions(subject.lines, subject.gradient) > len(subject.consumers):
-        for consumer in subject.known_consumers:
-            message = f"The path through `{consumer}` is counted twice: `{subject.name}` is used there once."
-            yield Guess("path-twice", message, _times(2, consumer))
-
-
 def scaled(subject: Subject) -> Iterator[Guess]:
     """One contribution with a wrong sign or a wrong constant factor, the others right."""
     for consumer in subject.known_consumers if len(subject.consumers) > 1 else ():
         said = named_factor(subject.scenes, [_share(scene, consumer) for scene in subject.scenes])
         if said is None:
             continue
-        minus = " and has the wrong sign" if said.negative else ""
         path = _path(subject, consumer)
         code, message = (
             ("path-sign", f"The sign of one contribution is flipped: look at {path}, the rest is right.")
             if said.negative and said.name == "1" else
-            ("path-factor", f"One contribution, {path}, is `{said.name}` times what it should be{minus}; the rest is "
-                            "right.")
+            ("path-factor", f"One contribution, {path}, {said.said}; the rest is right.")
         )  # fmt: skip
-        yield Guess(code, message, _times(None, consumer))
+        yield Guess(code, message, partial(_times, consumer, None))
 
 
 def _path(subject: Subject, consumer: str) -> str:
@@ -133,16 +119,9 @@ def steps(subject: Subject) -> Iterator[Guess]:
             continue
         every = f"`{subject.name}` is used at every step, and every use sends a contribution back: they add up."
         for place, which in ((0, "first"), (-1, "last")):
-            yield Guess(
-                "only-one-path",
-                f"What the {which} step sends is here alone. {every}",
-                partial(_steps, consumer, {place: 1.0}, 0.0),
-            )
-            yield Guess(
-                "path-missing",
-                f"What the {which} step sends is missing. {every}",
-                partial(_steps, consumer, {place: 0.0}, 1.0),
-            )
+            for code, what, share in (("only-one-path", "here alone", 1.0), ("path-missing", "missing", 0.0)):
+                message = f"What the {which} step sends is {what}. {every}"
+                yield Guess(code, message, partial(_steps, consumer, {place: share}, 1 - share))
         for label, numbers in _growing(subject, consumer):
             yield Guess(
                 "constant-factor",
@@ -152,29 +131,27 @@ def steps(subject: Subject) -> Iterator[Guess]:
             )
 
 
-def _growing(subject: Subject, consumer: str) -> Iterator[tuple[str, list[float]]]:
+def _growing(subject: Subject, consumer: str) -> Iterator[Named]:
     """By what a sum may be multiplied at every step: what it is called, and the number in each case."""
     scenes = subject.scenes
     yield from ((label, [number] * len(scenes)) for label, number in (("-1", -1.0), ("2", 2.0), ("1/2", 0.5)))
-    for label in size_names(scenes[0], scenes[0].forward[consumer].shape[1])[:1]:
-        sizes = [float(scene.reference.constants.get(label, 0)) for scene in scenes]
-        if all(sizes):
-            yield label, sizes
-            yield f"1/{label}", [1 / size for size in sizes]
+    for label, sizes in named_sizes(scenes, [scenes[0].forward[consumer].shape[1]])[:1]:
+        yield label, sizes
+        yield f"1/{label}", [1 / size for size in sizes]
 
 
-def _grown(consumer: str, numbers: Mapping[Scene, float], scene: Scene) -> Tensor:
+def _grown(consumer: str, numbers: Mapping[Scene, float], scene: Scene) -> Tensor | None:
     """The value after a loop from the last step to the first that multiplies the sum so far each time."""
     count = len(scene.forward[consumer])
     return _steps(consumer, {place: numbers[scene] ** (place + 1) for place in range(count)}, 0.0, scene)
 
 
-def _steps(consumer: str, shares: Mapping[int, float], others: float, scene: Scene) -> Tensor:
+def _steps(consumer: str, shares: Mapping[int, float], others: float, scene: Scene) -> Tensor | None:
     """The value with a share of what each element of a list sends."""
     weighted = others * scene.cotangents[consumer]
     for place, share in shares.items():
         weighted[place] = share * scene.cotangents[consumer][place]
-    return scene.expected - scene.paths[consumer] + scene.through(consumer, weighted)
+    return scene.with_arrived(consumer, weighted)
 
 
 def _share(scene: Scene, consumer: str) -> float:
@@ -182,11 +159,9 @@ def _share(scene: Scene, consumer: str) -> float:
     return scene.ratio(scene.expected - scene.paths[consumer], scene.paths[consumer]) or 0.0
 
 
-def _times(share: float | None, consumer: str) -> Predict:
+def _times(consumer: str, share: float | None, scene: Scene) -> Tensor | None:
     """The value with so many times a contribution; as many as there are if not given."""
-    return lambda scene: (
-        scene.expected + ((_share(scene, consumer) if share is None else share) - 1) * scene.paths[consumer]
-    )
+    return scene.with_path(consumer, (_share(scene, consumer) if share is None else share) * scene.paths[consumer])
 
 
 # --- undone in a formula

@@ -7,11 +7,10 @@ from functools import partial
 
 from torch import Tensor
 
-from grader.diagnosis.case_view import Scene, summed
+from grader.diagnosis.case_view import Scene
 from grader.diagnosis.formula.node import Node
 from grader.diagnosis.slips.context import Context
 from grader.diagnosis.slips.edit import Change
-from grader.diagnosis.slips.step import Recomputed, changed, elementwise_steps, made_by
 from grader.diagnosis.subject import Guess, Subject
 
 # --- made in the right step
@@ -27,24 +26,28 @@ FROM_OUTPUT: dict[str, tuple[str, Callable[[Tensor], Tensor]]] = {
 
 def another_function(subject: Subject) -> Iterator[Guess]:
     """The derivative of tanh for a logistic function, and the like."""
-    for consumer in elementwise_steps(subject):
+    for consumer in subject.elementwise_steps:
         if subject.first.shape != subject.first.forward[consumer].shape:
             continue  # a function of one tensor keeps its shape
-        if made_by(subject.first, consumer).startswith(("Pow", "Sqrt", "Rsqrt")):
+        if subject.first.made_by(consumer).startswith(("Pow", "Sqrt", "Rsqrt")):
             yield Guess(
                 "wrong-power",
                 f"This is the power itself, `{consumer}`, where its derivative belongs: there the exponent comes "
                 "down as a factor, and is smaller by one.",
-                changed(consumer, _with(consumer, lambda output: output)),
+                partial(_derived, consumer, lambda output: output),
             )
         for function, (operation, derivative) in FROM_OUTPUT.items():
-            if not all(made_by(scene, consumer).startswith(operation) for scene in subject.scenes):
+            if not all(scene.made_by(consumer).startswith(operation) for scene in subject.scenes):
                 yield Guess(
                     "another-function",
                     f"This is the derivative of {function}, written with its output `{consumer}`, and `{consumer}` is "
                     "computed by another function: differentiate that one.",
-                    changed(consumer, _with(consumer, derivative)),
+                    partial(_derived, consumer, derivative),
                 )
+
+
+def _derived(consumer: str, derivative: Callable[[Tensor], Tensor], scene: Scene) -> Tensor | None:
+    return scene.with_path(consumer, scene.cotangents[consumer] * derivative(scene.forward[consumer]))
 
 
 Arrived = Callable[[Tensor, Tensor], Tensor]
@@ -64,9 +67,9 @@ TANH: tuple[tuple[str, str, Arrived], ...] = (
 
 def on_the_way(subject: Subject) -> Iterator[Guess]:
     """A tanh between two tensors that have a name, differentiated otherwise, where its argument has none."""
-    steps = elementwise_steps(subject)
+    steps = subject.elementwise_steps
     for consumer in subject.known_consumers:
-        if consumer in ("loss", *steps) or not made_by(subject.first, consumer).startswith("Tanh"):
+        if consumer in ("loss", *steps) or not subject.first.made_by(consumer).startswith("Tanh"):
             continue
         for code, text, arrived in TANH:
             what = text.format(consumer)
@@ -74,19 +77,16 @@ def on_the_way(subject: Subject) -> Iterator[Guess]:
             yield Guess(code, message, partial(_arrives_otherwise, consumer, arrived))
 
 
-def _arrives_otherwise(consumer: str, arrived: Arrived, scene: Scene) -> Tensor:
+def _arrives_otherwise(consumer: str, arrived: Arrived, scene: Scene) -> Tensor | None:
     output = scene.forward[consumer]
-    other = arrived(output, scene.cotangents[consumer]) / (1 - output**2)
-    return scene.expected - scene.paths[consumer] + scene.through(consumer, other)
-
-
-def _with(consumer: str, derivative: Callable[[Tensor], Tensor]) -> Recomputed:
-    return lambda scene, step: summed(step.cotangent * derivative(scene.forward[consumer]), scene.shape)
+    return scene.with_arrived(consumer, arrived(output, scene.cotangents[consumer]) / (1 - output**2))
 
 
 def row_left_out(subject: Subject) -> Iterator[Guess]:
     """A softmax differentiated as if each element acted on its own place alone."""
-    for consumer in _softmaxes(subject):
+    for consumer in subject.known_consumers if len(subject.consumers) == 1 else ():
+        if consumer == "loss" or not all(_is_softmax(scene, consumer) for scene in subject.scenes):
+            continue
         message = (
             f"An element of `{subject.name}` acts on every element of its row of `{consumer}`, because the "
             "row adds up to one: where one grows, the others shrink. Here only"
@@ -101,15 +101,8 @@ _OWN_PLACE = (
 )
 
 
-def _softmaxes(subject: Subject) -> list[str]:
-    """The one consumer, where it is a softmax in every case."""
-    return [
-        name
-        for name in subject.known_consumers
-        if subject.consumers == [name] != ["loss"]
-        and all(scene.shape == scene.forward[name].shape for scene in subject.scenes)
-        and all(made_by(scene, name).startswith("SoftmaxBackward") for scene in subject.scenes)
-    ]
+def _is_softmax(scene: Scene, name: str) -> bool:
+    return scene.shape == scene.forward[name].shape and scene.made_by(name).startswith("SoftmaxBackward")
 
 
 def _without_row(consumer: str, power: int, scene: Scene) -> Tensor:

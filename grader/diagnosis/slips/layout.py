@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from itertools import combinations
 
 import torch
-from torch import Tensor
 
 from grader.diagnosis.case_view import Scene
 from grader.diagnosis.formula.node import Node
@@ -40,41 +39,29 @@ def transposed(subject: Subject) -> Iterator[Guess]:
 
 def passed_on(subject: Subject) -> Iterator[Guess]:
     """What arrived from above, in its own shape."""
-    own = subject.first.shape
+    own = shape_text(subject.first.shape)
     for consumer in subject.known_consumers:
         if consumer in ("loss", subject.name):
             continue
-        target = subject.first.forward[consumer].shape
-        if own.numel() == target.numel() and own != target:
-            yield Guess(
-                "shape-not-restored",
-                f"`{subject.gradient}` holds the numbers of `d{consumer}` in the shape {shape_text(target)}: bring "
-                f"them back into the shape {shape_text(own)} of `{subject.name}`.",
-                partial(_arrived, consumer, _same_numbers),
-            )
-        if len(target) > len(own):
-            yield Guess(
-                "sum-missing",
-                f"`{subject.gradient}` holds `d{consumer}` as it is, in the shape {shape_text(target)}. "
-                f"`{subject.name}` {shape_text(own)} was stretched to it in the forward pass: what was used several "
-                "times adds up.",
-                partial(_arrived, consumer, _adds_up),
-            )
-        yield Guess(
-            "local-derivative-missing",
-            f"`d{consumer}` was passed straight on to `{subject.gradient}`, in its own shape: what happens between "
-            f"`{subject.name}` and `{consumer}` has a way back, too.",
-            partial(_arrived, consumer, lambda scene, consumer: True),
-        )
-
-
-def _arrived(consumer: str, fits: Callable[[Scene, str], bool], scene: Scene) -> Tensor | None:
-    """What arrives from a consumer, as it is."""
-    return scene.cotangents[consumer] if fits(scene, consumer) else None
+        target = shape_text(subject.first.forward[consumer].shape)
+        code, message = (
+            ("shape-not-restored", f"`{subject.gradient}` holds the numbers of `d{consumer}` in the shape {target}: "
+                                   f"bring them back into the shape {own} of `{subject.name}`.")
+            if own != target and all(_same_numbers(scene, consumer) for scene in subject.scenes) else
+            ("sum-missing", f"`{subject.gradient}` holds `d{consumer}` as it is, in the shape {target}. "
+                            f"`{subject.name}` {own} was stretched to it in the forward pass: what was used several "
+                            "times adds up.")
+            if all(_adds_up(scene, consumer) for scene in subject.scenes) else
+            ("local-derivative-missing", f"`d{consumer}` was passed straight on to `{subject.gradient}`, in its own "
+                                         f"shape: what happens between `{subject.name}` and `{consumer}` has a way "
+                                         "back, too.")
+        )  # fmt: skip
+        yield Guess(code, message, partial(lambda consumer, scene: scene.cotangents[consumer], consumer))
 
 
 def _same_numbers(scene: Scene, consumer: str) -> bool:
-    return scene.fits_numbers(scene.expected, scene.cotangents[consumer])
+    one, other = scene.expected, scene.cotangents[consumer]
+    return one.numel() == other.numel() and scene.tolerance.holds(one.flatten(), other.flatten())
 
 
 def _adds_up(scene: Scene, consumer: str) -> bool:
@@ -83,7 +70,7 @@ def _adds_up(scene: Scene, consumer: str) -> bool:
     for kept in combinations(range(arrived.dim()), len(scene.shape)):
         gone = tuple(set(range(arrived.dim())).difference(kept))
         same = torch.Size(arrived.shape[dim] for dim in kept) == scene.shape
-        if same and scene.tolerance.holds(arrived.sum(gone), scene.paths[consumer]):
+        if gone and same and scene.tolerance.holds(arrived.sum(gone), scene.paths[consumer]):
             return True
     return False
 

@@ -1,4 +1,4 @@
-"""Slips with names: another tensor's value, a stale upstream, one that was not complete yet."""
+"""Slips with names: another tensor's value, another gradient, one that was not complete yet."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from grader.diagnosis.case_view import Scene
 from grader.diagnosis.formula.node import AT, Node, number
 from grader.diagnosis.slips.context import Context
 from grader.diagnosis.slips.edit import Change
-from grader.diagnosis.subject import Guess, Predict, Subject
+from grader.diagnosis.subject import Guess, Subject
 
 # --- made in the right step
 
@@ -26,13 +26,13 @@ def another_value(subject: Subject) -> Iterator[Guess]:
                 "another-gradient",
                 f"`{subject.gradient}` holds the gradient of another tensor, `d{other}`: something between the two is "
                 "missing, or the names were mixed up.",
-                lambda scene, other=other: scene.own.get(other),  # type: ignore[misc]
+                partial(lambda other, scene: scene.own.get(other), other),
             )
     for other in [subject.name, *_alike(subject, subject.name)]:
         yield Guess(
             "not-a-gradient",
             f"`{subject.gradient}` holds `{other}` itself, a value of the forward pass and no gradient.",
-            lambda scene, other=other: scene.forward[other],  # type: ignore[misc]
+            partial(lambda other, scene: scene.forward[other], other),
         )
 
 
@@ -44,12 +44,9 @@ def a_step_too_far(subject: Subject) -> Iterator[Guess]:
                 "another-gradient",
                 f"`{subject.gradient}` holds what belongs to `d{other}`: it has gone a step too far, through the line "
                 f"that computes `{subject.name}` from `{other}`.",
-                partial(_a_step_further, other),
-            )
-
-
-def _a_step_further(other: str, scene: Scene) -> Tensor:
-    return scene.reference.chained({**scene.own, scene.name: scene.expected})[other]
+                partial(lambda other, scene: scene.reference.chained({**scene.own, scene.name: scene.expected})[other],
+                        other),
+            )  # fmt: skip
 
 
 def value_for_gradient(subject: Subject) -> Iterator[Guess]:
@@ -68,26 +65,8 @@ def value_for_gradient(subject: Subject) -> Iterator[Guess]:
                 yield _gradient_guess(consumer, other)
 
 
-def _value_guess(consumer: str) -> Guess:
-    return Guess(
-        "wrong-neighbour",
-        f"The formula fits, but `{consumer}` stands where `d{consumer}` belongs: "
-        "what flows backward is the gradient, not the value.",
-        _through(consumer, consumer, gradient=False),
-    )
-
-
-def _gradient_guess(consumer: str, other: str) -> Guess:
-    return Guess(
-        "wrong-neighbour",
-        f"The formula fits, but it is applied to `d{other}` where `d{consumer}` belongs: "
-        f"what comes from above here is the gradient of `{consumer}`.",
-        _through(consumer, other, gradient=True),
-    )
-
-
 def stale_upstream(subject: Subject) -> Iterator[Guess]:
-    """The right formula, applied to something else than what arrives from the consumer."""
+    """The same, though the line names both, or none of them; or a part of what arrives."""
     written = {f"d{name}" for name in subject.first.own}
     for consumer in subject.known_consumers:
         if consumer == "loss":
@@ -98,17 +77,30 @@ def stale_upstream(subject: Subject) -> Iterator[Guess]:
                 "path-missing",
                 f"Only a part of what `d{consumer}` should be is used here: what comes through `{left_out}` is missing "
                 "in it.",
-                _before(consumer, left_out),
+                partial(_before, consumer, left_out),
             )
         yield _value_guess(consumer)
         for other in _alike(subject, consumer):
             if f"d{other}" in subject.ancestry or f"d{other}" not in written:
                 yield _gradient_guess(consumer, other)
-            yield Guess(
-                "wrong-neighbour",
-                f"The formula fits, but `{other}` stands where `d{consumer}` belongs.",
-                _through(consumer, other, gradient=False),
-            )
+
+
+def _value_guess(consumer: str) -> Guess:
+    return Guess(
+        "wrong-neighbour",
+        f"The formula fits, but `{consumer}` stands where `d{consumer}` belongs: "
+        "what flows backward is the gradient, not the value.",
+        lambda scene: scene.with_arrived(consumer, scene.forward[consumer]),
+    )
+
+
+def _gradient_guess(consumer: str, other: str) -> Guess:
+    return Guess(
+        "wrong-neighbour",
+        f"The formula fits, but it is applied to `d{other}` where `d{consumer}` belongs: "
+        f"what comes from above here is the gradient of `{consumer}`.",
+        lambda scene: scene.with_arrived(consumer, scene.own.get(other, scene.chained[other])),
+    )
 
 
 def too_early(subject: Subject) -> Iterator[Guess]:
@@ -120,28 +112,13 @@ def too_early(subject: Subject) -> Iterator[Guess]:
                 "used-too-early",
                 f"`d{consumer}` was used here before it was complete: the path through `{left_out}` was added to it "
                 "only later. Go through the forward pass strictly backward.",
-                _before(consumer, left_out),
+                partial(_before, consumer, left_out),
             )
 
 
-def _before(consumer: str, left_out: str) -> Predict:
-    def predict(scene: Scene) -> Tensor:
-        above = scene.at(consumer, scene.cotangents[consumer])
-        return _instead(scene, consumer, above.student - above.paths[left_out])
-
-    return predict
-
-
-def _through(consumer: str, other: str, *, gradient: bool) -> Predict:
-    def predict(scene: Scene) -> Tensor:
-        value = scene.own.get(other, scene.chained[other]) if gradient else scene.forward[other]
-        return _instead(scene, consumer, value)
-
-    return predict
-
-
-def _instead(scene: Scene, consumer: str, cotangent: Tensor) -> Tensor:
-    return scene.expected - scene.paths[consumer] + scene.through(consumer, cotangent)
+def _before(consumer: str, left_out: str, scene: Scene) -> Tensor | None:
+    above = scene.at(consumer, scene.cotangents[consumer])
+    return scene.with_arrived(consumer, above.student - above.paths[left_out])
 
 
 def _alike(subject: Subject, name: str) -> list[str]:

@@ -12,15 +12,14 @@ from grader.diagnosis.case_view import Elementwise, Scene, summed
 from grader.diagnosis.formula.node import Node, name, number
 from grader.diagnosis.slips.context import EMPTY, POWERS, Context, less_one
 from grader.diagnosis.slips.edit import Change
-from grader.diagnosis.slips.step import changed, elementwise_steps
-from grader.diagnosis.subject import Guess, Subject
+from grader.diagnosis.subject import Guess, Subject, changed
 
 # --- made in the right step
 
 
 def left_out(subject: Subject) -> Iterator[Guess]:
     """The local derivative or the upstream gradient is not there."""
-    for consumer in elementwise_steps(subject):
+    for consumer in subject.elementwise_steps:
         yield Guess(
             "local-derivative-missing",
             f"`d{consumer}` was passed straight on to `{subject.gradient}`: the derivative of the line that computes "
@@ -44,26 +43,24 @@ def factors(subject: Subject) -> Iterator[Guess]:
         reached = all(consumer in scene.elementwise for scene in subject.scenes)
         for factor in _candidates(subject, consumer) if reached else ():
             for power, times in TIMES.items():
-                missing = (
-                    f"`{factor}` is in this product {times} less than the chain rule calls for: check the derivative "
-                    "of this step."
-                    if factor in subject.ancestry else
-                    f"A factor with `{factor}` in it is left out: the derivative of the line that uses "
-                    f"`{subject.name}` holds it, and what arrives from above is multiplied by all of that."
-                )  # fmt: skip
-                yield Guess(
-                    "factor-missing", missing, changed(consumer, partial(multiplied, factor=factor, power=-power))
-                )
-                if factor not in subject.ancestry:  # what is left out divides, then
-                    yield Guess(
-                        "factor-missing", missing, changed(consumer, partial(multiplied, factor=factor, power=power))
-                    )
-                    continue
-                more = (
-                    f"`{factor}` is in this product {times} more than the chain rule calls for: check the derivative "
-                    "of this step."
-                )
-                yield Guess("factor-too-many", more, changed(consumer, partial(multiplied, factor=factor, power=power)))
+                for code, message, exponent in _too_few_or_many(subject, factor, power, times):
+                    yield Guess(code, message, changed(consumer, partial(multiplied, factor=factor, power=exponent)))
+
+
+def _too_few_or_many(subject: Subject, factor: str, power: int, times: str) -> Iterator[tuple[str, str, int]]:
+    """Code, sentence, and the exponent of the factor beside what should be there."""
+    if factor in subject.ancestry:
+        for code, more_or_less, exponent in (("factor-missing", "less", -power), ("factor-too-many", "more", power)):
+            yield code, (
+                f"`{factor}` is in this product {times} {more_or_less} than the chain rule calls for: check the "
+                "derivative of this step."
+            ), exponent  # fmt: skip
+        return
+    for exponent in (-power, power):  # what is left out may divide
+        yield "factor-missing", (
+            f"A factor with `{factor}` in it is left out: the derivative of the line that uses `{subject.name}` holds "
+            "it, and what arrives from above is multiplied by all of that."
+        ), exponent  # fmt: skip
 
 
 def _candidates(subject: Subject, consumer: str) -> list[str]:

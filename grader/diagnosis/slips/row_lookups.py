@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -45,15 +46,16 @@ def rows(subject: Subject) -> Iterator[Guess]:
             "a place occurs twice. All of them add up."
         )  # fmt: skip
         begin = 0 if consumer in subject.first.reference.lists else 1  # a list is gone through step by step
-        along = [_along(axis) for axis in range(begin, len(shape) - 1) if table]
-        for collect in (_last, _first, *along):
+        along = [partial(_along, axis) for axis in range(begin, len(shape) - 1) if table]
+        collects: list[Collect] = [_kept, partial(_kept, which="amin"), *along]
+        for collect in collects:
             yield Guess("index-not-accumulated", message, _collected(consumer, found, collect))
         for place in range(shape[1]) if table and len(shape) > 2 and shape[1] <= MAX_PLACES else ():
             yield Guess(
                 "places-missing",
                 f"`{subject.gradient}` collects from position {place} of `d{consumer}` only: "
                 "every position took rows of the table, so every one sends something back.",
-                _collected(consumer, found, _only(place)),
+                _collected(consumer, found, partial(_only, place)),
             )
 
 
@@ -77,39 +79,28 @@ def _taken(scene: Scene, consumer: str) -> Tensor | None:
 
 def _collected(consumer: str, taken: Mapping[Scene, Tensor], collect: Collect) -> Predict:
     """The gradient, where what comes from one consumer is collected so, and what comes from all others is right."""
-    return lambda scene: (
-        scene.expected
-        - scene.paths[consumer]
-        + collect(taken[scene], scene.cotangents[consumer], scene.shape.numel()).view(scene.shape)
+    return lambda scene: scene.with_path(
+        consumer, collect(taken[scene], scene.cotangents[consumer], scene.shape.numel()).view(scene.shape)
     )
 
 
-def _last(index: Tensor, arrived: Tensor, size: int, which: str = "amax") -> Tensor:
+def _kept(index: Tensor, arrived: Tensor, size: int, which: str = "amax") -> Tensor:
     """Written one after the other, the last of each staying; the first for `amin`."""
     order = torch.arange(index.numel())
     kept = torch.full((size,), -1).scatter_reduce(0, index.flatten(), order, which, include_self=False)
     return torch.where(kept >= 0, arrived.flatten()[kept.clamp(min=0)], 0.0)
 
 
-def _first(index: Tensor, arrived: Tensor, size: int) -> Tensor:
-    return _last(index, arrived, size, "amin")
-
-
-def _along(axis: int) -> Collect:
+def _along(axis: int, index: Tensor, arrived: Tensor, size: int) -> Tensor:
     """A loop over one dimension of the indices, each round assigning with `+=` but counting repeats once."""
-
-    def collect(index: Tensor, arrived: Tensor, size: int) -> Tensor:
-        rounds = zip(index.unbind(axis), arrived.unbind(axis), strict=True)
-        return torch.stack([_last(places, values, size) for places, values in rounds]).sum(0)
-
-    return collect
+    rounds = zip(index.unbind(axis), arrived.unbind(axis), strict=True)
+    return torch.stack([_kept(places, values, size) for places, values in rounds]).sum(0)
 
 
-def _only(place: int) -> Collect:
+def _only(place: int, index: Tensor, arrived: Tensor, size: int) -> Tensor:
     """Everything from one column of the indices."""
-    return lambda index, arrived, size: torch.zeros(size, dtype=arrived.dtype).index_add_(
-        0, index[:, place].flatten(), arrived[:, place].flatten()
-    )
+    total = torch.zeros(size, dtype=arrived.dtype)
+    return total.index_add_(0, index[:, place].flatten(), arrived[:, place].flatten())
 
 
 # --- undone in a formula

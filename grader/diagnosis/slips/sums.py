@@ -8,12 +8,11 @@ from itertools import combinations
 
 from torch import Tensor
 
-from grader.diagnosis.case_view import Elementwise, Scene, summed
+from grader.diagnosis.case_view import Scene, summed
 from grader.diagnosis.formula.node import Node
 from grader.diagnosis.slips.context import EMPTY, Context
 from grader.diagnosis.slips.edit import Change
-from grader.diagnosis.slips.step import Recomputed, changed, elementwise_steps
-from grader.diagnosis.subject import Guess, Subject
+from grader.diagnosis.subject import Guess, Recomputed, Subject, changed
 from grader.diagnosis.words import dimension, shape_text
 
 # --- made in the right step
@@ -21,7 +20,7 @@ from grader.diagnosis.words import dimension, shape_text
 
 def sums(subject: Subject) -> Iterator[Guess]:
     """Sums over broadcast dimensions: missing, over the wrong dimension, one too many, or too early."""
-    for consumer in elementwise_steps(subject):
+    for consumer in subject.elementwise_steps:
         yield from _undone_broadcast(subject, consumer)
     message = (
         f"There is one sum too many: `{subject.gradient}` should have the shape "
@@ -29,7 +28,8 @@ def sums(subject: Subject) -> Iterator[Guess]:
     )
     for axis in range(len(subject.first.shape)):
         for keep in (True, False):
-            yield Guess("sum-too-many", message, partial(_expected_summed, axis, keep))
+            summed_up = partial(lambda axis, keep, scene: scene.expected.sum(axis, keepdim=keep), axis, keep)
+            yield Guess("sum-too-many", message, summed_up)
     yield Guess("sum-too-many", message, lambda scene: scene.expected.sum())
     extra = subject.first.student.dim() - len(subject.first.shape)
     if extra > 0:  # a gradient for each element of a dimension that the tensor does not have: a matrix an example
@@ -46,10 +46,6 @@ def _one_each(extra: int, scene: Scene) -> Tensor | None:
     """The student's value as it is, where a sum over its first dimensions would make it right."""
     fits = scene.student.dim() == len(scene.shape) + extra and scene.student.shape[extra:] == scene.shape
     return scene.student if fits and scene.is_right(scene.student.sum(tuple(range(extra)))) else None
-
-
-def _expected_summed(axis: int, keep: bool, scene: Scene) -> Tensor:
-    return scene.expected.sum(axis, keepdim=keep)
 
 
 def _undone_broadcast(subject: Subject, consumer: str) -> Iterator[Guess]:
@@ -80,17 +76,14 @@ def _undone_broadcast(subject: Subject, consumer: str) -> Iterator[Guess]:
         )  # fmt: skip
         for keep in (True, False):
             code = "sum-wrong-dimension" if shape != wide else "sum-too-many"
-            yield Guess(code, message, changed(consumer, partial(_product_summed, axis, keep)))
+            change = partial(lambda axis, keep, _, step: step.product.sum(axis, keepdim=keep), axis, keep)
+            yield Guess(code, message, changed(consumer, change))
 
 
 _TOO_EARLY: tuple[tuple[str, Recomputed], ...] = (
     ("the local derivative", lambda scene, step: step.local * summed(step.cotangent, scene.shape)),
     ("the upstream gradient", lambda scene, step: step.cotangent * summed(step.local, scene.shape)),
 )
-
-
-def _product_summed(axis: int, keep: bool, _: Scene, step: Elementwise) -> Tensor:
-    return step.product.sum(axis, keepdim=keep)
 
 
 # --- undone in a formula
@@ -126,14 +119,12 @@ def sums_otherwise(node: Node, context: Context) -> Iterator[Change]:
 
 
 def summed_early(node: Node, _: Context) -> Iterator[Change]:
-    """A sum that takes in one factor only."""
-    if node.op not in ("add", "sub", "mul", "div"):
-        return
-    for place, side in enumerate(node.args):
-        if side.op == "sum":
-            products = [*node.args[:place], side.args[0], *node.args[place + 1 :]]
-            early = (
-                "In {} the sum takes in one factor only: a method call binds tighter than *. "
-                "Multiply first, then sum the products."
+    """A sum, or a mean, that takes in one factor only."""
+    for place, side in enumerate(node.args if node.op in ("add", "sub", "mul", "div") else ()):
+        if side.op in ("sum", "mean"):
+            whole = Node(node.op, (*node.args[:place], side.args[0], *node.args[place + 1 :]))
+            text = (
+                f"In {{}} the {side.op} takes in one factor only: a method call binds tighter than *. Multiply first, "
+                f"then take the {side.op} of the products."
             )
-            yield Node("sum", (Node(node.op, tuple(products)),), side.value), "sum-too-early", early, node
+            yield Node(side.op, (whole,), side.value), "sum-too-early", text, node

@@ -58,11 +58,10 @@ def factor(subject: Subject) -> Iterator[Guess]:
     said = named_factor(subject.scenes, [scene.ratio(0 * scene.expected, scene.expected) for scene in subject.scenes])
     if said is None or said.name == "1":
         return
-    minus = ", and its sign is flipped" if said.negative else ""
     yield Guess(
         "constant-factor",
-        f"`{subject.gradient}` is `{said.name}` times what it should be{minus}: "
-        f"look for a number or a mean in the forward pass that is missing here, or here twice.",
+        f"`{subject.gradient}` {said.said}: look for a number or a mean in the forward pass that is missing here, or "
+        "here twice.",
         lambda scene: scene.expected * (scene.ratio(0 * scene.expected, scene.expected) or 0.0),
     )
 
@@ -91,14 +90,16 @@ def signs(node: Node, _: Context) -> Iterator[Change]:
         yield -node, "term-sign", text, node
 
 
-def numbers(node: Node, _: Context) -> Iterator[Change]:
-    """Another number."""
+def numbers(node: Node, context: Context) -> Iterator[Change]:
+    """Another number; or a parameter, which has this value in the case that a student sees."""
     if node.op == "number":
         near = SMALL if 0 < node.value < 0.1 else NUMBERS
         values = {node.value + 1, node.value - 1, -node.value, node.value * 2, node.value / 2, *near}
         for value in sorted(values - {node.value}, key=lambda other: abs(other - node.value)):
-            text = f"The number {node.value:g} in this formula is not the right one."
-            yield number(value), "wrong-constant", text
+            yield number(value), "wrong-constant", f"The number {node.value:g} in this formula is not the right one."
+        for weight in context.weights:
+            text = f"The number {node.value:g} stands where `{weight}` belongs, which is different in other runs."
+            yield name(weight), "wrong-constant", text
 
 
 def exponents(node: Node, _: Context) -> Iterator[Change]:
@@ -127,13 +128,6 @@ def sizes(node: Node, context: Context) -> Iterator[Change]:
         for other in context.sizes:
             yield name(other), "wrong-constant", text, node
             yield less_one(other), "wrong-constant", text, node
-
-
-def written_out(node: Node, context: Context) -> Iterator[Change]:
-    """A number in the place of a parameter, which has that value in the case that a student sees."""
-    for weight in context.weights if node.op == "number" else ():
-        text = f"The number {node.value:g} stands where `{weight}` belongs, which is different in other runs."
-        yield name(weight), "wrong-constant", text
 
 
 def ones(node: Node, _: Context) -> Iterator[Change]:
