@@ -14,7 +14,7 @@ from torch import Tensor
 from benchmarks.operators import ACCEPTED, Mutant, applied, mutants
 from benchmarks.oracle import Oracle
 from benchmarks.programs import solution_cells, variants
-from grader.notebook.syntax import unfinished
+from grader.notebook.code import Code
 from grader.records import Check, Diagnosis, Verdict
 from tests.workbench import Workbench, checks_of, stacked
 
@@ -168,7 +168,7 @@ def try_out(
     for error in errors:  # what a statement that was not reached, or not finished, would have written
         cell = bench.exercise.cells[error.cell]
         source = edited.get(cell.grade_id, cell.source)
-        absent |= {name for left in unfinished(source, error.line or 0) for name in left.names}
+        absent |= {name for left in Code(source).unfinished(error.line or 0) for name in left.binds}
     return Tried(
         exercise=bench.exercise.id,
         variant=variant,
