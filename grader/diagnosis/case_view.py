@@ -24,6 +24,8 @@ COARSE = Tolerance(1e-4, 1e-6)
 """For a tensor that the student's code keeps in float32 even where everything else is float64."""
 NOTHING = 1e-10
 """Values smaller than this are what rounding leaves of zero."""
+MAX_USES = 4
+"""So many contributions of a tensor's uses are told apart by the numbers alone."""
 CLEARLY = 1e-9
 """A difference smaller than this, relative to the tensor, is nothing to build a diagnosis on."""
 
@@ -129,7 +131,7 @@ class Scene:
         """What one consumer contributes, apart for each of the places in its line at which this tensor stands."""
         single = not {self.name, consumer} & {"loss", *self.reference.lists}  # a list may be longer in another case
         edges = self.reference.edges(self.name, consumer) if single else []
-        if len(edges) < 2:
+        if not 1 < len(edges) <= MAX_USES:
             return [self.paths[consumer]]
         found = []
         for edge in edges:

@@ -15,8 +15,8 @@ RIGHT = "parent.grad = gradient if parent.grad is None else parent.grad + gradie
 
 
 @functools.cache
-def bench():
-    return Workbench(solution_cells(OWN), OWN)
+def bench(exercise=OWN):
+    return Workbench(solution_cells(exercise), exercise)
 
 
 def diagnoses(line):
@@ -47,6 +47,16 @@ def test_each_use_of_a_tensor_within_one_line_is_told_apart(line, code, said):
 
 def test_what_is_no_factor_of_any_use_has_no_diagnosis():
     assert diagnoses("parent.grad = gradient if parent.grad is None else parent.grad + gradient**2")["dc"] is None
+
+
+def test_uses_that_are_more_in_a_larger_case_are_not_told_apart():
+    taps = bench("05_convolution")
+    changed = taps.solution["taps-gradients"].replace(
+        "(x[:, tap:tap + m] * dy).sum()", "torch.cos(x[:, tap:tap + m] * dy).sum()"
+    )
+    marks, _, _ = taps.mark("taps", {**taps.solution, "taps-gradients": changed})
+    assert checks_of(marks)["dw"].verdict == "wrong"
+    assert checks_of(marks)["dw"].diagnosis is None
 
 
 def test_a_slip_that_the_shape_shows_is_told_beside_a_constant():

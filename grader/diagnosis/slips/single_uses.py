@@ -7,13 +7,11 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from grader.diagnosis.case_view import NOTHING, Scene
+from grader.diagnosis.case_view import MAX_USES, NOTHING, Scene
 from grader.diagnosis.subject import Guess, Subject
 from grader.diagnosis.words import named_factor
 from grader.wording import listed
 
-MAX_USES = 4
-"""So many contributions are told apart by the numbers alone."""
 _ORDER = ("first", "second", "third", "fourth")
 _GONE, _FLIPPED = "is missing", "has the wrong sign"
 
@@ -25,8 +23,10 @@ def uses(subject: Subject) -> Iterator[Guess]:
         return
     labels = [label for one in consumers for label in _labels(subject.name, one, len(subject.first.uses(one)))]
     pieces = {scene: [piece for one in consumers for piece in scene.uses(one)] for scene in subject.scenes}
+    if not 1 < len(labels) <= MAX_USES or {len(those) for those in pieces.values()} != {len(labels)}:
+        return  # a loop of the forward pass may use it as often as the case is large
     factors = {scene: found for scene, those in pieces.items() if (found := _factors(scene, those)) is not None}
-    if not 1 < len(labels) <= MAX_USES or len(factors) < len(pieces):
+    if len(factors) < len(pieces):
         return
     said = [
         words
