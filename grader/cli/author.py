@@ -1,0 +1,105 @@
+"""Commands of an author, and the one that tries the sandbox."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from grader.cli.app import (
+    EXIT_NOT_RIGHT,
+    Kernel,
+    Sandbox,
+    app,
+    course_here,
+)
+from grader.errors import UsageError
+
+if TYPE_CHECKING:
+    pass
+
+
+@app.command(epilog="Example:  grader new 08_my_layer")
+def new(
+    name: Annotated[str | None, typer.Argument(metavar="[NN_NAME]", help="The exercise's name: 08_my_layer.")] = None,
+    course: Annotated[
+        Path | None, typer.Option("--course", metavar="DIR", help="Make a course of your own, with one exercise.")
+    ] = None,
+) -> None:
+    """Add an exercise that already grades to the course you are in: a solution notebook and its catalogue entry.
+
+    With --course: make a course in a folder of its own. A file that is there already is left as it is.
+    """
+    from grader.authoring.scaffold import FIRST, new_course, new_exercise
+    from grader.course.course import find_own_course
+    from grader.reports.terminal import console
+
+    kept: list[Path] = []
+    if course is not None:
+        made, kept = new_course(course, name if name is not None else FIRST)
+    elif name is not None:
+        made = new_exercise(find_own_course(Path.cwd()), name)
+    else:
+        raise UsageError("Say what to make: `grader new NN_name`, or `grader new --course DIR`.")
+    for path in made:
+        console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
+    for path in kept:
+        console.print(f"kept {path}: it was there already", markup=False, highlight=False, soft_wrap=True)
+    console.print("Next: `grader release` makes the blank, and `grader verify` checks the course.")
+
+
+@app.command(epilog="Example:  grader release")
+def release() -> None:
+    """Make the blank exercises from the solutions, after a change to a solution or the catalogue."""
+    from grader.authoring.release import released_text
+    from grader.cli.show import working
+    from grader.files import write_file
+    from grader.reports.terminal import console
+
+    course = course_here()
+    for spec in course.catalog.exercises:
+        with working(f"releasing {spec.id}"):
+            text = released_text(course, spec)
+        path = course.notebook_path(spec.id)
+        changed = not path.exists() or path.read_text(encoding="utf-8") != text
+        if changed:
+            write_file(path, text)
+        console.print(f"{'wrote' if changed else 'unchanged'} {path}", markup=False, highlight=False, soft_wrap=True)
+
+
+@app.command(epilog="Example:  grader verify")
+def verify(
+    kernel: Annotated[Kernel, typer.Option(help="Fork kernels from a warm template, or start new ones.")] = "snapshot",
+    sandbox: Annotated[Sandbox, typer.Option(help="What confines the course's code.")] = "bwrap",
+) -> None:
+    """Let the course check itself: blanks score 0, solutions full marks, everything in step.
+
+    Exit status: 0 all is well, 1 something is not.
+    """
+    from grader.authoring.verify import verify_course
+    from grader.cli.show import working
+    from grader.reports.terminal import console
+
+    with working("verifying"):
+        problems, facts = verify_course(course_here(), kernel, sandbox)
+    for line in (*facts, *problems):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    if problems:
+        raise typer.Exit(EXIT_NOT_RIGHT)
+
+
+@app.command(epilog="Example:  grader doctor")
+def doctor() -> None:
+    """Say what sandbox this machine offers: each guarantee is tried, and held or not.
+
+    Exit status: 0 all hold, 1 some don't.
+    """
+    from grader.cli.show import show_guarantees, working
+    from grader.kernels.doctor import examine
+
+    with working("trying each guarantee"):
+        guarantees = examine()
+    show_guarantees(guarantees)
+    if not all(guarantee.held for guarantee in guarantees):
+        raise typer.Exit(EXIT_NOT_RIGHT)

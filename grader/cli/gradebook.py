@@ -1,0 +1,266 @@
+"""Commands about what was graded: runs, marks by hand, names, the review, feedback and exports."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from grader.cli.app import (
+    EXIT_NOT_RIGHT,
+    EXIT_UNGRADED,
+    FOLDER,
+    GRADEBOOK,
+    ExportFormat,
+    Sandbox,
+    app,
+    course_here,
+    open_gradebook,
+    warn,
+)
+from grader.cli.encoding import write_data
+from grader.errors import UsageError
+
+if TYPE_CHECKING:
+    pass
+
+
+@app.command(epilog="Example:  grader runs graded")
+def runs(folder: Annotated[Path, FOLDER], gradebook: Annotated[str | None, GRADEBOOK] = None) -> None:
+    """List what was graded when: the runs that the gradebook has."""
+    from grader.cli.show import show_runs
+
+    with open_gradebook(folder, gradebook) as book:
+        show_runs(book.runs())
+
+
+@app.command(epilog="Example:  grader diff graded")
+def diff(
+    folder: Annotated[Path, FOLDER],
+    old: Annotated[int | None, typer.Argument(metavar="OLD", help="A run's number, as `grader runs` lists it.")] = None,
+    new: Annotated[
+        int | None, typer.Argument(metavar="NEW", help="Another; by default the last two are taken.")
+    ] = None,
+    gradebook: Annotated[str | None, GRADEBOOK] = None,
+) -> None:
+    """Say whose marks changed between the ends of two runs, and why.
+
+    Exit status: 0 nobody's, 1 somebody's.
+    """
+    from grader.cli.show import show_changes
+    from grader.gradebook.diff import changes
+
+    with open_gradebook(folder, gradebook) as book:
+        first, second = book.pair(old, new)
+        found = changes(book.results(upto=first.id), book.results(upto=second.id))
+    show_changes(first, second, found)
+    if found:
+        raise typer.Exit(EXIT_NOT_RIGHT)
+
+
+@app.command(epilog='Example:  grader override graded alice 1 --check dlogits --reason "Right idea, one slip."')
+def override(
+    folder: Annotated[Path, FOLDER],
+    student: Annotated[str, typer.Argument(metavar="STUDENT", help="Whose mark.")],
+    points: Annotated[float, typer.Argument(metavar="POINTS", help="The points to give in place of the grader's.")],
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; the student reads it in the report.")],
+    check: Annotated[
+        str | None, typer.Option(metavar="NAME", help="For this check only: dlogits, or PART/dlogits.")
+    ] = None,
+    part: Annotated[str | None, typer.Option(metavar="PART", help="For this part as a whole.")] = None,
+    exercise: Annotated[str | None, typer.Option(metavar="ID", help="The exercise, where there are several.")] = None,
+    gradebook: Annotated[str | None, GRADEBOOK] = None,
+) -> None:
+    """Set a mark by hand: for one check, for a part, or for the whole submission. The reports are rewritten.
+
+    It holds for what the student has handed in now: a new notebook is graded on its own.
+    """
+    from grader.cli.show import show_override
+    from grader.cohort.run import override_mark
+
+    if check is not None and part is not None:
+        raise UsageError("--check and --part are for different things: give one of the two.")
+    with open_gradebook(folder, gradebook) as book:
+        show_override(override_mark(book, course_here(), folder, student, exercise, check, points, reason, part))
+
+
+@app.command(epilog="Example:  grader review graded")
+def review(
+    folder: Annotated[Path | None, FOLDER] = None,
+    gradebook: Annotated[str | None, GRADEBOOK] = None,
+    host: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Serve to others; see docs/review.md.")] = None,
+    port: Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="The port; 0 takes any free one.")] = 0,
+    name: Annotated[
+        list[str] | None, typer.Option(metavar="HOST", help="A name under which browsers ask; may be repeated.")
+    ] = None,
+    users: Annotated[Path | None, typer.Option(metavar="FILE", help="Who may log in, with passwords.")] = None,
+    add_user: Annotated[str | None, typer.Option(metavar="NAME", help="Ask for a password, add to --users.")] = None,
+    proxy_header: Annotated[
+        str | None, typer.Option(metavar="NAME", help="The header in which a reverse proxy says who it is.")
+    ] = None,
+    proxy: Annotated[str, typer.Option(metavar="ADDRESS", help="Where that proxy asks from.")] = "127.0.0.1",
+    sandbox: Annotated[Sandbox, typer.Option(help="What confines the code that is graded again.")] = "bwrap",
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
+) -> None:
+    """Look through what needs a person, in a browser: settle it, set marks, write comments. Ctrl-C ends it."""
+    from grader.cli.review import add_user_to, run_review
+
+    if add_user is not None:
+        return add_user_to(users, add_user)
+    import grader.review.server  # noqa: F401  (before the gradebook: who lacks both extras is told of the larger)
+
+    if folder is None and gradebook is None:
+        raise UsageError("Give the folder that `grader grade --out` wrote, or --gradebook URL.")
+    place = gradebook or ""
+    if folder is not None:
+        from grader.gradebook.place import gradebook_place
+
+        open_gradebook(folder, gradebook).close()
+        place = str(gradebook_place(folder, gradebook))
+    run_review(
+        course_here(), folder, place, host=host, port=port, names=name or [], users=users, proxy_header=proxy_header,
+        proxy=proxy, sandbox=sandbox, open_browser=browser,
+    )  # fmt: skip
+
+
+@app.command(epilog="Example:  grader feedback graded")
+def feedback(
+    folder: Annotated[Path, FOLDER],
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where it goes; by default DIR/feedback.")] = None,
+    gradebook: Annotated[str | None, GRADEBOOK] = None,
+) -> None:
+    """Write what students get: a folder each, zips for Moodle, Canvas and Gradescope, and the comments as CSV."""
+    from grader.cli.review import show_feedback
+    from grader.cohort.feedback import write_feedback
+
+    with open_gradebook(folder, gradebook) as book:
+        show_feedback(write_feedback(book, course_here(), out if out is not None else folder / "feedback"))
+
+
+@app.command(epilog="Example:  grader rename graded s17 'Ann Ash'")
+def rename(
+    folder: Annotated[Path, FOLDER],
+    old: Annotated[str, typer.Argument(metavar="OLD", help="The name that the student has now.")],
+    new: Annotated[str, typer.Argument(metavar="NEW", help="The new name; if it exists already, the two are merged.")],
+    gradebook: Annotated[str | None, GRADEBOOK] = None,
+) -> None:
+    """Give a student another name, or make two of them one, without grading anew. It holds for later runs, too."""
+    from grader.cli.show import show_grades
+    from grader.cohort.people import rename_student
+
+    with open_gradebook(folder, gradebook) as book:
+        show_grades(rename_student(book, course_here(), folder, old, new))
+
+
+@app.command(epilog="Example:  grader remove graded template")
+def remove(
+    folder: Annotated[Path, FOLDER],
+    student: Annotated[str, typer.Argument(metavar="STUDENT", help="Whose submissions.")],
+    exercise: Annotated[str | None, typer.Option(metavar="ID", help="Only those for this exercise.")] = None,
+    gradebook: Annotated[str | None, GRADEBOOK] = None,
+) -> None:
+    """Take a student's submissions out of the class. The gradings stay in the gradebook, and count nowhere."""
+    from grader.cli.show import show_remarks
+    from grader.cohort.people import remove_student
+
+    with open_gradebook(folder, gradebook) as book:
+        removed = remove_student(book, course_here(), folder, student, exercise)
+    show_remarks([f"removed {student}: {', '.join(removed)}"])
+
+
+@app.command(epilog='Example:  grader extend graded alice --until 2026-12-11T23:59:00+01:00 --reason "She was ill."')
+def extend(
+    folder: Annotated[Path, FOLDER],
+    student: Annotated[str, typer.Argument(metavar="STUDENT", help="Who has longer.")],
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; the student reads it in the report.")],
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="Until when, with its offset from UTC.")] = None,
+    excuse: Annotated[bool, typer.Option("--excuse", help="However late it is, nothing is taken off.")] = False,
+    exercise: Annotated[str | None, typer.Option(metavar="ID", help="For this exercise only.")] = None,
+    gradebook: Annotated[str | None, GRADEBOOK] = None,
+) -> None:
+    """Give a student another due date, or excuse being late, without grading anew. The last word counts."""
+    from grader.cli.show import show_grades
+    from grader.cohort.people import extend_due_date
+    from grader.when import NotATime, parse_time
+
+    if (until is None) is not excuse:
+        raise UsageError("Say until when with --until, or excuse it with --excuse: one of the two.")
+    try:
+        due = parse_time(until) if until is not None else None
+    except NotATime as error:
+        raise UsageError(f"--until: {error}") from error
+    with open_gradebook(folder, gradebook) as book:
+        show_grades(extend_due_date(book, course_here(), folder, student, exercise, due, reason))
+
+
+@app.command(epilog="Example:  grader overrides graded --undo 3")
+def overrides(
+    folder: Annotated[Path, FOLDER],
+    undo: Annotated[int | None, typer.Option(metavar="NUMBER", help="Take the mark with this number back.")] = None,
+    gradebook: Annotated[str | None, GRADEBOOK] = None,
+) -> None:
+    """List the marks that were set by hand and count now: whose, for what, in place of which, and why."""
+    from grader.cli.show import show_grades, show_overrides
+    from grader.cohort.run import undo_override
+
+    with open_gradebook(folder, gradebook) as book:
+        if undo is not None:
+            show_grades([undo_override(book, course_here(), folder, undo)])
+        else:
+            show_overrides([grade for grade in book.grades() if grade.overrides], book.log.numbers())
+
+
+@app.command(epilog="Example:  grader export canvas graded --roster canvas-gradebook.csv --out import.csv")
+def export(
+    format_: Annotated[ExportFormat, typer.Argument(metavar="FORMAT", help="Where the grades go.")],
+    folder: Annotated[Path | None, FOLDER] = None,
+    out: Annotated[Path | None, typer.Option(metavar="PATH", help="The file to write, or Gradescope's folder.")] = None,
+    roster: Annotated[
+        Path | None, typer.Option(metavar="CSV", help="Canvas's or Moodle's own export: whose row is whose.")
+    ] = None,
+    exercise: Annotated[
+        str | None, typer.Option(metavar="ID", help="Only this exercise; for gradescope-autograder, which one it is.")
+    ] = None,
+    sandbox: Annotated[Sandbox, typer.Option(help="For gradescope-autograder: what confines the code.")] = "bwrap",
+    gradebook: Annotated[str | None, GRADEBOOK] = None,
+    by: Annotated[
+        Literal["exercise", "part", "check"],
+        typer.Option(help="For csv, canvas and moodle: a column for each of these."),
+    ] = "exercise",
+    run: Annotated[
+        int | None, typer.Option(metavar="N", help="Only what this run had, as `grader runs` lists it.")
+    ] = None,
+) -> None:
+    """Write the gradebook's grades, everybody's last, for another place; print them where there is no --out.
+
+    FORMAT is csv, totals, json, junit, canvas, moodle, gradescope (a results.json for each submission), or
+    gradescope-autograder (the zip that grades on Gradescope; it needs no DIR).
+
+    Exit status: 0 all written; 3 the roster has no row for some student (the others are written).
+    """
+    if format_ == "gradescope-autograder":
+        _export_autograder(exercise, sandbox, out)
+        return
+    from grader.cohort.export import export_grades
+
+    if folder is None:
+        raise UsageError("Give the folder that `grader grade --out` wrote: grader export FORMAT DIR.")
+    with open_gradebook(folder, gradebook) as book:
+        grades = [grade for grade in book.grades(run) if exercise in (None, grade.exercise)]
+        text, unknown = export_grades(format_, grades, roster, out, book.people.identities(), by)
+    if text is not None:
+        write_data(text)
+    if unknown:
+        named = ", ".join(map(repr, unknown))
+        warn(f"the roster has no row of their own, or several, for {named}.")
+        raise typer.Exit(EXIT_UNGRADED)
+
+
+def _export_autograder(exercise: str | None, sandbox: Sandbox, out: Path | None) -> None:
+    from grader.cohort.gradescope import Settings, autograder_zip
+    from grader.files import write_file
+
+    if exercise is None or out is None:
+        raise UsageError("Say which exercise the autograder is for and where it goes: --exercise ID --out FILE.zip.")
+    write_file(out, autograder_zip(course_here(), Settings(exercise=exercise, sandbox=sandbox)))
