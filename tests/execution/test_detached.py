@@ -114,6 +114,19 @@ def test_what_is_written_to_later_is_told():
     assert list(found["after"]) == ["a"]
 
 
+def test_what_a_list_holds_is_put_back_too():
+    words, weights, generators = ["a", "b"], [torch.ones(2)], [torch.Generator().manual_seed(1)]
+    namespace = {"words": words, "weights": weights, "generators": generators}
+    kept = grader_detached._Kept(namespace)
+    words.append("c")
+    weights[0].data -= 1
+    drawn = torch.rand(2, generator=generators[0])
+    kept.restore(namespace)
+    assert words == ["a", "b"]
+    assert torch.equal(weights[0], torch.ones(2))
+    assert torch.equal(torch.rand(2, generator=generators[0]), drawn)
+
+
 def test_everything_is_as_it_was_before_each_run():
     namespace = {"torch": torch, "a": torch.ones(2), "g_": torch.Generator().manual_seed(1)}
     draw = HEAD + "a += torch.rand(2, generator=g_); dc = a.clone(); g.after('dc')"

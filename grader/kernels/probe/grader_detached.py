@@ -33,7 +33,7 @@ class _Kept:
         self.names = dict(namespace)
         values = list({id(value): value for value in self.names.values()}.values())
         self.lists = [(value, list(value)) for value in values if isinstance(value, list)]
-        members = [member for _, members in self.lists for member in members]
+        members = [member for _, members in self.lists if _have_numbers(members) for member in members]
         values = list({id(value): value for value in (*values, *members)}.values())
         self.tensors = [
             (tensor, tensor._version, _once(tensor).detach().clone() if tensor.numel() <= KEPT_ELEMENTS else None)
@@ -57,6 +57,11 @@ class _Kept:
         for generator, state in self.generators:
             generator.set_state(state)
         torch.set_rng_state(self.random)
+
+
+def _have_numbers(members: list[Any]) -> bool:
+    """Whether tensors or generators are among them: a data set's list of words is long, and is not gone through."""
+    return any(issubclass(kind, (torch.Tensor, torch.Generator)) for kind in {*map(type, members)})
 
 
 def _once(tensor: torch.Tensor) -> torch.Tensor:
