@@ -26,7 +26,7 @@ from grader.execution.detached import DetachedPlan, plan_detached, read_detached
 from grader.execution.execute import CellError, CellRun, Execution, HiddenRun
 from grader.execution.plan import plan_steps, probe_parts
 from grader.execution.tensors import Export, read_export
-from grader.grading.grade import first_of_each_size
+from grader.grading.warm_exercise import first_of_each_size
 from grader.intake.take_in import PlannedCell
 from grader.marking.near_zero import Edge, edges
 from grader.marking.verdicts import PartMarks

@@ -12,8 +12,8 @@ from typing import NamedTuple
 from benchmarks.speed.measure import family, median, proportional
 from grader.course.exercise import Exercise
 from grader.execution.cell_client import Client
-from grader.grading.grade import KERNELS
 from grader.grading.pool import PROBE_FOLDER
+from grader.grading.warm_exercise import KERNELS
 from grader.intake.take_in import take_in
 from grader.kernels import KernelSource, Limits, open_source
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
 
 import msgspec
 
-from grader.course.catalog import Case, in_float32
+from grader.course.catalog import Case, ScaledCase, in_float32
 from grader.course.exercise import Exercise
-from grader.course.reference import Reference
+from grader.course.graph import PartReference
 from grader.diagnosis.autograd_use.flags import (
     apply_policy,
     autograd_flags,
@@ -24,29 +24,24 @@ from grader.diagnosis.where import Where
 from grader.errors import ExecutionError, SubmissionError
 from grader.execution.execute import Execution, HiddenRun, Runner
 from grader.execution.plan import probe_parts
-from grader.execution.reference_agreement import computed_by_kernels, disagreements
 from grader.execution.tensors import Export
 from grader.grading.evidence import cell_views, evidence_for, graph_of
 from grader.grading.live_kernel import Live, place, remarked
 from grader.grading.ungradable import ungradable
-from grader.intake.saved_cmp import with_saved
+from grader.grading.warm_exercise import WarmExercise
+from grader.intake.saved_cmp import SavedCmp, with_saved
 from grader.intake.take_in import Intake, take_in
 from grader.kernels import KernelSource
-from grader.marking.near_zero import Edge, edges
 from grader.marking.used_parts import UsedParts
 from grader.marking.verdicts import PartMarks, References
-from grader.notebook.gradient_names import gradient_of
 from grader.records import Check, Evidence, Flag, Grade, Grading, PartView, Submission, Verdict
-from grader.wording import listed, rounded
+from grader.wording import rounded
 
-KERNELS = 2
-"""How many kernels a grading takes, mostly: the visible case's, and that of the hidden ones."""
 SoFar = Callable[[int, int], None]
-MAX_NAMED = 4
-"""So many tensors are named in a sentence."""
+"""Told how many checks hold in the visible case, and of how many."""
 
 
-class Grader:
+class Grader(WarmExercise):
     """Grades submissions of one exercise; a context manager that keeps its kernels and its reference warm.
 
     Args:
@@ -64,48 +59,12 @@ class Grader:
         hurry: bool = False,
         so_far: SoFar | None = None,
     ) -> None:
-        self.exercise = exercise
-        self.reference = Reference(exercise)
-        self._open_kernels = open_kernels
+        super().__init__(exercise, open_kernels)
         self._hurry = hurry
         self._so_far = so_far
-        self._sources: dict[bool, KernelSource] = {}
-        self._tried: dict[str, list[Edge]] | None = None
-        self._detached: References | None = None
-        self._agreed = False
-        self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> Grader:
         return self
-
-    def __exit__(self, *error: object) -> None:
-        self._sources.clear()
-        self._stack.close()
-
-    def source(self, *, ready: bool) -> KernelSource:
-        """The kernels, opened when they are first asked for: with the setup run, or with nothing run."""
-        if ready not in self._sources:
-            setup = self.exercise.setup_sources if ready else []
-            self._sources[ready] = self._stack.enter_context(self._open_kernels(setup))
-        return self._sources[ready]
-
-    def names(self) -> list[str]:
-        """Every checked name, and the tensors of every part's forward pass."""
-        names = {name for checks in self.exercise.parts.values() for name in checks.names}
-        visible = self.reference.case(self.exercise.cases[0])
-        return sorted(names.union(*(part.forward for part in visible.values())))
-
-    def lists(self) -> list[str]:
-        """Of these names, those that stand for lists of tensors."""
-        visible = self.reference.case(self.exercise.cases[0])
-        return sorted({name for part in visible.values() for each in part.lists for name in (each, gradient_of(each))})
-
-    def prepare(self) -> None:
-        """Compute the reference of every case, and start the kernels of the next grading where that can be done."""
-        self._agree()
-        for case in self.exercise.cases:
-            self.reference.case(case)
-        self.source(ready=True).prepare(KERNELS)
 
     def grade(self, submission: Submission, live: Live | None = None) -> Grading:
         """Grade a submission. What is wrong with it is in the result, never an exception.
@@ -124,56 +83,18 @@ class Grader:
 
     def _graded(self, submission: Submission, intake: Intake, wall: float, cpu: float,
                 live: Live | None) -> Grading:  # fmt: skip
-        self._agree()
+        self.agree()
         references = {case.id: self.reference.case(case) for case in self.exercise.cases}
         visible = references[self.exercise.cases[0].id]
-        parts = probe_parts(self.exercise, visible)
-        scaled = scaled_cases(self.exercise.spec) if names_autograd(intake.cells) else []
-        runner = Runner(
-            intake.cells, parts, self.exercise.spec, self,
-            further=scaled, references=self._detached_in(references), again=self._again(references), hurry=self._hurry,
-            seen=lambda visible: self._tell(intake, visible, references),
-        )  # fmt: skip
-        execution = runner.execute()
-        marked = self._marked(intake, execution, references)
-        if doubtful := _doubtful_cases(self.exercise.cases[1:], marked):
-            again = runner.execute_hidden(doubtful, alone=True)
-            execution = msgspec.structs.replace(execution, hidden={**execution.hidden, **again})
-            marked = self._marked(intake, execution, references)
-        remarks: Mapping[tuple[str, str], str] = {}
-        if live is not None:
-            placed = place(live, execution, self.exercise, visible)
-            execution, remarks = placed.execution, placed.remarks
-            marked = self._marked(intake, execution, references)
-            for part_id, names in placed.alone.items():
-                marked[part_id].visible_alone.update(names)
-        self._judge_in_float32(marked, runner)
-        views, places = cell_views(intake.cells, execution.cells)
-        checks: list[Check] = []
-        evidence: list[Evidence] = []
-        flags: list[Flag] = []
-        wheres = {part_id: Where(marks) for part_id, marks in marked.items()}
-        for part_id, part_checks in self.exercise.parts.items():
-            marks, where = marked[part_id], wheres[part_id]
-            used = UsedParts(part_id, self.exercise, visible)
-            for name in visible[part_id].in_backward_order(part_checks.names):
-                check = marks.check(name)
-                settled = used.settled(check, checks, lambda other: wheres[other.part].code(other.name))
-                check = explained(check, marks, where) if settled is check else settled
-                check = with_saved(check, intake.saved if live is None else (), marks.cmp(name))
-                check = remarked(check, remarks)
-                checks.append(check)
-                evidence.append(evidence_for(marks, where, check, places))
-        flags += [
+        judged = self._judged(intake, references, live)
+        views, places = cell_views(intake.cells, judged.execution.cells)
+        checks, evidence = self._explained(judged, visible, places, intake.saved if live is None else ())
+        flags = [
             Flag(code="unchecked", message=f"{check.name}: {check.remark}", part=check.part)
             for check in checks
             if check.verdict is Verdict.UNCHECKED
         ]
-        if not scaled and wants_explaining(intake.cells, marked):
-            scaled = scaled_cases(self.exercise.spec)
-            again = runner.execute_hidden(scaled, alone=True)
-            execution = msgspec.structs.replace(execution, hidden={**execution.hidden, **again})
-        flags += autograd_flags(intake.cells, self.exercise.parts, self.exercise.spec, execution, scaled, marked)
+        flags += self._autograd_flags(intake, judged)
         checks = apply_policy(checks, flags, self.exercise.spec)
         grade = Grade(
             student=submission.student,
@@ -183,7 +104,7 @@ class Grader:
             max_score=self.exercise.max_score,
             checks=checks,
             flags=flags,
-            cpu_seconds=time.process_time() - cpu + runner.cpu_seconds,
+            cpu_seconds=time.process_time() - cpu + judged.runner.cpu_seconds,
             wall_seconds=time.monotonic() - wall,
         )
         part_views = [
@@ -202,6 +123,57 @@ class Grader:
             exercise_version=self.exercise.version,
         )
 
+    def _judged(self, intake: Intake, references: References, live: Live | None) -> _Judged:
+        """Run the cells in every case, and mark what they made; of a running kernel, what it holds."""
+        visible = references[self.exercise.cases[0].id]
+        scaled = scaled_cases(self.exercise.spec) if names_autograd(intake.cells) else []
+        runner = Runner(
+            intake.cells, probe_parts(self.exercise, visible), self.exercise.spec, self,
+            further=scaled, references=self.detached_in(references), again=self.steps_again(references),
+            hurry=self._hurry, seen=lambda visible: self._tell(intake, visible, references),
+        )  # fmt: skip
+        execution = runner.execute()
+        marked = self._marked(intake, execution, references)
+        if doubtful := _doubtful_cases(self.exercise.cases[1:], marked):
+            execution = _run_again(runner, execution, doubtful)
+            marked = self._marked(intake, execution, references)
+        remarks: Mapping[tuple[str, str], str] = {}
+        if live is not None:
+            placed = place(live, execution, self.exercise, visible)
+            execution, remarks = placed.execution, placed.remarks
+            marked = self._marked(intake, execution, references)
+            for part_id, names in placed.alone.items():
+                marked[part_id].visible_alone.update(names)
+        self._judge_in_float32(marked, runner)
+        return _Judged(runner, execution, marked, remarks, scaled)
+
+    def _explained(self, judged: _Judged, visible: Mapping[str, PartReference], places: Mapping[int, int],
+                   saved: Sequence[SavedCmp]) -> tuple[list[Check], list[Evidence]]:  # fmt: skip
+        """Every check with its reason, and what a report shows beside it."""
+        checks: list[Check] = []
+        evidence: list[Evidence] = []
+        wheres = {part_id: Where(marks) for part_id, marks in judged.marked.items()}
+        for part_id, part_checks in self.exercise.parts.items():
+            marks, where = judged.marked[part_id], wheres[part_id]
+            used = UsedParts(part_id, self.exercise, visible)
+            for name in visible[part_id].in_backward_order(part_checks.names):
+                check = marks.check(name)
+                settled = used.settled(check, checks, lambda other: wheres[other.part].code(other.name))
+                check = explained(check, marks, where) if settled is check else settled
+                check = remarked(with_saved(check, saved, marks.cmp(name)), judged.remarks)
+                checks.append(check)
+                evidence.append(evidence_for(marks, where, check, places))
+        return checks, evidence
+
+    def _autograd_flags(self, intake: Intake, judged: _Judged) -> list[Flag]:
+        """The flags about autograd; where nothing names it and values want explaining, the cases are run for it now."""
+        execution, scaled = judged.execution, judged.scaled
+        if not scaled and wants_explaining(intake.cells, judged.marked):
+            scaled = scaled_cases(self.exercise.spec)
+            execution = _run_again(judged.runner, execution, scaled)
+        spec = self.exercise.spec
+        return autograd_flags(intake.cells, self.exercise.parts, spec, execution, scaled, judged.marked)
+
     def _tell(self, intake: Intake, visible: dict[str, Export], references: References) -> None:
         """Say what the visible case shows, as the student's own `cmp` would: no verdict before the others are there."""
         if self._so_far is None:
@@ -211,56 +183,8 @@ class Grader:
         lines = [marks.cmp(name) for marks in marked.values() for name in marks.checks.names]
         self._so_far(sum(line is not None and line.approximate for line in lines), len(lines))
 
-    def _agree(self) -> None:
-        """See, once, that the reference's numbers are those of the kernels; compute it anew where they are not.
-
-        Kernels that have nothing run yet are not asked: a cold one takes as long as a submission.
-
-        Raises:
-            ExecutionError: they are not, for the second time.
-        """
-        source = self.source(ready=True)
-        if self._agreed or not source.setup_cells_run:
-            return
-        for attempt in range(2):
-            if attempt:
-                self.reference = Reference(self.exercise)
-            self.reference.case(self.exercise.cases[0])
-            given = self.reference.given
-            differing = disagreements(given, computed_by_kernels(self.exercise, list(given), source))
-            if not differing:
-                self._agreed = True
-                return
-        names = listed([f"`{name}`" for name in differing], MAX_NAMED)
-        raise ExecutionError(
-            f"The locked cells of {self.exercise.id} give different numbers in each run ({names}), so no answer can "
-            "be checked: seed every random number that they draw, release the exercise and grade again."
-        )
-
-    def _detached_in(self, references: References) -> References:
-        """The references of the hidden cases in which parts are run detached; the same for every submission."""
-        if self._detached is None:
-            self._detached = first_of_each_size(self.exercise.cases[1:], references)
-        return self._detached
-
-    def _again(self, references: References) -> dict[str, list[tuple[str, str]]]:
-        """Part → the steps of the chain rule for which a second detached run is made."""
-        steps = self._steps_to_try(references)
-        return {part: [(edge.upper, edge.lower) for edge in tried] for part, tried in steps.items()}
-
-    def _steps_to_try(self, references: References) -> dict[str, list[Edge]]:
-        """Part → the steps of the chain rule of which right values prove little."""
-        if self._tried is None:
-            hidden = [references[case.id] for case in self.exercise.cases[1:]]
-            found = {
-                part_id: edges(checks.gradients, [reference[part_id] for reference in hidden])
-                for part_id, checks in self.exercise.parts.items()
-            }
-            self._tried = {part_id: tried for part_id, tried in found.items() if tried}
-        return self._tried
-
     def _marked(self, intake: Intake, execution: Execution, references: References) -> dict[str, PartMarks]:
-        tried = self._steps_to_try(references)
+        tried = self.steps_to_try(references)
         return {
             part_id: PartMarks(part_id, self.exercise, intake.cells, execution, references, tried.get(part_id, ()))
             for part_id in self.exercise.parts
@@ -279,6 +203,25 @@ class Grader:
             marks.judge_in_float32(cases, runs, references, rounding)
 
 
+class _Judged(NamedTuple):
+    """What came of a submission's cells, by part, with the remarks on values that a running kernel alone has.
+
+    `scaled` are the cases that were run to find out about autograd.
+    """
+
+    runner: Runner
+    execution: Execution
+    marked: dict[str, PartMarks]
+    remarks: Mapping[tuple[str, str], str]
+    scaled: Sequence[ScaledCase]
+
+
+def _run_again(runner: Runner, execution: Execution, cases: Sequence[Case]) -> Execution:
+    """With these hidden cases as each of them is in a process of its own."""
+    again = runner.execute_hidden(cases, alone=True)
+    return msgspec.structs.replace(execution, hidden={**execution.hidden, **again})
+
+
 def _doubtful_cases(cases: Sequence[Case], marked: Mapping[str, PartMarks]) -> list[Case]:
     """The hidden cases in which something came out worse than in the first.
 
@@ -293,17 +236,3 @@ def _doubtful_cases(cases: Sequence[Case], marked: Mapping[str, PartMarks]) -> l
                 found.append(case)
                 break
     return found
-
-
-def first_of_each_size(cases: Sequence[Case], references: References) -> References:
-    """Of the cases that build on no other, the first two and the first for each set of sizes, with their references.
-
-    Of two networks, for a diagnosis must hold in both: what is one number in the first is another in the second.
-    """
-    free = [case.id for case in cases if case.only_after is None]
-    sizes: dict[str, str] = {}
-    for case_id in free:
-        key = repr({part: reference.shapes for part, reference in references[case_id].items()})
-        sizes.setdefault(key, case_id)
-    chosen = {*sizes.values(), *free[:2]}
-    return {case_id: references[case_id] for case_id in free if case_id in chosen}

@@ -48,7 +48,7 @@ def slow_forward(fresh_pool, monkeypatch):
         for cell in exercise.cells
     ]
     monkeypatch.setattr(exercise, "cells", cells)
-    monkeypatch.setattr("grader.grading.grade.Grader._agree", lambda self: None)
+    monkeypatch.setattr("grader.grading.grade.Grader.agree", lambda self: None)
     return fresh_pool(course), exercise
 
 
