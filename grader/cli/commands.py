@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 import os
 import signal
 import sys
@@ -629,8 +628,6 @@ def main() -> None:
     except GraderError as error:
         _warn(str(error))
         sys.exit(EXIT_USAGE)
-    finally:
-        gc.freeze()  # at its end Python collects garbage: half a second once torch is there, of which nothing is left
 
 
 __all__ = ["UsageError", "app", "main"]
