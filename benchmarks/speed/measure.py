@@ -62,10 +62,10 @@ def start(command: Sequence[str], cwd: Path, programs: Path | None = None) -> su
     """Start a command whose orphans will be this process's to wait for; what it prints goes to `cwd/output.log`."""
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     path = os.pathsep.join([*([str(programs)] if programs else []), os.environ["PATH"]])
+    environment = {**os.environ, "PATH": path}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # what is installed is compiled, a clone after its first run
     with open(cwd / "output.log", "wb") as log:
-        return subprocess.Popen(
-            command, cwd=cwd, env={**os.environ, "PATH": path}, stdin=subprocess.DEVNULL, stdout=log, stderr=log
-        )
+        return subprocess.Popen(command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
 
 def orphans() -> float:

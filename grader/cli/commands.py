@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import sys
 
 import grader.startup  # noqa: F401  (before what imports nbformat)
@@ -27,8 +26,6 @@ def main() -> None:
     except GraderError as error:
         warn(str(error))
         sys.exit(EXIT_USAGE)
-    finally:
-        gc.freeze()  # at its end Python collects garbage: half a second once torch is there, of which nothing is left
 
 
 __all__ = ["app", "main"]

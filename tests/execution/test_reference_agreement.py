@@ -27,7 +27,7 @@ def disturbed(monkeypatch, times: int) -> None:
                 kept[self]["data"] = kept[self]["data"].roll(1, 0)
         return kept[self]
 
-    monkeypatch.setattr(Reference, "_setup", property(setup))
+    monkeypatch.setattr(Reference, "setup", property(setup))
 
 
 def test_a_reference_with_other_data_is_computed_anew(fresh_pool, course, solved, monkeypatch):
