@@ -232,10 +232,10 @@ ODD = ["torch.zeros(0)", "torch.tensor(3.0)", "torch.full((32, 27), float('inf')
 
 
 @pytest.mark.parametrize("value", ODD)
-def test_no_tensor_is_too_odd(checks, value):
-    names = ["dprobs", "dcounts", "dW2", "dbnvar", "dC"]
-    found = checks(*((f"\n{name} = ", f"\n{name} = {value}\nunused = ") for name in names))
-    assert {name: found[name].verdict for name in names} == dict.fromkeys(names, Verdict.WRONG)
+@pytest.mark.parametrize("name", ["dprobs", "dcounts", "dW2", "dbnvar", "dC"])
+def test_no_tensor_is_too_odd(checks, name, value):
+    found = checks((f"\n{name} = ", f"\n{name} = {value}\nunused = "))
+    assert found[name].verdict is Verdict.WRONG
 
 
 @pytest.mark.parametrize(
