@@ -80,7 +80,7 @@ class Code(Record, frozen=True, dict=True):
         """The classes and functions that it defines."""
         return [node.name for node in self.tree.body if isinstance(node, ast.ClassDef | ast.FunctionDef)]
 
-    @property
+    @cached_property
     def first_bindings(self) -> list[tuple[int, str]]:
         """Its lines with each name that they are the first to bind, in their order."""
         found: dict[str, int] = {}

@@ -43,7 +43,7 @@ class Request(Record, frozen=True):
     only: list[str] = []
 
 
-class Helper:
+class MagicsServer:
     """Answers the requests of one kernel.
 
     Args:
@@ -158,7 +158,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     notebook = Path(sys.argv[1])
-    Helper(find_course(notebook.parent), notebook).serve(sys.stdin, answers)
+    MagicsServer(find_course(notebook.parent), notebook).serve(sys.stdin, answers)
 
 
 if __name__ == "__main__":

@@ -87,7 +87,7 @@ def orders(node: Node, context: Context) -> Iterator[Change]:
     if node.op in ("transpose", "swap"):
         yield node.args[0], "operand-transposed", "{} should not be transposed: write the shapes out.", node
     elif node.op in ("name", "use", "matmul"):
-        text = "{} lies the wrong way here: write the shapes out."
+        text = "{} is the wrong way round here: write the shapes out."
         yield Node("swap", (node,), (-2, -1)), "operand-transposed", text, node
     if node.op == "mul":
         text = "In {} {} multiplies, and it should divide: check the derivative of this step."

@@ -17,6 +17,8 @@ from typing import Any
 
 import torch
 
+LOOKED_AT = 1000
+"""Of a list so many members are looked at, to see whether tensors are among them."""
 KEPT_ELEMENTS = 1 << 16
 """Tensors larger than this are not copied: where a part writes to one, it is not run again."""
 MAX_SECONDS = 4.0
@@ -60,8 +62,9 @@ class _Kept:
 
 
 def _have_numbers(members: list[Any]) -> bool:
-    """Whether tensors or generators are among them: a data set's list of words is long, and is not gone through."""
-    return any(issubclass(kind, (torch.Tensor, torch.Generator)) for kind in {*map(type, members)})
+    """Whether tensors or generators are among them, or among the first of many: a data set's list of words is long."""
+    kinds = {*map(type, members[:LOOKED_AT])}
+    return any(issubclass(kind, (torch.Tensor, torch.Generator)) for kind in kinds)
 
 
 def _once(tensor: torch.Tensor) -> torch.Tensor:
