@@ -89,7 +89,8 @@ def kernels_on_one_core():
 def crowded_kernels(kernels_on_one_core):
     """A source of kernels that share one core with two processes which never rest."""
     with on_one_core():
-        busy = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(2)]
+        rest_with_us = "import os; us = os.getppid()\nwhile os.getppid() == us: pass"  # also where we are killed
+        busy = [subprocess.Popen([sys.executable, "-c", rest_with_us]) for _ in range(2)]
         try:
             yield kernels_on_one_core
         finally:
