@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from grader.diagnosis.formula.inline_methods import Methods
+from grader.execution.time_limits import FACTOR
 from grader.grading.pool import GraderPool
 from grader.intake.take_in import PlannedCell, take_in
 from grader.notebook.code import Code
@@ -76,7 +77,8 @@ def test_a_method_that_is_not_filled_in_costs_what_it_makes(real_pool):
 
 
 @pytest.mark.slow
-def test_a_method_that_never_ends_says_nothing_about_the_student(real_pool):
+def test_a_method_that_never_ends_says_nothing_about_the_student(real_pool, monkeypatch):
+    monkeypatch.setenv(FACTOR, "0.3")  # nobody waits for it
     grading = grade(real_pool, ("dx = dout @ self.weight.T", "while True: pass"))
     assert set(of_part(grading, "linear").values()) == {"unchecked"}
 
