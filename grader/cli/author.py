@@ -3,21 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from grader.cli.app import (
-    EXIT_NOT_RIGHT,
-    Kernel,
-    Sandbox,
-    app,
-    course_here,
-)
+from grader.cli.app import EXIT_NOT_RIGHT, Kernel, Sandbox, app, course_here
 from grader.errors import UsageError
-
-if TYPE_CHECKING:
-    pass
 
 
 @app.command(epilog="Example:  grader new 08_my_layer")
@@ -32,6 +23,7 @@ def new(
     With --course: make a course in a folder of its own. A file that is there already is left as it is.
     """
     from grader.authoring.scaffold import FIRST, new_course, new_exercise
+    from grader.cli.show import show_files
     from grader.course.course import find_own_course
     from grader.reports.terminal import console
 
@@ -42,10 +34,7 @@ def new(
         made = new_exercise(find_own_course(Path.cwd()), name)
     else:
         raise UsageError("Say what to make: `grader new NN_name`, or `grader new --course DIR`.")
-    for path in made:
-        console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
-    for path in kept:
-        console.print(f"kept {path}: it was there already", markup=False, highlight=False, soft_wrap=True)
+    show_files(made, kept)
     console.print("Next: `grader release` makes the blank, and `grader verify` checks the course.")
 
 
@@ -55,7 +44,7 @@ def release() -> None:
     from grader.authoring.release import released_text
     from grader.cli.show import working
     from grader.files import write_file
-    from grader.reports.terminal import console
+    from grader.reports.terminal import say_whole
 
     course = course_here()
     for spec in course.catalog.exercises:
@@ -65,7 +54,7 @@ def release() -> None:
         changed = not path.exists() or path.read_text(encoding="utf-8") != text
         if changed:
             write_file(path, text)
-        console.print(f"{'wrote' if changed else 'unchanged'} {path}", markup=False, highlight=False, soft_wrap=True)
+        say_whole(f"{'wrote' if changed else 'unchanged'} {path}")
 
 
 @app.command(epilog="Example:  grader verify")
@@ -79,12 +68,12 @@ def verify(
     """
     from grader.authoring.verify import verify_course
     from grader.cli.show import working
-    from grader.reports.terminal import console
+    from grader.reports.terminal import say_whole
 
     with working("verifying"):
         problems, facts = verify_course(course_here(), kernel, sandbox)
     for line in (*facts, *problems):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        say_whole(line)
     if problems:
         raise typer.Exit(EXIT_NOT_RIGHT)
 

@@ -7,7 +7,7 @@ import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
@@ -24,9 +24,6 @@ from grader.cli.app import (
     warn,
 )
 from grader.errors import UsageError
-
-if TYPE_CHECKING:
-    pass
 
 
 @app.command(epilog="Example:  grader grade submissions/ --out graded --fail-under 50")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
@@ -21,9 +21,6 @@ from grader.cli.app import (
 )
 from grader.cli.encoding import write_data
 from grader.errors import UsageError
-
-if TYPE_CHECKING:
-    pass
 
 
 @app.command(epilog="Example:  grader runs graded")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from grader.errors import UsageError
-from grader.reports.terminal import console
+from grader.reports.terminal import console, say_whole
 from grader.wording import listed
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def run_review(course: Course, folder: Path | None, gradebook: str, **options: A
 
 
 def _say(address: str) -> None:
-    console.print(f"Review: {address}", markup=False, highlight=False, soft_wrap=True)
+    say_whole(f"Review: {address}")
     console.print("Ctrl-C ends it.")
 
 
@@ -45,16 +45,16 @@ def add_user_to(users: Path | None, name: str) -> None:
 
     known = Users(users)
     known.add(name, typer.prompt("Password", hide_input=True, confirmation_prompt=True))
-    console.print(f"added {name} to {users}", markup=False, highlight=False, soft_wrap=True)
+    say_whole(f"added {name} to {users}")
 
 
 def show_feedback(written: Written) -> None:
     """What was written, and whom a zip lacks."""
-    console.print(f"wrote {written.reports} reports to {written.folder}", markup=False, highlight=False, soft_wrap=True)
+    say_whole(f"wrote {written.reports} reports to {written.folder}")
     for name, (held, lacks) in written.zips.items():
         if held:
             without = f", without {listed([repr(each) for each in lacks], 5)}" if lacks else ""
-            console.print(f"wrote {name}.zip: {held} reports{without}", markup=False, highlight=False, soft_wrap=True)
+            say_whole(f"wrote {name}.zip: {held} reports{without}")
     if not any(held for held, _ in written.zips.values()):
         console.print(
             "No zip for Moodle, Canvas or Gradescope: the notebooks don't have the names of their downloads.",

@@ -15,7 +15,7 @@ from rich.text import Text
 
 from grader.course.catalog import Catalog
 from grader.records import Grade, Grading, Verdict, count_verdicts
-from grader.reports.terminal import VERDICT_STYLES, console, error_console, printable, say, show_grading
+from grader.reports.terminal import VERDICT_STYLES, console, error_console, printable, say, say_whole, show_grading
 from grader.reports.verdict_text import changes
 from grader.student.hints import NO_HINT, Hints
 from grader.student.next_step import Standing
@@ -139,6 +139,14 @@ def show_recheck(before: Grading | None, after: Grading, seconds: float, way_to_
         console.print(Text(f"no longer right: {' '.join(wrong)}", style=VERDICT_STYLES[Verdict.WRONG]))
 
 
+def show_files(made: Sequence[Path], kept: Sequence[Path]) -> None:
+    """Which files were written, and which were left because they were there already."""
+    for path in made:
+        say_whole(f"wrote {path}")
+    for path in kept:
+        say_whole(f"kept {path}: it was there already")
+
+
 def show_understanding(cells: Sequence[CellSense]) -> None:
     """How each code cell of a notebook was understood, one row a cell."""
     table = Table(box=None, padding=(0, 2, 0, 0), title_justify="left")
@@ -179,7 +187,7 @@ def show_cohort(grades: Sequence[Grade], folder: Path) -> None:
         console.print(table)
     graded = sum(grade.status == "graded" for grade in grades)
     console.print(Text(f"{graded} graded, {len(grades) - graded} could not be graded."))
-    console.print(f"Report: {folder / 'index.html'}", markup=False, highlight=False, soft_wrap=True)
+    say_whole(f"Report: {folder / 'index.html'}")
 
 
 def _score(grade: Grade) -> str:

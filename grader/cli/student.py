@@ -9,12 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from grader.cli.app import (
-    EXIT_NOT_RIGHT,
-    EXIT_UNGRADED,
-    app,
-    course_here,
-)
+from grader.cli.app import EXIT_NOT_RIGHT, EXIT_UNGRADED, app, course_here
 from grader.errors import UsageError
 
 if TYPE_CHECKING:
@@ -41,14 +36,11 @@ def init(folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder 
 
     A file that is there already is left as it is.
     """
-    from grader.reports.terminal import console
+    from grader.cli.show import show_files
     from grader.student.init import make_workspace
 
     made, kept = make_workspace(course_here(), folder)
-    for path in made:
-        console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
-    for path in kept:
-        console.print(f"kept {path}: it was there already", markup=False, highlight=False, soft_wrap=True)
+    show_files(made, kept)
 
 
 @app.command(epilog="Example:  grader reset training")
@@ -61,12 +53,12 @@ def reset(
     ] = None,
 ) -> None:
     """Make the cells of a part blank again, or a whole notebook. What was there is kept in a copy beside it."""
-    from grader.reports.terminal import console
+    from grader.reports.terminal import console, say_whole
     from grader.student.reset import reset
 
     path, kept = reset(course_here(notebook), target, notebook, Path.cwd())
-    console.print(f"kept your notebook as {kept}", markup=False, highlight=False, soft_wrap=True)
-    console.print(f"reset {target} in {path}", markup=False, highlight=False, soft_wrap=True)
+    say_whole(f"kept your notebook as {kept}")
+    say_whole(f"reset {target} in {path}")
     console.print("If it is open in an editor, reload it there from disk.")
 
 

@@ -78,25 +78,25 @@ def read_history(ran: Sequence[Ran], exercise: Exercise) -> History:
     places: list[int] = []
     for match in matches:
         places.append(match if match is not None else (places[-1] if places else -1))
-    kept = [index for index in range(len(nodes)) if not _superseded(index, nodes, matches)]
+    codes = [Code(cell.source) for cell in notebook.cells]
+    kept = [index for index in range(len(codes)) if not _superseded(index, codes, matches)]
     kept.sort(key=lambda index: places[index])
     owners = {}
-    for node, match in zip(notebook.cells, matches, strict=True):
+    for code, match in zip(codes, matches, strict=True):
         part = exercise.cells[match].part if match is not None and exercise.cells[match].role == "gradients" else None
         if part is not None:
-            owners.update(dict.fromkeys(Code(node.source).binds, part))
+            owners.update(dict.fromkeys(code.binds, part))
     notebook.cells = [notebook.cells[index] for index in kept]
     return History(json.dumps(notebook).encode(), owners)
 
 
-def _superseded(index: int, nodes: Sequence[Mapping[str, object]], matches: Sequence[int | None]) -> bool:
+def _superseded(index: int, codes: Sequence[Code], matches: Sequence[int | None]) -> bool:
     """Whether a later execution of the same cell binds all that this one does."""
-    match, source = matches[index], str(nodes[index]["source"])
-    later = [other for other in range(index + 1, len(nodes)) if matches[other] == match]
+    code, match = codes[index], matches[index]
+    later = [codes[other] for other in range(index + 1, len(codes)) if matches[other] == match]
     if match is None:
-        return any(nodes[other]["source"] == source for other in later)
-    bound = set(Code(source).binds)
-    return any(bound <= set(Code(str(nodes[other]["source"])).binds) for other in later)
+        return any(other.source == code.source for other in later)
+    return any(set(code.binds) <= set(other.binds) for other in later)
 
 
 def place(

@@ -99,11 +99,6 @@ class Released:
         """Every gradient that some part leaves to the student, once."""
         return list(dict.fromkeys(name for names in self.gradients.values() for name in names))
 
-    def part_index(self, index: int) -> int:
-        """The place of a released cell's part among the parts; -1 for a cell of none."""
-        part = self.cells[index].part
-        return self.order.index(part) if part in self.order else -1
-
     def same(self, text: str) -> int | None:
         """The locked cell in which a statement stands just so."""
         return self._exact.get(normal(text))

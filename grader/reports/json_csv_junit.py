@@ -32,16 +32,8 @@ def grades_csv(grades: Sequence[Grade]) -> str:
     for grade in grades:
         flags = " ".join(sorted({flag.code for flag in grade.flags}))
         row: list[Cell] = [grade.student, grade.exercise, grade.status, grade.score, grade.max_score]
-        rows.append(
-            [
-                *row,
-                *count_verdicts(grade.checks).values(),
-                flags,
-                grade.reason,
-                *_standing_cells(grade),
-                commented(grade),
-            ]
-        )
+        row += [*count_verdicts(grade.checks).values(), flags, grade.reason]
+        rows.append([*row, *_standing_cells(grade), commented(grade)])
     columns = ["student", "exercise", "status", "score", "max_score", *Verdict, "flags", "reason", *_STANDING]
     return csv_text([*columns, "comments"], rows)
 

@@ -68,6 +68,11 @@ def show_grading(grading: Grading, way_to_hints: str | None = None) -> None:
     say(f"{in_points(grade.score)} / {in_points(grade.max_score)} points", style="bold")
 
 
+def say_whole(text: str) -> None:
+    """A line as it is, never broken: it holds a path or an address that somebody may copy."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
 def say(text: str, sign: str = "", *, style: str = "") -> None:
     """A sentence, broken between words only, whose further lines stand below the first one's text."""
     indent = cell_len(sign)
