@@ -92,10 +92,10 @@ def write_file(path: Path, data: str | bytes | Iterable[str]) -> None:
         raise _unwritable(path, error) from error
 
 
-_OURS = ("index.html", "grades.csv", "totals.csv", "junit.xml", "handed-in.csv", "feedback", "gradebook.")
+_OURS = r"feedback|gradebook\..*|.*\.(?:csv|html|json|xml|zip)"
 """What commands write beside the students' folders; of the gradebook's files there are several."""
 _DEVICES = "con prn aux nul conin conout clock com[0-9¹²³] lpt[0-9¹²³]".replace(" ", "|")
-_TAKEN = re.compile(rf"(?:{'|'.join(map(re.escape, _OURS))}.*|(?:{_DEVICES})(?: *\..*| *))", re.IGNORECASE)
+_TAKEN = re.compile(rf"{_OURS}|(?:{_DEVICES})(?: *\..*| *)", re.IGNORECASE)
 """Windows has devices of these names in every folder, whatever comes after a dot."""
 
 

@@ -9,6 +9,7 @@ from pathlib import PurePath
 import pytest
 
 from grader.cohort.feedback import canvas_place, gradescope_place, moodle_place, write_feedback
+from grader.files import safe_name
 from grader.gradebook import Gradebook
 from grader.gradebook.review_log import Note, Of
 from tests.report_samples import HIDDEN_NUMBER
@@ -67,6 +68,9 @@ def test_a_folder_each_and_a_zip_for_each_platform_that_says_whom_it_lacks(writt
         page = archive.read(archive.namelist()[0]).decode()
     assert page == (written.folder / "alice" / f"{EXERCISE}.html").read_text(encoding="utf-8")
     assert "=comment note" in page
+    ours = {path.name for path in written.folder.iterdir() if path.is_file()}
+    assert ours >= {"comments.csv", "canvas.zip"}
+    assert not [name for name in ours if safe_name(name) == name], "a student of this name would take its place"
 
 
 def test_no_report_shows_internal_notes_other_students_or_hidden_numbers(written):
