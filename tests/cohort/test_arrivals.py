@@ -165,6 +165,17 @@ def test_two_names_of_one_person_become_one_by_the_roster(put, course, tmp_path)
     assert without_submission(arrivals.roster, {"Ann Ash": [], "eve": []}) == ["Ben Box", "Cy"]
 
 
+def test_a_print_of_nobody_in_the_class_list_is_no_submission(put, course, tmp_path):
+    root = put("ann.ipynb", files={"ben.pdf": b"%PDF", "slides.pdf": b"%PDF"})
+    without = arrive([root], course, None, AS_IT_IS)
+    assert [item.student for item in without.found] == ["ann", "ben", "slides"]
+    assert any("slides (mini): if it is nobody's" in sentence for sentence in without.said)
+    roster = a_list(tmp_path, "Name,Login\nAnn Ash,ann\nBen Box,ben\n")
+    arrivals = arrive([root], course, None, Naming(roster=roster))
+    assert [(item.student, item.problem is None) for item in arrivals.found] == [("Ann Ash", True), ("Ben Box", False)]
+    assert arrivals.about_names == ["Not looked at: slides.pdf."]
+
+
 def test_two_people_of_one_name_in_the_roster_stay_two(put, course, tmp_path):
     roster = a_list(tmp_path, "Name,Login\nAnn Ash,ann1\nAnn Ash,ann2\n")
     arrivals = arrive([put("ann1.ipynb", "ann2.ipynb")], course, None, Naming(roster=roster))

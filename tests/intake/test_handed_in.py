@@ -297,9 +297,53 @@ def test_whatever_they_handed_in_is_graded_or_named(arrive, solved):
 
 
 def test_what_lies_beside_notebooks_is_passed_over_and_named(arrive):
-    found = arrive("ann.ipynb", files={"README.txt": b"", "ben.pdf": b"", "data/x.csv": b"", "tool.py": b"print(1)"})
-    assert students(found) == {"ann": None}
-    assert sorted(arrive.passed_over) == ["ben.pdf", "data/"]
+    files = {
+        "README.txt": b"",
+        "roster.csv": b"a",
+        "mini.pdf": b"",  # a handout
+        "mini_data.py": b"SIZE = 1",  # the exercise's own
+        "tool.py": b"print(1)",
+        "data/x.csv": b"",
+        "handouts/x.pdf": b"",
+    }
+    assert students(arrive("ann.ipynb", files=files)) == {"ann": None}
+    assert sorted(arrive.passed_over) == ["data/", "handouts/", "mini.pdf", "tool.py"]
+
+
+@pytest.mark.parametrize(
+    "name", ["ben.pdf", "ben.HTML", "ben.docx", "ben (1).jpg", "ben.tar.gz", "ben.7z", "ben.ipynb.pdf"]
+)
+def test_a_print_called_as_the_notebooks_beside_it_is_somebodys_submission(name, arrive):
+    (_, ben) = arrive("ann.ipynb", files={name: b"%PDF"})
+    assert (ben.student, ben.problem) == ("ben", f"{name!r} is not a notebook: hand in the .ipynb file.")
+
+
+def test_a_print_that_is_not_called_as_the_notebooks_are_is_nobodys(arrive):
+    files = {"ben_mini.pdf": b"%PDF", "slides.pdf": b"%PDF", "ann_mini.html": b"a print of her notebook"}
+    found = arrive("ann_mini.ipynb", files=files)
+    assert list(students(found)) == ["ann", "ben"]
+    assert arrive.passed_over == ["slides.pdf"]
+    found = arrive("ann/mini.ipynb", files={"slides.pdf": b"%PDF"})
+    assert (students(found), arrive.passed_over) == ({"ann": None}, ["slides.pdf"])
+
+
+def test_a_platform_says_whose_a_print_is(arrive):
+    found = arrive("ashann_12345_678901_mini.ipynb", files={"boxben_12346_678902_essay.pdf": b"%PDF"})
+    assert "There is no notebook in 'boxben_12346_678902_essay.pdf'" in students(found)["boxben"]
+
+
+def test_folders_beside_loose_notebooks_are_students_where_another_one_is(arrive, solved):
+    files = {"ben/mini.ipynb": solved(), "cy/essay.pdf": b"%PDF", "data/x.csv": b""}
+    found = arrive("ann.ipynb", files=files)
+    assert [name for name, problem in students(found).items() if problem is not None] == ["cy"]
+    assert arrive.passed_over == ["data/"]
+
+
+def test_a_loose_file_that_holds_a_notebook_is_one_whatever_its_ending(arrive, solved):
+    files = {"ben.json": solved(), "cy.txt": solved(), "settings.json": b"{}", "dan.py": b"# In[1]:\n\nx = 1\n"}
+    found = arrive("ann.ipynb", files=files)
+    assert [name for name, problem in students(found).items() if problem is None] == ["ann", "ben", "cy"]
+    assert "doesn't look like any exercise" in students(found)["dan"]
 
 
 def test_several_deeper_ones_are_named_and_none_is_chosen(arrive):
