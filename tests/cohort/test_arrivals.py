@@ -268,6 +268,11 @@ def test_one_student_has_longer_and_another_is_excused(put, graded, book, course
     assert ben.standing.reasons[0] == "Being late is excused: The server was down."
     assert "Was ill" in (out / "ann" / "mini.html").read_text()
     assert {grade.student: grade.score for grade in book.grades()} == {"ann": 14.4, "ben": 16, "cy": 12.8}
+    for name in ("eve", "gus"):
+        assert extend_due_date(book, course, out, name, None, None, "Was ill.") == []
+    extend_due_date(book, course, out, "gus", "mini", datetime.fromisoformat("2026-12-05T12:00Z"), "No longer.")
+    assert book.people.excused([*book.grades()]) == {("eve", "mini")}  # ben handed it in
+    assert "eve,excused," in (out / "totals.csv").read_text()
     with pytest.raises(UsageError, match="needs a reason"):
         extend_due_date(book, course, out, "cy", None, None, " ")
     with pytest.raises(UsageError, match="no exercise 'nope'"):

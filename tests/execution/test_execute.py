@@ -172,3 +172,28 @@ def test_an_error_whose_text_can_not_be_sent_costs_its_cell_only(solved, grade):
     assert found["steps/dhsum"] == "exact"
     assert found["steps/dh"] == "carried"
     assert grading.grade.flags == []
+
+
+MODULE = '''"""It's a module, and dW is no gradient in it."""
+def total(x, n=1):
+    return x.sum(n, keepdim=True)'''
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        f"%%writefile helpers.py\n{MODULE}",
+        f"%%file 'helpers.py'\n{MODULE}",
+        f"%%writefile -a helpers.py\n{MODULE}",
+        f"open('helpers.py', 'w').write({MODULE!r})",
+    ],
+)
+def test_a_file_that_a_cell_writes_is_there_for_those_below(grade, solved, cell):
+    def with_cell(notebook):
+        made = {"cell_type": "code", "metadata": {}, "source": cell, "outputs": [], "execution_count": None}
+        notebook["cells"].insert(3, made)
+
+    old, new = "dhsum = (h * dscaled).sum(1, keepdim=True)", "import helpers\ndhsum = helpers.total(h * dscaled)"
+    grading = grade(solved((old, new), edit=with_cell))
+    assert set(verdicts(grading).values()) <= {"exact", "approximate"}
+    assert not [note for note in grading.notes if "not run" in note]
