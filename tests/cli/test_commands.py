@@ -13,6 +13,7 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
+from grader.cli.app import course_here
 from tests.warm_python import grader
 
 COMMANDS = [
@@ -61,6 +62,17 @@ def test_list_shows_the_catalogue(mini):
 
 def test_list_outside_a_course_shows_the_packages_own(tmp_path):
     assert "01_backprop_ninja" in grader("list", cwd=tmp_path).stdout
+
+
+def test_a_notebook_is_of_the_course_that_it_lies_in_or_else_of_the_one_one_stands_in(
+    mini, tmp_path_factory, monkeypatch
+):
+    elsewhere = tmp_path_factory.mktemp("downloads")
+    monkeypatch.chdir(mini / "handed-in")
+    assert course_here(elsewhere / "ann.ipynb").catalog.ids == ["mini"]
+    monkeypatch.chdir(elsewhere)
+    assert course_here(mini / "handed-in" / "ann.ipynb").catalog.ids == ["mini"]
+    assert "01_backprop_ninja" in course_here(elsewhere / "ann.ipynb").catalog.ids
 
 
 def test_init_makes_a_workspace_and_never_overwrites(mini):
