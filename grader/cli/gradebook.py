@@ -194,7 +194,7 @@ def extend(
         grades = extend_due_date(book, course_here(), folder, student, exercise, due, reason)
     show_grades(grades)
     if not grades:
-        show_remarks([f"Nothing of {student!r} was graded yet. It is kept for what they hand in."])
+        show_remarks([f"The gradebook has nothing of {student!r} yet. The extension is kept for when it has."])
 
 
 @app.command(epilog="Example:  grader overrides graded --undo 3")

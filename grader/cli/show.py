@@ -35,8 +35,8 @@ BAR = 8
 
 @contextmanager
 def working(what: str) -> Iterator[None]:
-    """A spinner on stderr while something takes longer than a moment."""
-    with error_console.status(what):
+    """A spinner on stderr, of signs that every terminal has, while something takes longer than a moment."""
+    with error_console.status(what, spinner="line"):
         yield
 
 

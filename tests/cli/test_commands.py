@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import re
@@ -12,8 +13,10 @@ import sys
 import xml.etree.ElementTree as ET
 
 import pytest
+from rich.console import Console
 
 from grader.cli.app import course_here
+from grader.cli.show import working
 from tests.warm_python import grader
 
 COMMANDS = [
@@ -172,11 +175,21 @@ def test_output_in_another_encoding_is_no_traceback(mini, solved, encoding):
     assert grader("list", **here).stdout
     # What another program reads is UTF-8 whatever the terminal is.
     assert "Zoë 李雷" in grader("export", "csv", "out", **here).stdout
+    for command in (["rename", "out", "Zoë 李雷", "Łu–李"], ["init", "désk–李"]):
+        assert "\\u674e" in grader(*command, **here).stdout
     command = [sys.executable, "-m", "grader", "grade", "é–李", "--out", "o"]
     environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
     done = subprocess.run(command, cwd=mini, env=environment, capture_output=True, check=False)
     assert done.returncode == 2
     assert b"no file or folder" in done.stderr
+
+
+def test_what_turns_while_one_waits_can_be_shown_anywhere(monkeypatch):
+    console = Console(file=io.StringIO(), force_terminal=True)
+    monkeypatch.setattr("grader.cli.show.error_console", console)
+    with working("trying"):
+        console.print("é")
+    assert {char for char in console.file.getvalue() if not char.isascii()} == {"é"}
 
 
 @pytest.mark.slow

@@ -329,7 +329,7 @@ def test_a_print_that_is_not_called_as_the_notebooks_are_is_nobodys(arrive):
 
 def test_a_platform_says_whose_a_print_is(arrive):
     found = arrive("ashann_12345_678901_mini.ipynb", files={"boxben_12346_678902_essay.pdf": b"%PDF"})
-    assert "There is no notebook in 'boxben_12346_678902_essay.pdf'" in students(found)["boxben"]
+    assert students(found)["boxben"] == "'essay.pdf' is not a notebook: hand in the .ipynb file."
 
 
 def test_folders_beside_loose_notebooks_are_students_where_another_one_is(arrive, solved):

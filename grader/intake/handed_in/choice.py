@@ -196,7 +196,7 @@ def _nothing(area: Area, closed: Sequence[Arrived]) -> str:
     if closed:
         return closed[0].problem or "It can't be read."
     names = [repr(as_text(file.name)) for file in area.files if file.kind == "file"]
-    if area.named:
+    if any(area.where.endswith(file.name) for file in area.files if file.kind == "file"):
         return f"{listed(names, FEW)} {'is' if len(names) == 1 else 'are'} not a notebook: hand in the .ipynb file."
     holds = f"it holds {listed(names, FEW)}" if names else "it is empty"
     return f"There is no notebook in {as_text(area.where)!r}, {holds}: hand in the .ipynb file."
