@@ -14,8 +14,10 @@ import pytest
 
 from grader.errors import UsageError
 from grader.intake.collect import Found, _told_apart, collect
+from grader.intake.handed_in.files import Arrived
 from grader.intake.handed_in.names import taken_apart
 from grader.intake.handed_in.people import Identity
+from grader.intake.handed_in.platforms import areas
 from grader.intake.handed_in.python_file import as_notebook
 
 IDS = ["mini", "01_backprop_ninja", "04_softmax_and_attention"]
@@ -371,6 +373,19 @@ def test_what_lies_too_deep_is_named(arrive, how):
 
 def test_the_only_folder_of_several_students_is_no_student(arrive):
     assert students(arrive("class/ann/mini.ipynb", "class/ben/mini.ipynb")) == {"ann": None, "ben": None}
+
+
+def test_a_folder_called_like_an_exercise_is_no_student_and_says_which_it_is(arrive, course, tmp_path):
+    broken = {"mini/cy.ipynb": b"{"}
+    found = {item.student: item for item in arrive("mini/ann.ipynb", "mini/ben/x.ipynb", files=broken)}
+    assert [(name, item.exercise) for name, item in found.items()] == [("ann", "mini"), ("ben", "mini"), ("cy", "mini")]
+    files = [
+        Arrived([folder, "ashann_12345_678901_x.ipynb"], f"{folder}/ashann_12345_678901_x.ipynb")
+        for folder in ("01_backprop_ninja", "mini")
+    ]
+    assert [(area.owners[0].student, area.exercise) for area in areas(files, tmp_path, IDS)] == [
+        ("ashann", "01_backprop_ninja"), ("ashann", "mini"),
+    ]  # fmt: skip
 
 
 def test_a_script_becomes_a_notebook():

@@ -78,11 +78,12 @@ def chosen(
         course_files: names of files that exercises come with.
     """
     closed = [file for file in area.files if file.kind == "closed"]
-    candidates = [_candidate(file, ids, wanted, guess) for file in _to_look_at(area, course_files)]
+    candidates = [_candidate(file, area, ids, wanted, guess) for file in _to_look_at(area, course_files)]
     if not candidates:
         if area.named and not any(is_document(file.name) for file in area.files):
             return []
-        said = wanted or next((found for file in area.files if (found := taken_apart(file.name, ids).exercise)), None)
+        named = (taken_apart(file.name, ids).exercise for file in area.files)
+        said = wanted or next(filter(None, named), area.exercise)
         return [Chosen(said, closed[0] if closed else None, _nothing(area, closed))]
     groups: dict[str, list[_Candidate]] = defaultdict(list)
     for each in candidates:
@@ -127,12 +128,12 @@ def _exported(file: Arrived) -> bool:
         return False
 
 
-def _candidate(file: Arrived, ids: Sequence[str], wanted: str | None, guess: Guess) -> _Candidate:
+def _candidate(file: Arrived, area: Area, ids: Sequence[str], wanted: str | None, guess: Guess) -> _Candidate:
     read = taken_apart(file.name, ids)
     if file.kind == "other":
         return _Candidate(file, read, wanted or read.exercise or "", NO_FILE)
     folder = next((part for part in reversed(file.parts[:-1]) if part in ids), None)
-    exercise = wanted or read.exercise or folder
+    exercise = wanted or read.exercise or folder or area.exercise
     if exercise is not None:
         return _Candidate(file, read, exercise)
     try:

@@ -11,6 +11,8 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+import msgspec
+
 from grader.errors import SubmissionError
 from grader.files import as_text, is_notebook
 from grader.intake.handed_in.files import Arrived, Kind, content, folder_name, holds_cells, is_zip
@@ -29,8 +31,8 @@ class Area(Record, frozen=True):
     """The files of one owner, among which is what was handed in. `parts` of each are their way inside of the area.
 
     `named` tells that the files' own names say whose they are, `direct` that the one file was named by the caller.
-    `marks` are the platform's numbers of the files, larger ones being newer. Without an owner it is what lies beside
-    the submissions and isn't looked at.
+    `marks` are the platform's numbers of the files, larger ones being newer. `exercise` is the one that a folder around
+    it is called like. Without an owner it is what lies beside the submissions and isn't looked at.
     """
 
     owners: list[Owner]
@@ -39,13 +41,14 @@ class Area(Record, frozen=True):
     direct: bool = False
     marks: dict[str, int] = {}
     where: str = ""
+    exercise: str | None = None
 
 
 def areas(files: Sequence[Arrived], root: Path, ids: Sequence[str]) -> list[Area]:
     """Whose is what of the files below a folder, or in a zip."""
     found: dict[str, Area] = {}
     for number, area in enumerate(_areas(files, folder_name(root), ids, packed=not root.is_dir())):
-        known = [str((owner.student, owner.identities)) for owner in area.owners if owner.identities]
+        known = [str((owner.student, owner.identities, area.exercise)) for owner in area.owners if owner.identities]
         key = "\n".join(known) or str(number)
         if key in found:  # Moodle has a folder for files, and another for a text
             found[key].files.extend(area.files)
@@ -78,6 +81,11 @@ def _areas(files: Sequence[Arrived], root: str, ids: Sequence[str], *, packed: b
     if metadata is not None:
         yield from _gradescope(metadata, folders)
         return
+    for name in [*folders]:  # all that was handed in for an exercise
+        read = taken_apart(bare(name), ids)
+        if read.exercise is not None and not (read.rest or read.copy) and _holds_candidate(folders[name]):
+            for area in _areas(_inside(folders.pop(name)), root, ids, packed=packed):
+                yield msgspec.structs.replace(area, exercise=area.exercise or read.exercise)
     for name in [
         name
         for name in folders
