@@ -105,7 +105,7 @@ def grade(
             show_remarks(arrivals.said)
             found, submitted = arrivals.found, arrivals.submitted
             book.people.remember(arrivals.identities())
-            write_file(out / "handed-in.csv", handed_in_csv(found))
+            write_file(out / "handed-in.csv", handed_in_csv(found, arrivals.times))
             with grading_progress(len(found)) as done:
                 grades = grade_cohort(found, course, book, out, graders, resume=resume, submitted=submitted, done=done)
             paths_by_key = {(item.student, item.exercise): item.path for item in found}

@@ -189,13 +189,15 @@ def test_a_platforms_time_counts_and_a_file_of_times_corrects_it(put, course, tm
     arrivals = arrive([root], course, None, Naming(times=times, timezone="Europe/Berlin"))
     assert arrivals.submitted("Ann Ash", "mini") == datetime.fromisoformat("2026-12-04T11:00Z")
     assert arrivals.submitted("Ben Box", "mini") == datetime.fromisoformat("2026-12-05T01:00Z")
+    written = [line.split(",")[3] for line in handed_in_csv(arrivals.found, arrivals.times).splitlines()]
+    assert written[1:3] == ["2026-12-04T12:00:00+01:00", "2026-12-05T01:00:00+00:00"]
     with pytest.raises(UsageError, match=r"Line 2 .*, column submitted: .* has no time zone"):
         arrive([root], course, None, Naming(times=times))
     with pytest.raises(UsageError, match="There is no time zone 'Berlin'"):
         arrive([root], course, None, Naming(times=times, timezone="Berlin"))
     late = arrive([put("ashann_LATE_12345_678901_mini.ipynb")], course, None, Naming())
     assert any("Marked as late, with no time" in sentence for sentence in late.said)
-    assert handed_in_csv(late.found).splitlines()[1].split(",")[4] == "yes"
+    assert handed_in_csv(late.found, late.times).splitlines()[1].split(",")[4] == "yes"
 
 
 # --- afterwards
