@@ -20,7 +20,7 @@ from grader.when import NotATime, zone_named
 from grader.wording import listed
 
 MANY = 20
-"""So many sentences about single files are printed; all of them are in `handed-in.csv`."""
+"""So many sentences about single files are printed, of which `handed-in.csv` has all, and files not looked at."""
 
 
 class Naming(Record, frozen=True):
@@ -100,7 +100,7 @@ def arrive(paths: Sequence[Path], course: Course, exercise: str | None, naming: 
         if unknown:
             said.append(f"{naming.roster}: no row, or several, for {_quoted(unknown)}.")
     if passed_over:
-        said.append(f"Not looked at: {listed(passed_over, 5)}.")
+        said.append(f"Not looked at: {listed(passed_over, MANY)}.")
     return _arrivals(found, roster, naming, said)
 
 
