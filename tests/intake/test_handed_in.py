@@ -262,6 +262,13 @@ def test_the_same_file_twice_is_no_question(arrive, solved):
     assert students(arrive("ann (1).ipynb", "ann (2).ipynb")) == {"ann": None}
 
 
+def test_files_that_may_be_of_several_students_are_never_one_of_them(arrive):
+    (hw1, hw2) = arrive("hw1/ann.ipynb", "hw1/ben.ipynb", "hw2/ann.ipynb")
+    assert "There are 2 files" in hw1.problem
+    assert hw1.problem.endswith("or give this folder itself if they are different students'.")
+    assert hw2.problem is None
+
+
 def test_composed_and_decomposed_letters_are_one_student(arrive):
     (found,) = arrive(unicodedata.normalize("NFD", "zoë") + ".ipynb")
     assert found.student == "zoë"

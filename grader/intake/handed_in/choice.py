@@ -162,7 +162,7 @@ def _best(exercise: str, group: Sequence[_Candidate], area: Area) -> Chosen:
     ranked = sorted(group, key=lambda each: (each.rank(area), -_mark(each, area)))
     first, others = ranked[0], ranked[1:]
     rivals = [each for each in others if _equal(each, first, area)]
-    if rivals and not all(_same_content(each, first) for each in rivals):
+    if rivals and (_may_be_several_peoples([first, *rivals]) or not all(_same_content(each, first) for each in rivals)):
         return Chosen(exercise, first.file, _several([first, *rivals]))
     remarks = []
     if others:
@@ -187,9 +187,17 @@ def _same_content(one: _Candidate, other: _Candidate) -> bool:
         return False
 
 
+def _may_be_several_peoples(group: Sequence[_Candidate]) -> bool:
+    """Whether each file is named differently, and not after the exercise alone."""
+    return len({each.read.rest for each in group} - {""}) == len(group)
+
+
 def _several(group: Sequence[_Candidate]) -> str:
     names = " and ".join(repr(each.file.shown) for each in group[:FEW])
-    return f"There are {len(group)} files for this student and exercise ({names}): keep the one that counts."
+    keep = "keep the one that counts"
+    if _may_be_several_peoples(group):
+        keep += ", or give this folder itself if they are different students'"
+    return f"There are {len(group)} files for this student and exercise ({names}): {keep}."
 
 
 def _nothing(area: Area, closed: Sequence[Arrived]) -> str:
