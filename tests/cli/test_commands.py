@@ -155,8 +155,10 @@ def test_one_that_can_not_be_graded_never_stops_the_others(mini, solved):
     (mini / "handed-in" / "ann.ipynb").write_bytes(solved())
     (mini / "handed-in" / "bad.ipynb").write_bytes(b"\x00\x01 not json")
     (mini / "handed-in" / "zoe.ipynb").write_bytes(solved())
+    (mini / "handed-in" / "eve.pdf").write_bytes(b"%PDF")
     done = grader("grade", "handed-in", "--exercise", "mini", "--out", "out", *UNCONFINED, cwd=mini, status=3)
-    assert "2 graded, 1 could not be graded." in done.stdout
+    assert "2 graded, 2 could not be graded." in done.stdout
+    assert "'eve.pdf' is not a notebook" in done.stdout
     bad = json.loads((mini / "out" / "bad" / "mini.json").read_text())
     assert bad["status"] == "ungradable"
     assert "not text" in bad["reason"] or "not JSON" in bad["reason"]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from grader.errors import UsageError
-from grader.intake.collect import Found, _told_apart, collect
+from grader.intake.collect import Found, _in_one_case, _told_apart, collect
 from grader.intake.handed_in.files import Arrived
 from grader.intake.handed_in.names import taken_apart
 from grader.intake.handed_in.people import Identity
@@ -272,6 +272,16 @@ def test_files_that_may_be_of_several_students_are_never_one_of_them(arrive):
 def test_composed_and_decomposed_letters_are_one_student(arrive):
     (found,) = arrive(unicodedata.normalize("NFD", "zoë") + ".ipynb")
     assert found.student == "zoë"
+
+
+def test_names_that_differ_in_capitals_are_one_student_as_long_as_no_exercise_is_there_twice():
+    def found(*handed_in):
+        return _in_one_case([Found(student=student, exercise=exercise, path="x") for student, exercise in handed_in])
+
+    one = found(("Ann", "a"), ("ann", "b"), ("ben", "a"))
+    assert [item.student for item in one] == ["Ann", "Ann", "ben"]
+    assert one[1].remarks == ["'ann' was taken to be 'Ann'"]
+    assert [item.student for item in found(("Ann", "a"), ("ann", "a"))] == ["Ann", "ann"]
 
 
 def test_beginnings_by_chance_are_no_repositories(arrive):
