@@ -195,6 +195,7 @@ def total(x, n=1):
         f"%%file 'helpers.py'\n{MODULE}",
         f"%%writefile -a helpers.py\n{MODULE}",
         f"open('helpers.py', 'w').write({MODULE!r})",
+        f"exec('open(\"helpers.py\", \"w\").write(text)', {{'text': {MODULE!r}}})",
     ],
 )
 def test_a_file_that_a_cell_writes_is_there_for_those_below(grade, solved, cell):
