@@ -61,10 +61,10 @@ def open_gradebook(folder: Path, url: str | None, *, make: bool = False) -> Grad
 
 
 def course_here(beside: Path | None = None) -> Course:
-    """The course of this folder, or of the folder that a file lies in."""
+    """The course that a file lies in, or else the current folder, or else the package's own."""
     from grader.course.course import find_course
 
-    return find_course(beside.absolute().parent if beside is not None else Path.cwd())
+    return find_course(*([beside.absolute().parent] if beside is not None else []), Path.cwd())
 
 
 def warn(said: str) -> None:

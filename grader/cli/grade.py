@@ -105,7 +105,7 @@ def grade(
             show_remarks(arrivals.said)
             found, submitted = arrivals.found, arrivals.submitted
             book.people.remember(arrivals.identities())
-            write_file(out / "handed-in.csv", handed_in_csv(found))
+            write_file(out / "handed-in.csv", handed_in_csv(found, arrivals.times))
             with grading_progress(len(found)) as done:
                 grades = grade_cohort(found, course, book, out, graders, resume=resume, submitted=submitted, done=done)
             paths_by_key = {(item.student, item.exercise): item.path for item in found}
@@ -114,8 +114,10 @@ def grade(
             show_cohort(grades, out)
             if arrivals.roster is not None:
                 known = book.people.identities()
-                students = {each.student: known.get(each.student, []) for each in book.grades()}
-                show_without_submission(without_submission(arrivals.roster, students))
+                everybody = list(book.grades())
+                students = {each.student: known.get(each.student, []) for each in everybody}
+                excused = {student for student, _ in book.people.excused(everybody)}
+                show_without_submission(without_submission(arrivals.roster, students), excused)
     except KeyboardInterrupt:
         warn("stopped; what was graded so far is written.")
         raise typer.Exit(EXIT_STOPPED) from None

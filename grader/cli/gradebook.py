@@ -172,12 +172,15 @@ def extend(
     student: Annotated[str, typer.Argument(metavar="STUDENT", help="Who has longer.")],
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; the student reads it in the report.")],
     until: Annotated[str | None, typer.Option(metavar="TIME", help="Until when, with its offset from UTC.")] = None,
-    excuse: Annotated[bool, typer.Option("--excuse", help="However late it is, nothing is taken off.")] = False,
+    excuse: Annotated[bool, typer.Option("--excuse", help="Being late, or handing in nothing, costs nothing.")] = False,
     exercise: Annotated[str | None, typer.Option(metavar="ID", help="For this exercise only.")] = None,
     gradebook: Annotated[str | None, GRADEBOOK] = None,
 ) -> None:
-    """Give a student another due date, or excuse being late, without grading anew. The last word counts."""
-    from grader.cli.show import show_grades
+    """Give a student another due date, or excuse being late, without grading anew. The last word counts.
+
+    What an excused student doesn't hand in is left out of the total.
+    """
+    from grader.cli.show import show_grades, show_remarks
     from grader.cohort.people import extend_due_date
     from grader.when import NotATime, parse_time
 
@@ -188,7 +191,10 @@ def extend(
     except NotATime as error:
         raise UsageError(f"--until: {error}") from error
     with open_gradebook(folder, gradebook) as book:
-        show_grades(extend_due_date(book, course_here(), folder, student, exercise, due, reason))
+        grades = extend_due_date(book, course_here(), folder, student, exercise, due, reason)
+    show_grades(grades)
+    if not grades:
+        show_remarks([f"The gradebook has nothing of {student!r} yet. The extension is kept for when it has."])
 
 
 @app.command(epilog="Example:  grader overrides graded --undo 3")
@@ -244,8 +250,11 @@ def export(
     if folder is None:
         raise UsageError("Give the folder that `grader grade --out` wrote: grader export FORMAT DIR.")
     with open_gradebook(folder, gradebook) as book:
-        grades = [grade for grade in book.grades(run) if exercise in (None, grade.exercise)]
-        text, unknown = export_grades(format_, grades, roster, out, book.people.identities(), by)
+        everybody = list(book.grades())
+        grades = everybody if run is None else list(book.grades(run))
+        grades = [grade for grade in grades if exercise in (None, grade.exercise)]
+        excused = {(student, of) for student, of in book.people.excused(everybody) if exercise in (None, of)}
+        text, unknown = export_grades(format_, grades, roster, out, book.people.identities(), by, excused)
     if text is not None:
         write_data(text)
     if unknown:

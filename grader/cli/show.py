@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,8 +35,8 @@ BAR = 8
 
 @contextmanager
 def working(what: str) -> Iterator[None]:
-    """A spinner on stderr while something takes longer than a moment."""
-    with error_console.status(what):
+    """A spinner on stderr, of signs that every terminal has, while something takes longer than a moment."""
+    with error_console.status(what, spinner="line"):
         yield
 
 
@@ -207,10 +207,11 @@ def show_remarks(remarks: Sequence[str]) -> None:
         error_console.print(Text(printable(f"grader: {remark}")), soft_wrap=True)
 
 
-def show_without_submission(names: Sequence[str]) -> None:
+def show_without_submission(names: Sequence[str], excused: Collection[str]) -> None:
     """Who of the class list handed in nothing."""
     if names:
-        console.print(Text(printable(f"Nothing from {len(names)} of the roster: {', '.join(names)}.")), soft_wrap=True)
+        told = ", ".join(f"{name} (excused)" if name in excused else name for name in names)
+        console.print(Text(printable(f"Nothing from {len(names)} of the roster: {told}.")), soft_wrap=True)
 
 
 def _summary(grade: Grade) -> str:

@@ -11,6 +11,7 @@ from grader.cohort.naming import by_list, by_pattern, by_roster, renamed
 from grader.cohort.times import Times
 from grader.course.course import Course
 from grader.errors import UsageError
+from grader.files import as_text
 from grader.intake.collect import Found, collect
 from grader.intake.handed_in.people import Identity
 from grader.records import Record
@@ -19,7 +20,7 @@ from grader.when import NotATime, zone_named
 from grader.wording import listed
 
 MANY = 20
-"""So many sentences about single files are printed; all of them are in `handed-in.csv`."""
+"""So many sentences about single files are printed, of which `handed-in.csv` has all, and files not looked at."""
 
 
 class Naming(Record, frozen=True):
@@ -92,11 +93,14 @@ def arrive(paths: Sequence[Path], course: Course, exercise: str | None, naming: 
     roster = read_roster(naming.roster) if naming.roster is not None else None
     if roster is not None:
         its, unknown = by_roster(roster, found)
-        found = renamed(found, its)
+        strays = [item for item in found if item.stray and item.student in unknown]  # a print of nobody's in the class
+        passed_over += [as_text(Path(item.path).name) for item in strays]
+        unknown = [student for student in unknown if student not in {item.student for item in strays}]
+        found = renamed([item for item in found if item not in strays], its)
         if unknown:
             said.append(f"{naming.roster}: no row, or several, for {_quoted(unknown)}.")
     if passed_over:
-        said.append(f"Not looked at: {listed(passed_over, 5)}.")
+        said.append(f"Not looked at: {listed(passed_over, MANY)}.")
     return _arrivals(found, roster, naming, said)
 
 

@@ -11,25 +11,17 @@ from grader.errors import UsageError
 from grader.files import folder_names, safe_name, write_file
 from grader.records import Grade
 from grader.reports.json_csv_junit import grades_csv, junit_xml, totals_csv
-from grader.reports.lms_csv import Exported, Known, canvas_csv, grades_json, gradescope_json, moodle_csv
+from grader.reports.lms_csv import Known, canvas_csv, grades_json, gradescope_json, moodle_csv
 from grader.reports.questions import By, points_csv, taken_apart
-from grader.reports.roster import Roster
+from grader.reports.totals import Excused
 
 _NOBODY: Known = {}
 
 Format = Literal["csv", "canvas", "moodle", "gradescope", "junit", "json", "totals"]
 
-_WHOLE: dict[str, Callable[[Sequence[Grade]], str]] = {
-    "csv": grades_csv,
-    "junit": junit_xml,
-    "json": grades_json,
-    "totals": totals_csv,
-}
+_WHOLE: dict[str, Callable[[Sequence[Grade]], str]] = {"csv": grades_csv, "junit": junit_xml, "json": grades_json}
 _BY_QUESTION = ("csv", "canvas", "moodle")
-_BY_ROSTER: dict[str, Callable[[Sequence[Grade], Roster | None, Known], Exported]] = {
-    "canvas": canvas_csv,
-    "moodle": moodle_csv,
-}
+_BY_ROSTER = ("canvas", "moodle")
 
 
 def export_grades(
@@ -39,6 +31,7 @@ def export_grades(
     out: Path | None,
     known: Known = _NOBODY,
     by: By = "exercise",
+    excused: Excused = frozenset(),
 ) -> tuple[str | None, list[str]]:
     """Write grades in a format to `out`, or hand back their text where there is no `out`.
 
@@ -54,6 +47,10 @@ def export_grades(
         if kind not in _BY_QUESTION:
             raise UsageError(f"--by is for {', '.join(_BY_QUESTION)}: leave it out for {kind}.")
         grades = taken_apart(grades, by)
+        pieces = {grade.exercise for grade in grades}
+        excused = {
+            (student, piece) for student, exercise in excused for piece in pieces if piece.startswith(f"{exercise}/")
+        }
     if kind == "gradescope":
         if out is None:
             raise UsageError("Gradescope wants a results.json for each submission: name the folder with --out.")
@@ -65,7 +62,11 @@ def export_grades(
         return None, []
     unknown: list[str] = []
     if kind in _BY_ROSTER:
-        text, unknown = _BY_ROSTER[kind](grades, read_roster(roster) if roster is not None else None, known)
+        read = read_roster(roster) if roster is not None else None
+        exported = canvas_csv(grades, read, known, excused) if kind == "canvas" else moodle_csv(grades, read, known)
+        text, unknown = exported
+    elif kind == "totals":
+        text = totals_csv(grades, excused)
     else:
         text = points_csv(grades) if by != "exercise" else _WHOLE[kind](grades)
     if out is None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 
 import msgspec
@@ -123,12 +124,17 @@ def without_submission(roster: Roster, students: Mapping[str, Sequence[Identity]
     return [name for number, name in enumerate(names_in(roster)) if number not in there and name not in students]
 
 
-def handed_in_csv(found: Sequence[Found]) -> str:
-    """Which file became whose submission, when it was handed in, and what was guessed of it."""
+def handed_in_csv(found: Sequence[Found], times: Mapping[tuple[str, str], datetime]) -> str:
+    """Which file became whose submission, when it was handed in, and what was guessed of it.
+
+    `times` are by student and exercise.
+    """
     rows: list[list[Cell]] = []
     for item in found:
-        submitted = item.submitted.isoformat() if item.submitted is not None else ""
+        when = times.get((item.student, item.exercise))
         late = "" if item.late is None else "yes" if item.late else "no"
         remarks = "; ".join([*item.remarks, *([item.problem] if item.problem is not None else [])])
-        rows.append([item.student, item.exercise, item.shown, submitted, late, remarks])
+        rows.append(
+            [item.student, item.exercise, item.shown, when.isoformat() if when is not None else "", late, remarks]
+        )
     return csv_text(["student", "exercise", "file", "submitted", "late", "remarks"], rows)

@@ -21,6 +21,7 @@ from grader.records import Grade, Grading
 from grader.reports.cohort_page import CohortRow, Group
 from grader.reports.html import render_index, render_report
 from grader.reports.json_csv_junit import grade_json, grades_csv, junit_pieces, totals_csv
+from grader.reports.totals import Excused
 from grader.version import grader_version
 
 if TYPE_CHECKING:  # it comes with all of torch, which a gradebook needs only while there is something to grade
@@ -101,7 +102,7 @@ def grade_cohort(
             if names.get(grade.student) != safe_name(grade.student) and not is_written(grade, folder, names):
                 for grading in book.gradings(student=grade.student, exercise=grade.exercise):
                     write_grading(grading, folder, course, names)
-        write_cohort(everybody, folder, course, similar(book, course))
+        write_cohort(everybody, folder, course, similar(book, course), book.people.excused(everybody))
     asked = {(item.student, item.exercise) for item in found}
     return [grade for grade in everybody if (grade.student, grade.exercise) in asked]
 
@@ -203,7 +204,8 @@ def write_again(
     gradings, names = list(book.gradings(student=student, exercise=exercise)), folder_names(book.students())
     for grading in gradings:
         write_grading(grading, folder, course, names)
-    write_cohort(list(book.grades()), folder, course, similar(book, course))
+    everybody = list(book.grades())
+    write_cohort(everybody, folder, course, similar(book, course), book.people.excused(everybody))
     return [grading.grade for grading in gradings]
 
 
@@ -220,13 +222,15 @@ def write_grading(grading: Grading, folder: Path, course: Course, names: Mapping
     write_file(folder / data, grade_json(grading.grade))
 
 
-def write_cohort(grades: Sequence[Grade], folder: Path, course: Course, similar: Sequence[Group] = ()) -> None:
+def write_cohort(
+    grades: Sequence[Grade], folder: Path, course: Course, similar: Sequence[Group], excused: Excused
+) -> None:
     """Write the pages that are about all submissions together."""
     names = folder_names(grade.student for grade in grades)
     rows = [CohortRow(grade=grade, path=_report_in(folder, grade, names)) for grade in grades]
-    write_file(folder / "index.html", render_index(rows, similar, course.templates, course.catalog.titles))
+    write_file(folder / "index.html", render_index(rows, similar, course.templates, course.catalog.titles, excused))
     write_file(folder / "grades.csv", grades_csv(grades))
-    write_file(folder / "totals.csv", totals_csv(grades))
+    write_file(folder / "totals.csv", totals_csv(grades, excused))
     write_file(folder / "junit.xml", junit_pieces(grades))
 
 

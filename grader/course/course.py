@@ -108,9 +108,12 @@ def unpacked_course(files: Mapping[str, bytes], folder: Path) -> Course:
     return Course(folder)
 
 
-def find_course(start: Path) -> Course:
-    """The course that `start` lies in (`exercises/catalog.toml`, upwards), else the one that came with the package."""
-    return _course_around(start) or Course(data_dir("exercises"))
+def find_course(*starts: Path) -> Course:
+    """The course that the first of `starts` lies in that lies in any (`exercises/catalog.toml`, upwards).
+
+    Else it is the one that came with the package.
+    """
+    return next(filter(None, map(_course_around, starts)), None) or Course(data_dir("exercises"))
 
 
 def find_own_course(start: Path) -> Course:

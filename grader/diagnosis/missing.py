@@ -11,6 +11,7 @@ from grader.execution.execute import CellRun
 from grader.marking.outcome import Outcome
 from grader.marking.verdicts import PartMarks
 from grader.notebook.code import Statement
+from grader.notebook.statements import brings_names
 from grader.notebook.syntax import imported
 from grader.records import Diagnosis
 from grader.wording import listed
@@ -20,6 +21,8 @@ _HARMLESS = re.compile(r"(?!.*\]\()[\w ,.:;()\[\]'=+-]{1,160}", re.ASCII)
 _UNSEEN = re.compile(r"invalid non-printable character (U\+[0-9A-F]{4,6})")
 MAX_ALLOWED = 6
 """So many of the packages and files that an exercise allows are named."""
+MAX_LINE = 80
+"""Letters of a student's line that are repeated."""
 _UNDEFINED = re.compile(r"name '(\w{1,80})' is not defined")
 
 
@@ -107,7 +110,7 @@ def _unknown_name(marks: PartMarks, gradient: str) -> Diagnosis | None:
             continue
         if failed := _failed_import(marks, name):
             return failed
-        return None if name in marks.checks.names else _said(marks, name)
+        return None if name in marks.checks.names else _from_elsewhere(marks, name) or _said(marks, name)
     return None
 
 
@@ -134,6 +137,36 @@ def _failed_import(marks: PartMarks, name: str) -> Diagnosis | None:
                 )
                 return Diagnosis(code="import-failed", message=message)
     return None
+
+
+def _from_elsewhere(marks: PartMarks, name: str) -> Diagnosis | None:
+    """The line that may have bound a name that no line binds: a `%run` that wasn't run, or `from helpers import *`."""
+    if any(name in cell.code.binds for cell in marks.cells if cell.student):
+        return None
+    ours = {_root(node) for cell in marks.cells if not cell.student for node in ast.walk(cell.code.tree)}
+    for cell in marks.cells:
+        if not cell.student:
+            continue
+        stars = [
+            ast.unparse(node)
+            for node in ast.walk(cell.code.tree)
+            if isinstance(node, ast.ImportFrom) and imported(node) == ["*"] and _root(node) not in ours
+        ]
+        magics = [line.strip() for line in (cell.shown or "").split("\n") if brings_names(line)]
+        for line in [*stars, *magics]:
+            message = (
+                f"No line of the notebook binds `{name}`. It may come from {quoted(line[:MAX_LINE])}, and a package or "
+                "file of your own isn't there where notebooks are graded. Put what you use of it into a cell."
+            )
+            return Diagnosis(code="import-failed", message=message)
+    return None
+
+
+def _root(node: ast.AST) -> str | None:
+    """The package that an import is from."""
+    if isinstance(node, ast.ImportFrom):
+        return (node.module or "").split(".")[0]
+    return node.names[0].name.split(".")[0] if isinstance(node, ast.Import) else None
 
 
 def _said(marks: PartMarks, name: str) -> Diagnosis:

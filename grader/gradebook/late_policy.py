@@ -28,7 +28,7 @@ class Attempt(Record, frozen=True):
 
 
 class Extension(Record, frozen=True):
-    """Until when somebody has, and why; without a time being late is excused."""
+    """Until when somebody has, and why; without a time being late is excused, and handing in nothing is."""
 
     due: datetime | None
     reason: str

@@ -12,6 +12,7 @@ from grader.errors import UsageError
 from grader.gradebook.late_policy import Extension
 from grader.gradebook.schema import extensions, identities, renames, results
 from grader.intake.handed_in.people import Identity
+from grader.records import Grade
 
 Extensions = Mapping[tuple[str, str | None], Extension]
 """Student and exercise, or None for all of them → the extension that counts."""
@@ -93,6 +94,14 @@ class People:
             raise UsageError(f"The gradebook has nothing of {what}: `grader export csv` lists what it has.")
         return found
 
+    def excused(self, grades: Sequence[Grade]) -> frozenset[tuple[str, str]]:
+        """Who is excused from which of the exercises that these grades are of, and handed in nothing for it."""
+        extended = extensions_in(self._engine, None)
+        students = {student for student, _ in extended}
+        asked = {(student, grade.exercise) for grade in grades if grade.max_score > 0 for student in students}
+        there = {(grade.student, grade.exercise) for grade in grades}
+        return frozenset(pair for pair in asked - there if _excuses(extended, *pair))
+
     def extend(self, student: str, exercise: str | None, extension: Extension) -> None:
         """Keep until when a student has for an exercise, or for all."""
         due = extension.due.isoformat() if extension.due is not None else None
@@ -100,6 +109,11 @@ class People:
         row = {"student": student, "exercise": exercise, "due": due, "reason": extension.reason, "made": made}
         with self._engine.begin() as connection:
             connection.execute(insert(extensions).values(row))
+
+
+def _excuses(extended: Extensions, student: str, exercise: str) -> bool:
+    found = extended.get((student, exercise), extended.get((student, None)))
+    return found is not None and found.due is None
 
 
 def extensions_in(engine: Engine, student: str | None) -> Extensions:

@@ -20,6 +20,7 @@ from grader.intake.take_in import guess_exercise
 from grader.records import Record, Submission
 
 UNKNOWN = "unknown"
+_STRAY = "if it is nobody's, move it elsewhere, or give the class list with --roster"
 
 
 class Found(Record, frozen=True):
@@ -27,7 +28,8 @@ class Found(Record, frozen=True):
 
     `exercise` is empty where the file gives no hint of one. `inside` are the members to go through where `path` is a
     zip. `identities`, `submitted` and `late` are what the platform says, `group` is everybody who handed it in
-    together, and `remarks` say what was guessed, and what was left aside. `empty` tells that there is no file at all.
+    together, and `remarks` say what was guessed, and what was left aside. `empty` tells that there is no file to grade,
+    and `stray` that nothing but the name of some other file says that it is somebody's.
     """
 
     student: str
@@ -41,6 +43,7 @@ class Found(Record, frozen=True):
     group: list[str] = []
     remarks: list[str] = []
     empty: bool = False
+    stray: bool = False
 
     @property
     def shown(self) -> str:
@@ -107,9 +110,9 @@ def collect(
         here: list[Found] = []
         any_file = False
         for area in _areas_of(path, ids):
-            if not area.owners:
-                passed_over(as_text(area.where))
             picked = chosen(area, ids, exercise_id, guess, course_files) if area.owners else []
+            if not picked and any(file.name not in course_files for file in area.files):
+                passed_over(as_text(area.where))
             here += [_found(each, owner, area, path, ids) for each in picked for owner in area.owners]
             any_file |= any(each.file is not None for each in picked)
         if not any_file:
@@ -166,8 +169,9 @@ def _found(each: Chosen, owner: Owner, area: Area, root: Path, ids: Sequence[str
         submitted=owner.submitted,
         late=owner.late,
         group=[one.student for one in area.owners] if len(area.owners) > 1 else [],
-        remarks=[*owner.remarks, *each.remarks],
+        remarks=[*owner.remarks, *each.remarks, *([_STRAY] if file is None and area.named else [])],
         empty=file is None,
+        stray=file is None and area.named,
     )
 
 

@@ -99,11 +99,19 @@ def _expression_shows(text: str, node: ast.AST, uses: Uses) -> bool:
     called = text.split("(", 1)
     if len(called) == 1:
         return True
-    name, arguments = called[0].strip(), called[1]
-    labelled = name.isidentifier() and arguments.lstrip()[:1] in ("'", '"') and "," in arguments
-    if labelled or name.split(".")[0] in uses.imported | _SHOWING:
+    name = called[0].strip()
+    if _labelled(node) or name.split(".")[0] in uses.imported | _SHOWING:
         return True
     return name in uses.looking and not _called(node) & (uses.acting | _SHARED)
+
+
+def _labelled(node: ast.AST) -> bool:
+    """Whether it is a call such as `compare('W', dW, W)`, of no function of Python's own."""
+    call = node.value if isinstance(node, ast.Expr) else node
+    match call:
+        case ast.Call(func=ast.Name(id=name), args=[ast.Constant(value=str()), _, *_]):
+            return not hasattr(builtins, name)
+    return False
 
 
 def _called(node: ast.AST) -> set[str]:

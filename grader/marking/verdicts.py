@@ -76,7 +76,10 @@ class PartMarks(PartCases):
         """The verdict on one check."""
         worst, case_id = self.decision.worst(name)
         unfinished = self._stops.could_not_check(name) is not None
-        if unfinished or self.visible.outcomes[name] is Outcome.ABSENT:
+        absent = self.visible.outcomes[name] is Outcome.ABSENT
+        if worst is Outcome.RIGHT and absent and not unfinished and self._only_not_reached(name):
+            worst = Outcome.CARRIED
+        if unfinished or absent:
             told = (Outcome.CARRIED,) if unfinished else (Outcome.CARRIED, Outcome.WRONG)
             if worst not in told or not self._tried_alone(name):
                 return self._absent(name)
@@ -111,6 +114,19 @@ class PartMarks(PartCases):
         if worst is Outcome.CARRIED:
             return self._check(name, Verdict.CARRIED, share, case_id, remark)
         return self._check(name, Verdict.WRONG, share, case_id, remark)
+
+    def _only_not_reached(self, name: str) -> bool:
+        """Whether a line is right on its own, and something above it stopped its cell in the visible case alone.
+
+        A file may be that, which is there for the hidden cases.
+        """
+        missed = {each for each, outcome in self.visible.outcomes.items() if outcome is Outcome.ABSENT and each != name}
+        raised = any(
+            name in each.binds and not missed & each.reads
+            for cell, _, line in self.cell_errors
+            for each in cell.code.at(line)
+        )
+        return not raised and not self.detached(name)
 
     def _tried_alone(self, name: str) -> bool:
         """Whether the line for a gradient, or the update of a parameter, was tried on its own in some hidden case."""

@@ -23,6 +23,8 @@ _ASSIGNED_SHELL = re.compile(r"^\s*[\w ,]+=\s*[!%]")
 _KEPT_MAGIC = re.compile(r"^\s*%(?:time(?:it)?|matplotlib)\b")
 _TIMED = re.compile(r"^(\s*)%time\s+(?=\S)")
 _PYTHON_MAGIC = re.compile(r"^\s*%%(time|capture|prun|python3?)\b.*$")
+_WRITING_MAGIC = re.compile(r"^\s*%%(?:writefile|file)\s+(?P<append>(?:-a|--append)\s+)?(?P<name>\S.*?)\s*$")
+_BRINGING_MAGIC = re.compile(r"^\s*%(?:run|load|store|pylab)\b")
 _OTHER_MAGIC = re.compile(r"^\s*%%")
 _GUARD = "with __import__('contextlib').suppress(Exception): "
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)
@@ -60,12 +62,17 @@ class Dissected(Record, frozen=True):
 
 @functools.lru_cache(maxsize=512)
 def dissect(source: str) -> Dissected:
-    """Take a cell apart. Shell lines, and magics that compute nothing, are not run: they install, fetch and show."""
+    """Take a cell apart. Shell lines, and magics that compute nothing, are not run: they install, fetch and show.
+
+    `%%writefile` is a statement that writes the file: cells below import it.
+    """
     lines = source.split("\n")
     magics: list[str] = []
     start = next((number for number, line in enumerate(lines) if line.strip()), 0)
     if _PYTHON_MAGIC.match(lines[start]):
         lines[start] = ""
+    elif match := _WRITING_MAGIC.match(lines[start]):
+        lines[start:] = [_writing(match, lines[start + 1 :]), *[""] * (len(lines) - start - 1)]
     elif _OTHER_MAGIC.match(lines[start]):
         return Dissected(Code("\n" * (len(lines) - 1)), pieces=[], magics=[lines[start].strip()])
     if parse_plain("\n".join(lines)) is None:
@@ -82,11 +89,25 @@ def dissect(source: str) -> Dissected:
             continue
         if _SHELL.match(line):
             magics.append(line.strip())
-            lines[number] = line[: len(line) - len(line.lstrip())] + ("pass" if line[:1].isspace() else "")
+            stays = line[:1].isspace() or brings_names(line)  # a cell of `%run` alone is one that came to nothing
+            lines[number] = line[: len(line) - len(line.lstrip())] + ("pass" if stays else "")
         elif _ASSIGNED_SHELL.match(line):
             magics.append(line.strip())
     code = Code("\n".join(lines))
     return Dissected(code, list(_pieces(code)), magics)
+
+
+def brings_names(line: str) -> bool:
+    """Whether a line is a magic that may bind names from elsewhere: `%run helpers.py`."""
+    return _BRINGING_MAGIC.match(line) is not None
+
+
+def _writing(magic: re.Match[str], body: Sequence[str]) -> str:
+    """The statement that does what `%%writefile` does, and has Python look for modules anew."""
+    name, text = magic["name"].strip("\"'"), "".join(f"{line}\n" for line in body)
+    mode = "a" if magic["append"] else "w"
+    writing = f"open({name!r}, {mode!r}, encoding='utf-8').write({text!r})"
+    return f"({writing}, __import__('importlib').invalidate_caches());"
 
 
 def _without_prompt(line: str) -> str:

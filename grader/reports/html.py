@@ -23,7 +23,7 @@ from grader.records import Grading, Verdict
 from grader.reports.cell_names import line_name
 from grader.reports.cohort_page import CohortRow, Group, cohort_of
 from grader.reports.student_page import page_of
-from grader.reports.totals import totals
+from grader.reports.totals import Excused, totals
 from grader.reports.verdict_text import GLYPHS, MEANINGS, carried_by_reason, explain, missing_by_reason, own_remark
 from grader.safe_text import safe_text
 from grader.wording import in_points, shape
@@ -47,6 +47,7 @@ def render_index(
     similar: Sequence[Group] = (),
     templates: Path | None = None,
     titles: Mapping[str, str] | None = None,
+    excused: Excused = frozenset(),
 ) -> str:
     """The cohort's page, with a link to each report, as a whole HTML page that needs no other file.
 
@@ -56,7 +57,7 @@ def render_index(
         CourseError: a template in the folder `templates` fails.
     """
     grades = [row.grade for row in rows]
-    found = totals(grades) if len({grade.exercise for grade in grades}) > 1 else []
+    found = totals(grades, excused) if len({grade.exercise for grade in grades}) > 1 else []
     paths = {(row.grade.exercise, row.grade.student): row.path for row in rows}
     shown = {"cohort": cohort_of(rows), "similar": similar, "paths": paths, "totals": found, "titles": titles or {}}
     return render("index.html.jinja", templates, **shown)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from grader.records import Check, Comment, Grade, Standing, Verdict, count_verdicts
-from grader.reports.totals import totals
+from grader.reports.totals import Excused, totals
 from grader.reports.verdict_text import explain
 from grader.safe_text import safe_text
 from grader.wording import in_points
@@ -47,10 +47,13 @@ def _standing_cells(grade: Grade) -> list[Cell]:
     return [*said, standing.attempt, standing.counted, " ".join(standing.reasons)]
 
 
-def totals_csv(grades: Sequence[Grade]) -> str:
+def totals_csv(grades: Sequence[Grade], excused: Excused = frozenset()) -> str:
     """A row for each student: the score of every exercise, and the total in per cent by the exercises' weights."""
     exercises = sorted({grade.exercise for grade in grades if grade.max_score > 0})
-    rows = [[one.student, *map(one.scores.get, exercises), one.percent] for one in totals(grades)]
+    rows: list[list[Cell]] = []
+    for one in totals(grades, excused):
+        cells = {**dict.fromkeys(one.excused, "excused"), **one.scores}
+        rows.append([one.student, *map(cells.get, exercises), one.percent])
     return csv_text(["student", *exercises, "total_percent"], rows)
 
 

@@ -1,6 +1,6 @@
 """Grades in the formats of the places that grades go to. Pure functions of records and of a roster's rows.
 
-A submission that could not be graded has an empty cell, never a zero, wherever the format has room for the difference.
+A submission that could not be graded has no mark, never a zero, wherever the format has room for the difference.
 Scores have at most two decimals from the start, so they are the same in all formats.
 """
 
@@ -17,6 +17,7 @@ from grader.intake.handed_in.people import Identity
 from grader.records import Check, Grade
 from grader.reports.json_csv_junit import commented, csv_text, placed
 from grader.reports.roster import POINTS_POSSIBLE, Person, Roster
+from grader.reports.totals import Excused
 from grader.reports.verdict_text import explain
 from grader.wording import in_points, rounded
 
@@ -27,6 +28,7 @@ _MOODLE_KINDS = ("participant", "first", "last", "full", "login", "number", "ema
 Known = Mapping[str, Sequence[Identity]]
 """Student → what platforms know them by."""
 _NOBODY: Known = {}
+_EMPTY: Mapping[tuple[str, str], str] = {}
 
 
 class Exported(NamedTuple):
@@ -44,7 +46,9 @@ def grades_json(grades: Sequence[Grade]) -> str:
 # --- CSV for a learning platform ------------------------------------------------------------------------------------
 
 
-def canvas_csv(grades: Sequence[Grade], roster: Roster | None = None, known: Known = _NOBODY) -> Exported:
+def canvas_csv(
+    grades: Sequence[Grade], roster: Roster | None = None, known: Known = _NOBODY, excused: Excused = frozenset()
+) -> Exported:
     """Canvas's gradebook CSV: one column an exercise, and a row with the points possible.
 
     Args:
@@ -52,9 +56,11 @@ def canvas_csv(grades: Sequence[Grade], roster: Roster | None = None, known: Kno
         roster: what Canvas itself exported: its rows, and the column of an assignment that is named after an exercise
             (`01_backprop_ninja (1234)`), are used again. Without one, the student's name goes into `SIS Login ID`.
         known: what platforms know the students by. Canvas's own number fills `ID` where there is no roster.
+        excused: who handed in nothing and is excused: `EX`, as Canvas has it.
 
     Raises:
-        UsageError: an exercise isn't worth the same for all: it changed, and only some were graded again.
+        UsageError: an exercise isn't worth the same for all: it changed, and only some were graded again; or the roster
+            has no column by which Canvas would know anybody.
     """
     exercises = _maxima(grades)
     for grade in grades:
@@ -64,17 +70,34 @@ def canvas_csv(grades: Sequence[Grade], roster: Roster | None = None, known: Kno
                 f"{grade.exercise} was worth {worth} points in different runs, and Canvas has one maximum for all: "
                 "grade all submissions again, or export one run with --run N."
             )
+    excused = {(student, exercise) for student, exercise in excused if exercise in exercises}
+    students = list(dict.fromkeys([*_students(grades), *sorted(student for student, _ in excused)]))
     if roster is None:
-        rows = {student: _canvas_row(student, known.get(student, [])) for student in _students(grades)}
+        rows = {student: _canvas_row(student, known.get(student, [])) for student in students}
         columns, unknown = CANVAS_COLUMNS, list[str]()
     else:
-        rows, unknown = _rows_of(grades, roster, known)
-        columns = [name for name in CANVAS_COLUMNS if name in roster.columns]
+        rows, unknown = _rows_of(students, roster, known)
+        columns = _canvas_columns(roster)
     titles = {exercise: _canvas_title(exercise, roster) for exercise in exercises}
-    possible = {"Student": f"    {POINTS_POSSIBLE}"}
+    possible = {columns[0]: f"    {POINTS_POSSIBLE}"}
     possible |= {titles[exercise]: in_points(points) for exercise, points in exercises.items()}
-    table = [possible, *_filled(grades, rows, titles)]
+    cells = {(student, titles[exercise]): "EX" for student, exercise in excused}
+    table = [possible, *_filled(grades, rows, titles, cells)]
     return Exported(_csv([*columns, *titles.values()], table), unknown)
+
+
+def _canvas_columns(roster: Roster) -> list[str]:
+    """The columns that say who it is, as the roster has them: Canvas takes a file only if they end with `Section`.
+
+    They are English in every language of Canvas's, but there may be `LastName` and `FirstName` in place of `Student`.
+    """
+    if not {"ID", "SIS User ID", "SIS Login ID"} & {*roster.columns}:
+        raise UsageError(
+            "The roster isn't Canvas's: it has none of the columns ID, SIS User ID and SIS Login ID. Export the "
+            "gradebook from Canvas, and give that file."
+        )
+    columns = roster.columns
+    return columns[: columns.index("Section") + 1] if "Section" in columns else CANVAS_COLUMNS
 
 
 def _canvas_row(student: str, known: Sequence[Identity]) -> dict[str, str]:
@@ -102,7 +125,7 @@ def moodle_csv(grades: Sequence[Grade], roster: Roster | None = None, known: Kno
         columns, unknown = ["ID number", "Email address"], list[str]()
         rows = {student: _moodle_row(student, known.get(student, [])) for student in _students(grades)}
         return Exported(_with_comments(grades, rows, titles, columns), unknown)
-    rows, unknown = _rows_of(grades, roster, known)
+    rows, unknown = _rows_of(_students(grades), roster, known)
     grade_column = next(iter(roster.of_kind("grade")), None)
     if roster.of_kind("participant") and grade_column is not None:
         if len(titles) > 1:
@@ -146,12 +169,11 @@ def _students(grades: Iterable[Grade]) -> list[str]:
     return list(dict.fromkeys(grade.student for grade in grades))
 
 
-def _rows_of(grades: Iterable[Grade], roster: Roster, known: Known) -> tuple[dict[str, dict[str, str]], list[str]]:
+def _rows_of(students: Sequence[str], roster: Roster, known: Known) -> tuple[dict[str, dict[str, str]], list[str]]:
     """Student → the roster's row, where exactly one is theirs; and who has none.
 
     Two who are the same person to the roster have none, either: one's mark would take the place of the other's.
     """
-    students = _students(grades)
     found = roster.rows_of([Person(student, [*known.get(student, [])]) for student in students])
     taken = Counter(found.values())
     rows = {student: dict(roster.people[place]) for student, place in found.items() if taken[place] == 1}
@@ -166,13 +188,20 @@ def _canvas_title(exercise: str, roster: Roster | None) -> str:
 
 
 def _filled(
-    grades: Iterable[Grade], rows: Mapping[str, Mapping[str, str]], titles: Mapping[str, str]
+    grades: Iterable[Grade],
+    rows: Mapping[str, Mapping[str, str]],
+    titles: Mapping[str, str],
+    cells: Mapping[tuple[str, str], str] = _EMPTY,
 ) -> list[dict[str, str]]:
-    """The rows with their scores; what the platform itself held in these columns is not ours to hand back."""
-    table = {
-        student: {column: text for column, text in row.items() if column not in titles.values()}
-        for student, row in rows.items()
-    }
+    """The rows with `cells` and the scores.
+
+    Where there is no score, the platform gets back what it had there: to both Canvas and Moodle an empty cell is a mark
+    that was taken away (canvas-lms, `gradebook_importer.rb`; Moodle, `grade/import/csv/classes/load_data.php`).
+    """
+    table = {student: dict(row) for student, row in rows.items()}
+    for (student, title), text in cells.items():
+        if student in table:
+            table[student][title] = text
     for grade in grades:
         if grade.status == "graded" and grade.student in table and grade.exercise in titles:
             table[grade.student][titles[grade.exercise]] = in_points(grade.score)

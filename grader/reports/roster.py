@@ -38,8 +38,8 @@ _KINDS = {header.strip(): kind for kind, text in _HEADERS.items() for header in 
 _PARTICIPANT = re.compile(r"(?P<word>\D*[^\W\d_]\D*?)\s*(?P<number>\d+)")
 """Moodle's name of somebody in an assignment, in any language: `Participant 12345`."""
 POINTS_POSSIBLE = "Points Possible"
-_NOBODY = {POINTS_POSSIBLE, "Student, Test"}
-"""Canvas's rows of nobody: the maxima, and its test student."""
+_NOBODY = {(POINTS_POSSIBLE,), ("Student, Test",), ("Student", "Test")}
+"""Canvas's rows of nobody, by their names: the maxima, and its test student."""
 _STRICT: tuple[Kind, ...] = ("email", "login", "number", "canvas", "participant", "github", "full")
 """The columns in which a student is looked for, the surest first."""
 _OF_IDENTITY: Mapping[str, tuple[Kind, ...]] = {
@@ -86,8 +86,15 @@ class Roster(Record, frozen=True, dict=True):
 
     @cached_property
     def people(self) -> list[dict[str, str]]:
-        """The rows that are somebody's."""
-        return [row for row in self.rows if any(row.values()) and row.get("Student", "").strip() not in _NOBODY]
+        """The rows that are somebody's: of Canvas's, one says which assignments have their marks hidden."""
+        who = [column for column in self.columns if _KINDS.get(column.strip().casefold(), "grade") != "grade"]
+        names = [column for column in who if _KINDS[column.strip().casefold()] in ("full", "last", "first")]
+        return [
+            row
+            for row in self.rows
+            if any(row[column].strip() for column in who or self.columns)
+            and tuple(row[column].strip() for column in names if row[column].strip()) not in _NOBODY
+        ]
 
     def name(self, row: Mapping[str, str]) -> str:
         """What a row calls its student: the full name, else the address, the login, or whatever stands first."""

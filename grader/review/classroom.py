@@ -17,7 +17,7 @@ from grader.gradebook.results import Result
 from grader.gradebook.review_log import Mark, Note, Of
 from grader.records import Grading
 from grader.reports.cohort_page import Cohort, CohortRow, Group, cohort_of
-from grader.reports.totals import totals
+from grader.reports.totals import Excused, totals
 from grader.review.queue import Item, items_of
 
 
@@ -29,6 +29,7 @@ class Snapshot:
     marks: list[Mark]
     notes: list[Note]
     items: list[Item]
+    excused: Excused = frozenset()
 
     @cached_property
     def cohort(self) -> Cohort:
@@ -40,7 +41,7 @@ class Snapshot:
         """Each student's total in per cent, where there are several exercises."""
         grades = [each.grade for each in self.results.values()]
         several = len({grade.exercise for grade in grades}) > 1
-        return {total.student: total.percent for total in totals(grades)} if several else {}
+        return {total.student: total.percent for total in totals(grades, self.excused)} if several else {}
 
     @cached_property
     def open(self) -> list[Item]:
@@ -121,6 +122,7 @@ class Classroom:
             marks=marks,
             notes=notes,
             items=items_of(results.values(), self.groups or [], marks, notes),
+            excused=self.book.people.excused([each.grade for each in results.values()]),
         )
 
 

@@ -97,7 +97,8 @@ class ReportsOnDisk:
         assert self.folder is not None
         try:
             if key is None:
-                write_cohort(list(self.book.grades()), self.folder, self.course, self.groups)
+                everybody = list(self.book.grades())
+                write_cohort(everybody, self.folder, self.course, self.groups, self.book.people.excused(everybody))
             else:
                 names = folder_names(self.book.students())
                 for grading in self.book.gradings(student=key[0], exercise=key[1]):

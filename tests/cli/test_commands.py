@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import json
 import os
 import re
@@ -12,7 +13,10 @@ import sys
 import xml.etree.ElementTree as ET
 
 import pytest
+from rich.console import Console
 
+from grader.cli.app import course_here
+from grader.cli.show import working
 from tests.warm_python import grader
 
 COMMANDS = [
@@ -61,6 +65,17 @@ def test_list_shows_the_catalogue(mini):
 
 def test_list_outside_a_course_shows_the_packages_own(tmp_path):
     assert "01_backprop_ninja" in grader("list", cwd=tmp_path).stdout
+
+
+def test_a_notebook_is_of_the_course_that_it_lies_in_or_else_of_the_one_one_stands_in(
+    mini, tmp_path_factory, monkeypatch
+):
+    elsewhere = tmp_path_factory.mktemp("downloads")
+    monkeypatch.chdir(mini / "handed-in")
+    assert course_here(elsewhere / "ann.ipynb").catalog.ids == ["mini"]
+    monkeypatch.chdir(elsewhere)
+    assert course_here(mini / "handed-in" / "ann.ipynb").catalog.ids == ["mini"]
+    assert "01_backprop_ninja" in course_here(elsewhere / "ann.ipynb").catalog.ids
 
 
 def test_init_makes_a_workspace_and_never_overwrites(mini):
@@ -140,8 +155,10 @@ def test_one_that_can_not_be_graded_never_stops_the_others(mini, solved):
     (mini / "handed-in" / "ann.ipynb").write_bytes(solved())
     (mini / "handed-in" / "bad.ipynb").write_bytes(b"\x00\x01 not json")
     (mini / "handed-in" / "zoe.ipynb").write_bytes(solved())
+    (mini / "handed-in" / "eve.pdf").write_bytes(b"%PDF")
     done = grader("grade", "handed-in", "--exercise", "mini", "--out", "out", *UNCONFINED, cwd=mini, status=3)
-    assert "2 graded, 1 could not be graded." in done.stdout
+    assert "2 graded, 2 could not be graded." in done.stdout
+    assert "'eve.pdf' is not a notebook" in done.stdout
     bad = json.loads((mini / "out" / "bad" / "mini.json").read_text())
     assert bad["status"] == "ungradable"
     assert "not text" in bad["reason"] or "not JSON" in bad["reason"]
@@ -160,11 +177,21 @@ def test_output_in_another_encoding_is_no_traceback(mini, solved, encoding):
     assert grader("list", **here).stdout
     # What another program reads is UTF-8 whatever the terminal is.
     assert "Zoë 李雷" in grader("export", "csv", "out", **here).stdout
+    for command in (["rename", "out", "Zoë 李雷", "Łu–李"], ["init", "désk–李"]):
+        assert "\\u674e" in grader(*command, **here).stdout
     command = [sys.executable, "-m", "grader", "grade", "é–李", "--out", "o"]
     environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
     done = subprocess.run(command, cwd=mini, env=environment, capture_output=True, check=False)
     assert done.returncode == 2
     assert b"no file or folder" in done.stderr
+
+
+def test_what_turns_while_one_waits_can_be_shown_anywhere(monkeypatch):
+    console = Console(file=io.StringIO(), force_terminal=True)
+    monkeypatch.setattr("grader.cli.show.error_console", console)
+    with working("trying"):
+        console.print("é")
+    assert {char for char in console.file.getvalue() if not char.isascii()} == {"é"}
 
 
 @pytest.mark.slow

@@ -165,6 +165,17 @@ def test_two_names_of_one_person_become_one_by_the_roster(put, course, tmp_path)
     assert without_submission(arrivals.roster, {"Ann Ash": [], "eve": []}) == ["Ben Box", "Cy"]
 
 
+def test_a_print_of_nobody_in_the_class_list_is_no_submission(put, course, tmp_path):
+    root = put("ann.ipynb", files={"ben.pdf": b"%PDF", "slides.pdf": b"%PDF"})
+    without = arrive([root], course, None, AS_IT_IS)
+    assert [item.student for item in without.found] == ["ann", "ben", "slides"]
+    assert any("slides (mini): if it is nobody's" in sentence for sentence in without.said)
+    roster = a_list(tmp_path, "Name,Login\nAnn Ash,ann\nBen Box,ben\n")
+    arrivals = arrive([root], course, None, Naming(roster=roster))
+    assert [(item.student, item.problem is None) for item in arrivals.found] == [("Ann Ash", True), ("Ben Box", False)]
+    assert arrivals.about_names == ["Not looked at: slides.pdf."]
+
+
 def test_two_people_of_one_name_in_the_roster_stay_two(put, course, tmp_path):
     roster = a_list(tmp_path, "Name,Login\nAnn Ash,ann1\nAnn Ash,ann2\n")
     arrivals = arrive([put("ann1.ipynb", "ann2.ipynb")], course, None, Naming(roster=roster))
@@ -178,13 +189,15 @@ def test_a_platforms_time_counts_and_a_file_of_times_corrects_it(put, course, tm
     arrivals = arrive([root], course, None, Naming(times=times, timezone="Europe/Berlin"))
     assert arrivals.submitted("Ann Ash", "mini") == datetime.fromisoformat("2026-12-04T11:00Z")
     assert arrivals.submitted("Ben Box", "mini") == datetime.fromisoformat("2026-12-05T01:00Z")
+    written = [line.split(",")[3] for line in handed_in_csv(arrivals.found, arrivals.times).splitlines()]
+    assert written[1:3] == ["2026-12-04T12:00:00+01:00", "2026-12-05T01:00:00+00:00"]
     with pytest.raises(UsageError, match=r"Line 2 .*, column submitted: .* has no time zone"):
         arrive([root], course, None, Naming(times=times))
     with pytest.raises(UsageError, match="There is no time zone 'Berlin'"):
         arrive([root], course, None, Naming(times=times, timezone="Berlin"))
     late = arrive([put("ashann_LATE_12345_678901_mini.ipynb")], course, None, Naming())
     assert any("Marked as late, with no time" in sentence for sentence in late.said)
-    assert handed_in_csv(late.found).splitlines()[1].split(",")[4] == "yes"
+    assert handed_in_csv(late.found, late.times).splitlines()[1].split(",")[4] == "yes"
 
 
 # --- afterwards
@@ -257,6 +270,11 @@ def test_one_student_has_longer_and_another_is_excused(put, graded, book, course
     assert ben.standing.reasons[0] == "Being late is excused: The server was down."
     assert "Was ill" in (out / "ann" / "mini.html").read_text()
     assert {grade.student: grade.score for grade in book.grades()} == {"ann": 14.4, "ben": 16, "cy": 12.8}
+    for name in ("eve", "gus"):
+        assert extend_due_date(book, course, out, name, None, None, "Was ill.") == []
+    extend_due_date(book, course, out, "gus", "mini", datetime.fromisoformat("2026-12-05T12:00Z"), "No longer.")
+    assert book.people.excused([*book.grades()]) == {("eve", "mini")}  # ben handed it in
+    assert "eve,excused," in (out / "totals.csv").read_text()
     with pytest.raises(UsageError, match="needs a reason"):
         extend_due_date(book, course, out, "cy", None, None, " ")
     with pytest.raises(UsageError, match="no exercise 'nope'"):

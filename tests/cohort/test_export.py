@@ -99,6 +99,18 @@ def test_who_is_not_in_the_roster_is_named_and_the_others_are_written(graded):
     assert (row["ID number"], row[MINI]) == ("17", "12.25")
 
 
+def test_who_is_excused_and_handed_in_nothing_is_exported_as_that(graded, tmp_path):
+    folder = tmp_path / "class"
+    shutil.copytree(graded, folder)
+    excuse = ["--excuse", "--reason", "She was ill."]
+    said = grader("extend", "graded", "eve", *excuse, cwd=folder).stderr
+    assert "The gradebook has nothing of 'eve' yet" in said
+    assert grader("extend", "graded", "ben", *excuse, cwd=folder).stderr == ""
+    _, ann, ben, eve = csv.DictReader(grader("export", "canvas", "graded", cwd=folder).stdout.splitlines())
+    assert [row[MINI] for row in (ann, ben, eve)] == ["12.25", "", "EX"]  # what ben handed in is to be looked at
+    assert "eve,excused," in grader("export", "totals", "graded", cwd=folder).stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

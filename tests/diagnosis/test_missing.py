@@ -27,6 +27,26 @@ def test_an_import_that_failed_is_named_and_not_the_students_name(grade, solved,
     assert [name for name, verdict in verdicts(grading).items() if verdict == "missing"] == ["steps/dhsum"]
 
 
+@pytest.mark.parametrize("line", ["from helpers import *", "%run helpers.py", "%load helpers.py"])
+@pytest.mark.parametrize("above", [False, True])
+def test_a_line_that_may_have_bound_the_name_is_named(grade, solved, line, above):
+    def cell_above(notebook):
+        source = {"cell_type": "code", "metadata": {}, "source": line, "outputs": [], "execution_count": None}
+        notebook["cells"].insert(3, source)
+
+    call = "dhsum = total(h * dscaled)"
+    grading = grade(solved((ALONE, call), edit=cell_above)) if above else grade(solved((ALONE, f"{line}\n{call}")))
+    diagnosis = check_named(grading, "steps", "dhsum").diagnosis
+    assert diagnosis.code == "import-failed"
+    assert f"It may come from `{line}`" in diagnosis.message
+    assert [name for name, verdict in verdicts(grading).items() if verdict == "missing"] == ["steps/dhsum"]
+
+
+def test_a_star_of_what_the_exercise_imports_itself_is_no_reason(grade, solved):
+    grading = grade(solved((ALONE, "from torch import *\ndhsum = total(h * dscaled)")))
+    assert check_named(grading, "steps", "dhsum").diagnosis.code == "unknown-name"
+
+
 @pytest.mark.parametrize("line", ["return", "return 3", "break", "continue", "q = dict(a=1, a=2)", "def f(x, x): pass"])
 def test_what_the_compiler_refuses_costs_its_own_statement_alone(grade, solved, line):
     grading = grade(solved((LINE, f"{line}\n{LINE}")))

@@ -32,6 +32,15 @@ def test_a_failing_cell_does_not_stop_the_later_ones(solved, grade):
     assert "ValueError: oops" in texts(grading)
 
 
+def test_what_stops_a_cell_in_the_visible_case_alone_costs_the_lines_below_it_nothing(solved, grade):
+    once = "import os\nif not os.path.exists('seen'):\n    open('seen', 'w').close()\n    raise ValueError\n"
+    found = verdicts(grade(solved(("dhsum = (h", f"{once}dhsum = (h"))))
+    assert {name.split("/")[1] for name, verdict in found.items() if verdict == "carried"} == {
+        "dhsum", "dh", "dhpre", "dW", "db",
+    }  # fmt: skip
+    assert set(found.values()) == {"exact", "approximate", "carried"}
+
+
 @pytest.mark.usefixtures("hasty")
 def test_an_endless_loop_is_unchecked_and_what_stands_before_it_counts(solved, grade):
     grading = grade(solved(("dhsum = (h", "while True: pass\ndhsum = (h")))
@@ -172,3 +181,42 @@ def test_an_error_whose_text_can_not_be_sent_costs_its_cell_only(solved, grade):
     assert found["steps/dhsum"] == "exact"
     assert found["steps/dh"] == "carried"
     assert grading.grade.flags == []
+
+
+MODULE = '''"""It's a module, and dW is no gradient in it."""
+def total(x, n=1):
+    return x.sum(n, keepdim=True)'''
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        f"%%writefile helpers.py\n{MODULE}",
+        f"%%file 'helpers.py'\n{MODULE}",
+        f"%%writefile -a helpers.py\n{MODULE}",
+        f"open('helpers.py', 'w').write({MODULE!r})",
+        f"exec('open(\"helpers.py\", \"w\").write(text)', {{'text': {MODULE!r}}})",
+    ],
+)
+def test_a_file_that_a_cell_writes_is_there_for_those_below(grade, solved, cell):
+    def with_cell(notebook):
+        made = {"cell_type": "code", "metadata": {}, "source": cell, "outputs": [], "execution_count": None}
+        notebook["cells"].insert(3, made)
+
+    old, new = "dhsum = (h * dscaled).sum(1, keepdim=True)", "import helpers\ndhsum = helpers.total(h * dscaled)"
+    grading = grade(solved((old, new), edit=with_cell))
+    assert set(verdicts(grading).values()) <= {"exact", "approximate"}
+    assert not [note for note in grading.notes if "not run" in note]
+
+
+def test_a_file_that_a_cell_writes_below_costs_the_line_that_wants_it_above_and_no_other(grade, solved):
+    written = f"%%writefile helpers.py\n{MODULE}"
+
+    def with_cell(notebook):
+        made = {"cell_type": "code", "metadata": {}, "source": written, "outputs": [], "execution_count": None}
+        notebook["cells"].insert(6, made)
+
+    old, new = "dhsum = (h * dscaled).sum(1, keepdim=True)", "import helpers\ndhsum = helpers.total(h * dscaled)"
+    found = verdicts(grade(solved((old, new), edit=with_cell)))
+    assert [name for name, verdict in found.items() if verdict == "missing"] == ["steps/dhsum"]
+    assert found["steps/dh"] == "carried"

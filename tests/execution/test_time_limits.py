@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import subprocess
 import sys
@@ -26,7 +27,8 @@ from tests.kernel_runs import run as kernel_run
 
 def test_every_limit_is_stretched_by_the_factor(course, monkeypatch):
     spec = course.spec("mini")
-    monkeypatch.delenv(FACTOR, raising=False)
+    monkeypatch.delenv(FACTOR)
+    monkeypatch.setattr(time_limits, "machine_factor", lambda: 1.0)
     before = cell_seconds(spec), own_cell_seconds(spec), notebook_seconds(spec)
     assert before == (5, 120, 30)
     monkeypatch.setenv(FACTOR, "2.5")
@@ -35,6 +37,21 @@ def test_every_limit_is_stretched_by_the_factor(course, monkeypatch):
         monkeypatch.setenv(FACTOR, text)
         with pytest.raises(UsageError, match="give a number above 0"):
             cell_seconds(spec)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "factor"), [(0.0, 1), (1, 1), (1.9, 1), (4, 2), (9, 4.5), (1000, 10)], ids=lambda value: f"{value:g}"
+)
+def test_a_slow_machine_stretches_limits_by_itself(course, monkeypatch, seconds, factor):
+    """`seconds` are of CPU time, in those that the machine takes for which the limits were made."""
+    took = [seconds * time_limits.ROOM_SECONDS / 2] * 4
+    steps = [step for each in (1e6, *took) for step in (0, each)]  # the first time something else was in the way
+    clock = iter(itertools.accumulate(steps))
+    monkeypatch.setattr(time_limits.time, "process_time", lambda: next(clock))
+    assert time_limits.machine_factor.__wrapped__() == factor
+    monkeypatch.delenv(FACTOR)
+    monkeypatch.setattr(time_limits, "machine_factor", lambda: factor)
+    assert cell_seconds(course.spec("mini")) == 5 * factor
 
 
 @pytest.fixture

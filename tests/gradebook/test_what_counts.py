@@ -242,6 +242,16 @@ def test_a_total_is_the_mean_of_the_shares_by_weight():
     assert [total.percent for total in totals([weighted(8.0, "01", 0)])] == [None]
 
 
+def test_what_a_student_is_excused_from_is_no_zero():
+    given = [weighted(8.0, "01", 1), weighted(5.0, "02", 3), weighted(10.0, "01", 1, "ben")]
+    excused = {("ben", "02"), ("cy", "01"), ("cy", "02"), ("ann", "03")}
+    found = {total.student: total for total in totals(given, excused)}
+    assert {student: total.percent for student, total in found.items()} == {
+        "ann": pytest.approx(100 * (0.8 + 1.5) / 4), "ben": 100.0, "cy": None,
+    }  # fmt: skip
+    assert totals_csv(given, excused).splitlines()[2:] == ["ben,10,excused,100", "cy,excused,excused,"]
+
+
 def test_the_totals_can_be_had_from_the_rows_that_are_exported():
     given = [weighted(8.0, "01", 1), weighted(5.0, "02", 2.5), settled(TERMS, (9.0, "2026-12-05T12:00:00Z"))]
     lines = list(csv.DictReader(grades_csv(given).splitlines()))

@@ -13,9 +13,11 @@ from pathlib import Path
 import pytest
 
 from grader.errors import UsageError
-from grader.intake.collect import Found, _told_apart, collect
+from grader.intake.collect import Found, _in_one_case, _told_apart, collect
+from grader.intake.handed_in.files import Arrived
 from grader.intake.handed_in.names import taken_apart
 from grader.intake.handed_in.people import Identity
+from grader.intake.handed_in.platforms import areas
 from grader.intake.handed_in.python_file import as_notebook
 
 IDS = ["mini", "01_backprop_ninja", "04_softmax_and_attention"]
@@ -260,9 +262,26 @@ def test_the_same_file_twice_is_no_question(arrive, solved):
     assert students(arrive("ann (1).ipynb", "ann (2).ipynb")) == {"ann": None}
 
 
+def test_files_that_may_be_of_several_students_are_never_one_of_them(arrive):
+    (hw1, hw2) = arrive("hw1/ann.ipynb", "hw1/ben.ipynb", "hw2/ann.ipynb")
+    assert "There are 2 files" in hw1.problem
+    assert hw1.problem.endswith("or give this folder itself if they are different students'.")
+    assert hw2.problem is None
+
+
 def test_composed_and_decomposed_letters_are_one_student(arrive):
     (found,) = arrive(unicodedata.normalize("NFD", "zoë") + ".ipynb")
     assert found.student == "zoë"
+
+
+def test_names_that_differ_in_capitals_are_one_student_as_long_as_no_exercise_is_there_twice():
+    def found(*handed_in):
+        return _in_one_case([Found(student=student, exercise=exercise, path="x") for student, exercise in handed_in])
+
+    one = found(("Ann", "a"), ("ann", "b"), ("ben", "a"))
+    assert [item.student for item in one] == ["Ann", "Ann", "ben"]
+    assert one[1].remarks == ["'ann' was taken to be 'Ann'"]
+    assert [item.student for item in found(("Ann", "a"), ("ann", "a"))] == ["Ann", "ann"]
 
 
 def test_beginnings_by_chance_are_no_repositories(arrive):
@@ -297,9 +316,53 @@ def test_whatever_they_handed_in_is_graded_or_named(arrive, solved):
 
 
 def test_what_lies_beside_notebooks_is_passed_over_and_named(arrive):
-    found = arrive("ann.ipynb", files={"README.txt": b"", "ben.pdf": b"", "data/x.csv": b"", "tool.py": b"print(1)"})
-    assert students(found) == {"ann": None}
-    assert sorted(arrive.passed_over) == ["ben.pdf", "data/"]
+    files = {
+        "README.txt": b"",
+        "roster.csv": b"a",
+        "mini.pdf": b"",  # a handout
+        "mini_data.py": b"SIZE = 1",  # the exercise's own
+        "tool.py": b"print(1)",
+        "data/x.csv": b"",
+        "handouts/x.pdf": b"",
+    }
+    assert students(arrive("ann.ipynb", files=files)) == {"ann": None}
+    assert sorted(arrive.passed_over) == ["data/", "handouts/", "mini.pdf", "tool.py"]
+
+
+@pytest.mark.parametrize(
+    "name", ["ben.pdf", "ben.HTML", "ben.docx", "ben (1).jpg", "ben.tar.gz", "ben.7z", "ben.ipynb.pdf"]
+)
+def test_a_print_called_as_the_notebooks_beside_it_is_somebodys_submission(name, arrive):
+    (_, ben) = arrive("ann.ipynb", files={name: b"%PDF"})
+    assert (ben.student, ben.problem) == ("ben", f"{name!r} is not a notebook: hand in the .ipynb file.")
+
+
+def test_a_print_that_is_not_called_as_the_notebooks_are_is_nobodys(arrive):
+    prints = ["ben_mini.pdf", "slides.pdf", "mini.pdf", "ann_mini.html"]
+    found = arrive("ann_mini.ipynb", files=dict.fromkeys(prints, b"%PDF"))
+    assert list(students(found)) == ["ann", "ben"]
+    assert arrive.passed_over == ["mini.pdf", "slides.pdf"]
+    found = arrive("ann/mini.ipynb", files={"slides.pdf": b"%PDF"})
+    assert (students(found), arrive.passed_over) == ({"ann": None}, ["slides.pdf"])
+
+
+def test_a_platform_says_whose_a_print_is(arrive):
+    found = arrive("ashann_12345_678901_mini.ipynb", files={"boxben_12346_678902_essay.pdf": b"%PDF"})
+    assert students(found)["boxben"] == "'essay.pdf' is not a notebook: hand in the .ipynb file."
+
+
+def test_folders_beside_loose_notebooks_are_students_where_another_one_is(arrive, solved):
+    files = {"ben/mini.ipynb": solved(), "cy/essay.pdf": b"%PDF", "data/x.csv": b""}
+    found = arrive("ann.ipynb", files=files)
+    assert [name for name, problem in students(found).items() if problem is not None] == ["cy"]
+    assert arrive.passed_over == ["data/"]
+
+
+def test_a_loose_file_that_holds_a_notebook_is_one_whatever_its_ending(arrive, solved):
+    files = {"ben.json": solved(), "cy.txt": solved(), "settings.json": b"{}", "dan.py": b"# In[1]:\n\nx = 1\n"}
+    found = arrive("ann.ipynb", files=files)
+    assert [name for name, problem in students(found).items() if problem is None] == ["ann", "ben", "cy"]
+    assert "doesn't look like any exercise" in students(found)["dan"]
 
 
 def test_several_deeper_ones_are_named_and_none_is_chosen(arrive):
@@ -327,6 +390,19 @@ def test_what_lies_too_deep_is_named(arrive, how):
 
 def test_the_only_folder_of_several_students_is_no_student(arrive):
     assert students(arrive("class/ann/mini.ipynb", "class/ben/mini.ipynb")) == {"ann": None, "ben": None}
+
+
+def test_a_folder_called_like_an_exercise_is_no_student_and_says_which_it_is(arrive, course, tmp_path):
+    broken = {"mini/cy.ipynb": b"{"}
+    found = {item.student: item for item in arrive("mini/ann.ipynb", "mini/ben/x.ipynb", files=broken)}
+    assert [(name, item.exercise) for name, item in found.items()] == [("ann", "mini"), ("ben", "mini"), ("cy", "mini")]
+    files = [
+        Arrived([folder, "ashann_12345_678901_x.ipynb"], f"{folder}/ashann_12345_678901_x.ipynb")
+        for folder in ("01_backprop_ninja", "mini")
+    ]
+    assert [(area.owners[0].student, area.exercise) for area in areas(files, tmp_path, IDS)] == [
+        ("ashann", "01_backprop_ninja"), ("ashann", "mini"),
+    ]  # fmt: skip
 
 
 def test_a_script_becomes_a_notebook():

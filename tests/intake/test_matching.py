@@ -209,6 +209,7 @@ def test_the_nearest_expected_name(name, meant):
         ("%%time\ny = 1", "\ny = 1", []),
         ("%time y = 1\nz = y", "y = 1\nz = y", []),
         ("%%bash\nls -la", "\n", ["%%bash"]),
+        ("%run x.py\ny = 1", "pass\ny = 1", ["%run x.py"]),
         ("if True:\n  !ls\ny = 1", "if True:\n  pass\ny = 1", ["!ls"]),
         ("x = (7\n  % 3)", "x = (7\n  % 3)", []),
         ("s = '''\n!no shell\n'''", "s = '''\n!no shell\n'''", []),

@@ -12,6 +12,7 @@ import msgspec
 import pytest
 
 from grader.cohort.csv_file import read_roster
+from grader.cohort.export import export_grades
 from grader.course.catalog import Late, Terms
 from grader.errors import UsageError
 from grader.gradebook.late_policy import Attempt, with_standing
@@ -141,9 +142,56 @@ def test_canvas_gets_its_own_rows_and_columns_back(tmp_path):
     assert unknown == ["eve"]
 
 
-def test_a_score_of_canvas_is_never_taken_for_one_of_ours(tmp_path):
-    text, _ = canvas_csv([ungradable("s18"), grade("ann")], roster(tmp_path, CANVAS))
-    assert {row["ID"]: row["01_mini (4711)"] for row in rows(text)}["18"] == ""
+def test_where_there_is_no_mark_canvas_gets_its_own_back_for_an_empty_cell_takes_it_away(tmp_path):
+    text, _ = canvas_csv([ungradable("s18"), grade("s18", "02_more"), grade("ann")], roster(tmp_path, CANVAS))
+    found = {row["ID"]: row for row in rows(text)}
+    assert (found["18"]["01_mini (4711)"], found["17"]["01_mini (4711)"]) == ("3", "8.97")
+    assert (found["18"]["02_more"], found["17"]["02_more"]) == ("8.97", "")
+
+
+def test_who_is_excused_is_so_in_canvas_too(tmp_path):
+    excused = {("cy", "01_mini"), ("s18", "01_mini"), ("ann", "09_never_graded")}
+    _, ann, cy, s18 = rows(canvas_csv([grade("ann")], None, {}, excused).text)
+    assert [cy["SIS Login ID"], s18["SIS Login ID"]] == ["cy", "s18"]
+    assert [row["01_mini"] for row in (ann, cy, s18)] == ["8.97", "EX", "EX"]
+    text, unknown = canvas_csv([grade("ann")], roster(tmp_path, CANVAS), {}, excused)
+    assert {row["ID"]: row["01_mini (4711)"] for row in rows(text)}["18"] == "EX"
+    assert unknown == ["cy"]
+    text, _ = export_grades("canvas", [grade("ann")], None, None, {}, "part", excused)
+    assert [row["01_mini/p"] for row in rows(text)][1:] == ["8.97", "EX", "EX"]
+
+
+CANVAS_LAYOUTS = {
+    "with every number": "Student,ID,SIS User ID,SIS Login ID,Integration ID,Root Account,Section",
+    "without SIS numbers": "Student,ID,SIS Login ID,Section",
+    "first and last names": "LastName,FirstName,ID,SIS User ID,SIS Login ID,Section",
+}
+
+
+@pytest.mark.parametrize("layout", CANVAS_LAYOUTS)
+@pytest.mark.parametrize("separator", [",", ";"])
+def test_each_layout_of_canvas_comes_back_as_canvas_takes_it(tmp_path, layout, separator):
+    """As `gradebook_exporter.rb` of canvas-lms writes it; `gradebook_importer.rb` looks for the same columns."""
+    header = CANVAS_LAYOUTS[layout].split(",")
+    ann = {"Student": "Ash, Ann", "LastName": "Ash", "FirstName": "Ann", "ID": "17", "SIS Login ID": "ann"}
+    test = {"Student": "Student, Test", "LastName": "Student", "FirstName": "Test", "ID": "99", "SIS Login ID": "x"}
+    lines = [[*header, "01_mini (4711)", "Current Score"], [*[""] * len(header), "Manual Posting", ""]]
+    lines += [["    Points Possible", *[""] * (len(header) - 1), "10", "(read only)"]]
+    lines += [[*(person.get(column, "") for column in header), "", ""] for person in (ann, test)]
+    text = "\n".join(separator.join(f'"{cell}"' for cell in line) for line in lines)
+    given = roster(tmp_path, text)
+    assert [given.name(row) for row in given.people] == ["Ash, Ann" if "Student" in header else "Ann Ash"]
+    back, unknown = canvas_csv([grade("Ann Ash")], given)
+    assert unknown == []
+    assert back.splitlines()[0].split(",") == [*header, "01_mini (4711)"]
+    possible, row = rows(back)
+    assert (possible[header[0]], possible["01_mini (4711)"]) == ("    Points Possible", "26")
+    assert (row["ID"], row["01_mini (4711)"]) == ("17", "8.97")
+
+
+def test_a_list_by_which_canvas_would_know_nobody_is_no_roster_for_it(tmp_path):
+    with pytest.raises(UsageError, match="The roster isn't Canvas's"):
+        canvas_csv([grade("ann")], roster(tmp_path, "Name,Login\nAnn Ash,ann\n"))
 
 
 def test_two_rows_for_one_name_are_nobodys(tmp_path):

@@ -56,6 +56,13 @@ def test_a_students_line_is_neither_markup_nor_obeyed(shown):
     assert "\x1b[2J" not in text
 
 
+def test_who_is_excused_is_told_among_those_who_handed_in_nothing(monkeypatch):
+    out = io.StringIO()
+    monkeypatch.setattr(show, "console", Console(file=out, width=500))
+    show.show_without_submission(["Ann", "Ben"], {"Ben", "Cy"})
+    assert out.getvalue() == "Nothing from 2 of the roster: Ann, Ben (excused).\n"
+
+
 def test_a_pointer_to_nowhere_is_no_line(shown):
     grading = sample_grading()
     evidence = [msgspec.structs.replace(item, line=9999) for item in grading.evidence]

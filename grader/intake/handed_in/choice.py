@@ -10,8 +10,8 @@ import msgspec
 
 from grader.errors import SubmissionError
 from grader.files import as_text, is_notebook
-from grader.intake.handed_in.files import Arrived, content
-from grader.intake.handed_in.names import FileName, is_disguised, is_script, taken_apart
+from grader.intake.handed_in.files import Arrived, content, holds_cells
+from grader.intake.handed_in.names import FileName, is_disguised, is_document, is_script, taken_apart
 from grader.intake.handed_in.platforms import Area
 from grader.intake.handed_in.python_file import as_notebook, decoded, is_export
 from grader.records import Record
@@ -78,18 +78,22 @@ def chosen(
         course_files: names of files that exercises come with.
     """
     closed = [file for file in area.files if file.kind == "closed"]
-    candidates = [_candidate(file, ids, wanted, guess) for file in _to_look_at(area, course_files)]
+    candidates = [_candidate(file, area, ids, wanted, guess) for file in _to_look_at(area, course_files)]
     if not candidates:
-        return [] if area.named else [Chosen(wanted, closed[0] if closed else None, _nothing(area, closed))]
+        if area.named and not any(is_document(file.name) for file in area.files):
+            return []
+        named = (taken_apart(file.name, ids).exercise for file in area.files)
+        said = wanted or next(filter(None, named), area.exercise)
+        return [Chosen(said, closed[0] if closed else None, _nothing(area, closed))]
     groups: dict[str, list[_Candidate]] = defaultdict(list)
     for each in candidates:
         if each.exercise is not None:
             groups[each.exercise].append(each)
     strangers = [each for each in candidates if each.exercise is None]
     if not groups:
-        scripts = [each for each in strangers if is_script(each.file.name)]
-        if area.named and not area.direct and len(scripts) == len(strangers):
-            return []  # a program that lies there
+        programs = [each for each in strangers if is_script(each.file.name) and not _exported(each.file)]
+        if area.named and not area.direct and len(programs) == len(strangers):
+            return []  # they lie there
         first = next((each for each in strangers if each.problem is not None), strangers[0])
         if len(strangers) > 1 and first.problem is None:
             return [Chosen(None, first.file, _several(strangers))]
@@ -113,7 +117,7 @@ def _to_look_at(area: Area, course_files: Sequence[str]) -> list[Arrived]:
     scripts = [file for file in plain if is_script(file.name) and (not notebooks or _exported(file))]
     if notebooks or scripts:
         return notebooks + scripts
-    return [file for file in plain if file.name.lower().endswith((".json", ".txt")) and _holds_cells(file)]
+    return [file for file in plain if holds_cells(file)]
 
 
 def _exported(file: Arrived) -> bool:
@@ -124,20 +128,12 @@ def _exported(file: Arrived) -> bool:
         return False
 
 
-def _holds_cells(file: Arrived) -> bool:
-    try:
-        data = read_file(file)
-    except SubmissionError:
-        return False
-    return data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") and b'"cells"' in data and b'"nbformat"' in data
-
-
-def _candidate(file: Arrived, ids: Sequence[str], wanted: str | None, guess: Guess) -> _Candidate:
+def _candidate(file: Arrived, area: Area, ids: Sequence[str], wanted: str | None, guess: Guess) -> _Candidate:
     read = taken_apart(file.name, ids)
     if file.kind == "other":
         return _Candidate(file, read, wanted or read.exercise or "", NO_FILE)
     folder = next((part for part in reversed(file.parts[:-1]) if part in ids), None)
-    exercise = wanted or read.exercise or folder
+    exercise = wanted or read.exercise or folder or area.exercise
     if exercise is not None:
         return _Candidate(file, read, exercise)
     try:
@@ -166,7 +162,7 @@ def _best(exercise: str, group: Sequence[_Candidate], area: Area) -> Chosen:
     ranked = sorted(group, key=lambda each: (each.rank(area), -_mark(each, area)))
     first, others = ranked[0], ranked[1:]
     rivals = [each for each in others if _equal(each, first, area)]
-    if rivals and not all(_same_content(each, first) for each in rivals):
+    if rivals and (_may_be_several_peoples([first, *rivals]) or not all(_same_content(each, first) for each in rivals)):
         return Chosen(exercise, first.file, _several([first, *rivals]))
     remarks = []
     if others:
@@ -191,9 +187,17 @@ def _same_content(one: _Candidate, other: _Candidate) -> bool:
         return False
 
 
+def _may_be_several_peoples(group: Sequence[_Candidate]) -> bool:
+    """Whether each file is named differently, and not after the exercise alone."""
+    return len({each.read.rest for each in group} - {""}) == len(group)
+
+
 def _several(group: Sequence[_Candidate]) -> str:
     names = " and ".join(repr(each.file.shown) for each in group[:FEW])
-    return f"There are {len(group)} files for this student and exercise ({names}): keep the one that counts."
+    keep = "keep the one that counts"
+    if _may_be_several_peoples(group):
+        keep += ", or give this folder itself if they are different students'"
+    return f"There are {len(group)} files for this student and exercise ({names}): {keep}."
 
 
 def _nothing(area: Area, closed: Sequence[Arrived]) -> str:
@@ -201,5 +205,7 @@ def _nothing(area: Area, closed: Sequence[Arrived]) -> str:
     if closed:
         return closed[0].problem or "It can't be read."
     names = [repr(as_text(file.name)) for file in area.files if file.kind == "file"]
+    if any(area.where.endswith(file.name) for file in area.files if file.kind == "file"):
+        return f"{listed(names, FEW)} {'is' if len(names) == 1 else 'are'} not a notebook: hand in the .ipynb file."
     holds = f"it holds {listed(names, FEW)}" if names else "it is empty"
     return f"There is no notebook in {as_text(area.where)!r}, {holds}: hand in the .ipynb file."

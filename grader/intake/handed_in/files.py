@@ -246,6 +246,17 @@ def content(file: Arrived) -> bytes:
     return _member_content(file.path, file.inside) if file.inside else _plain_content(Path(file.path))
 
 
+def holds_cells(file: Arrived) -> bool:
+    """Whether a JSON or text file is a notebook by what it holds."""
+    if not file.name.lower().endswith((".json", ".txt")):
+        return False
+    try:
+        data = content(file)
+    except SubmissionError:
+        return False
+    return data.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") and b'"cells"' in data and b'"nbformat"' in data
+
+
 def folder_name(root: Path) -> str:
     """What a folder or zip is called, also where it was given as `.`."""
     return root.absolute().name or root.resolve().name

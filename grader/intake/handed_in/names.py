@@ -24,6 +24,10 @@ _NUMBERED = re.compile(r"-?(\d{1,3})$")
 _ENDING = re.compile(
     r"\.ipynb(?:(?:[-_ .]*\(\d+\))?\.(?:txt|json|download|bak))*$|\.(?:py|zip|txt|json)$", re.IGNORECASE
 )
+_DOCUMENT = re.compile(
+    r"\.(?:pdf|html?|docx?|odt|rtf|pages|rar|7z|tar|tgz|(?:tar\.)?gz|png|jpe?g|heic)$", re.IGNORECASE
+)
+"""What somebody may hand in in place of a notebook."""
 _DISGUISED = re.compile(r"\.ipynb(?:[-_ .]*\(\d+\))?(?:\.(?:txt|json|download|bak))+$", re.IGNORECASE)
 
 
@@ -50,9 +54,14 @@ def is_script(name: str) -> bool:
     return name.lower().endswith(".py")
 
 
+def is_document(name: str) -> bool:
+    """Whether a file is, by its name, what somebody may hand in by mistake: a print, a picture, another archive."""
+    return _DOCUMENT.search(name) is not None
+
+
 def stem_of(name: str) -> str:
-    """A file's name without the endings that notebooks come with."""
-    return _ENDING.sub("", name)
+    """A file's name without the endings that notebooks, and what is handed in in their place, come with."""
+    return _ENDING.sub("", _DOCUMENT.sub("", name))
 
 
 def taken_apart(name: str, ids: Sequence[str]) -> FileName:

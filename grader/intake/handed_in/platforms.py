@@ -11,11 +11,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
+import msgspec
+
 from grader.errors import SubmissionError
 from grader.files import as_text, is_notebook
-from grader.intake.handed_in.files import Arrived, Kind, content, folder_name, is_zip
+from grader.intake.handed_in.files import Arrived, Kind, content, folder_name, holds_cells, is_zip
 from grader.intake.handed_in.gradescope_export import METADATA, submissions_in, submitters
-from grader.intake.handed_in.names import composed, is_disguised, is_script, taken_apart
+from grader.intake.handed_in.names import composed, is_disguised, is_document, is_script, taken_apart
 from grader.intake.handed_in.people import Identity, Owner
 from grader.intake.handed_in.platform_names import bare, blackboard, canvas, moodle, moodle_owner, named, repositories
 from grader.records import Record
@@ -23,16 +25,14 @@ from grader.when import NotATime, parse_time
 
 _NBGRADER = {"submitted", "source", "release", "autograded", "feedback", "solution", "assignments"}
 """The folders of an nbgrader course."""
-_WRONG_KINDS = {".pdf", ".html", ".htm", ".doc", ".docx", ".odt", ".rtf", ".rar", ".7z", ".gz", ".tar", ".png", ".jpg"}
-"""What somebody may have handed in by mistake: it is named where it lies beside the others' notebooks."""
 
 
 class Area(Record, frozen=True):
     """The files of one owner, among which is what was handed in. `parts` of each are their way inside of the area.
 
     `named` tells that the files' own names say whose they are, `direct` that the one file was named by the caller.
-    `marks` are the platform's numbers of the files, larger ones being newer. Without an owner it is what lies beside
-    the submissions and isn't looked at.
+    `marks` are the platform's numbers of the files, larger ones being newer. `exercise` is the one that a folder around
+    it is called like. Without an owner it is what lies beside the submissions and isn't looked at.
     """
 
     owners: list[Owner]
@@ -41,13 +41,14 @@ class Area(Record, frozen=True):
     direct: bool = False
     marks: dict[str, int] = {}
     where: str = ""
+    exercise: str | None = None
 
 
 def areas(files: Sequence[Arrived], root: Path, ids: Sequence[str]) -> list[Area]:
     """Whose is what of the files below a folder, or in a zip."""
     found: dict[str, Area] = {}
     for number, area in enumerate(_areas(files, folder_name(root), ids, packed=not root.is_dir())):
-        known = [str((owner.student, owner.identities)) for owner in area.owners if owner.identities]
+        known = [str((owner.student, owner.identities, area.exercise)) for owner in area.owners if owner.identities]
         key = "\n".join(known) or str(number)
         if key in found:  # Moodle has a folder for files, and another for a text
             found[key].files.extend(area.files)
@@ -80,6 +81,11 @@ def _areas(files: Sequence[Arrived], root: str, ids: Sequence[str], *, packed: b
     if metadata is not None:
         yield from _gradescope(metadata, folders)
         return
+    for name in [*folders]:  # all that was handed in for an exercise
+        read = taken_apart(bare(name), ids)
+        if read.exercise is not None and not (read.rest or read.copy) and _holds_candidate(folders[name]):
+            for area in _areas(_inside(folders.pop(name)), root, ids, packed=packed):
+                yield msgspec.structs.replace(area, exercise=area.exercise or read.exercise)
     for name in [
         name
         for name in folders
@@ -88,9 +94,10 @@ def _areas(files: Sequence[Arrived], root: str, ids: Sequence[str], *, packed: b
         yield from _areas(_inside(folders.pop(name)), bare(name), ids, packed=packed)
     yield from _loose(top, bare(root) if packed else root, ids)
     called = repositories(folders)
-    flat = any(_is_candidate(file.name) for file in top)
+    with_work = {name for name, inside in folders.items() if _holds_candidate(inside)}
+    loose_work = any(_is_candidate(file.name) for file in top)
     for name, inside in folders.items():
-        if _holds_candidate(inside) or not flat:
+        if name in with_work or not loose_work or (with_work and _may_be_handed_in(inside)):
             yield _folder(name, inside, called, ids)
         else:  # beside notebooks that lie there themselves, a folder without any is no student's
             yield Area([], inside, where=f"{name}/")
@@ -106,6 +113,11 @@ def _is_candidate(name: str) -> bool:
 
 def _holds_candidate(files: Iterable[Arrived]) -> bool:
     return any(file.kind == "closed" or _is_candidate(file.name) or is_script(file.name) for file in files)
+
+
+def _may_be_handed_in(files: Iterable[Arrived]) -> bool:
+    """Whether a folder without a notebook may be a student's: it is empty, or holds a print or a picture."""
+    return any(file.kind == "folder" or is_document(file.name) for file in files)
 
 
 def _own_name(file: Arrived, ids: Sequence[str]) -> str:
@@ -135,13 +147,21 @@ def _is_download(name: str, files: Sequence[Arrived], ids: Sequence[str], *, alo
 
 
 def _loose(files: Sequence[Arrived], root: str, ids: Sequence[str]) -> Iterator[Area]:
-    """Files that lie there without a folder, by what their names say."""
+    """Files that lie there without a folder, by what their names say.
+
+    A print or a picture is somebody's where it is called as the notebooks beside it are: after a student, and after the
+    exercise where they are.
+    """
     found: dict[str, Area] = {}
+    named_so = {taken_apart(file.name, ids).exercise is not None for file in files if _is_candidate(file.name)}
     for file in files:
         owner, rest, mark = named(file.name, root, ids)
-        if rest is None and not (_is_candidate(file.name) or is_script(file.name)):
-            if Path(file.name).suffix.lower() in _WRONG_KINDS:
+        if rest is None and is_document(file.name):
+            read = taken_apart(file.name, ids)
+            if not read.rest or (read.exercise is not None) not in named_so:
                 yield Area([], [file], where=file.name)
+                continue
+        elif rest is None and not (_is_candidate(file.name) or is_script(file.name) or holds_cells(file)):
             continue  # a list, a read-me: nobody's
         key = "\n".join([owner.student, *sorted(str(each) for each in owner.identities)])
         area = found.setdefault(key, Area([owner], [], named=rest is None, where=file.name))
