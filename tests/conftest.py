@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from importlib.metadata import distribution
 from pathlib import Path
@@ -17,7 +18,9 @@ import pytest
 from grader.course.course import Course
 from grader.course.exercise import Exercise
 from grader.grading.pool import GraderPool
+from grader.kernels import templates
 from grader.records import Check, Grading, Submission
+from tests import warm_python
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -60,9 +63,21 @@ def pool(course: Course) -> Iterator[GraderPool]:
 
 @pytest.fixture(scope="session")
 def real_pool() -> Iterator[GraderPool]:
-    """The same for this repository's own course."""
-    with GraderPool(Course(ROOT / "exercises"), "snapshot", "bwrap") as pool:
+    """Graders of this repository's own course; nothing confines their kernels, so that those start in no time."""
+    with GraderPool(Course(ROOT / "exercises"), "snapshot", "none") as pool:
         yield pool
+
+
+@pytest.fixture(scope="session", autouse=True)
+def warm_templates() -> Iterator[None]:
+    """Kernels that nothing confines come from forks of the warm process, and PyTorch isn't imported for each source."""
+    if sys.platform != "linux":
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(templates, "can_fork", lambda: True)
+        patch.setattr(templates, "Fork", warm_python.template)
+        yield
 
 
 class Borrowing(GraderPool):

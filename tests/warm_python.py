@@ -45,6 +45,7 @@ class WarmPython:
     """
 
     def __init__(self, loaded: str = "grader") -> None:
+        self._lock = threading.Lock()
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
@@ -71,16 +72,20 @@ class WarmPython:
         given, pipes = zip(*map(_stream, range(3), (stdin, stdout, stderr)), strict=True)
         request = {"arguments": words, "cwd": str(cwd or Path.cwd()), "environment": dict(env or os.environ)}
         try:
-            socket.send_fds(self._channel, [json.dumps(request).encode()], given)
+            pid = self._asked(request, given)
         finally:
             for descriptor in given:
                 os.close(descriptor)
-        return Started(self, ["python", *words], json.loads(self._channel.recv(1 << 10)), *pipes)
+        return Started(self, ["python", *words], pid, *pipes)
 
     def status(self, pid: int) -> int:
         """The exit status of one that has ended."""
-        self._channel.send(json.dumps({"ended": pid}).encode())
-        return int(json.loads(self._channel.recv(1 << 10)))
+        return self._asked({"ended": pid})
+
+    def _asked(self, request: dict[str, Any], descriptors: Sequence[int] = ()) -> int:
+        with self._lock:
+            socket.send_fds(self._channel, [json.dumps(request).encode()], descriptors)
+            return int(json.loads(self._channel.recv(1 << 10)))
 
     def close(self) -> None:
         """End the process, and what it still runs."""
@@ -151,7 +156,8 @@ def _stream(number: int, wanted: Stream) -> tuple[int, IO[str] | None]:
         return theirs, os.fdopen(ours, "w" if number == 0 else "r", encoding="utf-8")
     if wanted == subprocess.DEVNULL:
         return os.open(os.devnull, os.O_RDWR), None
-    return os.dup(number if wanted is None else wanted.fileno()), None
+    wanted = number if wanted is None else wanted
+    return os.dup(wanted if isinstance(wanted, int) else wanted.fileno()), None
 
 
 @functools.cache
@@ -180,6 +186,27 @@ def popen(command: Sequence[str], **options: Any) -> Any:
     arguments = dropwhile(("-P", "-u").__contains__, command[1:])  # which are as they ask for
     known = {name: options[name] for name in ("cwd", "env", "stdin", "stdout", "stderr") if name in options}
     return _warm().start([*arguments], **known)
+
+
+TEMPLATE = """
+import os
+from grader.kernels.forked import _become
+from grader.kernels.inside.template import load_libraries
+
+load_libraries({libraries})
+os.dup2(0, {keep})
+_become({boot!r}, {keep}, 2)
+"""
+
+
+def template(boot: str, keep: int, errors: int, libraries: Sequence[str] = ()) -> Started:
+    """What a `grader.kernels.forked.Fork` is, made of the warm process: this one has used torch, and threads."""
+    from grader.kernels.sandbox import unconfined_environment  # the warm process begins with an empty interpreter
+
+    code = TEMPLATE.format(boot=boot, keep=keep, libraries=[*libraries])
+    return _warm().start(
+        ["-c", code], cwd=Path("/"), env=unconfined_environment(), stdin=keep, stdout=errors, stderr=errors
+    )
 
 
 def grader(*arguments: object, cwd: Path, status: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
