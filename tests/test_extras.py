@@ -27,6 +27,9 @@ class Refuse(MetaPathFinder):
 
 assert not [name for name in sys.modules if name.partition(".")[0] in {names!r}]
 sys.meta_path.insert(0, Refuse())
+
+from grader.kernels import templates
+templates.can_fork = lambda: True  # torch is loaded, and nothing was done with it
 """
 COMMAND = "from grader.cli.commands import main; main()"
 PYTEST = """
@@ -71,7 +74,7 @@ def for_classes_only() -> set[str]:
 
 
 def run(code, *arguments, names, cwd):
-    """Run code where these modules are refused; torch is loaded, which is most of what a new Python would take."""
+    """Run code where these modules are refused; torch is loaded, which takes most of a new Python's time."""
     return python("-c", REFUSE.format(names=names) + code, *arguments, cwd=cwd, loaded="torch", COLUMNS="100")
 
 
