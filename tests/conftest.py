@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from grader import startup  # noqa: F401  (before what imports nbformat)
 from grader.course.course import Course
 from grader.course.exercise import Exercise
 from grader.grading.pool import GraderPool

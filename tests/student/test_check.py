@@ -43,7 +43,7 @@ def told(grading):
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_a_hurried_check_gives_the_verdicts_that_grading_gives(course, solved, grade, student, name, monkeypatch):
-    monkeypatch.setenv(FACTOR, "0.3")  # nobody waits for the one that is stopped
+    monkeypatch.setenv(FACTOR, "0.15")  # nobody waits for the one that is stopped
     data = solved(*SCENARIOS[name])
     assert told(student.grade(Submission("you", "mini", data))) == told(grade(data))
 
