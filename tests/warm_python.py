@@ -22,7 +22,6 @@ import tempfile
 import threading
 import traceback
 from collections.abc import Mapping, Sequence
-from itertools import dropwhile
 from pathlib import Path
 from typing import IO, Any, NoReturn
 
@@ -183,9 +182,8 @@ def popen(command: Sequence[str], **options: Any) -> Any:
     """`subprocess.Popen`, where the command is this Python in a fork of the warm process."""
     if sys.platform != "linux" or command[0] != sys.executable:
         return subprocess.Popen(command, **options)
-    arguments = dropwhile(("-P", "-u").__contains__, command[1:])  # which are as they ask for
     known = {name: options[name] for name in ("cwd", "env", "stdin", "stdout", "stderr") if name in options}
-    return _warm().start([*arguments], **known)
+    return _warm().start(command[1:], **known)
 
 
 TEMPLATE = """
@@ -311,9 +309,11 @@ def _become(request: dict[str, Any], descriptors: list[int]) -> NoReturn:
 
 
 def _status_of(arguments: list[str]) -> int:
-    """The exit status of `python ARGUMENTS…`."""
-    kind, what, *rest = arguments
-    sys.argv, sys.path[0] = [kind, *rest], str(Path.cwd())
+    """The exit status of `python ARGUMENTS…`, of which the first may be `-P`."""
+    safe = arguments[0] == "-P"
+    kind, what, *rest = arguments[safe:]
+    sys.argv = [kind, *rest]
+    sys.path[:1] = [] if safe else [str(Path.cwd())]
     try:
         if kind == "-m":
             runpy.run_module(what, run_name="__main__", alter_sys=True)
