@@ -6,6 +6,7 @@ import ast
 import contextlib
 import itertools
 from collections.abc import Callable, Iterator, Sequence
+from types import CodeType
 from typing import Any, TypeGuard
 
 import torch
@@ -27,11 +28,14 @@ def directional_derivative(
         name: the tensor: what this name is bound to when the loss is computed.
         direction: a tensor of its shape.
     """
-    program = _Held().visit(_with_nudge(cells, name))
+    program = compile(_Held().visit(_with_nudge(cells, name)), "<forward>", "exec")
     held: list[Tensor] = []
-    _loss(program, start(), 0 * direction, lambda tensor: held.append(tensor.detach()) or held[-1])
+    losses = _losses(program, start(), 0 * direction, lambda tensor: held.append(tensor.detach()) or held[-1])
     again = itertools.cycle(held)
-    ahead, behind = (_loss(program, start(), step * direction, lambda _: next(again)) for step in (STEP, -STEP))
+    ahead, behind = (
+        _losses(program, start(), step * direction, lambda _: next(again), until=len(losses))[-1]
+        for step in (STEP, -STEP)
+    )
     return (ahead - behind) / (2 * STEP)
 
 
@@ -45,12 +49,15 @@ class _Held(ast.NodeTransformer):
         return node
 
 
-def _loss(program: ast.Module, namespace: dict[str, Any], by: Tensor, held: Callable[[Tensor], Tensor]) -> float:
+def _losses(
+    program: CodeType, namespace: dict[str, Any], by: Tensor, held: Callable[[Tensor], Tensor], until: int | None = None
+) -> list[float]:
+    """The values of all losses on which `backward` is called; with `until`, no further than to that many."""
     namespace[HELD] = held
     namespace[NUDGE] = lambda tensor, *place: _nudged(tensor, by[place] if place else by)
-    with _recorded_backward() as roots:
-        exec(compile(program, "<forward>", "exec"), namespace)
-    return float(roots[-1])
+    with _recorded_backward(until) as losses, contextlib.suppress(_Enough):
+        exec(program, namespace)
+    return losses
 
 
 def _nudged(tensor: Tensor, by: Tensor) -> Tensor:
@@ -97,18 +104,24 @@ def _bound(node: ast.stmt) -> set[str]:
     return {child.id for child in stored if isinstance(child.ctx, ast.Store)}
 
 
+class _Enough(Exception):
+    """The loss that was asked for is known: its gradients, which take longer than it did, are nobody's business."""
+
+
 @contextlib.contextmanager
-def _recorded_backward() -> Iterator[list[float]]:
+def _recorded_backward(until: int | None) -> Iterator[list[float]]:
     """While it is on, the values of all losses on which `backward` is called."""
     original = torch.Tensor.backward
-    roots: list[float] = []
+    losses: list[float] = []
 
-    def backward(root: Tensor, *arguments: Any, **options: Any) -> None:
-        roots.append(root.item())
-        original(root, *arguments, **options)
+    def backward(loss: Tensor, *arguments: Any, **options: Any) -> None:
+        losses.append(loss.item())
+        if len(losses) == until:
+            raise _Enough
+        original(loss, *arguments, **options)
 
     torch.Tensor.backward = backward  # type: ignore[assignment, method-assign]
     try:
-        yield roots
+        yield losses
     finally:
         torch.Tensor.backward = original  # type: ignore[method-assign]

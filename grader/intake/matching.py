@@ -112,14 +112,14 @@ def _match(
     if node.get("id") in ids:
         return ids[node.id], "cell id"
     text = normal(node.source)
-    same = [index for index, cell in enumerate(known.cells) if text == normal(cell.source)]
+    same = [index for index, other in enumerate(known.cell_texts) if text == other]
     if same:  # of two that are equal, the second is the one that is not there yet
         return next((index for index in same if index not in before), same[0]), "text"
     binds = {name for piece in dissected.pieces or [] for name in piece.binds}
     if binds.isdisjoint(known.names):
         for index, cell in enumerate(known.cells):
             unnamed = cell.role != "gradients" or not known.is_known_by_name(index)
-            if unnamed and ratio(text, normal(cell.source), SIMILAR) > SIMILAR:
+            if unnamed and ratio(text, known.cell_texts[index], SIMILAR) > SIMILAR:
                 return index, "likeness"
     return None, None
 

@@ -36,6 +36,7 @@ class Released:
 
     def __init__(self, exercise: Exercise) -> None:
         self.cells = exercise.cells
+        self.cell_texts = [normal(cell.source) for cell in self.cells]
         self.order = list(exercise.parts)
         self.binders: dict[str, int] = {}
         self.settings: set[str] = set()

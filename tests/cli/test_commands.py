@@ -17,7 +17,7 @@ from rich.console import Console
 
 from grader.cli.app import course_here
 from grader.cli.show import working
-from tests.warm_python import grader
+from tests.warm_python import grader, python
 
 COMMANDS = [
     "list",
@@ -52,9 +52,16 @@ def test_help_answers_without_torch(tmp_path):
     subprocess.run([sys.executable, "-c", code], cwd=tmp_path, check=True, capture_output=True)
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_every_commands_help_shows_an_example(command, tmp_path):
-    assert f"Example:  grader {command}" in grader(command, "--help", cwd=tmp_path).stdout
+def test_every_commands_help_shows_an_example(tmp_path):
+    code = f"""
+from contextlib import suppress
+from grader.cli.commands import app
+for command in {COMMANDS}:
+    with suppress(SystemExit):
+        app([command, "--help"])
+"""
+    said = python("-c", code, cwd=tmp_path).stdout
+    assert [command for command in COMMANDS if f"Example:  grader {command}" not in said] == []
 
 
 def test_list_shows_the_catalogue(mini):

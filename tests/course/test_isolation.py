@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 from tests.conftest import ROOT
+from tests.warm_python import python
 
 PROGRAM = """
 import sys
@@ -28,7 +26,7 @@ print(len(gcf().axes), plt is sys.modules["matplotlib.pyplot"], plt.__loader__ i
 
 
 def test_pyplot_is_loaded_when_a_cell_draws_and_not_before():
-    done = subprocess.run([sys.executable, "-c", PROGRAM], cwd=ROOT, capture_output=True, text=True)
+    done = python("-c", PROGRAM, cwd=ROOT, loaded="torch")
     assert done.stdout.splitlines() == [
         "[]",
         "- ['matplotlib.rcsetup']",

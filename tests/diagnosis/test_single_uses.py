@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import functools
-
 import pytest
 import torch
 
-from benchmarks.programs import solution_cells
-from tests.workbench import Workbench, checks_of
+from tests.slips import bench
+from tests.workbench import checks_of
 
 OWN = "09_own_autograd"
 RIGHT = "parent.grad = gradient if parent.grad is None else parent.grad + gradient"
 
 
-@functools.cache
-def bench(exercise=OWN):
-    return Workbench(solution_cells(exercise), exercise)
-
-
 def diagnoses(line):
-    source = bench().solution["propagate"]
+    source = bench(OWN).solution["propagate"]
     assert RIGHT in source
-    marks, _, _ = bench().mark("accumulate", {**bench().solution, "propagate": source.replace(RIGHT, line)})
+    marks, _, _ = bench(OWN).mark("accumulate", {**bench(OWN).solution, "propagate": source.replace(RIGHT, line)})
     return {name: check.diagnosis for name, check in checks_of(marks).items() if check.verdict == "wrong"}
 
 
@@ -60,16 +53,16 @@ def test_uses_that_are_more_in_a_larger_case_are_not_told_apart():
 
 
 def test_a_slip_that_the_shape_shows_is_told_beside_a_constant():
-    source = bench().solution["unbroadcast"]
+    source = bench(OWN).solution["unbroadcast"]
     changed = source.replace("dx = dx.sum(dim, keepdim=True)", "pass").replace("dx = gradient", "dx = 2 * gradient")
-    marks, _, _ = bench().mark("broadcasting", {**bench().solution, "unbroadcast": changed})
+    marks, _, _ = bench(OWN).mark("broadcasting", {**bench(OWN).solution, "unbroadcast": changed})
     diagnosis = checks_of(marks)["dcolumn"].diagnosis
     assert diagnosis.code == "sum-missing"
     assert "it is `2` times what it should be" in diagnosis.message
 
 
 def test_the_uses_add_up_and_the_graph_is_left_as_it_was():
-    reference = bench().references["twin"]["accumulate"]
+    reference = bench(OWN).references["twin"]["accumulate"]
     edges = reference.edges("c", "s_same")
     assert len(edges) == 2
     cotangent = torch.randn(reference.forward["s_same"].shape, dtype=reference.forward["s_same"].dtype)

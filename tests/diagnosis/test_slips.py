@@ -1,7 +1,6 @@
 """What goes wrong in the exercises on attention and convolution: the slip is found where it is, and named.
 
-Each is put into the solution and graded as a student's notebook is. `None` stands for no diagnosis: better than a wrong
-one.
+`None` stands for no diagnosis: better than a wrong one.
 """
 
 from __future__ import annotations
@@ -9,6 +8,7 @@ from __future__ import annotations
 import pytest
 
 from grader.records import Submission
+from tests.slips import Slipped
 from tests.submissions import handed_in
 
 ATTENTION, CONVOLUTION = "04_attention", "05_convolution"
@@ -51,24 +51,30 @@ SLIPS = [
 ]  # fmt: skip
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("exercise_id", "part", "old", "new", "names", "code", "word"),
     SLIPS, ids=[f"{slip[1]}-{slip[4].split()[0]}-{slip[5]}-{number}" for number, slip in enumerate(SLIPS)],
 )  # fmt: skip
-def test_a_slip_is_wrong_where_it_is_and_has_its_diagnosis(real_pool, exercise_id, part, old, new, names, code, word):
-    data = handed_in(exercise_id, (old, new), part=part)
-    checks = real_pool.grade(Submission(student="s", exercise=exercise_id, data=data)).grade.checks
-    wrong = {check.name: check for check in checks if check.verdict.value == "wrong"}
-    assert set(wrong) == set(names.split())
-    assert {check.part for check in wrong.values()} == {part}
+def test_a_slip_is_wrong_where_it_is_and_has_its_diagnosis(exercise_id, part, old, new, names, code, word):
+    found = Slipped(exercise_id, (part, old, new))
+    wrong = {name: check for name, check in found.checks.items() if check.verdict == "wrong"}
+    assert set(wrong) == {f"{part}/{name}" for name in names.split()}
     assert {check.diagnosis and check.diagnosis.code for check in wrong.values()} == {code}
     assert all(word in check.diagnosis.message for check in wrong.values() if check.diagnosis)
-    others = {check.verdict.value for check in checks if check.part != part}
-    assert others <= {"exact", "approximate"}
 
 
-def test_a_mask_that_the_softmax_has_applied_already_may_be_left_out(real_pool):
-    data = handed_in(ATTENTION, ("dmasked.masked_fill(future, 0)", "dmasked"), part="attention")
-    checks = real_pool.grade(Submission(student="s", exercise=ATTENTION, data=data)).grade.checks
-    assert {check.verdict.value for check in checks} <= {"exact", "approximate"}
+@pytest.mark.slow
+@pytest.mark.parametrize("slip", [SLIPS[5], SLIPS[19]], ids=[ATTENTION, CONVOLUTION])
+def test_a_slip_costs_nothing_in_other_parts(real_pool, slip):
+    exercise_id, part, old, new, names, code, _ = slip
+    checks = real_pool.grade(
+        Submission(student="s", exercise=exercise_id, data=handed_in(exercise_id, (old, new), part=part))
+    ).grade.checks
+    wrong = {(check.part, check.name): check.diagnosis for check in checks if not check.verdict.is_right}
+    assert {where: found and found.code for where, found in wrong.items() if found} == {(part, names): code}
+    assert {check.verdict.value for check in checks if check.part != part} <= {"exact", "approximate"}
+
+
+def test_a_mask_that_the_softmax_has_applied_already_may_be_left_out():
+    found = Slipped(ATTENTION, ("attention", "dmasked.masked_fill(future, 0)", "dmasked"))
+    assert {check.verdict.value for check in found.checks.values()} <= {"exact", "approximate"}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from benchmarks.programs import solution_cells
 from grader.records import Verdict
-from tests.workbench import Workbench, checks_of
+from tests.slips import bench
+from tests.workbench import checks_of
 
 
 def test_an_optimizer_whose_steps_are_never_counted_divides_by_zero():
-    where = Workbench(solution_cells("06_optimisers"), "06_optimisers")
+    where = bench("06_optimisers")
     (cell,) = [cell for cell in where.cells("adam") if "def adam_step" in where.solution[cell]]
     source = where.solution[cell]
     assert "    t = t + 1\n" in source

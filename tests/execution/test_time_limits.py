@@ -56,10 +56,10 @@ def test_a_slow_machine_stretches_limits_by_itself(course, monkeypatch, seconds,
 
 @pytest.fixture
 def slow_forward(fresh_pool, monkeypatch):
-    """A pool for the mini course whose forward cell takes a second longer in a kernel."""
+    """A pool for the mini course whose forward cell takes half a second longer in a kernel."""
     course = Course(HERE / "courses" / "mini" / "exercises")
     exercise = course.exercise("mini")
-    wait = "import sys, time\nif 'ipykernel' in sys.modules: time.sleep(1)\n"
+    wait = "import sys, time\nif 'ipykernel' in sys.modules: time.sleep(0.5)\n"
     cells = [
         msgspec.structs.replace(cell, source=wait + cell.source) if cell.grade_id == "forward" else cell
         for cell in exercise.cells
@@ -69,7 +69,7 @@ def slow_forward(fresh_pool, monkeypatch):
     return fresh_pool(course), exercise
 
 
-@pytest.mark.parametrize(("own_seconds", "found"), [(0.3, {"unchecked", "carried"}), (120, {"exact", "approximate"})])
+@pytest.mark.parametrize(("own_seconds", "found"), [(0.2, {"unchecked", "carried"}), (120, {"exact", "approximate"})])
 def test_its_own_cell_out_of_time_is_never_missing(slow_forward, solved, monkeypatch, own_seconds, found):
     pool, exercise = slow_forward
     monkeypatch.setattr(time_limits, "OWN_CELL_SECONDS", own_seconds)

@@ -7,9 +7,8 @@ import math
 import pytest
 import torch
 
-from benchmarks.programs import solution_cells
 from grader.grading.evidence import MAP_SIDE, graph_of, heat_map
-from tests.workbench import Workbench
+from tests.slips import bench
 
 
 @pytest.mark.parametrize("spike", [9.0, -9.0])
@@ -40,8 +39,7 @@ def test_an_empty_tensor_has_no_picture():
 
 
 def test_a_state_is_drawn_below_what_its_own_step_makes_of_it_though_the_name_is_older():
-    bench = Workbench(solution_cells("08_through_time"), "08_through_time")
-    inputs = {node.name: set(node.inputs) for node in graph_of(bench.references["visible"]["lstm"])}
+    inputs = {node.name: set(node.inputs) for node in graph_of(bench("08_through_time").references["visible"]["lstm"])}
     assert inputs["h"] == {"o", "q"}
     assert "h" not in inputs["z"]
     assert inputs["loss"] == {"h"}

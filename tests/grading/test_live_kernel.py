@@ -8,8 +8,10 @@ import os
 import random
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -21,8 +23,10 @@ from grader.errors import UsageError
 from grader.grading.live_kernel import Ran, read_history
 from grader.reports.cell_output import as_text, narrowed
 from grader.reports.html import render_cell_output
+from grader.student import magics
 from tests.conftest import HERE
 from tests.report_samples import sample_grading
+from tests.warm_python import popen
 
 WRONG = ("dhsum = (h", "dhsum = 3 * (h")
 
@@ -63,12 +67,13 @@ def kernel_with_lists(tmp_path, monkeypatch):
 
 @contextlib.contextmanager
 def _kernel(course, tmp_path, monkeypatch):
-    """In a copy of a course, whose folder the extension must find its course by."""
+    """In a copy of a course, whose folder the extension must find its course by; a helper on our Python is warm."""
     shutil.copytree(HERE / "courses" / course, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path / "exercises")
     monkeypatch.syspath_prepend(str(tmp_path / "exercises"))
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     monkeypatch.setenv("JPY_SESSION_NAME", f"somewhere/{course}.ipynb")
+    monkeypatch.setattr(magics, "subprocess", SimpleNamespace(Popen=popen, PIPE=subprocess.PIPE))
     InteractiveShell.clear_instance()
     shell = InteractiveShell.instance()
     shell.history_manager.enabled = False
@@ -134,8 +139,7 @@ def test_hints_open_one_at_a_time_and_what_is_asked_wrongly_is_a_sentence(kernel
 @pytest.mark.slow
 def test_the_helper_that_was_killed_is_started_again(kernel, solved):
     kernel.open(solved())
-    magics = kernel.shell.magics_manager.registry["GraderMagics"]
-    magics.close()
+    kernel.shell.magics_manager.registry["GraderMagics"].close()
     assert "16 / 16 points" in kernel.ask("%check")["text/plain"]
 
 

@@ -20,6 +20,16 @@ STREAMS = [
 ]
 
 
+SLOW = """\
+import builtins, time
+time.sleep(0 if hasattr(builtins, 'waited') else 0.2)
+builtins.waited = True
+"""
+"""Takes longer than the tenth of a second after which a kernel that was told to end does; once in each of its kernels,
+and not in every hidden case.
+"""
+
+
 @pytest.mark.parametrize("statement", [*ENDS, *STREAMS])
 def test_the_others_are_judged_as_ever(grade, solved, statement):
     def edit(notebook):
@@ -27,10 +37,8 @@ def test_the_others_are_judged_as_ever(grade, solved, statement):
         cell = {"cell_type": "code", "metadata": {}, "source": statement, "outputs": [], "execution_count": None}
         notebook["cells"].insert(ids.index("gradients-top"), cell)
 
-    # Longer than the tenth of a second after which a kernel that was told to end does.
-    slow = "import time; time.sleep(0.3)\ndhsum = (h"
-    printing = solved(("dhsum = (h", f"print('here'); {slow}"), edit=edit)
-    for data in (printing, solved(("dhsum = (h", f"{statement}\n{slow}"))):
+    printing = solved(("dhsum = (h", f"print('here')\n{SLOW}dhsum = (h"), edit=edit)
+    for data in (printing, solved(("dhsum = (h", f"{statement}\n{SLOW}dhsum = (h"))):
         grading = grade(data)
         assert set(verdicts(grading).values()) <= {"exact", "approximate"}, verdicts(grading)
 
@@ -40,14 +48,14 @@ def test_an_exit_above_everything_too(grade, solved):
         cell = {"cell_type": "code", "metadata": {}, "source": "exit()", "outputs": [], "execution_count": None}
         notebook["cells"].insert(0, cell)
 
-    grading = grade(solved(("dhsum = (h", "import time; time.sleep(0.3)\ndhsum = (h"), edit=edit))
+    grading = grade(solved(("dhsum = (h", f"{SLOW}dhsum = (h"), edit=edit))
     assert set(verdicts(grading).values()) <= {"exact", "approximate"}
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("statement", ["exit()", "import sys; sys.stdout.close()", "import sys; sys.stdout = None"])
 def test_cold_kernels_stay_too(course, solved, statement):
-    answer = ("dhsum = (h", f"{statement}\nimport time; time.sleep(0.3)\ndhsum = (h")
+    answer = ("dhsum = (h", f"{statement}\n{SLOW}dhsum = (h")
     with GraderPool(course, "cold", "bwrap") as pool:
         grading = pool.grade(Submission("s", "mini", solved(answer)))
     assert set(verdicts(grading).values()) <= {"exact", "approximate"}

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import ast
-import functools
 
 import pytest
 
-from benchmarks.programs import solution_cells
 from grader.course.course import Course
 from grader.records import Verdict
 from tests.broken_lines import KINDS, broken
-from tests.workbench import ROOT, Workbench
+from tests.slips import bench
+from tests.workbench import ROOT
 
 SAMPLE = [
     ("00_chain_rule", "scalars", "dr"), ("01_backprop_ninja", "every-gradient", "dnorm_logits"),
@@ -19,11 +18,6 @@ SAMPLE = [
     ("01_backprop_ninja", "training", "dbngain"), ("05_convolution", "unfold", "drows"),
 ]  # fmt: skip
 """What the everyday tests break; the slow suite breaks every gradient of every exercise."""
-
-
-@functools.cache
-def bench(exercise):
-    return Workbench(solution_cells(exercise), exercise)
 
 
 def lost(exercise, part, name, kind):

@@ -5,15 +5,13 @@ On exercise 08, without a kernel.
 
 from __future__ import annotations
 
-import functools
-
 import pytest
 import torch
 
-from benchmarks.programs import solution_cells
 from grader.course.graph import PartReference, backward_pass
 from grader.kernels.probe import grader_detached
-from tests.workbench import Workbench, checks_of
+from tests.slips import bench
+from tests.workbench import checks_of
 
 EXERCISE = "08_through_time"
 DLOGITS = "(F.softmax(logits[t], 1) - F.one_hot(Yb[:, t], vocab_size)) / (n * T)"
@@ -21,18 +19,13 @@ DH = "dh[t] = dlogits[t] @ Why.T + (dhpre[t + 1] @ Whh.T if t + 1 < T else 0)"
 DHPRE = "dhpre[t] = (1 - h[t]**2) * dh[t]"
 
 
-@functools.cache
-def bench():
-    return Workbench(solution_cells(EXERCISE), EXERCISE)
-
-
 def marked(part, cell, *changes, whole=None):
     """The part's checks, after changes to one cell of the solution."""
-    source = whole or bench().solution[cell]
+    source = whole or bench(EXERCISE).solution[cell]
     for old, new in changes:
         assert source.count(old) == 1
         source = source.replace(old, new)
-    marks, _, _ = bench().mark(part, {**bench().solution, cell: source})
+    marks, _, _ = bench(EXERCISE).mark(part, {**bench(EXERCISE).solution, cell: source})
     return checks_of(marks)
 
 
@@ -182,7 +175,7 @@ def test_a_factor_that_is_another_steps_element_is_found():
 
 
 def test_what_a_line_outside_of_loops_does_to_an_element_is_no_number_of_rounds():
-    checks = marked("rnn", "rnn-states", whole=f"{bench().solution['rnn-states']}\ndh[2] = 2 * dh[2]")
+    checks = marked("rnn", "rnn-states", whole=f"{bench(EXERCISE).solution['rnn-states']}\ndh[2] = 2 * dh[2]")
     assert wrong(checks)["dh"] == "wrong"
     assert "number 0" not in str(checks["dh"].diagnosis)
 

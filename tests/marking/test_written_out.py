@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import functools
 from types import SimpleNamespace
 
 import pytest
 
-from benchmarks.programs import solution_cells
 from grader.authoring.coverage import unvaried_parameters
 from grader.records import Verdict
-from tests.workbench import Workbench, checks_of
+from tests.slips import bench
+from tests.workbench import checks_of
 
 OPTIMISERS, NORM, NINJA = "06_optimisers", "03_normalisation", "01_backprop_ninja"
-
-
-@functools.cache
-def bench(exercise):
-    return Workbench(solution_cells(exercise), exercise)
 
 
 @pytest.mark.parametrize(

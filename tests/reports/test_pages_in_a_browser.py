@@ -68,29 +68,23 @@ def show(chromium: Any, tmp_path: Path) -> Iterator[Callable[..., Opened]]:
         each.page.context.close()
 
 
+ALL_RULES = {"label-content-name-mismatch": {"enabled": True}}
+"""axe-core's own choice, and what it keeps back as an experiment: a link's name holds what is seen of it."""
+OPEN_ALL = "document.querySelectorAll('details').forEach((each) => { each.open = true; })"
+
+
 @pytest.mark.parametrize("name", PAGES)
-def test_page_is_quiet_alone_and_no_wider_than_the_window(show, name: str):
+def test_page_is_quiet_alone_no_wider_than_the_window_and_axe_finds_nothing(show, axe, name: str):
     opened = show(PAGES[name]())
     for width, scheme in itertools.product([390, 1280], ["light", "dark"]):
         opened.again(width, scheme)
         assert opened.complaints == [], (width, scheme)
         assert [url for url in opened.requests if not url.startswith(("data:", opened.page.url))] == [], (width, scheme)
         assert opened.page.evaluate("document.documentElement.scrollWidth") == width, scheme
-
-
-ALL_RULES = {"rules": {"label-content-name-mismatch": {"enabled": True}}}
-"""axe-core's own choice, and what it keeps back as an experiment: a link's name holds what is seen of it."""
-OPEN_ALL = "document.querySelectorAll('details').forEach((each) => { each.open = true; })"
-
-
-@pytest.mark.parametrize("name", PAGES)
-def test_axe_finds_nothing(show, axe, name: str):
-    opened = show(PAGES[name]())
-    for width, scheme in ((390, "dark"), (1280, "light")):
-        opened.again(width, scheme)
-        opened.page.evaluate(OPEN_ALL)
-        violations = axe(opened.page, **ALL_RULES)
-        assert [(each["id"], each["nodes"][0]["html"][:200]) for each in violations] == [], (width, scheme)
+        if (width, scheme) in ((390, "dark"), (1280, "light")):
+            opened.page.evaluate(OPEN_ALL)
+            violations = axe(opened.page, **ALL_RULES)
+            assert [(each["id"], each["nodes"][0]["html"][:200]) for each in violations] == [], (width, scheme)
 
 
 GROUNDS = {
@@ -119,7 +113,6 @@ def test_an_output_in_the_notebook_can_be_read_on_every_ground_and_on_a_phone(sh
     page.evaluate(OPEN_ALL)
     violations = axe(page, **ALL_RULES)
     assert [(each["id"], each["nodes"][0]["html"][:200]) for each in violations] == []
-    assert page.evaluate(CONTRAST) == []
     assert page.evaluate("document.documentElement.scrollWidth") == 390
 
 
@@ -183,40 +176,6 @@ def test_dark_and_light_are_told_apart(show):
     look = "getComputedStyle(document.body).backgroundColor"
     colours = {show(PAGES["report"](), color_scheme=scheme).page.evaluate(look) for scheme in ("light", "dark")}
     assert len(colours) == 2
-
-
-CONTRAST = """() => {
-  const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
-  const rgb = (colour, under) => {
-    canvas.globalCompositeOperation = 'source-over';
-    canvas.fillStyle = `rgb(${under})`; canvas.fillRect(0, 0, 1, 1);
-    canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
-    return [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3);
-  };
-  const behind = (element) => {
-    const chain = [];
-    for (let each = element; each; each = each.parentElement) chain.unshift(getComputedStyle(each).backgroundColor);
-    return chain.reduce((under, colour) => rgb(colour, under), [255, 255, 255]);
-  };
-  const light = (colour) => colour.map((v) => v / 255).map((v) => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4)
-    .reduce((sum, v, i) => sum + v * [.2126, .7152, .0722][i], 0);
-  const found = [];
-  for (const element of document.querySelectorAll('body *')) {
-    const own = [...element.childNodes].some((node) => node.nodeType === 3 && node.textContent.trim());
-    if (!own || element.closest('svg, script, .skip') || !element.getClientRects().length) continue;
-    const under = behind(element);
-    const [a, b] = [light(rgb(getComputedStyle(element).color, under)), light(under)].sort((x, y) => y - x);
-    if ((a + .05) / (b + .05) < 4.5) found.push(element.className + ': ' + element.textContent.trim().slice(0, 30));
-  }
-  return found;
-}"""
-
-
-@pytest.mark.parametrize("name", ["report", "index"])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_all_text_stands_out_from_its_ground(show, name: str, scheme: str):
-    """WCAG 2.2, success criterion 1.4.3: a contrast of at least 4.5 to 1."""
-    assert show(PAGES[name](), color_scheme=scheme).page.evaluate(CONTRAST) == []
 
 
 def test_the_graph_can_be_used_by_keyboard(show):

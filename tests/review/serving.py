@@ -16,6 +16,7 @@ from grader.records import CellOutput, CellView
 from tests.conftest import ROOT
 from tests.hostile.arena import all_scenarios
 from tests.report_samples import HOSTILE_NAMES, SCRIPT, sample_grading, ungradable_grading
+from tests.warm_python import popen
 
 EXERCISE = "01_backprop_ninja"
 PLAIN = ["alice", "bob", "cy", "dana"]
@@ -58,7 +59,7 @@ def reviewing(*arguments, cwd=ROOT, env=None):
         **(env or {}),
         "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]),
     }
-    with subprocess.Popen(command, cwd=cwd, env=environment, stdout=subprocess.PIPE, text=True) as process:
+    with popen(command, cwd=cwd, env=environment, stdout=subprocess.PIPE) as process:
         try:
             line = process.stdout.readline()
             assert line.startswith("Review: "), line

@@ -6,7 +6,6 @@ import os
 import random
 import re
 import subprocess
-import sys
 import time
 from urllib.parse import urlsplit
 
@@ -15,8 +14,9 @@ import pytest
 from sqlalchemy import make_url
 
 from grader.gradebook import Gradebook
-from tests.review.serving import ROOT, fill, reviewing
+from tests.review.serving import fill, reviewing
 from tests.review.test_pages_in_a_browser import submission
+from tests.warm_python import grader
 
 POSTGRESQL = "GRADER_TEST_POSTGRESQL"
 
@@ -131,10 +131,8 @@ def wait_until(holds):
 
 def test_a_second_review_of_an_sqlite_gradebook_is_refused_with_a_sentence(tmp_path):
     fill(tmp_path / "gradebook.sqlite", tmp_path, hostile=False)
-    command = [sys.executable, "-m", "grader", "review", str(tmp_path), "--no-browser"]
     with reviewing(tmp_path):
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    assert done.returncode == 2
+        done = grader("review", tmp_path, "--no-browser", cwd=tmp_path, status=2)
     assert re.search("Somebody else reviews .* one writer at a time", done.stderr)
     with reviewing(tmp_path):  # the lock went with the process
         pass

@@ -18,6 +18,7 @@ from grader.reports.verdict_text import changes
 from grader.student.check import check_notebook, student_pool, watch_notebook
 from grader.student.progress import read_progress
 from tests.conftest import HERE, ROOT, verdicts
+from tests.warm_python import popen
 
 WRONG = ("dhsum = (h", "dhsum = 3 * (h")
 SCENARIOS = {
@@ -42,7 +43,7 @@ def told(grading):
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_a_hurried_check_gives_the_verdicts_that_grading_gives(course, solved, grade, student, name, monkeypatch):
-    monkeypatch.setenv(FACTOR, "0.3")  # nobody waits for the one that is stopped
+    monkeypatch.setenv(FACTOR, "0.15")  # nobody waits for the one that is stopped
     data = solved(*SCENARIOS[name])
     assert told(student.grade(Submission("you", "mini", data))) == told(grade(data))
 
@@ -129,8 +130,8 @@ def test_watch_shows_what_changed_and_ctrl_c_ends_it(solved, tmp_path):
     shutil.copytree(HERE / "courses" / "mini", tmp_path, dirs_exist_ok=True)
     notebook = tmp_path / "mini.ipynb"
     notebook.write_bytes(solved(WRONG))
-    command = [sys.executable, "-u", "-m", "grader", "check", "mini.ipynb", "--watch"]
-    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    command = [sys.executable, "-m", "grader", "check", "mini.ipynb", "--watch"]
+    with popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         lines = []
         for line in process.stdout:
             lines.append(line)

@@ -8,13 +8,11 @@ started there through system calls that Linux can't imitate.
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 
 import pytest
 
-from tests.conftest import HERE, ROOT, verdicts
+from tests.conftest import HERE, verdicts
+from tests.warm_python import python
 
 LIBRARIES = (
     "asyncio, jinja2, jupyter_client, jupyter_client.manager, jupyter_client.provisioning.local_provisioner, "
@@ -53,12 +51,9 @@ IN_THE_KERNEL = "import os, sys, torch, urllib.request\ndel os.fork\nsys.platfor
 
 
 def run(platform, code, folder):
-    """Run code in a Python of its own that lacks what the platform does."""
+    """Run code in a process of its own that lacks what the platform does."""
     start = TAKE_AWAY.format(libraries=LIBRARIES, lacking=LACKING[platform], platform=platform)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "IPYTHONDIR": str(folder / "ipython")}
-    done = subprocess.run(
-        [sys.executable, "-c", start + code], cwd=folder, env=environment, capture_output=True, text=True, timeout=240
-    )
+    done = python("-c", start + code, cwd=folder, loaded="torch", IPYTHONDIR=str(folder / "ipython"))
     assert done.returncode == 0, done.stderr[-3000:]
     return done.stdout
 
