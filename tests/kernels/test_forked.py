@@ -104,6 +104,15 @@ print(json.dumps([kind, slow, found]))
 """
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="forks are Linux's")
+def test_the_exercises_own_modules_are_found_where_python_is_told_to_look_nowhere_near(course, tmp_path, monkeypatch):
+    monkeypatch.setenv("PYTHONSAFEPATH", "1")
+    notebook = course.exercises.parent / "solutions" / "mini.ipynb"
+    _, _, found = json.loads(program(GRADE.format(course=str(course.exercises), notebook=str(notebook))))
+    assert set(found.values()) <= {"exact", "approximate"}
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="forks are Linux's")
 @pytest.mark.parametrize("changed", [[], [("dhsum = (h", "dhsum = -(h")]])
 def test_the_verdicts_are_those_of_the_sandbox(course, solved, pool, tmp_path, changed):

@@ -363,6 +363,8 @@ def main(descriptor: int) -> None:
     if config is None:
         return
     sys.path[:0] = config["modules_path"]
+    if sys.flags.safe_path:  # then IPython leaves out the folder in which the exercise's files are
+        sys.path.append("")
     inherited = filter(None, [os.environ.get("PYTHONPATH")])
     os.environ["PYTHONPATH"] = os.pathsep.join([*config["modules_path"], *inherited])
     sys.argv = ["ipykernel_launcher.py", "-f", "kernel.json"]
