@@ -172,6 +172,16 @@ def test_so_is_one_that_is_added_to_under_its_name_without_the_d(checks):
     assert "A line adds to `bndiff`" in found["dbndiff"].diagnosis.message
 
 
+def test_a_line_that_adds_to_a_misspelled_name_is_told_for_the_gradient_that_it_leaves_incomplete(checks):
+    old = "dbndiff = bnvar_inv * dbnraw + 2.0 * bndiff * dbndiff2"
+    found = checks((old, "dbndiff = bnvar_inv * dbnraw\ndbndif += 2.0 * bndiff * dbndiff2"))
+    assert wrong(found) == {"dbndiff": "unknown-name"}
+    assert (
+        "`dbndif`, which nothing has bound, and stops there: did you mean `dbndiff`?"
+        in found["dbndiff"].diagnosis.message
+    )
+
+
 def test_two_names_for_one_tensor_are_said_though_a_cmp_before_the_change_said_true(checks):
     lines = "dhprebn = dbndiff\nassert torch.allclose(dbndiff, bndiff.grad)\ndhprebn += dbnmeani / n"
     found = checks(("dhprebn = dbndiff + dbnmeani / n", lines))
