@@ -16,7 +16,7 @@ import torch
 from benchmarks.programs import solution_cells, variants
 from benchmarks.trials import Trials, misdiagnosed
 from grader.course.course import Course
-from grader.diagnosis.formula.expression import evaluate
+from grader.diagnosis.formula.expression import evaluate, write
 from grader.diagnosis.formula.formula import formulas
 from grader.diagnosis.formula.inline_functions import functions, written_out
 from grader.diagnosis.formula.node import Unsupported
@@ -62,6 +62,9 @@ def wrong(found):
 
 SLIPS = [
     ("dlogprobs[range(n), Yb] = -1.0 / n", "dlogprobs[range(n), Yb] = -1.0 / n / probs[range(n), Yb]", "dlogprobs", "another-gradient", "a step too far"),
+    ("dlogprobs[range(n), Yb] = -1.0 / n", "dlogprobs = -F.one_hot(Yb, vocab_size) / (n * probs)", "dlogprobs", "another-gradient", "a step too far"),
+    ("dlogprobs[range(n), Yb] = -1.0 / n", "dlogprobs[range(n), Yb] = -1.0 / n * logprobs[range(n), Yb]", "dlogprobs", "factor-too-many", "`logprobs` does not"),
+    ("dlogprobs[range(n), Yb] = -1.0 / n", "for i in range(n): dlogprobs[i, Yb[i]] = -1.0 / n / logprobs[i, Yb[i]]", "dlogprobs", "factor-too-many", "`logprobs` does not"),
     ("dprobs = dlogprobs / probs", "dprobs = -dlogprobs / probs", "dprobs", "sign-flipped", "sign"),
     ("= -1.0 / n", "= -1.0", "dlogprobs", "constant-factor", "`n`"),
     ("2.0 * bndiff * dbndiff2", "bndiff * dbndiff2", "dbndiff", "path-factor", "`1/2`"),
@@ -466,6 +469,13 @@ def test_a_formula_gives_what_torch_gives():
     c, late = torch.rand(2, 4, 3, dtype=torch.float64), torch.ones(4, 4, dtype=torch.bool).triu(1)
     assert torch.equal(value("a.mT @ c.transpose(1, 2).permute(0, 2, 1)", a=a, c=c), a.mT @ c)
     assert torch.equal(value("(c @ b).masked_fill(late, 0)", b=b, c=c, late=late), (c @ b).masked_fill(late, 0))
+
+
+@pytest.mark.parametrize(
+    "text", ["a / (b * c) - d", "a - (b - c) - d", "(a**b)**c", "a**b**c", "a @ (b * c)", "(a + b) * -c"]
+)
+def test_a_formula_is_quoted_with_the_brackets_that_it_needs(text):
+    assert write(formula(text)) == text
 
 
 @pytest.mark.parametrize(
