@@ -26,6 +26,7 @@ from grader.diagnosis.subject import MAX_HYPOTHESES, Budget
 from grader.execution.tensors import StudentTensor, TensorNote
 from grader.notebook.code import Code
 from grader.records import Verdict
+from grader.reports.verdict_text import explain
 from tests.workbench import ROOT, Workbench, checks_of, checks_with
 
 DOCS = ROOT / "docs" / "diagnoses.md"
@@ -391,6 +392,21 @@ def test_a_mistake_under_a_name_of_the_students_own_is_found_in_what_follows(che
     assert f"further up, in {name}" in found[first].diagnosis.message
     assert f"{name.strip('`')}, further up, is wrong" in found["dW1"].remark
     assert found["dC"].verdict is Verdict.CARRIED
+
+
+def test_that_it_is_further_up_is_said_once(checks, right):
+    source = (
+        right["training-loop"]
+        .replace("(1.0 - h**2)", "(1.0 - h)")
+        .replace("grad_hpreact", "dr")
+        .replace("grad_h", "dh")
+    )
+    source = source.replace("dr - dbnbias", "dr - dr.sum(0)").replace(
+        "bnraw * dbngain)", "bnraw * (bnraw * dr).sum(0))"
+    )
+    found = checks((right["training-loop"], source), part="training")
+    assert found["dW1"].diagnosis.message.startswith("The mistake is further up. It is in `dr`. `h` stands here")
+    assert "the mistake is in this line" not in explain(found["dbngain"])
 
 
 def test_a_formula_of_two_to_the_power_of_forty_parts_is_read_in_no_time(checks):
