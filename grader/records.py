@@ -17,7 +17,7 @@ import msgspec
 SCHEMA_VERSION = 1
 VISIBLE = "visible"
 """The id of the case that students see: the exercise's own parameters, in float32."""
-FURTHER_UP = "The mistake is further up."
+FURTHER_UP = "The mistake is further up"
 """How a diagnosis begins where the tensor's own step is right, and a gradient that no check asks for is wrong."""
 
 

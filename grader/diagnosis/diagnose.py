@@ -10,7 +10,7 @@ from __future__ import annotations
 import msgspec
 
 from grader.diagnosis import observed
-from grader.diagnosis.missing import raised_behind, why_missing
+from grader.diagnosis.missing import raised_behind, unknown_name, why_missing
 from grader.diagnosis.repair.changed_afterwards import changed_through
 from grader.diagnosis.repair.constants import scaled_shape
 from grader.diagnosis.repair.own_gradient_names import in_a_stand_in
@@ -51,7 +51,9 @@ def explained(check: Check, marks: PartMarks, where: Where) -> Check:
         value = marks.visible.exported[check.name].tensor if check.name in marks.visible.exported else None
         return msgspec.structs.replace(check, diagnosis=observed.value_not_finite(check.name, value))
     slip = marks.slip_by_symmetry(check.name) if marks.right_by_value(check.name) else None
-    found = _diagnosis(marks, where, check.name) if slip is None else _by_symmetry(marks, where, check.name, slip)
+    found = unknown_name(marks, check.name)
+    if found is None:
+        found = _diagnosis(marks, where, check.name) if slip is None else _by_symmetry(marks, where, check.name, slip)
     return msgspec.structs.replace(check, diagnosis=found)
 
 
@@ -89,9 +91,9 @@ def _earlier(subject: Subject, cases: list[PartCase]) -> Diagnosis | None:
             if earlier.scenes and not earlier.follows:
                 found = _why(earlier)
                 if found is not None:
-                    return Diagnosis(code=found.code, message=f"{FURTHER_UP} {found.message}")
+                    return Diagnosis(code=found.code, message=f"{FURTHER_UP}. {found.message}")
                 why = f"`d{other}` is not what follows from your gradients above it."
-                return Diagnosis(code="further-up", message=f"{FURTHER_UP} {why}")
+                return Diagnosis(code="further-up", message=f"{FURTHER_UP}. {why}")
     return None
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import ast
 import builtins
 import re
+import unicodedata
 
 from grader.diagnosis.words import quoted
 from grader.execution.execute import CellRun
 from grader.marking.outcome import Outcome
 from grader.marking.verdicts import PartMarks
 from grader.notebook.code import Statement
+from grader.notebook.gradient_names import nearest
 from grader.notebook.statements import brings_names
 from grader.notebook.syntax import imported
 from grader.records import Diagnosis
@@ -18,7 +20,7 @@ from grader.wording import listed
 
 _HARMLESS = re.compile(r"(?!.*\]\()[\w ,.:;()\[\]'=+-]{1,160}", re.ASCII)
 """What is repeated of an error's text: the student's code may have made it, and it goes into pages and comments."""
-_UNSEEN = re.compile(r"invalid non-printable character (U\+[0-9A-F]{4,6})")
+_STRANGE = re.compile(r"invalid (?:non-printable )?character (?:'.' )?\(?U\+([0-9A-F]{4,6})\)?")
 MAX_ALLOWED = 6
 """So many of the packages and files that an exercise allows are named."""
 MAX_LINE = 80
@@ -33,7 +35,7 @@ def why_missing(marks: PartMarks, gradient: str) -> Diagnosis | None:
         marks: the marks of the part.
         gradient: the student's name of a gradient that is missing.
     """
-    return _unknown_name(marks, gradient) or _left_out(marks, gradient) or _stopped(marks, gradient)
+    return unknown_name(marks, gradient) or _left_out(marks, gradient) or _stopped(marks, gradient)
 
 
 def _stopped(marks: PartMarks, gradient: str) -> Diagnosis | None:
@@ -80,9 +82,12 @@ def _left_out(marks: PartMarks, gradient: str) -> Diagnosis | None:
 
 
 def _python_says(said: str) -> str:
-    """Python's own words on a line as they can be repeated: a letter that can't be seen has its place in words."""
-    if (unseen := _UNSEEN.fullmatch(said)) is not None:
-        return f" (it has a character that can't be seen, {unseen[1]}: type its spaces anew)"
+    """Python's own words on a line as they can be repeated: a strange character is told by its number and its name."""
+    if (strange := _STRANGE.fullmatch(said)) is not None:
+        seen = "printable" not in said
+        kind, anew = ("that Python doesn't know", "it") if seen else ("that can't be seen", "its spaces")
+        called = unicodedata.name(chr(int(strange[1], 16)), "").lower()
+        return f" (it has a character {kind}, U+{strange[1]}{f' {called}' if called else ''}: type {anew} anew)"
     return f" ({said})" if said and _HARMLESS.fullmatch(said) else ""
 
 
@@ -100,17 +105,25 @@ def _error(run: CellRun) -> str:
     return f"{name} ({said})" if _HARMLESS.fullmatch(said) else str(name)
 
 
-def _unknown_name(marks: PartMarks, gradient: str) -> Diagnosis | None:
-    """The name that stopped the statement for a gradient, where nothing before that statement binds it."""
+def unknown_name(marks: PartMarks, gradient: str) -> Diagnosis | None:
+    """The name that stopped the statement for a gradient, where nothing before that statement binds it.
+
+    It may be the gradient's own, misspelled: `dbndif += …`.
+    """
     for cell, run, line in marks.cell_errors:
         if run.error != "NameError":
             continue
         name = _undefined(run)
-        if name is None or not any(gradient in found.binds and name in found.reads for found in cell.code.at(line)):
+        stopped = cell.code.at(line)
+        if name is None:
             continue
-        if failed := _failed_import(marks, name):
-            return failed
-        return None if name in marks.checks.names else _from_elsewhere(marks, name) or _said(marks, name)
+        if any(gradient in found.binds and name in found.reads for found in stopped):
+            if failed := _failed_import(marks, name):
+                return failed
+            return None if name in marks.checks.names else _from_elsewhere(marks, name) or _said(marks, name)
+        if any(name in found.binds for found in stopped) and nearest(name, marks.checks.gradients) == gradient:
+            message = f"A line adds to `{name}`, which nothing has bound, and stops there: did you mean `{gradient}`?"
+            return Diagnosis(code="unknown-name", message=message)
     return None
 
 

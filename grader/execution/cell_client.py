@@ -160,8 +160,11 @@ class Client(KernelNotebookClient):
             await asyncio.sleep(0)  # a message that is there already is had without giving way to the clock
 
     async def _async_handle_timeout(self, timeout: int, cell: NotebookNode | None = None) -> dict[str, Any] | None:
+        """As nbclient's own, but the interrupt is out before the next cell is, which it would else hit."""
         self.timed_out = True
-        return await super()._async_handle_timeout(timeout, cell)
+        reply = await super()._async_handle_timeout(timeout, cell)
+        await self._waited()  # whoever interrupts answers in turn
+        return reply
 
     def process_message(self, msg: dict[str, Any], cell: NotebookNode, cell_index: int) -> NotebookNode | None:
         """Keep an output while there is room for it; what comes after is dropped, with one line that says so."""

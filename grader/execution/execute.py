@@ -153,6 +153,7 @@ class Runner:
         self.visible: dict[str, Export] = {}
         self.fatal: set[int] = set()  # cells that killed a kernel
         self.deadline = 0.0
+        self._over = False  # whether this round has left a cell out because the notebook's time was over
         self._hidden: dict[str, HiddenRun] = {}
         self._detached: dict[str, dict[str, Detached]] = {}
 
@@ -194,8 +195,11 @@ class Runner:
     # --- the visible case
 
     async def _run_visible(self) -> int | None:
-        """Run the visible case once; the cell in which the kernel died, if it did."""
-        self.visible = {}
+        """Run the visible case once; the cell in which the kernel died, if it did.
+
+        Where it is run again and the notebook's time ends, the parts that were handed over before stand.
+        """
+        self._over = False
         died_in = None
         done = self.source.setup_cells_run
         for index in range(done):
@@ -232,7 +236,7 @@ class Runner:
             answer = await client.probe(probe_source(step, self.spec.all_cases[0]), cell_seconds(self.spec))
             if step.do == "export" and step.part is not None:
                 export = read_export(answer, step.part.elements)
-                if export is not None:
+                if export is not None and not (self._over and step.part.id in self.visible):
                     self.visible[step.part.id] = export
             return
         started = time.monotonic()
@@ -244,6 +248,10 @@ class Runner:
                 await client.clock.stretch()
             seconds = min(cell_seconds(self.spec), self.deadline + client.clock.stretched - started)
         if seconds <= 0:
+            self._over = True
+            part = self.cells[step.cell].part
+            if part is not None and part not in self.visible:
+                self.runs[step.cell] = CellRun()  # whatever it was before
             return
         cell = await client.run_cell(_from_line_one(self.cells[step.cell].source), seconds)
         took = time.monotonic() - started

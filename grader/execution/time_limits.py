@@ -107,7 +107,7 @@ class Clock:
         try:
             while not (await asyncio.wait([reply], timeout=seconds))[0]:
                 seconds = min(await self.stretch(), last - time.monotonic())
-                if seconds < _LITTLE_SECONDS:
+                if seconds < _LITTLE_SECONDS and not reply.done():
                     return None
             return reply.result()
         finally:

@@ -16,7 +16,7 @@ import torch
 from benchmarks.programs import solution_cells, variants
 from benchmarks.trials import Trials, misdiagnosed
 from grader.course.course import Course
-from grader.diagnosis.formula.expression import evaluate
+from grader.diagnosis.formula.expression import evaluate, write
 from grader.diagnosis.formula.formula import formulas
 from grader.diagnosis.formula.inline_functions import functions, written_out
 from grader.diagnosis.formula.node import Unsupported
@@ -26,6 +26,7 @@ from grader.diagnosis.subject import MAX_HYPOTHESES, Budget
 from grader.execution.tensors import StudentTensor, TensorNote
 from grader.notebook.code import Code
 from grader.records import Verdict
+from grader.reports.verdict_text import explain
 from tests.workbench import ROOT, Workbench, checks_of, checks_with
 
 DOCS = ROOT / "docs" / "diagnoses.md"
@@ -62,6 +63,9 @@ def wrong(found):
 
 SLIPS = [
     ("dlogprobs[range(n), Yb] = -1.0 / n", "dlogprobs[range(n), Yb] = -1.0 / n / probs[range(n), Yb]", "dlogprobs", "another-gradient", "a step too far"),
+    ("dlogprobs[range(n), Yb] = -1.0 / n", "dlogprobs = -F.one_hot(Yb, vocab_size) / (n * probs)", "dlogprobs", "another-gradient", "a step too far"),
+    ("dlogprobs[range(n), Yb] = -1.0 / n", "dlogprobs[range(n), Yb] = -1.0 / n * logprobs[range(n), Yb]", "dlogprobs", "factor-too-many", "`logprobs` does not"),
+    ("dlogprobs[range(n), Yb] = -1.0 / n", "for i in range(n): dlogprobs[i, Yb[i]] = -1.0 / n / logprobs[i, Yb[i]]", "dlogprobs", "factor-too-many", "`logprobs` does not"),
     ("dprobs = dlogprobs / probs", "dprobs = -dlogprobs / probs", "dprobs", "sign-flipped", "sign"),
     ("= -1.0 / n", "= -1.0", "dlogprobs", "constant-factor", "`n`"),
     ("2.0 * bndiff * dbndiff2", "bndiff * dbndiff2", "dbndiff", "path-factor", "`1/2`"),
@@ -170,6 +174,16 @@ def test_so_is_one_that_is_added_to_under_its_name_without_the_d(checks):
     found = checks(("dbndiff2 = ", "bndiff2 = "), lines)
     assert found["dbndiff"].diagnosis.code == "forward-changed"
     assert "A line adds to `bndiff`" in found["dbndiff"].diagnosis.message
+
+
+def test_a_line_that_adds_to_a_misspelled_name_is_told_for_the_gradient_that_it_leaves_incomplete(checks):
+    old = "dbndiff = bnvar_inv * dbnraw + 2.0 * bndiff * dbndiff2"
+    found = checks((old, "dbndiff = bnvar_inv * dbnraw\ndbndif += 2.0 * bndiff * dbndiff2"))
+    assert wrong(found) == {"dbndiff": "unknown-name"}
+    assert (
+        "`dbndif`, which nothing has bound, and stops there: did you mean `dbndiff`?"
+        in found["dbndiff"].diagnosis.message
+    )
 
 
 def test_two_names_for_one_tensor_are_said_though_a_cmp_before_the_change_said_true(checks):
@@ -380,6 +394,21 @@ def test_a_mistake_under_a_name_of_the_students_own_is_found_in_what_follows(che
     assert found["dC"].verdict is Verdict.CARRIED
 
 
+def test_that_it_is_further_up_is_said_once(checks, right):
+    source = (
+        right["training-loop"]
+        .replace("(1.0 - h**2)", "(1.0 - h)")
+        .replace("grad_hpreact", "dr")
+        .replace("grad_h", "dh")
+    )
+    source = source.replace("dr - dbnbias", "dr - dr.sum(0)").replace(
+        "bnraw * dbngain)", "bnraw * (bnraw * dr).sum(0))"
+    )
+    found = checks((right["training-loop"], source), part="training")
+    assert found["dW1"].diagnosis.message.startswith("The mistake is further up. It is in `dr`. `h` stands here")
+    assert "the mistake is in this line" not in explain(found["dbngain"])
+
+
 def test_a_formula_of_two_to_the_power_of_forty_parts_is_read_in_no_time(checks):
     doubling = "\n".join(["a = dlogits @ W2.T", *["a = a + a - a"] * 40, "dh = a * 3"])
     started = time.process_time()
@@ -456,6 +485,13 @@ def test_a_formula_gives_what_torch_gives():
     c, late = torch.rand(2, 4, 3, dtype=torch.float64), torch.ones(4, 4, dtype=torch.bool).triu(1)
     assert torch.equal(value("a.mT @ c.transpose(1, 2).permute(0, 2, 1)", a=a, c=c), a.mT @ c)
     assert torch.equal(value("(c @ b).masked_fill(late, 0)", b=b, c=c, late=late), (c @ b).masked_fill(late, 0))
+
+
+@pytest.mark.parametrize(
+    "text", ["a / (b * c) - d", "a - (b - c) - d", "(a**b)**c", "a**b**c", "a @ (b * c)", "(a + b) * -c"]
+)
+def test_a_formula_is_quoted_with_the_brackets_that_it_needs(text):
+    assert write(formula(text)) == text
 
 
 @pytest.mark.parametrize(

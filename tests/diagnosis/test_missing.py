@@ -58,7 +58,14 @@ def test_what_the_compiler_refuses_costs_its_own_statement_alone(grade, solved, 
     ("line", "said"),
     [
         (ALONE.replace("keepdim=True", "keepdim=True, keepdim=True"), "keyword argument repeated: keepdim"),
-        (ALONE.replace("= (", "=\u00a0("), "it has a character that can't be seen, U+00A0: type its spaces anew"),
+        (
+            ALONE.replace("= (", "=\u00a0("),
+            "it has a character that can't be seen, U+00A0 no-break space: type its spaces anew",
+        ),
+        (
+            ALONE.replace("(h", "(\u2212h"),
+            "it has a character that Python doesn't know, U+2212 minus sign: type it anew",
+        ),
     ],
 )
 def test_pythons_own_words_are_the_reason(grade, solved, line, said):

@@ -86,6 +86,27 @@ def test_the_notebooks_own_time_ends_too(solved, grade, course, monkeypatch):
     assert verdicts(grading)["training/dW"] == "unchecked"
 
 
+def test_what_was_handed_over_before_a_kernel_died_stands_where_no_time_is_left_to_run_it_again(
+    solved, grade, course, monkeypatch
+):
+    exercise = course.exercise("mini")
+    monkeypatch.setattr(
+        exercise, "spec", msgspec.structs.replace(exercise.spec, cell_seconds=5.0, notebook_seconds=1.5)
+    )
+    dies = "import os, time\ntry: time.sleep(20)\nexcept KeyboardInterrupt: os._exit(0)"
+
+    def edit(notebook):
+        ids = [cell["metadata"].get("nbgrader", {}).get("grade_id") for cell in notebook["cells"]]
+        cell = {"cell_type": "code", "metadata": {}, "source": dies, "outputs": [], "execution_count": None}
+        notebook["cells"].insert(ids.index("train"), cell)
+
+    found = verdicts(grade(solved(edit=edit)))
+    assert {name for name, verdict in found.items() if name.startswith("steps/")} == {
+        name for name, verdict in found.items() if verdict in ("exact", "approximate")
+    }
+    assert found["training/dW"] == "unchecked"
+
+
 def test_no_time_stamps_are_asked_for_which_warn_on_python_3_12(solved, grade, monkeypatch):
     def warns(_=None):
         raise DeprecationWarning("datetime.datetime.utcnow() is deprecated")

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import os
+import signal
 import subprocess
 import sys
 
@@ -19,6 +20,7 @@ from grader.execution.cell_client import Client
 from grader.execution.time_limits import FACTOR, cell_seconds, notebook_seconds, own_cell_seconds
 from grader.grading.pool import PROBE_FOLDER
 from grader.kernels import open_source
+from grader.kernels.provisioner import TemplateProvisioner
 from grader.kernels.sandbox import Limits
 from grader.records import Submission
 from tests.conftest import HERE
@@ -134,6 +136,43 @@ def test_what_a_kernel_waits_for_a_core_is_not_its_cells_time(crowded_kernels, c
             return client.timed_out
 
     assert asyncio.run(run()) is timed_out
+
+
+def test_an_interrupt_that_is_late_does_not_hit_the_next_cell(kernels_on_one_core, monkeypatch):
+    send, late = TemplateProvisioner.send_signal, []
+
+    async def send_late(self, signum):
+        if signum == signal.SIGINT:
+            late.append(asyncio.get_running_loop().call_later(0.3, self._lifeline.signal, signum))
+        else:
+            await send(self, signum)
+
+    async def in_turn(self):
+        await asyncio.sleep(0.4 if late else 0)
+        return 0.0
+
+    monkeypatch.setattr(TemplateProvisioner, "send_signal", send_late)
+    monkeypatch.setattr(TemplateProvisioner, "waited", in_turn)
+
+    async def run():
+        async with Client.start(kernels_on_one_core) as client:
+            await client.run_cell("import time; time.sleep(0.6)", 0.5)
+            assert client.timed_out
+            return (await client.run_cell("time.sleep(0.5); print('whole')", 20)).outputs
+
+    assert [output["text"] for output in asyncio.run(run())] == ["whole\n"]
+
+
+def test_what_has_ended_while_it_was_asked_how_long_it_waited_is_in_time():
+    async def run():
+        reply = asyncio.ensure_future(asyncio.sleep(0.1, "done"))
+
+        async def waited():
+            return await asyncio.sleep(0.2, 0.0)
+
+        return await time_limits.Clock(waited).in_time(reply, 0.05)
+
+    assert asyncio.run(run()) == "done"
 
 
 _HIDDEN_CASE = """

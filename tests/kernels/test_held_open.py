@@ -1,4 +1,4 @@
-"""A cell that would end its kernel a moment later, or take its streams: the same marks every time."""
+"""A cell that would end its kernel a moment later, fork it, or take its streams: the same marks every time."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from grader.records import Submission
 from tests.conftest import verdicts
 
 ENDS = ["exit()", "quit()", "get_ipython().kernel.do_shutdown(True)", "import pdb; pdb.set_trace()", "breakpoint()"]
+FORKS = ["import os; os.fork()", "import os\nif os.fork() == 0: raise SystemExit"]
+"""Of which the child goes on behind the cell, as a second kernel."""
 STREAMS = [
     "import sys; sys.stdout = None",
     "import sys; sys.stderr = sys.stdout = 3",
@@ -30,7 +32,7 @@ and not in every hidden case.
 """
 
 
-@pytest.mark.parametrize("statement", [*ENDS, *STREAMS])
+@pytest.mark.parametrize("statement", [*ENDS, *FORKS, *STREAMS])
 def test_the_others_are_judged_as_ever(grade, solved, statement):
     def edit(notebook):
         ids = [cell["metadata"].get("nbgrader", {}).get("grade_id") for cell in notebook["cells"]]
@@ -53,7 +55,7 @@ def test_an_exit_above_everything_too(grade, solved):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("statement", ["exit()", "import sys; sys.stdout.close()", "import sys; sys.stdout = None"])
+@pytest.mark.parametrize("statement", ["exit()", FORKS[0], STREAMS[0], STREAMS[2]])
 def test_cold_kernels_stay_too(course, solved, statement):
     answer = ("dhsum = (h", f"{statement}\n{SLOW}dhsum = (h")
     with GraderPool(course, "cold", "bwrap") as pool:

@@ -215,6 +215,28 @@ def test_an_endless_loop_is_interrupted(source):
     assert result.text == "KeyboardInterrupt: \nnext\n"
 
 
+_STAYS = """
+import os, signal, time
+if os.fork() == 0:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if os.fork() == 0:
+        os.setsid()
+        while os.getppid() != 1: pass
+    time.sleep(20)
+    os._exit(0)
+time.sleep(20)
+"""
+_LIVING = """
+from pathlib import Path
+print(sum(b") Z" not in path.read_bytes() for path in Path("/proc").glob("[0-9]*/stat")))
+"""
+
+
+def test_what_an_interrupted_cell_has_started_ends_with_it(snapshot):
+    before, _, after = run(snapshot, _LIVING, _STAYS, _LIVING, timeout=1, interrupt_on_timeout=True).outputs
+    assert after[0]["text"] == before[0]["text"]
+
+
 def test_a_kernel_that_ignores_interrupts_is_killed(source):
     cell = "import signal\nfor number in (2, 15): signal.signal(number, signal.SIG_IGN)\nwhile True: pass"
     started = time.monotonic()

@@ -149,7 +149,11 @@ def write(node: Node) -> str:
     if node.op == "pick" and node.value == (AT,):
         return f"{_bracketed(node.args[0], 5)}[{write(node.args[1])}]"
     operation = OPERATIONS[node.op]
-    inner = [_bracketed(argument, operation.rank) for argument in node.args]
+    last = 0 if node.op == "pow" else 1  # `a - (b - c)` and `(a**b)**c` need their brackets, `(a - b) - c` doesn't
+    inner = [
+        _bracketed(argument, operation.rank + (place == last and len(node.args) == 2))
+        for place, argument in enumerate(node.args)
+    ]
     return operation.written.format(*inner, op=node.op, value=node.value)
 
 

@@ -168,7 +168,19 @@ def _written(binding: Binding, target: ast.Subscript, loop: Round | None) -> Ite
             column = index
         case ast.Tuple(elts=[ast.Name(id=row), ast.Subscript(value=index, slice=ast.Name(id=same))]) if row == same:
             column = index
-    if column is not None:
-        yield binding._replace(column=column)
+    if column is not None and binding.value is not None:
+        value = _Whole(target.slice).visit(copy.deepcopy(binding.value))
+        yield binding._replace(value=value, column=column)
     else:
         yield binding._replace(value=binding.value if loop else None, places=target.slice, loop=loop or ONCE)
+
+
+class _Whole(ast.NodeTransformer):
+    """Reads what stands at the very places that are written to as the whole tensor: the mask takes them out of it."""
+
+    def __init__(self, places: ast.expr) -> None:
+        self.places = ast.dump(places)
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.expr:
+        self.generic_visit(node)
+        return node.value if ast.dump(node.slice) == self.places else node

@@ -16,7 +16,7 @@ from grader.diagnosis.formula.formula import versions
 from grader.diagnosis.subject import Subject
 from grader.diagnosis.words import quoted
 from grader.marking.tolerance import conformed
-from grader.records import Diagnosis
+from grader.records import FURTHER_UP, Diagnosis
 
 MAX_TRIED = 60
 """Pairs of a name and a tensor that are tried at most."""
@@ -52,7 +52,8 @@ def in_a_stand_in(subject: Subject, why: Why) -> Diagnosis | None:
             found = why(subject.instead(label, other, inner, node))
             if found is not None:
                 name = shown(label)
-                text = f"The mistake is further up, in {quoted(name)}. {found.message.replace(label, name)}"
+                where = f"{FURTHER_UP}, in" if subject.checked else "It is in"
+                text = f"{where} {quoted(name)}. {found.message.replace(label, name)}"
                 return Diagnosis(code=found.code, message=text)
             break  # of the tensors that it may stand for the nearest: for others it is a coincidence
     return None

@@ -8,6 +8,8 @@ say which contribution or factor is. The first that explains is reported.
 
 from __future__ import annotations
 
+from functools import partial
+
 from grader.diagnosis import observed
 from grader.diagnosis.slips import (
     contributions,
@@ -29,6 +31,7 @@ MADE: tuple[Family, ...] = (
     contributions.missing_further_up, names.too_early, products.left_out, functions.another_function,
     contributions.steps, functions.on_the_way, names.another_value, contributions.scaled, sums.sums, layout.passed_on,
     functions.row_left_out, row_lookups.rows, names.stale_upstream,
+    partial(names.a_step_too_far, seen=True),
 )  # fmt: skip
 """Slips as they are made, tried before any formula is read."""
 
@@ -42,7 +45,7 @@ UNDONE: tuple[Kind, ...] = (
     names.steps, row_lookups.collected, row_lookups.crossed, layout.denominators, whole_value.signs,
     contributions.terms_too_many, whole_value.exponents, whole_value.numbers, whole_value.small, sums.sums_otherwise,
     layout.orders, layout.layouts, products.powers, whole_value.sizes, names.searched,
-    products.factors_put_in, names.intermediates, names.exchanges, products.removed, layout.grouped,
+    products.removed, products.factors_put_in, names.intermediates, names.exchanges, layout.grouped,
     sums.summed_early, functions.functions, whole_value.ones, contributions.terms,
 )  # fmt: skip
 """Changes of a formula, with what is near to the step put in."""

@@ -36,10 +36,15 @@ def another_value(subject: Subject) -> Iterator[Guess]:
         )
 
 
-def a_step_too_far(subject: Subject) -> Iterator[Guess]:
-    """The gradient of a tensor that this one is computed from: the line has gone through the next step as well."""
+def a_step_too_far(subject: Subject, *, seen: bool = False) -> Iterator[Guess]:
+    """The gradient of a tensor that this one is computed from: the line has gone through the next step as well.
+
+    Args:
+        subject: the tensor.
+        seen: only where the line names that tensor, as it must for a step such as a logarithm's.
+    """
     for other in _alike(subject, subject.name):
-        if subject.first.reference.consumers[other] == [subject.name]:
+        if subject.first.reference.consumers[other] == [subject.name] and (other in subject.reads or not seen):
             yield Guess(
                 "another-gradient",
                 f"`{subject.gradient}` holds what belongs to `d{other}`: it has gone a step too far, through the line "

@@ -15,6 +15,9 @@ from grader.diagnosis.slips.edit import Change
 from grader.diagnosis.subject import Guess, Recomputed, Subject, changed
 from grader.diagnosis.words import dimension, shape_text
 
+SAME = 1e-9
+"""A sum whose elements differ by no more than this share has one number for all."""
+
 # --- made in the right step
 
 
@@ -110,12 +113,22 @@ def sums_otherwise(node: Node, context: Context) -> Iterator[Change]:
                 elif kept is not keep:
                     yield new, "keepdim", "Think about keepdim in {}: the shapes that follow line up differently.", node
         yield inner, "sum-too-many", "The sum in {} is one too many: nothing was stretched there.", node
-    elif node.op not in (*EMPTY, "one_hot") and not context.is_size(node):  # a one-hot's rows add up to one
+    elif node.op not in EMPTY and not context.is_size(node):
         text = "A sum is missing around {}: what was stretched in the forward pass is summed on the way back."
         pairs = combinations(range(context.rank), 2) if context.rank > 2 else ()
         for dims in (*((dim,) for dim in range(context.rank)), *pairs):
             for keep in (True, False):
-                yield Node("sum", (node,), (dims, keep)), "sum-missing", text, node
+                missing = Node("sum", (node,), (dims, keep))
+                if not _adds_up_alike(missing, context):
+                    yield missing, "sum-missing", text, node
+
+
+def _adds_up_alike(node: Node, context: Context) -> bool:
+    """Whether a sum is the same number everywhere, as that of probabilities is: it is then no sum that is missing."""
+    found = context.value(node)
+    if found is None or found.numel() < 2:
+        return False
+    return float(found.max() - found.min()) < SAME * float(found.abs().max())
 
 
 def summed_early(node: Node, _: Context) -> Iterator[Change]:

@@ -244,15 +244,6 @@ class ChildEnds:
             yield pid, status, usage
 
 
-def signal_group(pid: int, number: int) -> None:
-    """Signal a kernel and what it runs in its process group, or itself where it has not made one yet."""
-    for deliver in (os.killpg, os.kill):
-        try:
-            return deliver(pid, number)
-        except ProcessLookupError:
-            continue
-
-
 def exit_status(status: int) -> int:
     """A shell's number for how a process ended: its exit status, or 128 + the signal."""
     code = os.waitstatus_to_exitcode(status)

@@ -36,13 +36,19 @@ class LateSession(Session):
         self, stream: Any, msg_or_type: Any, content: Any = None, parent: Any = None, ident: Any = None,
         buffers: Any = None, track: bool = False, header: Any = None, metadata: Any = None,
     ) -> dict[str, Any]:  # fmt: skip
-        """Send a message, or keep it. Without a `stream` it is a reply."""
+        """Send a message, or keep it. Without a `stream` it is a reply.
+
+        A fork of the kernel may print, as one of ipykernel's may, and whatever else it says would pass for the kernel's
+        own; a hidden case's has nobody to talk to.
+        """
         message: dict[str, Any] = (
             msg_or_type
             if isinstance(msg_or_type, dict)
             else self.msg(msg_or_type, content, parent=parent, header=header, metadata=metadata)
         )
-        if self.published is None and self._connection.fileno() != -1:  # a hidden case's fork has nobody to talk to
+        if self.published is None:
+            if self._connection.fileno() == -1 or (os.getpid() != self.pid and message["msg_type"] != "stream"):
+                return message
             told = {part: message[part] for part in fragments.PARTS}
             channel = fragments.SHELL if stream is None else fragments.IOPUB
             for record in fragments.split(channel + fragments.joined([self._packed(told), *(buffers or [])])):

@@ -38,6 +38,8 @@ imported when a cell first draws, fails or calls a magic. Found by comparing `sy
 
 _CHANNELS = ("shell", "iopub", "stdin", "control")  # the sockets of a cold kernel; a snapshot's has one
 _WATCH_SECONDS, _GUARDIAN_SECONDS = 0.1, 0.5
+_ROUNDS = 20
+"""So often what a kernel has started is looked for, while it starts more."""
 _SEVERAL, _MANY = 5, 16
 """After so many kernels there will be more, and what makes each cheaper is worth a third of a second."""
 
@@ -207,7 +209,7 @@ class Template:
 
     def _signal(self, kernel: Kernel, signum: int) -> None:
         if signum == signal.SIGINT:
-            confine.signal_group(kernel.pid, signum)
+            _interrupt(kernel)
         else:
             self._kill(kernel)
 
@@ -315,6 +317,25 @@ def _rehearse(torch: Any) -> None:
         torch.nn.functional.cross_entropy(hidden.detach().requires_grad_(), torch.tensor([0, 1, 2])).backward()
         torch.allclose(logprobs, logprobs.detach())
         repr(table)
+
+
+def _interrupt(kernel: Kernel) -> None:
+    """Interrupt a kernel's cell, and kill what it has started: in the next cell, that could be blamed for what it does.
+
+    All is stopped first, so that nothing starts more meanwhile.
+    """
+    stopped: set[int] = set()
+    for _ in range(_ROUNDS):
+        found = {kernel.pid, *watch.descendants(kernel.pid, kernel.guardian)} - stopped
+        if not found:
+            break
+        for pid in found:
+            _send(pid, signal.SIGSTOP)
+        stopped |= found
+    for pid in stopped - {kernel.pid}:
+        _send(pid, signal.SIGKILL)
+    _send(kernel.pid, signal.SIGINT)
+    _send(kernel.pid, signal.SIGCONT)
 
 
 def _send(pid: int, signum: int) -> None:

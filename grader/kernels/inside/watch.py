@@ -32,9 +32,9 @@ def measure(roots: Mapping[int, tuple[int, int | None]]) -> dict[int, Usage]:
     return {number: _usage(_family(both, families), processes) for number, both in roots.items()}
 
 
-def descendants(root: int) -> list[int]:
-    """All processes below `root`."""
-    return _family([root], _families(_processes()))[1:]
+def descendants(*roots: int | None) -> list[int]:
+    """All processes below some."""
+    return [pid for pid in _family(roots, _families(_processes())) if pid not in roots]
 
 
 def waited(pids: Iterable[int | None]) -> float:

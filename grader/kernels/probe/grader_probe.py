@@ -50,6 +50,10 @@ _watched: dict[str, dict[str, tuple[object, object, list[Any]]]] = {}
 """Part → name → what it was bound to when the part began, the state of that, and what was in it where it is a list."""
 
 
+_own_pid = 0
+"""The process that runs the cells: what they fork is another."""
+
+
 def inject(parameters: str, dtype: str) -> None:
     """Put a case's parameters (JSON) into the notebook's namespace and set the default dtype."""
     _hold_open(_shell())
@@ -246,6 +250,8 @@ def _forked(cases: list[dict[str, Any]], steps: list[dict[str, Any]]) -> tuple[l
 
 def _hang_up() -> None:
     """Close what a snapshot's kernel has open to the grader: in a fork, a message would pass for the kernel's own."""
+    global _own_pid
+    _own_pid = os.getpid()
     connection = getattr(_shell().kernel, "connection", None)
     if connection is not None:
         connection.close()
@@ -402,6 +408,7 @@ def _run_cell(shell: Any, source: str) -> dict[str, Any] | None:
     streams = sys.stdout, sys.stderr
     with _out_of_the_loop():
         error = _execute(shell, source)
+    _end_forks()
     _mend_streams(*streams)
     if error is None:
         return None
@@ -489,8 +496,10 @@ def _hold_open(shell: Any) -> None:
     """Keep a cell from ending the kernel a moment later, in the middle of another cell, or from taking its streams.
 
     `exit()`, `quit` and `do_shutdown` stop the loop after a tenth of a second: what was lost by then was chance. A
-    debugger would wait for somebody to type.
+    debugger would wait for somebody to type. And a fork would go on behind the cell as a second kernel.
     """
+    global _own_pid
+    _own_pid = os.getpid()
     shell.unobserve_all("exit_now")
     shell.kernel.do_shutdown = _stay
     pdb.set_trace = _go_on
@@ -503,8 +512,8 @@ def _hold_open(shell: Any) -> None:
         kernel._stdout, kernel._stderr = sys.stdout, sys.stderr
     for stream in (kernel._stdout, kernel._stderr):
         stream.close = stream.flush  # the kernel itself says there what the others raise
-    if _mend_kernels_streams not in shell.events.callbacks["post_execute"]:
-        shell.events.register("post_execute", _mend_kernels_streams)
+    if _after_cell not in shell.events.callbacks["post_execute"]:
+        shell.events.register("post_execute", _after_cell)
     _mend_streams(kernel._stdout, kernel._stderr)
 
 
@@ -516,7 +525,14 @@ def _go_on(*_: object, **__: object) -> None:
     pass
 
 
-def _mend_kernels_streams() -> None:
+def _end_forks() -> None:
+    """End this process where it isn't the one in which the cell began."""
+    if os.getpid() != _own_pid:
+        os._exit(0)
+
+
+def _after_cell() -> None:
+    _end_forks()
     kernel = _shell().kernel
     _mend_streams(kernel._stdout, kernel._stderr)
 
