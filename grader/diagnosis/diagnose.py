@@ -42,7 +42,9 @@ def explained(check: Check, marks: PartMarks, where: Where) -> Check:
         where: the part's lines.
     """
     if check.verdict is Verdict.MISSING:
-        diagnosis = why_missing(marks, check.name) or raised_behind(marks, check.name, where.methods.code(check.name))
+        diagnosis = why_missing(marks, check.name) or raised_behind(
+            marks, check.name, where.program.made.get(check.name)
+        )
         told = diagnosis is not None and diagnosis.code != "unknown-name"
         return msgspec.structs.replace(check, diagnosis=diagnosis, remark=None if told else check.remark)
     if check.verdict is not Verdict.WRONG:

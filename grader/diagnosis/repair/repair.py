@@ -15,7 +15,6 @@ from torch import Tensor
 
 from grader.diagnosis.case_view import Scene
 from grader.diagnosis.formula.expression import shown
-from grader.diagnosis.formula.formula import formulas
 from grader.diagnosis.formula.node import Node, name, parts, use
 from grader.diagnosis.repair.changed_afterwards import spoiled
 from grader.diagnosis.repair.constants import TWO, scaled, wrong_scale, wrong_terms
@@ -43,7 +42,7 @@ def repair(subject: Subject) -> Diagnosis | None:
         name for name in leaves if name.startswith("d") and name[1:] in subject.first.forward and name not in above
     }
     for taken in (leaves, leaves - below):
-        made = formulas(subject.code, taken)
+        made = subject.program(taken).formulas
         node = subject.formula or made.get(subject.gradient)
         if node is None or (taken is leaves and _spoiled(subject, node, below)):
             continue
