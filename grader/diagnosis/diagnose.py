@@ -92,7 +92,7 @@ def _earlier(subject: Subject, cases: list[PartCase]) -> Diagnosis | None:
                 found = _why(earlier)
                 if found is not None:
                     return Diagnosis(code=found.code, message=f"{FURTHER_UP} {found.message}")
-                why = f"`d{other}` is not what follows from your gradients above it."
+                why = f"`{gradient_of(other)}` is not what follows from your gradients above it."
                 return Diagnosis(code="further-up", message=f"{FURTHER_UP} {why}")
     return None
 
