@@ -8,7 +8,7 @@ are often made together: one in one place, and a constant for the whole; or cons
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from itertools import takewhile
 
 from torch import Tensor
@@ -51,11 +51,11 @@ def repair(subject: Subject) -> Diagnosis | None:
     return None
 
 
-def _named(node: Node, names: set[str]) -> set[str]:
+def _named(node: Node, names: Set[str]) -> Set[str]:
     return {part.value for part in parts(node) if part.op == "name"} & names
 
 
-def _spoiled(subject: Subject, node: Node, below: set[str]) -> bool:
+def _spoiled(subject: Subject, node: Node, below: Set[str]) -> bool:
     """Whether a gradient from beside, which the formula uses, is not what it should be: then the fault may be there."""
     scene = subject.first
     return any(

@@ -43,8 +43,8 @@ def a_step_too_far(subject: Subject) -> Iterator[Guess]:
         if subject.first.reference.consumers[other] == [subject.name]:
             yield Guess(
                 "another-gradient",
-                f"`{subject.gradient}` holds what belongs to `{gradient_of(other)}`: it has gone a step too far, through "
-                f"the line that computes `{subject.name}` from `{other}`.",
+                f"`{subject.gradient}` holds what belongs to `{gradient_of(other)}`: it has gone a step too far, "
+                f"through the line that computes `{subject.name}` from `{other}`.",
                 partial(lambda other, scene: scene.reference.chained({**scene.own, scene.name: scene.expected})[other],
                         other),
             )  # fmt: skip
@@ -76,8 +76,8 @@ def stale_upstream(subject: Subject) -> Iterator[Guess]:
         for left_out in uses if len(uses) > 1 else []:  # what too_early has no evidence for
             yield Guess(
                 "path-missing",
-                f"Only a part of what `{gradient_of(consumer)}` should be is used here: what comes through `{left_out}` is "
-                "missing in it.",
+                f"Only a part of what `{gradient_of(consumer)}` should be is used here: what comes through "
+                f"`{left_out}` is missing in it.",
                 partial(_before, consumer, left_out),
             )
         yield _value_guess(consumer)

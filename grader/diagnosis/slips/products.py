@@ -23,8 +23,8 @@ def left_out(subject: Subject) -> Iterator[Guess]:
     for consumer in subject.elementwise_steps:
         yield Guess(
             "local-derivative-missing",
-            f"`{gradient_of(consumer)}` was passed straight on to `{subject.gradient}`: the derivative of the line that "
-            f"computes `{consumer}`, with respect to `{subject.name}`, is missing as a factor.",
+            f"`{gradient_of(consumer)}` was passed straight on to `{subject.gradient}`: the derivative of the line "
+            f"that computes `{consumer}`, with respect to `{subject.name}`, is missing as a factor.",
             changed(consumer, lambda scene, step: summed(step.cotangent, scene.shape)),
         )
         yield Guess(
