@@ -90,7 +90,7 @@ class Program(Reader):
         self._same: dict[str, str] = {}
         self._versions: list[tuple[str, Node | None]] = []
         self._target, self._keeps_own = "", False
-        self._calls, self._in_forward = 0, False
+        self._calls, self._beside = 0, False
         self._returned: list[ast.expr] = []
         self._ours: dict[str, ast.expr] = {}
         self._layers: dict[str, str] = {}
@@ -143,16 +143,16 @@ class Program(Reader):
         return next((each for each in found if layer in self._layers and each in names), None)
 
     def _put(self, label: str, node: Node | None) -> None:
-        """Have a name stand for a formula, or for what nothing is known of; one of a call's own perhaps for another."""
+        """Have a name stand for a formula, or for what nothing is known of; beside the lines, also for another name."""
         another = node.value if node is not None and node.op == "name" else None
-        if self._in_forward and another is None and (node is None or label.count("__") == 1):
+        if another is None and (node is None or label.count("__") == 1):
             another = self._given(label, self.tensors)
-        if another is not None and "__" in label:
+        if self._beside and another is not None:
             self._known.pop(label, None)
             self._same[label] = another
             return
         self._known[label] = node
-        if not self._in_forward:
+        if not self._beside:
             self._versions.append((label, node))
 
     def _bind(self, label: str, value: ast.expr, how: str = "set", at: ast.expr | None = None,
@@ -315,10 +315,11 @@ class Program(Reader):
         given = {**dict(zip(names, arguments, strict=False)), **keywords}
         other = function.args
         more = [*other.posonlyargs, *other.kwonlyargs, *other.defaults, other.vararg, other.kwarg]
-        before, depth, self._in_forward = self._in_forward, self.depth, function.name in ("__init__", "__call__")
+        before, depth, self._beside = self._beside, self.depth, self._beside or bool(layer)
         try:
             for each, value in given.items():
                 self._bind(f"{prefix}{each}", value)
+            self._beside = before or function.name in ("__init__", "__call__")
             fits = len(arguments) + len(keywords) == len(names) and given.keys() == set(names) and not any(more)
             if not fits or self._calls > MAX_CALLS or self.depth > MAX_DEPTH:
                 raise Unsupported
@@ -328,7 +329,7 @@ class Program(Reader):
             returned, found = self._returned, self._run([put.into(node) for node in function.body])
             self._returned = [*returned, found or _NOTHING]
         finally:
-            self._in_forward, self.depth = before, depth
+            self._beside, self.depth = before, depth
         return found or _NOTHING
 
     def _called(self, call: ast.expr) -> tuple[Callee | None, list[ast.expr]]:
@@ -365,7 +366,9 @@ class Program(Reader):
             case ast.Name(id=label), ast.Constant(value=bool(flag)):
                 self._training[label] = flag
             case ast.Name(id=label), _ if self._layer_of(label):
+                self._beside = True
                 self._bind(label, value)
+                self._beside = False
             case _:
                 names = [node.id for node in ast.walk(target) if isinstance(node, ast.Name)]
                 self._ours |= dict.fromkeys(names, value)
