@@ -147,6 +147,14 @@ def test_methods_are_gone_into_in_the_names_of_our_cell():
     assert evaluate(found.formulas["dh"], {"dy": 5, "gain": 3}, {}) == 30
 
 
+def test_a_method_that_calls_another_one_is_followed_there():
+    student = SCALE.replace("twice = 2 * dout", "twice = self.times(dout, 2)") + (
+        "    def times(self, x, k):\n        return k * x + self.gain\n"
+    )
+    found = program(student, "scale = Scale(3)\nscale.gain = gain\ndh = scale.backward(dy)", {"h", "gain", "y"})
+    assert evaluate(found.formulas["dh"], {"dy": 5, "gain": 3}, {}) == 39
+
+
 @pytest.mark.parametrize(("mode", "line"), [("", 9), ("scale.training = False\n", 11)])
 def test_the_line_is_that_of_the_branch_which_our_cell_asks_for(mode, line):
     found = program(SCALE, f"scale = Scale(3)\n{mode}dh = back(scale, dy)\ndgain = scale.dgain")

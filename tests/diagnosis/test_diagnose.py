@@ -544,8 +544,11 @@ def test_the_students_functions_are_gone_into_and_no_more_often_than_they_may():
     assert evaluate(found.formulas["da"], {"db": 3.0, "gain": 2.0}, {}) == 10
     assert {"da", "scaled1__x", "scaled1__s", "scaled1__y"} == set(found.formulas)
     assert found.lines[-1].reads >= {"db", "gain", "scaled1__x", "scaled1__y"}
-    again = program("def f(x):\n    y = f(x) + f(x)\n    return y\n\nda = f(db)")
-    assert len(again.lines) <= MAX_CALLS + 1
-    assert "da" not in again.formulas
+    for own in ("y = f(x) + f(x)", "y, z = f(x), f(x)", "y, z = f(x)", "for k in range(9):\n        y = f(k)"):
+        again = program(f"def f(x):\n    {own}\n    return y\n\nda = f(db)")
+        assert len(again.lines) <= MAX_CALLS + 3
+        assert "da" not in again.formulas
+    looped = "def add(xs):\n    total = 0\n    for x in xs:\n        total += x\n    return total\n\nda = add(dys)"
+    assert evaluate(program(looped).formulas["da"], {"dys": torch.tensor([1.0, 2.0, 4.0])}, {}) == 7
     other = program("def f(x, *rest):\n    return x\n\ndef g(x):\n    if x:\n        return x\n\nda = f(db) + g(db)")
     assert "da" not in other.formulas

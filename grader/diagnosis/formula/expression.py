@@ -154,7 +154,7 @@ def write(node: Node) -> str:
 
 
 def shown(name: str) -> str:
-    """A name as the student wrote it: of what a method's names were written out as (`Methods`), the method's own."""
+    """A name as the student wrote it: of a call's own name (`Program`), what it is called there."""
     return name.rpartition("__")[2] or name
 
 
