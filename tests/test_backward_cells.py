@@ -147,6 +147,13 @@ def test_methods_are_gone_into_in_the_names_of_our_cell():
     assert evaluate(found.formulas["dh"], {"dy": 5, "gain": 3}, {}) == 30
 
 
+def test_the_line_in_a_function_is_the_one_that_makes_what_it_returns():
+    student = "def clip(g):\n    norm = (g * g).sum()\n    g = g / norm\n    return norm, [g]"
+    made = program(student, "dn, (dg,) = clip(dy)\ndz = apply(clip, dy)\ndw = dz[0]").made
+    assert {name: found.line for name, found in made.items()} == {"dn": 2, "dg": 4, "dz": 1, "dw": 1}
+    assert {found.code for found in made.values()} == {"clip"}
+
+
 def test_a_method_that_calls_another_one_is_followed_there():
     student = SCALE.replace("twice = 2 * dout", "twice = self.times(dout, 2)") + (
         "    def times(self, x, k):\n        return k * x + self.gain\n"

@@ -11,7 +11,7 @@ import ast
 import contextlib
 import copy
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from grader.diagnosis.formula.bindings import Line, lines_of
@@ -20,13 +20,14 @@ from grader.diagnosis.formula.node import AT, MAX_NODES, Loop, Node, Unsupported
 from grader.diagnosis.formula.operations import SPELLED
 from grader.diagnosis.formula.reader import MAX_DEPTH, OPERATORS, Reader, rounds_before
 from grader.intake.take_in import PlannedCell
+from grader.notebook.code import Code
 from grader.notebook.syntax import bound_by, names_read
 
 MAX_CALLS = 100
 """So many are gone into, those in the functions themselves included."""
 _SUFFIX = re.compile(r"(_[a-z]+|\d+)$")
 _NOTHING = ast.Constant(None)
-_CALL = ast.parse("def __call__(self, x): return super().__call__(x)").body[0]
+_CALL = Code("def __call__(self, x): return super().__call__(x)").tree.body[0]
 """The forward pass of a class that inherits it."""
 
 
@@ -254,13 +255,10 @@ class Program(Reader):
                 self._bind(label, value, loop=loop)
             case ast.Assign(targets=[ast.Subscript(value=ast.Name(id=label), slice=at)], value=value):
                 self._bind(label, value, at=at, loop=loop)
-            case ast.Assign(targets=[ast.Tuple(elts=targets)], value=value) if all(
-                isinstance(target, ast.Name) for target in targets
-            ):
-                for target, one in zip(targets, self._values(value, len(targets)), strict=True):
-                    self._bind(target.id, one)  # type: ignore[attr-defined]
+            case ast.Assign(targets=[ast.Tuple(elts=targets)], value=value):
+                return self._each(zip(targets, self._values(value, len(targets)), strict=True), loop)
             case ast.Assign(targets=[_, _, *_] as targets, value=value):
-                return all([self._understood(ast.Assign([target], value), loop) for target in targets])  # noqa: C419
+                return self._each([(target, value) for target in targets], loop)
             case ast.AugAssign(target=ast.Name(id=label), op=sign, value=value) if type(sign) in OPERATORS:
                 self._bind(label, value, OPERATORS[type(sign)], loop=loop)
             case ast.AugAssign(
@@ -284,12 +282,17 @@ class Program(Reader):
                 return False
         return True
 
+    def _each(self, pairs: Iterable[tuple[ast.expr, ast.expr]], loop: Rounds | None) -> bool:
+        """Bind each target to its value; whether all of that is understood."""
+        understood = [self._understood(ast.Assign([target], value), loop) for target, value in pairs]
+        return all(understood)
+
     def _values(self, value: ast.expr, count: int) -> list[ast.expr]:
         """The expressions that several names are bound to together."""
         with contextlib.suppress(Unsupported):
             value = self.entered(value) or value
         match value:
-            case ast.Tuple(elts=values) if len(values) == count:
+            case ast.Tuple(elts=values) | ast.List(elts=values) if len(values) == count:
                 return values
             case ast.GeneratorExp(elt=one) | ast.ListComp(elt=one):
                 return [one] * count
