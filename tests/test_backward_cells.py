@@ -162,6 +162,14 @@ def test_a_method_that_calls_another_one_is_followed_there():
     assert evaluate(found.formulas["dh"], {"dy": 5, "gain": 3}, {}) == 39
 
 
+def test_a_branch_that_is_not_taken_changes_nothing():
+    student = SCALE.replace("        else:\n            dx = twice\n", "").replace(
+        "twice = 2 * dout", "twice = dx = 2 * dout"
+    )
+    found = program(student, "scale = Scale(3)\nscale.training = False\ndh = scale.backward(dy)", {"h", "y"})
+    assert evaluate(found.formulas["dh"], {"dy": 5}, {}) == 10
+
+
 @pytest.mark.parametrize(("mode", "line"), [("", 9), ("scale.training = False\n", 11)])
 def test_the_line_is_that_of_the_branch_which_our_cell_asks_for(mode, line):
     found = program(SCALE, f"scale = Scale(3)\n{mode}dh = back(scale, dy)\ndgain = scale.dgain")

@@ -244,7 +244,8 @@ class Program(Reader):
         """The branch that `self.training` takes; else both in one, where they differ only in what they bind."""
         test = node.test.operand if isinstance(node.test, ast.UnaryOp) else node.test
         if isinstance(test, ast.Name) and test.id.endswith("__training"):
-            return node.body if self._training.get(test.id, True) == (test is node.test) else node.orelse
+            taken = node.body if self._training.get(test.id, True) == (test is node.test) else node.orelse
+            return taken or [ast.Pass()]
         sides = _sides(node)
         return [_valued(one, ast.IfExp(node.test, one.value, other.value)) for one, other in sides]  # type: ignore[attr-defined]
 
