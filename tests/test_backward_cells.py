@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from grader.diagnosis.formula.expression import evaluate, write
+from grader.diagnosis.formula.node import parts
 from grader.diagnosis.formula.program import Program
 from grader.execution.time_limits import FACTOR
 from grader.grading.pool import GraderPool
@@ -109,12 +110,12 @@ def test_a_class_is_known_by_its_name_when_an_editor_dropped_all_metadata():
     assert not any("missing" in note for note in intake.notes)
 
 
-def program(student: str, ours: str, tensors: Collection[str] = ()) -> Program:
+def program(student: str, ours: str, tensors: Collection[str] = (), constants: Collection[str] = ()) -> Program:
     cells = [
         PlannedCell(code=Code(student), role="gradients", part="p", student=True, label="class"),
         PlannedCell(code=Code(ours), role="backward", part="p", student=False, label="call"),
     ]
-    return Program(cells, "p", {*tensors, "dy"}, tensors)
+    return Program(cells, "p", {*tensors, *constants, "dy"}, tensors, constants)
 
 
 SCALE = """class Scale(Base):
@@ -160,6 +161,17 @@ def test_a_method_that_calls_another_one_is_followed_there():
     )
     found = program(student, "scale = Scale(3)\nscale.gain = gain\ndh = scale.backward(dy)", {"h", "gain", "y"})
     assert evaluate(found.formulas["dh"], {"dy": 5, "gain": 3}, {}) == 39
+
+
+@pytest.mark.parametrize(
+    ("tensors", "constants", "meant"),
+    [((), ("seen", "seen_eval"), "seen_eval"), (("seen",), (), "seen"), ((), ("seen",), None)],
+)
+def test_what_the_forward_method_computes_is_the_tensor_of_that_name_for_the_layer(tensors, constants, meant):
+    student = SCALE.replace("self.seen = x", "self.seen = odd(x)")
+    ours = "scale_eval = Scale(3)\nscale_eval(h)\nscale_eval.backward(dy)\ndgain = scale_eval.dgain"
+    node = program(student, ours, {"h", *tensors}, constants).formulas.get("dgain")
+    assert meant in ({part.value for part in parts(node)} if node is not None else {None})
 
 
 def test_a_branch_that_is_not_taken_changes_nothing():

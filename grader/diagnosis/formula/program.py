@@ -147,7 +147,8 @@ class Program(Reader):
         """Have a name stand for a formula, or for what nothing is known of; beside the lines, also for another name."""
         another = node.value if node is not None and node.op == "name" else None
         if another is None and (node is None or label.count("__") == 1):
-            another = self._given(label, self.tensors)
+            computed = label.rpartition("__")[2]  # the layer computes it, so a number of that name is not meant
+            another = self._given(label, {*self.tensors, *{*self.constants} - {computed}})
         if self._beside and another is not None:
             self._known.pop(label, None)
             self._same[label] = another

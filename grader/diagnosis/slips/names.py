@@ -50,58 +50,38 @@ def a_step_too_far(subject: Subject) -> Iterator[Guess]:
             )  # fmt: skip
 
 
-def value_for_gradient(subject: Subject) -> Iterator[Guess]:
-    """The right formula with a value of the forward pass where its gradient belongs, or with another gradient.
-
-    The line names the one alone. It comes before what the numbers alone would say: where the two differ by a factor,
-    the factor is not the slip.
-    """
-    for consumer in subject.known_consumers:
-        if consumer == "loss" or gradient_of(consumer) in subject.reads:
-            continue
-        if consumer in subject.reads:
-            yield _value_guess(consumer)
-        for other in _alike(subject, consumer):
-            if gradient_of(other) in subject.reads and subject.name != other:
-                yield _gradient_guess(consumer, other)
-
-
 def stale_upstream(subject: Subject) -> Iterator[Guess]:
-    """The same, though the line names both, or none of them; or a part of what arrives."""
+    """The right formula with a value where its gradient belongs, with another gradient, or a part of what arrives."""
     written = {*map(gradient_of, subject.first.own)}
     for consumer in subject.known_consumers:
         if consumer == "loss":
             continue
-        uses = subject.first.reference.consumers[consumer]
+        arrives, uses = gradient_of(consumer), subject.first.reference.consumers[consumer]
         for left_out in uses if len(uses) > 1 else []:  # what too_early has no evidence for
             yield Guess(
                 "path-missing",
-                f"Only a part of what `{gradient_of(consumer)}` should be is used here: what comes through "
-                f"`{left_out}` is missing in it.",
+                f"Only a part of what `{arrives}` should be is used here: what comes through `{left_out}` is missing "
+                "in it.",
                 partial(_before, consumer, left_out),
             )
-        yield _value_guess(consumer)
+        yield Guess(
+            "wrong-neighbour",
+            f"The formula fits, but `{consumer}` stands where `{arrives}` belongs: what flows backward is the "
+            "gradient, not the value.",
+            partial(lambda consumer, scene: scene.with_arrived(consumer, scene.forward[consumer]), consumer),
+        )
         for other in _alike(subject, consumer):
             if gradient_of(other) in subject.ancestry or gradient_of(other) not in written:
-                yield _gradient_guess(consumer, other)
+                yield Guess(
+                    "wrong-neighbour",
+                    f"The formula fits, but it is applied to `{gradient_of(other)}` where `{arrives}` belongs: what "
+                    f"comes from above here is the gradient of `{consumer}`.",
+                    partial(_applied_to, consumer, other),
+                )
 
 
-def _value_guess(consumer: str) -> Guess:
-    return Guess(
-        "wrong-neighbour",
-        f"The formula fits, but `{consumer}` stands where `{gradient_of(consumer)}` belongs: "
-        "what flows backward is the gradient, not the value.",
-        lambda scene: scene.with_arrived(consumer, scene.forward[consumer]),
-    )
-
-
-def _gradient_guess(consumer: str, other: str) -> Guess:
-    return Guess(
-        "wrong-neighbour",
-        f"The formula fits, but it is applied to `{gradient_of(other)}` where `{gradient_of(consumer)}` belongs: "
-        f"what comes from above here is the gradient of `{consumer}`.",
-        lambda scene: scene.with_arrived(consumer, scene.own.get(other, scene.chained[other])),
-    )
+def _applied_to(consumer: str, other: str, scene: Scene) -> Tensor | None:
+    return scene.with_arrived(consumer, scene.own.get(other, scene.chained[other]))
 
 
 def too_early(subject: Subject) -> Iterator[Guess]:
