@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Collection
 
-from grader.diagnosis.formula.inline_methods import Methods
+import pytest
+import torch
+
+from grader.diagnosis.formula.expression import evaluate, write
+from grader.diagnosis.formula.node import parts
+from grader.diagnosis.formula.program import Program
 from grader.execution.time_limits import FACTOR
 from grader.grading.pool import GraderPool
 from grader.intake.take_in import PlannedCell, take_in
@@ -105,11 +110,12 @@ def test_a_class_is_known_by_its_name_when_an_editor_dropped_all_metadata():
     assert not any("missing" in note for note in intake.notes)
 
 
-def cells(student: str, ours: str) -> list[PlannedCell]:
-    return [
+def program(student: str, ours: str, tensors: Collection[str] = (), constants: Collection[str] = ()) -> Program:
+    cells = [
         PlannedCell(code=Code(student), role="gradients", part="p", student=True, label="class"),
         PlannedCell(code=Code(ours), role="backward", part="p", student=False, label="call"),
     ]
+    return Program(cells, "p", {*tensors, *constants, "dy"}, tensors, constants)
 
 
 SCALE = """class Scale(Base):
@@ -128,31 +134,67 @@ SCALE = """class Scale(Base):
 """
 
 
-def test_methods_are_written_out_in_the_names_of_our_cell():
+def test_methods_are_gone_into_in_the_names_of_our_cell():
     ours = "scale = Scale(3)\nscale.gain = gain\nwith torch.no_grad():\n    scale(h)\n    dh = scale.backward(dy)\n"
     ours += "dgain = scale.dgain"
-    assert Methods(cells(SCALE, ours), "p").source({"h", "gain", "y"}, ()).splitlines() == [
-        "scale__twice = 2 * dy",
-        "scale__dx = scale__twice * gain",
-        "scale__dgain = (h * scale__twice).sum()",
-        "dh = scale__dx",
-        "dgain = scale__dgain",
-    ]
+    found = program(SCALE, ours, {"h", "gain", "y"})
+    assert {name: write(node) for name, node in found.formulas.items()} == {
+        "scale__backward__twice": "2 * dy",
+        "scale__backward__dx": "twice * gain",
+        "scale__dgain": "(h * twice).sum(…)",
+        "dh": "dx",
+        "dgain": "dgain",
+    }
+    assert evaluate(found.formulas["dh"], {"dy": 5, "gain": 3}, {}) == 30
+
+
+def test_the_line_in_a_function_is_the_one_that_makes_what_it_returns():
+    student = "def clip(g):\n    norm = (g * g).sum()\n    g = g / norm\n    return norm, [g]"
+    made = program(student, "dn, (dg,) = clip(dy)\ndz = apply(clip, dy)\ndw = dz[0]").made
+    assert {name: found.line for name, found in made.items()} == {"dn": 2, "dg": 4, "dz": 1, "dw": 1}
+    assert {found.code for found in made.values()} == {"clip"}
+
+
+def test_a_method_that_calls_another_one_is_followed_there():
+    student = SCALE.replace("twice = 2 * dout", "twice = self.times(dout, 2)") + (
+        "    def times(self, x, k):\n        return k * x + self.gain\n"
+    )
+    found = program(student, "scale = Scale(3)\nscale.gain = gain\ndh = scale.backward(dy)", {"h", "gain", "y"})
+    assert evaluate(found.formulas["dh"], {"dy": 5, "gain": 3}, {}) == 39
+
+
+@pytest.mark.parametrize(
+    ("tensors", "constants", "meant"),
+    [((), ("seen", "seen_eval"), "seen_eval"), (("seen",), (), "seen"), ((), ("seen",), None)],
+)
+def test_what_the_forward_method_computes_is_the_tensor_of_that_name_for_the_layer(tensors, constants, meant):
+    student = SCALE.replace("self.seen = x", "self.seen = odd(x)")
+    ours = "scale_eval = Scale(3)\nscale_eval(h)\nscale_eval.backward(dy)\ndgain = scale_eval.dgain"
+    node = program(student, ours, {"h", *tensors}, constants).formulas.get("dgain")
+    assert meant in ({part.value for part in parts(node)} if node is not None else {None})
+
+
+def test_a_branch_that_is_not_taken_changes_nothing():
+    student = SCALE.replace("        else:\n            dx = twice\n", "").replace(
+        "twice = 2 * dout", "twice = dx = 2 * dout"
+    )
+    found = program(student, "scale = Scale(3)\nscale.training = False\ndh = scale.backward(dy)", {"h", "y"})
+    assert evaluate(found.formulas["dh"], {"dy": 5}, {}) == 10
 
 
 @pytest.mark.parametrize(("mode", "line"), [("", 9), ("scale.training = False\n", 11)])
 def test_the_line_is_that_of_the_branch_which_our_cell_asks_for(mode, line):
-    methods = Methods(cells(SCALE, f"scale = Scale(3)\n{mode}dh = back(scale, dy)\ndgain = scale.dgain"), "p")
-    assert methods.place("dh") == (0, line)
-    assert methods.place("dgain") == (0, 12)
-    assert methods.place("dother") is None
+    found = program(SCALE, f"scale = Scale(3)\n{mode}dh = back(scale, dy)\ndgain = scale.dgain")
+    assert found.made["dh"] == ("Scale.backward", 0, line)
+    assert found.made["dgain"] == ("Scale.backward", 0, 12)
+    assert "dother" not in found.made
 
 
 @pytest.mark.parametrize("student", ["", "class Scale: pass", "def Scale(n): pass", "class Scale(:", "Scale = None"])
 def test_what_is_no_layer_points_nowhere_and_stops_nothing(student):
-    methods = Methods(cells(student, "scale = Scale(3)\ndh = scale.backward(dy)"), "p")
-    assert methods.source({"h"}, ()) == ""
-    assert methods.place("dh") in (None, (0, 1))
+    found = program(student, "scale = Scale(3)\ndh = scale.backward(dy)", {"h"})
+    assert "dh" not in found.formulas
+    assert found.made.get("dh", (None, 0, 1))[1:] == (0, 1)
 
 
 def test_what_the_forward_method_makes_is_written_out_where_backward_reads_it():
@@ -162,15 +204,13 @@ def test_what_the_forward_method_makes_is_written_out_where_backward_reads_it():
 
     def __call__(self, x):
         L, unused = x.shape[1], x.sum()
-        self.places = torch.arange(L) // self.size
+        self.places = torch.arange(L - self.size)
         return x[:, self.places]
 
     def backward(self, dout):
         return dout[:, self.places]
 """
-    methods = Methods(cells(student, "window = Window(2)\nwindow(h)\ndh = window.backward(dy)"), "p")
-    assert methods.source({"h", "y"}, ()).splitlines() == [
-        "window__L = h.shape[1]",
-        "window__places = torch.arange(window__L) // 2",
-        "dh = dy[:, window__places]",
-    ]
+    found = program(student, "window = Window(2)\nwindow(h)\ndh = window.backward(dy)", {"h", "y"})
+    h, dy = torch.ones(1, 4), torch.tensor([[5.0, 6.0, 7.0]])
+    assert evaluate(found.formulas["dh"], {"h": h, "dy": dy}, {}).tolist() == [[5, 6]]
+    assert list(found.formulas) == ["dh"]

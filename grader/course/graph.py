@@ -141,14 +141,30 @@ class PartReference:
     @cached_property
     def _direct_uses(self) -> list[tuple[str, int, str, int]]:
         """A name and the place in its list, and those of what is computed directly from it, in forward order."""
-        members = [(name, place, member) for name in self.named for place, member in enumerate(self.members(name))]
-        owners = {id(member.grad_fn): (name, at) for name, at, member in members if member.grad_fn is not None}
-        leaves = {id(member): (name, at) for name, at, member in members if member.grad_fn is None}
-        return [
-            (*source, name, place)
-            for name, place, tensor in [*members, ("loss", 0, self.root)]
-            for source in _direct_inputs(tensor, owners, leaves)
-        ]
+        users = [(name, place, member) for name in self.named for place, member in enumerate(self.members(name))]
+        return [(*used, name, place) for name, place, tensor in [*users, ("loss", 0, self.root)]
+                for _, used in self._line(tensor)]  # fmt: skip
+
+    @cached_property
+    def _owners(self) -> dict[Any, Member]:
+        """The node of autograd's graph that made a tensor with a name, or the tensor itself of a leaf → the tensor."""
+        return {member if member.grad_fn is None else member.grad_fn: (name, place)
+                for name in self.named for place, member in enumerate(self.members(name))}  # fmt: skip
+
+    def _line(self, tensor: Tensor) -> Iterator[tuple[Edge, Member]]:
+        """The places in the line of a tensor at which others with a name are used, none of them twice."""
+        pending: list[Any] = [tensor.grad_fn]
+        seen = {None}
+        while pending:
+            node = pending.pop()
+            if node not in seen:
+                seen.add(node)
+                for place, (child, _) in enumerate(node.next_functions):
+                    used = self._owners.get(getattr(child, "variable", child))
+                    if used is not None:
+                        yield (node, place), used
+                    else:
+                        pending.append(child)
 
     def computed_from(self, name: str) -> frozenset[str]:
         """All tensors that were computed from a tensor, directly or not."""
@@ -189,19 +205,8 @@ class PartReference:
         Each is a node of autograd's graph and the operand that the tensor is, with no named tensor between it and
         `consumer`: two of `x * x`, and two of `a * x + b * x`.
         """
-        target, found = self.members(name)[0], set[Edge]()
-        owners = {member.grad_fn for other in self.named for member in self.members(other)} - {None}
-        pending, seen = [member.grad_fn for member in self.members(consumer)], set[Any]()
-        while pending:
-            node = pending.pop()
-            if node is None or node in seen:
-                continue
-            seen.add(node)
-            for place, (child, _) in enumerate(node.next_functions):
-                if child is not None and (child is target.grad_fn or getattr(child, "variable", None) is target):
-                    found.add((node, place))
-                elif child not in owners:
-                    pending.append(child)
+        lines = map(self._line, self.members(consumer))
+        found = {edge for line in lines for edge, used in line if used == (name, 0)}
         return sorted(found, key=lambda edge: (edge[0]._sequence_nr(), edge[1]))
 
     @contextlib.contextmanager
@@ -289,25 +294,3 @@ def backward_pass(root: Tensor, named: Mapping[str, Named], replaced: Mapping[st
         for handle in handles:  # a hook left on a shared tensor would answer for the next student too
             handle.remove()
     return recorded
-
-
-def _direct_inputs(tensor: Tensor, owners: dict[int, Member], leaves: dict[int, Member]) -> list[Member]:
-    """The named tensors that `tensor` was computed from with no other named tensor between them."""
-    found: list[Member] = []
-    start = tensor.grad_fn
-    if start is None:
-        return found
-    pending = [node for node, _ in start.next_functions]
-    seen: set[int] = set()
-    while pending:
-        node = pending.pop()
-        if node is None or id(node) in seen:
-            continue
-        seen.add(id(node))
-        variable = getattr(node, "variable", None)
-        member = owners.get(id(node)) or (leaves.get(id(variable)) if variable is not None else None)
-        if member is not None:
-            found.append(member)
-        else:
-            pending.extend(child for child, _ in node.next_functions)
-    return found

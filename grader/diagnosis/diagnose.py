@@ -42,7 +42,9 @@ def explained(check: Check, marks: PartMarks, where: Where) -> Check:
         where: the part's lines.
     """
     if check.verdict is Verdict.MISSING:
-        diagnosis = why_missing(marks, check.name) or raised_behind(marks, check.name, where.methods.code(check.name))
+        diagnosis = why_missing(marks, check.name) or raised_behind(
+            marks, check.name, where.program.made.get(check.name)
+        )
         told = diagnosis is not None and diagnosis.code != "unknown-name"
         return msgspec.structs.replace(check, diagnosis=diagnosis, remark=None if told else check.remark)
     if check.verdict is not Verdict.WRONG:
@@ -92,7 +94,7 @@ def _earlier(subject: Subject, cases: list[PartCase]) -> Diagnosis | None:
                 found = _why(earlier)
                 if found is not None:
                     return Diagnosis(code=found.code, message=f"{FURTHER_UP}. {found.message}")
-                why = f"`d{other}` is not what follows from your gradients above it."
+                why = f"`{gradient_of(other)}` is not what follows from your gradients above it."
                 return Diagnosis(code="further-up", message=f"{FURTHER_UP}. {why}")
     return None
 

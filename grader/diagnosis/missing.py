@@ -7,6 +7,7 @@ import builtins
 import re
 import unicodedata
 
+from grader.diagnosis.formula.program import Made
 from grader.diagnosis.words import quoted
 from grader.execution.execute import CellRun
 from grader.marking.outcome import Outcome
@@ -52,20 +53,20 @@ def _stopped(marks: PartMarks, gradient: str) -> Diagnosis | None:
     return None
 
 
-def raised_behind(marks: PartMarks, gradient: str, code: str | None) -> Diagnosis | None:
+def raised_behind(marks: PartMarks, gradient: str, made: Made | None) -> Diagnosis | None:
     """The error that stopped a cell of ours at a gradient, raised in the student's code that it calls.
 
     Args:
         marks: the marks of the part.
         gradient: a gradient that is missing.
-        code: what of the student's makes it; None where there is no such thing yet.
+        made: what of the student's makes it; None where there is no such thing yet.
     """
-    if code is None:
+    if made is None:
         return None
     for cell, run in zip(marks.cells, marks.execution.cells, strict=True):
         stopped = cell.role == "backward" and cell.part == marks.part_id and run.status == "error"
         if stopped and any(gradient in found.binds for found in cell.code.at(run.line or 0)):
-            message = f"`{code}` raises {_error(run)}, so `{gradient}` was not computed."
+            message = f"`{made.code}` raises {_error(run)}, so `{gradient}` was not computed."
             return Diagnosis(code="stopped-by-error", message=message)
     return None
 

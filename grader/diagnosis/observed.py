@@ -11,6 +11,7 @@ import torch
 from grader.diagnosis.case_view import Scene
 from grader.diagnosis.subject import Guess, Subject
 from grader.marking.tolerance import conformed
+from grader.notebook.gradient_names import gradient_of
 from grader.records import Diagnosis
 
 Observation = Callable[[Subject], Diagnosis | None]
@@ -61,7 +62,7 @@ def not_finite(subject: Subject) -> Diagnosis | None:
     for consumer in subject.consumers if subject.scenes else []:
         own = subject.first.own.get(consumer)
         if own is not None and not bool(torch.isfinite(own).all()):
-            message = f"The NaN or infinity in `{subject.gradient}` comes from `d{consumer}`: begin there."
+            message = f"The NaN or infinity in `{subject.gradient}` comes from `{gradient_of(consumer)}`: begin there."
             return Diagnosis(code="not-finite", message=message)
     message = (
         f"`{subject.gradient}` holds NaN or infinity. They come from a division by zero, the logarithm or a "
@@ -156,7 +157,7 @@ def fixed_numbers(subject: Subject) -> Diagnosis | None:
 def upstream_changed(subject: Subject) -> Iterator[Guess]:
     """The formula is right, for what the part's own cells have made of a gradient that was there before them."""
     for name in subject.first.changed:
-        upstream = f"`d{name}`"
+        upstream = f"`{gradient_of(name)}`"
         message = (
             f"Your lines here change {upstream}, and `{subject.gradient}` follows from the changed one: go on "
             f"from {upstream} as it was before them, and give what you make of it another name."

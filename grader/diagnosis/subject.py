@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from copy import copy
 from functools import cached_property
 from typing import NamedTuple
@@ -11,15 +11,14 @@ import torch
 from torch import Tensor
 
 from grader.diagnosis.case_view import COARSE, Elementwise, Scene
-from grader.diagnosis.formula.bindings import Line, lines_of, names_behind
-from grader.diagnosis.formula.inline_functions import functions, written_out
+from grader.diagnosis.formula.bindings import Line, names_behind
 from grader.diagnosis.formula.node import Node
+from grader.diagnosis.formula.program import Program
 from grader.diagnosis.where import Where
 from grader.execution.tensors import Export, StudentTensor
 from grader.marking.case_outcomes import PartCase
 from grader.marking.tolerance import FLOAT64, conformed
 from grader.marking.verdicts import PartMarks
-from grader.notebook.code import Code
 from grader.notebook.gradient_names import gradient_of, tensor_of
 from grader.records import Diagnosis
 
@@ -160,10 +159,15 @@ class Subject:
         """Whether a guess gives the student's value, to tolerance, in every case that speaks."""
         return all(scene.fits(guess.predict(scene)) for scene in self.scenes)
 
-    @cached_property
+    def program(self, leaves: Collection[str]) -> Program:
+        """The part's statements with formulas in place of tensors; the leaves stand for themselves."""
+        reference = self.marks.visible.reference
+        return Program(self.marks.cells, self.marks.part_id, leaves, reference.tensors, reference.constants)
+
+    @property
     def lines(self) -> list[Line]:
         """The student's lines of the part, in order."""
-        return [line for code in self.code for line in lines_of(code)]
+        return self.where.program.lines
 
     @cached_property
     def reads(self) -> frozenset[str]:
@@ -185,18 +189,6 @@ class Subject:
         """Whether a name is bound, or written into, again after the last line for this gradient."""
         last = {word: place for place, line in enumerate(self.lines) for word in line.names}
         return last.get(name, -1) > last.get(self.gradient, len(self.lines))
-
-    @cached_property
-    def code(self) -> list[Code]:
-        """The student's cells of the part, then the methods that cells of ours call, as plain statements.
-
-        Functions of the student's, from whatever part, are written out, too.
-        """
-        known = functions([cell.code for cell in self.marks.cells if cell.student])
-        own = [written_out(cell.code, known) for cell in self.marks.student_cells]
-        reference = self.marks.visible.reference
-        called = self.where.methods.source(reference.tensors, reference.constants) if self.scenes else ""
-        return [*own, Code(called)] if called else own
 
 
 def _scene(part_case: PartCase, gradient: str, changed: Export) -> Scene | None:

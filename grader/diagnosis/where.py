@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 
-from grader.diagnosis.formula.inline_methods import Methods
+from grader.diagnosis.formula.program import Program
 from grader.marking.part_in_all_cases import PartCases
 
 
@@ -19,21 +19,22 @@ class Where:
         self._part = part
 
     @cached_property
-    def methods(self) -> Methods:
-        """The student's methods that our own cells of the part call."""
-        return Methods(self._part.cells, self._part.part_id)
+    def program(self) -> Program:
+        """The part's lines, gone through with no numbers known."""
+        return Program(self._part.cells, self._part.part_id)
 
     def code(self, name: str) -> str:
         """What makes a gradient, as its author would call it: a method or a function, or the line that binds it."""
-        return f"`{self.methods.code(name) or name}`"
+        made = self.program.made.get(name)
+        return f"`{made.code if made is not None else name}`"
 
     def statement(self, name: str) -> tuple[int, int] | None:
         """The cell (index) and line of the student's last statement of the part that binds `name`.
 
         Where a cell of ours binds it, calling a method of the student's, it is the line in that method.
         """
-        if (place := self.methods.place(name)) is not None:
-            return place
+        if (made := self.program.made.get(name)) is not None:
+            return made.cell, made.line
         for index in reversed(range(len(self._part.cells))):
             cell = self._part.cells[index]
             if cell.student and cell.part == self._part.part_id:

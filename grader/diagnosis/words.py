@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from grader.diagnosis.case_view import Scene
@@ -64,11 +64,11 @@ Named = tuple[str, Sequence[float]]
 """What has a name in the notebook, and its value in each case."""
 
 
-def _formula_of(named: Iterable[Named], formulas: Iterable[_Formula], ratios: Sequence[float]) -> str | None:
+def _formula_of(named: Iterable[Named], formulas: Mapping[str, _Powers], ratios: Sequence[float]) -> str | None:
     """The first formula that gives the ratios in every case."""
     for name, values in named:
-        for text, formula in formulas:
-            if all(_same(ratio, formula(value)) for ratio, value in zip(ratios, values, strict=True)):
+        for text, powers in formulas.items():
+            if all(_same(ratio, _power_of(value, *powers)) for ratio, value in zip(ratios, values, strict=True)):
                 return text.replace("n", name)
     return None
 
@@ -77,32 +77,22 @@ def _same(a: float, b: float | None) -> bool:
     return b is not None and abs(a - b) <= SAME * abs(b)
 
 
-def _over(top: float, bottom: float) -> float | None:
-    return top / bottom if bottom else None
+def _power_of(number: float, times: float, power: float, power_less_one: int) -> float | None:
+    try:
+        found: float = times * number**power * (number - 1) ** power_less_one
+    except ZeroDivisionError:
+        return None
+    return found
 
 
-_Formula = tuple[str, Callable[[float], float | None]]
-_OF_A_SIZE: tuple[_Formula, ...] = (
-    ("n", lambda n: n),
-    ("1/n", lambda n: _over(1, n)),
-    ("n - 1", lambda n: n - 1),
-    ("1/(n - 1)", lambda n: _over(1, n - 1)),
-    ("n/(n - 1)", lambda n: _over(n, n - 1)),
-    ("(n - 1)/n", lambda n: _over(n - 1, n)),
-    ("n**2", lambda n: n * n),
-    ("1/n**2", lambda n: _over(1, n * n)),
-    ("n**3", lambda n: n**3),
-    ("1/n**3", lambda n: _over(1, n**3)),
-    ("2/n", lambda n: _over(2, n)),
-    ("n/2", lambda n: n / 2),
-    *((f"n**{power:g}", lambda n, power=power: n**power if n > 0 else None) for power in (0.5, -0.5, 1.5, -1.5)),
-)
-_OF_A_FRACTION: tuple[_Formula, ...] = (
-    ("n", lambda n: n),
-    ("1/n", lambda n: _over(1, n)),
-    ("1 - n", lambda n: 1 - n),
-    ("1/(1 - n)", lambda n: _over(1, 1 - n)),
-)
+_Powers = tuple[float, float, int]
+"""A factor, and the exponents of a number and of one less than it, which it is multiplied by."""
+_OF_A_SIZE: dict[str, _Powers] = {
+    "n": (1, 1, 0), "1/n": (1, -1, 0), "n - 1": (1, 0, 1), "1/(n - 1)": (1, 0, -1), "n/(n - 1)": (1, 1, -1),
+    "(n - 1)/n": (1, -1, 1), "n**2": (1, 2, 0), "1/n**2": (1, -2, 0), "n**3": (1, 3, 0), "1/n**3": (1, -3, 0),
+    "2/n": (2, -1, 0), "n/2": (0.5, 1, 0), **{f"n**{power:g}": (1, power, 0) for power in (0.5, -0.5, 1.5, -1.5)},
+}  # fmt: skip
+_OF_A_FRACTION: dict[str, _Powers] = {"n": (1, 1, 0), "1/n": (1, -1, 0), "1 - n": (-1, 0, 1), "1/(1 - n)": (-1, 0, -1)}
 """What a probability such as `p` leaves: `1 - p`, `1/(1 - p)`."""
 
 

@@ -14,7 +14,7 @@ import torch
 from grader.diagnosis import slips
 from grader.diagnosis.formula.expression import evaluate, write
 from grader.diagnosis.formula.operations import OPERATIONS, SPELLED
-from grader.diagnosis.formula.reader import read
+from grader.diagnosis.formula.reader import Reader
 from grader.diagnosis.slips.catalogue import MADE, MADE_OTHERWISE, UNDONE, UNDONE_FROM_AFAR
 
 KINDS = {"Iterator[Guess]", "Iterator[Change]"}
@@ -41,7 +41,7 @@ def test_every_slip_is_in_the_catalogue_once_in_each_direction():
 
 ARGUMENTS = {
     "x": "x", "xx": "x, y", "xi": "x, 1", "xii": "x, 0, 1", "sum": "x, 0", "mean": "x, 0", "reshape": "x, 3, 2",
-    "expand": "x, 2, 3", "flatten": "x, 0, 1", "permute": "x, 1, 0", "one_hot": "k, 4", "arange": "4",
+    "expand": "x, 2, 3", "flatten": "x, 0, 1", "flip": "x, 0", "permute": "x, 1, 0", "one_hot": "k, 4", "arange": "4",
     "pad": "x, (1, 2)", "same": "x", "filled_like": "x, 2.0", "index_add": "x, 0, k, y", "masked_fill": "x, m, 2.0",
     "matmul": "x, z",
 }  # fmt: skip
@@ -60,7 +60,7 @@ def test_an_operation_is_read_as_it_is_spelled_computed_as_torch_does_and_quoted
     given = ARGUMENTS.get(op) or ARGUMENTS[OPERATIONS[op].takes]
     first, _, rest = given.partition(", ")
     text = f"{MODULES[spelling]}.{spelling}({given})" if spelling in MODULES else f"{first}.{spelling}({rest})"
-    node = read(ast.parse(text, mode="eval").body)
+    node = Reader().read(ast.parse(text, mode="eval").body)
     assert node.op == op
     found = torch.as_tensor(evaluate(node, names, {})).double()
     wanted = torch.as_tensor(eval(text, {"torch": torch, "F": torch.nn.functional}, names)).double()

@@ -17,13 +17,13 @@ from benchmarks.programs import solution_cells, variants
 from benchmarks.trials import Trials, misdiagnosed
 from grader.course.course import Course
 from grader.diagnosis.formula.expression import evaluate, write
-from grader.diagnosis.formula.formula import formulas
-from grader.diagnosis.formula.inline_functions import functions, written_out
 from grader.diagnosis.formula.node import Unsupported
 from grader.diagnosis.formula.operations import MAX_ELEMENTS
-from grader.diagnosis.formula.reader import read
+from grader.diagnosis.formula.program import MAX_CALLS, Program
+from grader.diagnosis.formula.reader import Reader
 from grader.diagnosis.subject import MAX_HYPOTHESES, Budget
 from grader.execution.tensors import StudentTensor, TensorNote
+from grader.intake.take_in import PlannedCell
 from grader.notebook.code import Code
 from grader.records import Verdict
 from grader.reports.verdict_text import explain
@@ -466,8 +466,16 @@ def test_every_code_has_its_section():
 # --- the formulas
 
 
+def program(source, leaves=()):
+    return Program([PlannedCell(code=Code(source), role="gradients", part="p", student=True, label="p")], "p", leaves)
+
+
+def formulas(source, leaves):
+    return program(source, leaves).formulas
+
+
 def formula(text):
-    return read(ast.parse(text, mode="eval").body)
+    return Reader().read(ast.parse(text, mode="eval").body)
 
 
 def value(text, **names):
@@ -497,7 +505,7 @@ def test_a_formula_is_quoted_with_the_brackets_that_it_needs(text):
 @pytest.mark.parametrize(
     "text",
     [
-        "__import__('os').system('true')", "a.__class__", "eval('1')", "a.numpy()", "(lambda: a)()", "[x for x in a]", "a if a else a",
+        "__import__('os').system('true')", "a.__class__", "eval('1')", "a.numpy()", "(lambda: a)()", "[x for x in a if x]", "a if a else a",
         "a.map_(a, print)", "torch.load(a)", "a.sum(0, out=a)", "open('x')", "f'{a}'", "a.apply_(print)", "torch.ops.x", "'x' * 3",
         "a.register_hook(print)", "a and a", "a.sum(99)", "not a", "+".join(["a"] * 200),
     ],
@@ -535,11 +543,11 @@ def test_a_loop_is_computed_round_by_round_and_no_longer_than_it_may():
     for k in range(3):
         wanted[:, k : k + 4] += w[k] * dy
     names = {"x": x, "w": w, "dy": dy}
-    node = formulas([Code(LOOPED)], frozenset(names))["dx"]
+    node = formulas(LOOPED, names)["dx"]
     assert torch.equal(evaluate(node, names, {}), wanted)
-    assigned = formulas([Code(LOOPED.replace("+=", "="))], frozenset(names))["dx"]
+    assigned = formulas(LOOPED.replace("+=", "="), names)["dx"]
     assert not torch.allclose(evaluate(assigned, names, {}), wanted)
-    long = formulas([Code(LOOPED.replace("range(3)", "range(10**9)"))], frozenset(names))["dx"]
+    long = formulas(LOOPED.replace("range(3)", "range(10**9)"), names)["dx"]
     with pytest.raises(Unsupported):
         evaluate(long, names, {})
 
@@ -566,13 +574,17 @@ def test_places_that_are_too_many_or_none_are_not_computed(text):
         value(text, a=torch.ones(600))
 
 
-def test_the_students_functions_are_written_out_and_no_more_than_forty_times():
-    cell = Code("def scaled(x, s):\n    y = x * s\n    return y + x\n\nda = scaled(db, s=gain) + 1")
-    lines = written_out(cell, functions([cell])).source.splitlines()[-4:]
-    assert lines == [
-        "scaled1__x = db", "scaled1__s = gain", "scaled1__y = scaled1__x * scaled1__s", "da = scaled1__y + scaled1__x + 1",
-    ]  # fmt: skip
-    again = Code("def f(x):\n    return f(x) + f(x)\n\nda = f(db)")
-    assert written_out(again, functions([again])).source.count("__x = ") <= 40
-    other = Code("def f(x, *rest):\n    return x\n\ndef g(x):\n    if x:\n        return x\n\nda = f(db) + g(db)")
-    assert written_out(other, functions([other])) == other
+def test_the_students_functions_are_gone_into_and_no_more_often_than_they_may():
+    found = program("def scaled(x, s):\n    y = x * s\n    return y + x\n\nda = scaled(db, s=gain) + 1")
+    assert write(found.formulas["da"]) == "y + x + 1"
+    assert evaluate(found.formulas["da"], {"db": 3.0, "gain": 2.0}, {}) == 10
+    assert {"da", "scaled1__x", "scaled1__s", "scaled1__y"} == set(found.formulas)
+    assert found.lines[-1].reads >= {"db", "gain", "scaled1__x", "scaled1__y"}
+    for own in ("y = f(x) + f(x)", "y, z = f(x), f(x)", "y, z = f(x)", "for k in range(9):\n        y = f(k)"):
+        again = program(f"def f(x):\n    {own}\n    return y\n\nda = f(db)")
+        assert len(again.lines) <= MAX_CALLS + 3
+        assert "da" not in again.formulas
+    looped = "def add(xs):\n    total = 0\n    for x in xs:\n        total += x\n    return total\n\nda = add(dys)"
+    assert evaluate(program(looped).formulas["da"], {"dys": torch.tensor([1.0, 2.0, 4.0])}, {}) == 7
+    other = program("def f(x, *rest):\n    return x\n\ndef g(x):\n    if x:\n        return x\n\nda = f(db) + g(db)")
+    assert "da" not in other.formulas

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Collection, Iterator, Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
-from grader.notebook.code import Code
 from grader.notebook.syntax import bound_by, names_bound, names_read
 
 
@@ -18,8 +16,8 @@ class Line(NamedTuple):
         node: the statement.
         names: what it binds or writes into.
         anew: those of them that it gives to something else, as `dX = …` does and `dX += …` doesn't.
-        reads: the names that it reads, those of the loops around it included.
-        trees: itself, and what the loops around it go through.
+        reads: the names that it reads, those in `trees`.
+        trees: itself, what the loops around it go through, and what functions that it calls return.
     """
 
     node: ast.Assign | ast.AugAssign | ast.AnnAssign | ast.Expr
@@ -34,17 +32,12 @@ class Line(NamedTuple):
         return self.node.value or ast.Constant(None)
 
 
-@lru_cache(maxsize=64)
-def lines_of(code: Code) -> tuple[Line, ...]:
-    """The statements of a cell that bind a name or write into one, in their order."""
-    return tuple(_lines(code.tree, ()))
-
-
-def _lines(node: ast.AST, around: tuple[ast.expr, ...]) -> Iterator[Line]:
+def lines_of(node: ast.AST, around: tuple[ast.expr, ...] = ()) -> Iterator[Line]:
+    """The statements in a piece of code that bind a name or write into one, in their order."""
     if not isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign | ast.Expr):
         inner = (*around, node.iter) if isinstance(node, ast.For) else around
         for child in ast.iter_child_nodes(node):
-            yield from _lines(child, inner)
+            yield from lines_of(child, inner)
     elif names := frozenset(bound_by(node)):
         anew = frozenset() if isinstance(node, ast.AugAssign) else names_bound(node)
         trees = (node, *around)

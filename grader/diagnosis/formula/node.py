@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -26,6 +27,16 @@ class Node:
     op: str
     args: tuple[Node, ...] = ()
     value: Any = None
+
+    @cached_property
+    def reads(self) -> frozenset[str]:
+        """The names in it, without the counters of loops in it."""
+        if self.op == "name":
+            return frozenset([self.value])
+        found = frozenset[str]().union(*(argument.reads for argument in self.args[3:]))
+        if self.op == "loop":
+            found -= {self.value.counter}
+        return found.union(*(argument.reads for argument in self.args[:3]))
 
     def __add__(self, other: Node) -> Node:
         return Node("add", (self, other))

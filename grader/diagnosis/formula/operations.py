@@ -228,7 +228,7 @@ OPERATIONS: dict[str, Operation] = {
     "flatten": Operation(lambda dims, tensor: torch.flatten(tensor, *dims), ("flatten",), "xi*"),
     "swap": Operation(lambda dims, tensor: tensor.transpose(*dims), ("transpose", "swapaxes"), "xii",
                       written="{0}.transpose({value[0]}, {value[1]})"),
-    "flip": Operation(lambda dims, tensor: tensor.flip(dims), written="{0}[::-1]"),
+    "flip": Operation(lambda dims, tensor: tensor.flip(dims), ("flip",), "xi*", written="{0}[::-1]"),
     "permute": Operation(lambda dims, tensor: tensor.permute(dims), ("permute",), "xi*"),
     "unsqueeze": Operation(lambda dim, tensor: tensor.unsqueeze(dim), ("unsqueeze",), "xi"),
     "size": Operation(lambda dim, tensor: tensor.shape[dim], ("size",), "xi"),

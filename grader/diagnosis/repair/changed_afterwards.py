@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from grader.diagnosis.case_view import Scene
 from grader.diagnosis.formula.bindings import changed_since, is_alias
-from grader.diagnosis.formula.formula import formulas
 from grader.diagnosis.formula.node import Node, parts
 from grader.diagnosis.subject import Subject
 from grader.notebook.gradient_names import tensor_of
@@ -20,7 +19,7 @@ def changed_through(subject: Subject) -> Diagnosis | None:
     shared = (other for other in _sharing(subject) if changed_since(subject.lines, {own, other}, {own, other}))
     if (other := next(shared, None)) is None:
         return None
-    node, alias = formulas(subject.code, subject.leaves).get(own), is_alias(subject.lines, own, other)
+    node, alias = subject.program(subject.leaves).formulas.get(own), is_alias(subject.lines, own, other)
 
     def right(scene: Scene) -> bool:
         if node is not None:

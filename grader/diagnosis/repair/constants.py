@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -44,7 +43,7 @@ def wrong_scale(subject: Subject, node: Node, trials: Sequence[Scene]) -> Diagno
             continue
         if not subject.budget.spend():
             return None
-        doubled = exchanged(node, part, number(2) * part)
+        doubled = _doubled(node, part)
         scales = _steady(subject, (_scale(trial, node, doubled) for trial in trials))
         said = named_factor(subject.scenes, scales) if scales is not None else None
         if said is not None:
@@ -56,13 +55,23 @@ def wrong_scale(subject: Subject, node: Node, trials: Sequence[Scene]) -> Diagno
     return None
 
 
+def _doubled(node: Node, part: Node) -> Node:
+    return exchanged(node, part, number(2) * part)
+
+
 def _scale(trial: Scene, node: Node, doubled: Node) -> float | None:
     """What the doubled part must be multiplied by; None where no number does, or the part is in no product."""
-    here, there = trial.stretched(node), trial.stretched(doubled)
-    more = nearest(trial.expected - here, there - here) if here is not None and there is not None else None
-    if here is None or there is None or more is None:
+    here, share = trial.stretched(node), _share(trial, node, doubled)
+    more = nearest(trial.expected - here, share) if here is not None and share is not None else None
+    if here is None or share is None or more is None:
         return None
-    return 1 + more if abs(1 + more) > ZERO and trial.is_right(here + more * (there - here)) else None
+    return 1 + more if abs(1 + more) > ZERO and trial.is_right(here + more * share) else None
+
+
+def _share(trial: Scene, node: Node, doubled: Node) -> Tensor | None:
+    """What a formula gains where a part of it is doubled: in a product or a sum, what it holds of that part."""
+    here, there = trial.stretched(node), trial.stretched(doubled)
+    return there - here if here is not None and there is not None else None
 
 
 def scaled(subject: Subject, edit: Edit, trials: Sequence[Scene]) -> Diagnosis | None:
@@ -111,21 +120,14 @@ def _same(one: Sequence[float], other: Sequence[float]) -> bool:
 # --- terms of a sum
 
 
-class Term(NamedTuple):
-    """A term as the student wrote it, and as it takes part in the whole, brackets multiplied out."""
-
-    written: Node
-    whole: Node
-
-
 def wrong_terms(subject: Subject, node: Node, trials: Sequence[Scene]) -> Diagnosis | None:
     """The terms that are a constant times what they should be, two slips at most; arguments as above."""
-    terms = list(islice(_terms(node), MAX_TERMS + 1))
+    terms = list(dict.fromkeys(islice(_terms(node), MAX_TERMS + 1)))
     if not 1 < len(terms) <= MAX_TERMS:
         return None
     scales: list[list[float]] = []
     for trial in trials:
-        found = _scales(terms, trial)
+        found = _scales(node, terms, trial)
         if found is None:
             return None
         scales.append(found)
@@ -139,28 +141,21 @@ def wrong_terms(subject: Subject, node: Node, trials: Sequence[Scene]) -> Diagno
     return Diagnosis(code=slips[0].code, message=message)
 
 
-def _terms(node: Node) -> Iterator[Term]:
+def _terms(node: Node) -> Iterator[Node]:
     """The terms that a formula adds up; one where it is no sum."""
     if node.op in ("add", "sub"):
-        left, right = node.args
-        yield from _terms(left)
-        for term in _terms(right):
-            yield term if node.op == "add" else Term(term.written, -term.whole)
+        for side in node.args:
+            yield from _terms(side)
         return
     through = node.args if node.op in ("neg", "use", "mul", "div", *_DISTRIBUTES) else ()
     sides = [list(islice(_terms(side), MAX_TERMS + 1)) for side in through]  # a name's formula may double many times
     place = next((place for place, side in enumerate(sides) if len(side) > 1), None)
-    if place is None or (place > 0 and node.op != "mul"):
-        yield Term(node, node)
-        return
-    for term in sides[place]:
-        arguments = (*node.args[:place], term.whole, *node.args[place + 1 :])
-        yield Term(term.written, term.whole if node.op == "use" else Node(node.op, arguments, node.value))
+    yield from [node] if place is None or (place > 0 and node.op != "mul") else sides[place]
 
 
-def _scales(terms: Sequence[Term], trial: Scene) -> list[float] | None:
+def _scales(node: Node, terms: Sequence[Node], trial: Scene) -> list[float] | None:
     """What each term must be multiplied by here; None where no such numbers exist, or more than one set of them."""
-    columns = [trial.stretched(term.whole) for term in terms]
+    columns = [_share(trial, node, _doubled(node, term)) for term in terms]
     given = [column.flatten() for column in columns if column is not None and bool(torch.isfinite(column).all())]
     if len(given) < len(terms):
         return None
@@ -176,14 +171,14 @@ def _scales(terms: Sequence[Term], trial: Scene) -> list[float] | None:
     return scales.tolist() if trial.is_right((matrix @ scales).view(trial.expected.shape)) else None
 
 
-def _slips(subject: Subject, terms: Sequence[Term], scales: Sequence[Sequence[float]]) -> list[Diagnosis] | None:
+def _slips(subject: Subject, terms: Sequence[Node], scales: Sequence[Sequence[float]]) -> list[Diagnosis] | None:
     """What is wrong with single terms, then with the whole; None where a constant has no name."""
     per_term = list(zip(*scales, strict=True))
     common = _common(per_term)
     slips: list[Diagnosis | None] = []
     for term, found in zip(terms, per_term, strict=True):
         relative = [scale / whole if whole else 0.0 for scale, whole in zip(found, common, strict=True)]
-        slips += _slip(subject, f"the term {quoted(write(term.written))}", relative, "term-factor", "term-sign")
+        slips += _slip(subject, f"the term {quoted(write(term))}", relative, "term-factor", "term-sign")
     slips += _slip(subject, f"the whole of `{subject.gradient}`", common, "constant-factor", "sign-flipped")
     return None if None in slips else [slip for slip in slips if slip is not None]
 

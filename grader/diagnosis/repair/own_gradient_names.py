@@ -12,10 +12,10 @@ from torch import Tensor
 
 from grader.diagnosis.case_view import Scene
 from grader.diagnosis.formula.expression import shown
-from grader.diagnosis.formula.formula import versions
 from grader.diagnosis.subject import Subject
 from grader.diagnosis.words import quoted
 from grader.marking.tolerance import conformed
+from grader.notebook.gradient_names import gradient_of
 from grader.records import FURTHER_UP, Diagnosis
 
 MAX_TRIED = 60
@@ -32,9 +32,9 @@ def in_a_stand_in(subject: Subject, why: Why) -> Diagnosis | None:
         why: finds what is wrong with one tensor.
     """
     leaves = subject.leaves
-    asked = {f"d{name}" for name in subject.first.forward}
+    asked = {*map(gradient_of, subject.first.forward)}
     tried = 0
-    for label, node in versions(subject.code, leaves):
+    for label, node in subject.program(leaves).versions:
         if label in leaves or label in asked or label == subject.gradient:
             continue
         values = [scene.value(node) for scene in subject.scenes]

@@ -8,14 +8,13 @@ are often made together: one in one place, and a constant for the whole; or cons
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from itertools import takewhile
 
 from torch import Tensor
 
 from grader.diagnosis.case_view import Scene
 from grader.diagnosis.formula.expression import shown
-from grader.diagnosis.formula.formula import formulas
 from grader.diagnosis.formula.node import Node, name, parts, use
 from grader.diagnosis.repair.changed_afterwards import spoiled
 from grader.diagnosis.repair.constants import TWO, scaled, wrong_scale, wrong_terms
@@ -23,6 +22,7 @@ from grader.diagnosis.slips.catalogue import UNDONE, UNDONE_FROM_AFAR
 from grader.diagnosis.slips.context import Candidate, Context
 from grader.diagnosis.slips.edit import Edit, edits
 from grader.diagnosis.subject import Subject
+from grader.notebook.gradient_names import gradient_of, tensor_of
 from grader.records import Diagnosis
 
 MAX_GIVEN = 1 << 14
@@ -37,13 +37,11 @@ def repair(subject: Subject) -> Diagnosis | None:
     Gradients that are not further up, but beside (`dbngain` in a formula for `dhprebn`), are taken as they are first;
     then their own formulas are written out, for the mistake may be there.
     """
-    above = {f"d{name}" for name in subject.first.descendants}
+    above = {*map(gradient_of, subject.first.descendants)}
     leaves = subject.leaves
-    below = {
-        name for name in leaves if name.startswith("d") and name[1:] in subject.first.forward and name not in above
-    }
+    below = leaves.intersection(map(gradient_of, subject.first.forward)) - above
     for taken in (leaves, leaves - below):
-        made = formulas(subject.code, taken)
+        made = subject.program(taken).formulas
         node = subject.formula or made.get(subject.gradient)
         if node is None or (taken is leaves and _spoiled(subject, node, below)):
             continue
@@ -53,17 +51,17 @@ def repair(subject: Subject) -> Diagnosis | None:
     return None
 
 
-def _named(node: Node, names: set[str]) -> set[str]:
+def _named(node: Node, names: Set[str]) -> Set[str]:
     return {part.value for part in parts(node) if part.op == "name"} & names
 
 
-def _spoiled(subject: Subject, node: Node, below: set[str]) -> bool:
+def _spoiled(subject: Subject, node: Node, below: Set[str]) -> bool:
     """Whether a gradient from beside, which the formula uses, is not what it should be: then the fault may be there."""
     scene = subject.first
     return any(
-        not scene.tolerance.holds(scene.own[name[1:]], scene.chained[name[1:]])
+        not scene.tolerance.holds(scene.own[tensor_of(name)], scene.chained[tensor_of(name)])
         for name in _named(node, below)
-        if name[1:] in scene.own
+        if tensor_of(name) in scene.own
     )
 
 
@@ -140,7 +138,7 @@ def _context(subject: Subject, node: Node, first: Scene, leaves: frozenset[str],
     uses = subject.first.reference.consumers
     beside = {name for name, consumers in uses.items() if set(consumers) & set(subject.consumers)}
     tensors = {subject.name, *subject.consumers, *beside}
-    labels = {part.value for part in parts(node) if part.op == "name"} | tensors | {f"d{name}" for name in tensors}
+    labels = {part.value for part in parts(node) if part.op == "name"} | tensors | set(map(gradient_of, tensors))
     own = {one.label for one in found if one.node.op == "use" or not one.value.is_floating_point()}
     near = [one for one in found if one.label in labels | own]
     return Context(node, first, near, [one for one in found if one.label not in labels | own])
@@ -167,8 +165,8 @@ def _candidates(
 
 def _of_use(label: str, value: Tensor, scene: Scene) -> bool:
     """What a formula may be tried with: the forward pass and what it was given, indices included, and the gradients."""
-    if label.startswith("d") and label[1:] in scene.forward:
-        return label[1:] in scene.own  # not what an earlier part has left under the name
+    if label in map(gradient_of, scene.forward):
+        return tensor_of(label) in scene.own  # not what an earlier part has left under the name
     given = (
         label in (*scene.reference.constants, *scene.reference.sequences)
         and value.dim() > 0

@@ -27,7 +27,7 @@ from grader.diagnosis.subject import Family
 
 MADE: tuple[Family, ...] = (
     observed.upstream_changed, whole_value.zeros, whole_value.begun_with_ones, whole_value.sign,
-    layout.transposed, names.value_for_gradient, whole_value.factor, contributions.missing,
+    layout.transposed, whole_value.factor, contributions.missing,
     contributions.missing_further_up, names.too_early, products.left_out, functions.another_function,
     contributions.steps, functions.on_the_way, names.another_value, contributions.scaled, sums.sums, layout.passed_on,
     functions.row_left_out, row_lookups.rows, names.stale_upstream,

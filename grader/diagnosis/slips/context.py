@@ -12,6 +12,7 @@ from torch import Tensor
 from grader.diagnosis.case_view import Scene
 from grader.diagnosis.formula.expression import write
 from grader.diagnosis.formula.node import ALL, AT, Node, Value, name, number, parts
+from grader.notebook.gradient_names import gradient_of
 
 EMPTY = ("number", "size", "count", "ones_like", "zeros_like", "slice")
 """Parts that hold no tensor's numbers."""
@@ -109,7 +110,7 @@ class Context:
 
     def is_gradient(self, node: Node) -> bool:
         """Whether a part is a use of a gradient that the exercise has a name for."""
-        return node.op == "use" and node.value.startswith("d") and node.value[1:] in self.known
+        return node.op == "use" and node.value in map(gradient_of, self.known)
 
     def alike(self, node: Node) -> list[Candidate]:
         """The other candidates of a part's shape."""

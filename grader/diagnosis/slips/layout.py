@@ -14,6 +14,7 @@ from grader.diagnosis.slips.context import Context
 from grader.diagnosis.slips.edit import Change
 from grader.diagnosis.subject import Guess, Subject
 from grader.diagnosis.words import shape_text
+from grader.notebook.gradient_names import gradient_of
 
 # --- made in the right step
 
@@ -43,16 +44,16 @@ def passed_on(subject: Subject) -> Iterator[Guess]:
     for consumer in subject.known_consumers:
         if consumer in ("loss", subject.name):
             continue
-        target = shape_text(subject.first.forward[consumer].shape)
+        target, upstream = shape_text(subject.first.forward[consumer].shape), gradient_of(consumer)
         code, message = (
-            ("shape-not-restored", f"`{subject.gradient}` holds the numbers of `d{consumer}` in the shape {target}: "
+            ("shape-not-restored", f"`{subject.gradient}` holds the numbers of `{upstream}` in the shape {target}: "
                                    f"bring them back into the shape {own} of `{subject.name}`.")
             if own != target and all(_same_numbers(scene, consumer) for scene in subject.scenes) else
-            ("sum-missing", f"`{subject.gradient}` holds `d{consumer}` as it is, in the shape {target}. "
+            ("sum-missing", f"`{subject.gradient}` holds `{upstream}` as it is, in the shape {target}. "
                             f"`{subject.name}` {own} was stretched to it in the forward pass: what was used several "
                             "times adds up.")
             if all(_adds_up(scene, consumer) for scene in subject.scenes) else
-            ("local-derivative-missing", f"`d{consumer}` was passed straight on to `{subject.gradient}`, in its own "
+            ("local-derivative-missing", f"`{upstream}` was passed straight on to `{subject.gradient}`, in its own "
                                          f"shape: what happens between `{subject.name}` and `{consumer}` has a way "
                                          "back, too.")
         )  # fmt: skip

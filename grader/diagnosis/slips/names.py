@@ -12,6 +12,7 @@ from grader.diagnosis.formula.node import AT, Node, number
 from grader.diagnosis.slips.context import Context
 from grader.diagnosis.slips.edit import Change
 from grader.diagnosis.subject import Guess, Subject
+from grader.notebook.gradient_names import gradient_of, tensor_of
 
 # --- made in the right step
 
@@ -20,12 +21,12 @@ def another_value(subject: Subject) -> Iterator[Guess]:
     """The value of another tensor, or its gradient, under this name."""
     for other in _alike(subject, subject.name):
         # Its gradient may be equal only because it follows: it comes later in the backward pass.
-        follows = f"d{other}" not in subject.reads and subject.name in subject.first.computed_from(other)
+        follows = gradient_of(other) not in subject.reads and subject.name in subject.first.computed_from(other)
         if not follows:
             yield Guess(
                 "another-gradient",
-                f"`{subject.gradient}` holds the gradient of another tensor, `d{other}`: something between the two is "
-                "missing, or the names were mixed up.",
+                f"`{subject.gradient}` holds the gradient of another tensor, `{gradient_of(other)}`: something between "
+                "the two is missing, or the names were mixed up.",
                 partial(lambda other, scene: scene.own.get(other), other),
             )
     for other in [subject.name, *_alike(subject, subject.name)]:
@@ -47,76 +48,56 @@ def a_step_too_far(subject: Subject, *, seen: bool = False) -> Iterator[Guess]:
         if subject.first.reference.consumers[other] == [subject.name] and (other in subject.reads or not seen):
             yield Guess(
                 "another-gradient",
-                f"`{subject.gradient}` holds what belongs to `d{other}`: it has gone a step too far, through the line "
-                f"that computes `{subject.name}` from `{other}`.",
+                f"`{subject.gradient}` holds what belongs to `{gradient_of(other)}`: it has gone a step too far, "
+                f"through the line that computes `{subject.name}` from `{other}`.",
                 partial(lambda other, scene: scene.reference.chained({**scene.own, scene.name: scene.expected})[other],
                         other),
             )  # fmt: skip
 
 
-def value_for_gradient(subject: Subject) -> Iterator[Guess]:
-    """The right formula with a value of the forward pass where its gradient belongs, or with another gradient.
-
-    The line names the one alone. It comes before what the numbers alone would say: where the two differ by a factor,
-    the factor is not the slip.
-    """
-    for consumer in subject.known_consumers:
-        if consumer == "loss" or f"d{consumer}" in subject.reads:
-            continue
-        if consumer in subject.reads:
-            yield _value_guess(consumer)
-        for other in _alike(subject, consumer):
-            if f"d{other}" in subject.reads and subject.name != other:
-                yield _gradient_guess(consumer, other)
-
-
 def stale_upstream(subject: Subject) -> Iterator[Guess]:
-    """The same, though the line names both, or none of them; or a part of what arrives."""
-    written = {f"d{name}" for name in subject.first.own}
+    """The right formula with a value where its gradient belongs, with another gradient, or a part of what arrives."""
+    written = {*map(gradient_of, subject.first.own)}
     for consumer in subject.known_consumers:
         if consumer == "loss":
             continue
-        uses = subject.first.reference.consumers[consumer]
+        arrives, uses = gradient_of(consumer), subject.first.reference.consumers[consumer]
         for left_out in uses if len(uses) > 1 else []:  # what too_early has no evidence for
             yield Guess(
                 "path-missing",
-                f"Only a part of what `d{consumer}` should be is used here: what comes through `{left_out}` is missing "
+                f"Only a part of what `{arrives}` should be is used here: what comes through `{left_out}` is missing "
                 "in it.",
                 partial(_before, consumer, left_out),
             )
-        yield _value_guess(consumer)
+        yield Guess(
+            "wrong-neighbour",
+            f"The formula fits, but `{consumer}` stands where `{arrives}` belongs: what flows backward is the "
+            "gradient, not the value.",
+            partial(lambda consumer, scene: scene.with_arrived(consumer, scene.forward[consumer]), consumer),
+        )
         for other in _alike(subject, consumer):
-            if f"d{other}" in subject.ancestry or f"d{other}" not in written:
-                yield _gradient_guess(consumer, other)
+            if gradient_of(other) in subject.ancestry or gradient_of(other) not in written:
+                yield Guess(
+                    "wrong-neighbour",
+                    f"The formula fits, but it is applied to `{gradient_of(other)}` where `{arrives}` belongs: what "
+                    f"comes from above here is the gradient of `{consumer}`.",
+                    partial(_applied_to, consumer, other),
+                )
 
 
-def _value_guess(consumer: str) -> Guess:
-    return Guess(
-        "wrong-neighbour",
-        f"The formula fits, but `{consumer}` stands where `d{consumer}` belongs: "
-        "what flows backward is the gradient, not the value.",
-        lambda scene: scene.with_arrived(consumer, scene.forward[consumer]),
-    )
-
-
-def _gradient_guess(consumer: str, other: str) -> Guess:
-    return Guess(
-        "wrong-neighbour",
-        f"The formula fits, but it is applied to `d{other}` where `d{consumer}` belongs: "
-        f"what comes from above here is the gradient of `{consumer}`.",
-        lambda scene: scene.with_arrived(consumer, scene.own.get(other, scene.chained[other])),
-    )
+def _applied_to(consumer: str, other: str, scene: Scene) -> Tensor | None:
+    return scene.with_arrived(consumer, scene.own.get(other, scene.chained[other]))
 
 
 def too_early(subject: Subject) -> Iterator[Guess]:
     """What arrives was taken before all contributions to it had been added up: it is bound again after this line."""
     for consumer in subject.known_consumers:
         uses = subject.first.reference.consumers.get(consumer, [])
-        for left_out in uses if len(uses) > 1 and subject.bound_later(f"d{consumer}") else []:
+        for left_out in uses if len(uses) > 1 and subject.bound_later(gradient_of(consumer)) else []:
             yield Guess(
                 "used-too-early",
-                f"`d{consumer}` was used here before it was complete: the path through `{left_out}` was added to it "
-                "only later. Go through the forward pass strictly backward.",
+                f"`{gradient_of(consumer)}` was used here before it was complete: the path through `{left_out}` was "
+                "added to it only later. Go through the forward pass strictly backward.",
                 partial(_before, consumer, left_out),
             )
 
@@ -133,7 +114,7 @@ def _alike(subject: Subject, name: str) -> list[str]:
         for other in subject.first.forward
         if other != name and all(scene.forward[other].shape == scene.forward[name].shape for scene in subject.scenes)
     ]
-    return sorted(alike, key=lambda other: other not in subject.reads and f"d{other}" not in subject.reads)
+    return sorted(alike, key=lambda other: other not in subject.reads and gradient_of(other) not in subject.reads)
 
 
 # --- undone in a formula
@@ -178,9 +159,9 @@ def exchanges(node: Node, context: Context) -> Iterator[Change]:
     """A name of the notebook exchanged for another one of the same shape."""
     if node.op != "name" and not context.is_gradient(node):
         return
-    nearest = (node.value[1:], f"d{node.value}")
+    nearest = (tensor_of(node.value), gradient_of(node.value))
     for other in sorted(context.alike(node), key=lambda candidate: candidate.label not in nearest):
-        gradient = other.label.startswith("d") and (other.label[1:] in context.known or other.node.op == "use")
+        gradient = other.label.startswith("d") and (tensor_of(other.label) in context.known or other.node.op == "use")
         kind = "gradient" if gradient else "tensor" if other.node.op == "use" else "value of the forward pass"
         text = f"Everything fits but `{node.value}`: a {kind} that has the same shape belongs in its place."
         yield other.node, "wrong-neighbour", text

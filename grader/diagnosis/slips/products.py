@@ -13,6 +13,7 @@ from grader.diagnosis.formula.node import Node, name, number
 from grader.diagnosis.slips.context import EMPTY, POWERS, Context, less_one
 from grader.diagnosis.slips.edit import Change
 from grader.diagnosis.subject import Guess, Subject, changed
+from grader.notebook.gradient_names import gradient_of
 
 # --- made in the right step
 
@@ -22,14 +23,14 @@ def left_out(subject: Subject) -> Iterator[Guess]:
     for consumer in subject.elementwise_steps:
         yield Guess(
             "local-derivative-missing",
-            f"`d{consumer}` was passed straight on to `{subject.gradient}`: the derivative of the line that computes "
-            f"`{consumer}`, with respect to `{subject.name}`, is missing as a factor.",
+            f"`{gradient_of(consumer)}` was passed straight on to `{subject.gradient}`: the derivative of the line "
+            f"that computes `{consumer}`, with respect to `{subject.name}`, is missing as a factor.",
             changed(consumer, lambda scene, step: summed(step.cotangent, scene.shape)),
         )
         yield Guess(
             "upstream-missing",
             f"Of the step to `{consumer}` only the derivative is here: by the chain rule what arrives from "
-            f"above, `d{consumer}`, multiplies it.",
+            f"above, `{gradient_of(consumer)}`, multiplies it.",
             changed(consumer, lambda scene, step: summed(step.local, scene.shape)),
         )
 

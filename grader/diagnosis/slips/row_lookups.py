@@ -13,6 +13,7 @@ from grader.diagnosis.formula.node import Node
 from grader.diagnosis.slips.context import Context
 from grader.diagnosis.slips.edit import Change
 from grader.diagnosis.subject import Guess, Predict, Subject
+from grader.notebook.gradient_names import gradient_of
 
 # --- made in the right step
 
@@ -53,7 +54,7 @@ def rows(subject: Subject) -> Iterator[Guess]:
         for place in range(shape[1]) if table and len(shape) > 2 and shape[1] <= MAX_PLACES else ():
             yield Guess(
                 "places-missing",
-                f"`{subject.gradient}` collects from position {place} of `d{consumer}` only: "
+                f"`{subject.gradient}` collects from position {place} of `{gradient_of(consumer)}` only: "
                 "every position took rows of the table, so every one sends something back.",
                 _collected(consumer, found, partial(_only, place)),
             )

@@ -137,8 +137,6 @@ def _is_negative(place: ast.expr, tree: ast.Module) -> bool:
 def _below_zero(node: ast.expr) -> bool:
     if isinstance(node, ast.IfExp):
         return _below_zero(node.body) and _below_zero(node.orelse)
-    if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult | ast.Div):
-        return _below_zero(node.left) != _below_zero(node.right)
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
         return not _below_zero(node.operand)
     return isinstance(node, ast.Constant) and is_number(node.value) and node.value < 0
