@@ -236,7 +236,7 @@ class Gradebook:
             "score": grade.score,
             "max_score": grade.max_score,
             "grade": msgspec.json.encode(grade).decode(),
-            "grading": zlib.compress(msgspec.msgpack.encode(grading), 3),
+            "grading": zlib.compress(msgspec.msgpack.encode(grading), 1),  # pictures: 3 takes twice as long for 7 %
         }
         with self._engine.begin() as connection:
             (number,) = connection.execute(insert(gradings).values(row).returning(gradings.c.id)).one()

@@ -127,6 +127,15 @@ def test_what_a_list_holds_is_put_back_too():
     assert torch.equal(torch.rand(2, generator=generators[0]), drawn)
 
 
+def test_a_long_list_is_put_back_where_it_holds_tensors_and_is_not_looked_through_where_it_is_data():
+    words, states = ["a"] * 2000, [torch.ones(1)] * 2000
+    kept = grader_detached._Kept({"words": words, "states": states})
+    states[1999] = None
+    kept.restore({})
+    assert states[1999] is not None
+    assert not any(value is words for value, _ in kept.lists)
+
+
 def test_everything_is_as_it_was_before_each_run():
     namespace = {"torch": torch, "a": torch.ones(2), "g_": torch.Generator().manual_seed(1)}
     draw = HEAD + "a += torch.rand(2, generator=g_); dc = a.clone(); g.after('dc')"

@@ -3,24 +3,41 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import contextlib
+import json
 import warnings
+from datetime import UTC, datetime
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from ipykernel.compiler import murmur2_x86
 from IPython.core.inputtransformer2 import MagicAssign, TransformerManager
+from IPython.core.interactiveshell import InteractiveShell
 
 from grader.kernels.inside import fragments
-from grader.kernels.inside.kernelapp import AcceptedOnce, OncePerCell, TokensOnlyWhereNeeded, murmur2
+from grader.kernels.inside.kernelapp import AcceptedOnce, OncePerCell, PlainPython, murmur2
+from grader.kernels.inside.published import LateSession
 from grader.notebook.file import read_notebook
 from tests.conftest import ROOT
 
 
+def plain_python(manager: TransformerManager) -> PlainPython:
+    shell = SimpleNamespace(
+        input_transformer_manager=manager,
+        compile=SimpleNamespace(ast_parse=ast.parse),
+        run_ast_nodes=None,
+        run_code=None,
+        should_run_async=lambda cell, **_: True,
+    )
+    return PlainPython(shell)
+
+
 def shortened() -> TransformerManager:
     manager = TransformerManager()
-    manager.do_token_transforms = TokensOnlyWhereNeeded(manager)
+    manager.do_token_transforms = plain_python(manager).tokens
     return manager
 
 
@@ -101,7 +118,7 @@ KEYWORDS = ["and", "else", "for", "if", "in", "is", "not", "or"]
 def test_the_parser_warns_of_a_number_before_a_keyword_only_once(number):
     forms = ["x = {} y", "x = {} y else z", "x = y if {} z", "x = [{} i in y]", "x = {} not y", "x = -{}(y)"]
     cells = [form.format(number + keyword) + "\n" for form in forms for keyword in KEYWORDS]
-    plain = TokensOnlyWhereNeeded(TransformerManager())
+    plain = plain_python(TransformerManager()).tokens
     with warnings.catch_warnings(record=True) as warned:
         warnings.simplefilter("always")
         for cell in cells:
@@ -122,7 +139,50 @@ def test_plain_python_is_not_tokenized(cell):
 
     manager = TransformerManager()
     manager.do_token_transforms = tokenize
-    assert TokensOnlyWhereNeeded(manager)([cell]) == [cell]
+    assert plain_python(manager).tokens([cell]) == [cell]
+
+
+def test_a_cells_tree_is_that_of_its_own_text():
+    plain = plain_python(TransformerManager())
+    plain.tokens(["x = 1\n"])
+    assert ast.unparse(plain.tree("y = 2\n")) == "y = 2"  # something else was parsed in between
+    plain.tokens(["x = 1\n"])
+    assert ast.unparse(plain.tree("x = 1\n")) == "x = 1"
+
+
+@pytest.mark.parametrize(("cell", "is_async"), [("x = 1", False), ("await x", True), ("[x async for x in y]", True)])
+def test_only_a_cell_that_may_wait_is_looked_at_for_it(cell, is_async):
+    assert plain_python(TransformerManager()).is_async(cell, transformed_cell=cell) is is_async
+
+
+@pytest.fixture(scope="module")
+def shell():
+    shell = InteractiveShell()
+    yield shell
+    shell.history_manager.end_session()
+
+
+CELLS = [
+    "a = 1\nb = a + 1\nb", "a = 1\nb\nc = 2", "a = 1\n1 / 0\nc = 2", "a = 1\nreturn\nc = 2",
+    "import asyncio\na = 3\nawait asyncio.sleep(0)", "a = 1\n(lambda: 1)()", "def f():\n    a = 1\n    return a\nf()",
+    "a = 1\nfrom __future__ import annotations", "", "a", "a = 4",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("cell", CELLS)
+def test_a_cells_statements_come_to_the_same_together(shell, cell):
+    def run(runs) -> tuple[object, ...]:
+        shell.user_ns.update(dict.fromkeys("abc"))
+        shown = []
+        result = SimpleNamespace(error_before_exec=None, error_in_exec=None)
+        shell.showtraceback = lambda *_, **__: shown.append("traceback")
+        shell.display_trap.hook = shown.append
+        with shell.display_trap:
+            failed = asyncio.run(runs(list(ast.parse(cell).body), "<cell>", compiler=shell.compile, result=result))
+        errors = [repr(error) for error in (result.error_before_exec, result.error_in_exec)]
+        return bool(failed), errors, shown, [shell.user_ns[name] for name in "abc"]
+
+    assert run(PlainPython(shell).run) == run(shell.run_ast_nodes)
 
 
 def test_a_students_own_transformer_is_asked():
@@ -164,3 +224,24 @@ def test_a_message_comes_with_its_buffers(parts):
 @pytest.mark.parametrize("message", [b"", b"\0", b"\0\0\0\5four", b"\xff\xff\xff\xff", bytes(4_000_000)])
 def test_what_is_no_message_has_no_parts(message):
     assert fragments.parted(message) == []
+
+
+class Text(str):
+    """A string whose class JSON doesn't know."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        raise AssertionError("a student's own code")
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["a", Text("a"), {Text("a"): 1}, 1, 0.1, None, True, [1, "é"], {"a": {"b": [None]}}, {1: 2}, b"bytes", (1, 2),
+     datetime(2026, 1, 2, 3, 4, 5, 6, UTC), "half a pair: \udc80"],
+)  # fmt: skip
+def test_a_message_is_packed_as_jupyter_client_packs_it(value):
+    session = LateSession()
+    told = {"content": {"value": value}}
+    packed, expected = (one.decode("utf-8", "replace") for one in (session._packed(told), session.pack(told)))
+    assert json.loads(packed) == json.loads(expected)

@@ -23,6 +23,29 @@ def test_float64_leaves_rounding_and_no_more(off, holds):
     assert FLOAT64.holds(expected + off, expected) is holds
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("rtol", [0.0, 1e-8, 1e-3])
+@pytest.mark.parametrize("atol", [0.0, 1e-12, 1e-3])
+def test_what_is_told_sooner_is_what_allclose_says(dtype, rtol, atol):
+    expected = torch.tensor([0.0, -2e-3, 5.0, 1e4], dtype=dtype)
+    tolerance, seen = Tolerance(rtol, atol), set()
+    for place in range(len(expected)):
+        for times in (0.0, 0.5, 0.999, 1.0, 1.0005, 1.01, 3.0, torch.nan, torch.inf):
+            student = expected.clone()
+            student[place] += times * (atol * 1e4 + rtol * abs(expected[place]))
+            says = torch.allclose(student, expected, rtol=rtol, atol=atol * 1e4)
+            assert tolerance.holds(student, expected) is says
+            seen.add(says)
+    assert seen == {True, False}
+
+
+@pytest.mark.parametrize("value", [torch.nan, torch.inf])
+def test_what_isnt_finite_is_never_right(value):
+    expected = torch.tensor([value, 1.0])
+    assert not FLOAT64.holds(expected, expected)
+    assert FLOAT64.holds(torch.full((2,), 3e38), torch.full((2,), 3e38))  # whose sum isn't finite
+
+
 def test_the_absolute_tolerance_grows_with_the_largest_element():
     expected = torch.tensor([0.0, 1e6], dtype=torch.float64)
     assert FLOAT64.holds(expected + 1e-7, expected)

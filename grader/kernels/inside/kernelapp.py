@@ -19,12 +19,12 @@ import socket
 import struct
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from io import BytesIO
-from typing import Any
+from typing import Any, cast
 
 import ipykernel.compiler
-import ipykernel.kernelbase
+import ipykernel.ipkernel
 from ipykernel.iostream import IOPubThread
 from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelapp import IPKernelApp
@@ -91,6 +91,24 @@ class ForkedKernel(IPythonKernel):
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
+    async def do_execute(self, code: str, silent: bool, store_history: bool = True, *rest: Any, **options: Any) -> Any:
+        """Run a cell. What isn't kept in the history is a probe, which needs nothing that the shell has for cells."""
+        if store_history or silent:
+            base: Any = super()
+            return await base.do_execute(code, silent, store_history, *rest, **options)
+        kernel, shell = cast("Any", self), cast("Any", self.shell)
+        reply = {"status": "ok", "execution_count": shell.execution_count, "user_expressions": {}, "payload": []}
+        kernel._forward_input(False)
+        try:
+            with shell.builtin_trap, shell.display_trap:
+                exec(code, shell.user_global_ns, shell.user_ns)
+        except BaseException as error:
+            told = {"ename": type(error).__name__, "evalue": "", "traceback": []}
+            return {**reply, "status": "error", **told}
+        finally:
+            kernel._restore_input()
+        return reply
+
     def _publish_execute_input(self, *_: object) -> None:
         """The cell's code is not sent back to who has sent it."""
 
@@ -118,26 +136,57 @@ class OncePerCell:
         return transformed
 
 
-class TokensOnlyWhereNeeded:
-    """A shell's search for `%magics`, `!commands` and `help?` in a cell's tokens, which plain Python has none of.
+class PlainPython:
+    """A shell's way with a cell that is plain Python, which has none of `%magics`, `!commands` and `help?`.
 
     Nothing that IPython rewrites is valid Python, and Python's parser says so sooner than its tokenizer, which is
-    written in Python.
+    written in Python. What was parsed for that is the tree that the shell then asks for. Its statements are compiled
+    and run together, except for an expression at the end, whose value is shown.
     """
 
-    def __init__(self, manager: Any) -> None:
-        self._manager = manager
+    def __init__(self, shell: Any) -> None:
+        self._manager = manager = shell.input_transformer_manager
         self._known = list(manager.token_transformers)
         self._transform: Callable[[list[str]], list[str]] = manager.do_token_transforms
+        self._parse: Callable[..., ast.Module] = shell.compile.ast_parse
+        self._run: Callable[..., Awaitable[Any]] = shell.run_ast_nodes
+        self._run_code: Callable[..., Awaitable[Any]] = shell.run_code
+        self._is_async: Callable[..., bool] = shell.should_run_async
+        self._parsed: tuple[str, ast.Module] | None = None
 
-    def __call__(self, lines: list[str]) -> list[str]:
+    def tokens(self, lines: list[str]) -> list[str]:
         """The lines, rewritten where they have such syntax."""
         text = "".join(lines)
         known = self._manager.token_transformers == self._known
         # IPython's lines end at other characters too, even in the middle of a comment.
-        if known and len(lines) == text.count("\n") and _is_plain_python(text):
-            return lines
-        return self._transform(lines)
+        tree = _parsed(text) if known and len(lines) == text.count("\n") else None
+        self._parsed = None if tree is None else (text, tree)
+        return self._transform(lines) if tree is None else lines
+
+    def tree(self, source: str, filename: str = "<unknown>", symbol: str = "exec") -> ast.Module:
+        """The cell's tree."""
+        parsed, self._parsed = self._parsed, None
+        return parsed[1] if parsed is not None and parsed[0] == source else self._parse(source, filename, symbol)
+
+    def is_async(self, raw_cell: str, *, transformed_cell: str | None = None, **options: Any) -> bool:
+        """Whether a cell must be run in the event loop: one without these words needn't."""
+        cell = transformed_cell or raw_cell
+        may = "await" in cell or "async" in cell
+        return may and self._is_async(raw_cell, transformed_cell=transformed_cell, **options)
+
+    async def run(self, nodes: list[ast.stmt], cell_name: str, interactivity: str = "last_expr",
+                  compiler: Any = compile, result: Any = None) -> Any:  # fmt: skip
+        """Run a cell's statements; whether one raised."""
+        if interactivity == "last_expr" and len(nodes) > 1:
+            shown = nodes[-1:] if isinstance(nodes[-1], ast.Expr) else []
+            try:
+                code = compiler(ast.Module(nodes[: len(nodes) - len(shown)], []), cell_name, "exec")
+            except Exception:  # an `await`, or a `return`: the statements above it are run all the same
+                return await self._run(nodes, cell_name, interactivity, compiler, result)
+            if await self._run_code(code, result):
+                return True
+            nodes = shown
+        return await self._run(nodes, cell_name, interactivity, compiler, result)
 
 
 _MAY_WARN = re.compile(r"\\|\b\d[\w.]*(?:and|else|for|if|in|is|not|or)\b")
@@ -145,14 +194,14 @@ _MAY_WARN = re.compile(r"\\|\b\d[\w.]*(?:and|else|for|if|in|is|not|or)\b")
 once, lest its warnings come twice."""
 
 
-def _is_plain_python(text: str) -> bool:
+def _parsed(text: str) -> ast.Module | None:
+    """The tree of plain Python."""
     if _MAY_WARN.search(text) is not None:
-        return False
+        return None
     try:
-        compile(text, "<cell>", "exec", ast.PyCF_ONLY_AST, dont_inherit=True)
+        return ast.parse(text)
     except Exception:  # whatever is wrong with it, the shell says so as always
-        return False
-    return True
+        return None
 
 
 class AcceptedOnce:
@@ -198,7 +247,7 @@ class KernelApp(IPKernelApp):
         base: Any = super(IPKernelApp, self)  # its own `initialize` would go on to the sockets
         base.initialize(argv=OPTIONS)
         self._untyped.init_pdb()
-        self.log.setLevel(self.log_level)  # its handler has this level already, but only after a record was made
+        self.log.setLevel("CRITICAL")  # nobody reads it, and to start without a debugger is a warning
         self.outstream_class = f"{PromptStream.__module__}.{PromptStream.__name__}"
         self.session = self._session = LateSession(parent=self)
         self._early = {name: EarlyStream(name, self._session, fd) for name, fd in (("stdout", 1), ("stderr", 2))}
@@ -214,12 +263,14 @@ class KernelApp(IPKernelApp):
         for step in ("path", "shell", "gui_pylab", "extensions", "code"):
             getattr(self, f"init_{step}")()
         ipykernel.compiler.murmur2_x86 = murmur2
-        if hasattr(ipykernel.kernelbase, "_accepts_parameters"):
-            ipykernel.kernelbase._accepts_parameters = AcceptedOnce(ipykernel.kernelbase._accepts_parameters)
-        assert self.shell is not None
-        self.shell.transform_cell = OncePerCell(self.shell.transform_cell)
-        manager: Any = self.shell.input_transformer_manager
-        manager.do_token_transforms = TokensOnlyWhereNeeded(manager)
+        if hasattr(ipykernel.ipkernel, "_accepts_parameters"):
+            ipykernel.ipkernel._accepts_parameters = AcceptedOnce(ipykernel.ipkernel._accepts_parameters)
+        shell: Any = self.shell
+        shell.transform_cell = OncePerCell(shell.transform_cell)
+        plain = PlainPython(shell)
+        shell.input_transformer_manager.do_token_transforms = plain.tokens
+        shell.compile.ast_parse = plain.tree
+        shell.run_ast_nodes, shell.should_run_async = plain.run, plain.is_async
         self._session.take()
 
     def rehearse(self) -> None:

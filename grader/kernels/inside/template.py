@@ -102,10 +102,13 @@ class Template:
             poll.register(self._ends, select.POLLIN)
             if self._nursery is not None:
                 poll.register(self._nursery, select.POLLIN)
+            look = 0.0
             while True:
                 ready = dict(poll.poll(_WATCH_SECONDS * 1000 if self._kernels else None))
                 self._notice_ends()
-                self._watch()
+                if time.monotonic() > look:
+                    self._watch()
+                    look = time.monotonic() + _WATCH_SECONDS
                 if self._channel.fileno() in ready and not self._handle():
                     break
                 self._improve()

@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 LOOKED_AT = 1000
-"""Of a list so many members are looked at, to see whether tensors are among them."""
+"""Of a list so many members are looked at, to see whether tensors are among them; a longer one without is data."""
 KEPT_ELEMENTS = 1 << 16
 """Tensors larger than this are not copied: where a part writes to one, it is not run again."""
 MAX_SECONDS = 4.0
@@ -34,8 +34,10 @@ class _Kept:
     def __init__(self, namespace: dict[str, Any]) -> None:
         self.names = dict(namespace)
         values = list({id(value): value for value in self.names.values()}.values())
-        self.lists = [(value, list(value)) for value in values if isinstance(value, list)]
-        members = [member for _, members in self.lists if _have_numbers(members) for member in members]
+        lists = [(value, _have_numbers(value)) for value in values if isinstance(value, list)]
+        # A data set's list of words stays as it is: each word that is looked at is a page of memory to be copied.
+        self.lists = [(value, list(value)) for value, numbers in lists if numbers or len(value) <= LOOKED_AT]
+        members = [member for value, numbers in lists if numbers for member in value]
         values = list({id(value): value for value in (*values, *members)}.values())
         self.tensors = [
             (tensor, tensor._version, _once(tensor).detach().clone() if tensor.numel() <= KEPT_ELEMENTS else None)
@@ -190,6 +192,7 @@ class _Run:
         self.began_as = {name: state(namespace, name) for name in part["forward"]}
         self.early = early
         self.given: dict[str, Any] = {}
+        self.memory: dict[int | None, set[str]] = {}
         self.recorded: dict[str, Any] = {}
         self.others: set[str] = set()
         self.left: dict[str, tuple[Any, ...]] = {}
@@ -200,7 +203,7 @@ class _Run:
         self.rebound: set[str] = set()
         for name in self.numbers:
             if name in part["bound"]:
-                self.given[name] = namespace.get(self.variables.get(name, name))
+                self.hold(name, namespace.get(self.variables.get(name, name)))
             else:
                 self.give(name)
 
@@ -208,8 +211,14 @@ class _Run:
         """Put random numbers in a gradient's place, under the student's name for it."""
         variable = self.variables.get(name, name)
         numbers = self.numbers[name].clone()
-        self.given[name] = self.namespace[variable] = list(numbers) if name in self.lists else numbers
+        self.namespace[variable] = list(numbers) if name in self.lists else numbers
+        self.hold(name, self.namespace[variable])
         self.left[name] = state(self.namespace, variable)
+
+    def hold(self, name: str, value: Any) -> None:
+        """Remember what a gradient's name was bound to last, other than by the student's lines."""
+        self.given[name] = value
+        self.memory.setdefault(_address(value), set()).add(name)
 
     def record(self, name: str) -> bool:
         """Keep what the student's lines have made of a gradient, if anything; whether the name stands for it.
@@ -232,9 +241,10 @@ class _Run:
 
     def part_shared(self, name: str) -> None:
         """Give other gradients their numbers again that a write to this one has changed: it is the same memory."""
-        own = self.namespace.get(self.variables.get(name, name))
-        for other in self.changed():
-            if other != name and _same_memory(own, self.given.get(other)):
+        address = _address(self.namespace.get(self.variables.get(name, name)))
+        there = self.memory.get(address, set()) - {name} if address is not None else set()
+        for other in self.changed() if there else ():
+            if other in there and _address(self.given.get(other)) == address:
                 self.shared[other] = name
                 self.give(other)
 
@@ -282,10 +292,11 @@ class _Run:
         return [*later, *self.unfollowed.difference(later)]
 
 
-def _same_memory(one: object, other: object) -> bool:
-    if not isinstance(one, torch.Tensor) or not isinstance(other, torch.Tensor) or not one.numel():
-        return False
-    return one.untyped_storage().data_ptr() == other.untyped_storage().data_ptr()
+def _address(value: object) -> int | None:
+    """Where the memory that a tensor uses begins; None for what uses none."""
+    if not isinstance(value, torch.Tensor) or value.layout is not torch.strided or not value.numel():
+        return None
+    return int(value.untyped_storage().data_ptr()) or None
 
 
 def _copied(value: Any) -> Any:

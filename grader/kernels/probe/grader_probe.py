@@ -173,7 +173,7 @@ def _describe(
         return note
     if plain.dtype.is_floating_point and plain.dtype not in (torch.float64, torch.float32, torch.float16):
         plain = plain.float()  # numpy doesn't know the narrow formats, all of whose numbers float32 has
-    tensors[name] = plain.resolve_neg().cpu().contiguous().clone().numpy()
+    tensors[name] = plain.resolve_neg().cpu().contiguous().numpy()
     return note
 
 
