@@ -19,7 +19,7 @@ from grader import startup  # noqa: F401  (before what imports nbformat)
 from grader.course.course import Course
 from grader.course.exercise import Exercise
 from grader.grading.pool import GraderPool
-from grader.kernels import templates
+from grader.kernels import template_process
 from grader.records import Check, Grading, Submission
 from tests import warm_python
 
@@ -76,8 +76,8 @@ def warm_templates() -> Iterator[None]:
         yield
         return
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(templates, "can_fork", lambda: True)
-        patch.setattr(templates, "Fork", warm_python.template)
+        patch.setattr(template_process, "can_fork", lambda: True)
+        patch.setattr(template_process, "Fork", warm_python.template)
         yield
 
 

@@ -263,7 +263,7 @@ def _load(wanted: str) -> None:
 def _load_grader() -> None:
     from grader import startup  # noqa: F401  (before what imports nbformat)
     from grader.grading.pool import PROBE_FOLDER
-    from grader.kernels import sandbox, templates
+    from grader.kernels import sandbox, template_process
     from grader.kernels.inside.template import load_libraries
 
     os.environ.update(sandbox.single_threaded())
@@ -275,7 +275,7 @@ def _load_grader() -> None:
         if not SPARED & {*module.parts} and module.name != "__main__":
             importlib.import_module(".".join(module.parts).removesuffix(".__init__"))
     # torch is here already, but nothing was computed: a fork is as good as a new process.
-    templates.can_fork = lambda: threading.active_count() == 1
+    template_process.can_fork = lambda: threading.active_count() == 1
 
 
 def _received(channel: socket.socket) -> tuple[dict[str, Any], list[int]] | None:

@@ -45,7 +45,7 @@ def open_gradebook(folder: Path, url: str | None, *, make: bool = False) -> Grad
         UsageError: there is none, or it can't be opened.
     """
     from grader.gradebook import Gradebook
-    from grader.gradebook.place import gradebook_place, remember_place
+    from grader.gradebook.location import gradebook_place, remember_place
 
     place = gradebook_place(folder, url)
     if make:

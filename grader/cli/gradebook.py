@@ -111,7 +111,7 @@ def review(
         raise UsageError("Give the folder that `grader grade --out` wrote, or --gradebook URL.")
     place = gradebook or ""
     if folder is not None:
-        from grader.gradebook.place import gradebook_place
+        from grader.gradebook.location import gradebook_place
 
         open_gradebook(folder, gradebook).close()
         place = str(gradebook_place(folder, gradebook))
@@ -182,7 +182,7 @@ def extend(
     """
     from grader.cli.show import show_grades, show_remarks
     from grader.cohort.people import extend_due_date
-    from grader.when import NotATime, parse_time
+    from grader.timestamps import NotATime, parse_time
 
     if (until is None) is not excuse:
         raise UsageError("Say until when with --until, or excuse it with --excuse: one of the two.")

@@ -13,10 +13,10 @@ from grader.course.course import Course
 from grader.errors import UsageError
 from grader.files import as_text
 from grader.intake.collect import Found, collect
-from grader.intake.handed_in.people import Identity
+from grader.intake.handed_in.owners import Identity
 from grader.records import Record
 from grader.reports.roster import Person, Roster
-from grader.when import NotATime, zone_named
+from grader.timestamps import NotATime, zone_named
 from grader.wording import listed
 
 MANY = 20

@@ -15,7 +15,7 @@ from grader.errors import UsageError
 from grader.files import as_text
 from grader.intake.collect import Found, once_each
 from grader.intake.handed_in.names import composed
-from grader.intake.handed_in.people import Identity
+from grader.intake.handed_in.owners import Identity
 from grader.reports.json_csv_junit import Cell, csv_text
 from grader.reports.roster import Person, Roster
 

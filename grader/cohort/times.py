@@ -9,7 +9,7 @@ from pathlib import Path
 from grader.cohort.csv_file import read_csv
 from grader.errors import UsageError
 from grader.reports.roster import Person, Roster
-from grader.when import NotATime, parse_time
+from grader.timestamps import NotATime, parse_time
 
 _OURS = {"student", "submitted"}
 _PLATFORMS = ("submission time", "last modified (submission)", "submitted at", "submitted", "submission_timestamp")

@@ -26,7 +26,7 @@ from grader.course.isolation import (
     run_own_cell,
 )
 from grader.errors import CourseError
-from grader.garbage import uncollected
+from grader.garbage_collection import uncollected
 from grader.notebook.file import MAKES_GRADIENTS
 from grader.notebook.gradient_names import tensor_of
 from grader.records import VISIBLE

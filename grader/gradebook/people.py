@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine, Select, Table, delete, insert, select
 from grader.errors import UsageError
 from grader.gradebook.late_policy import Extension
 from grader.gradebook.schema import extensions, identities, renames, results
-from grader.intake.handed_in.people import Identity
+from grader.intake.handed_in.owners import Identity
 from grader.records import Grade
 
 Extensions = Mapping[tuple[str, str | None], Extension]

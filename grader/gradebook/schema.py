@@ -133,7 +133,7 @@ identities = Table(
     Column("value", Text, nullable=False),
     UniqueConstraint("student", "kind", "value", name="identities_once"),
 )
-"""What platforms know students by: `intake.handed_in.people.Identity`."""
+"""What platforms know students by: `intake.handed_in.owners.Identity`."""
 
 renames = Table(
     "renames",

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from grader.course.course import Course
 from grader.course.exercise import Exercise
 from grader.errors import GraderError
-from grader.garbage import uncollected
+from grader.garbage_collection import uncollected
 from grader.grading.ungradable import ITSELF_FAILED, ungradable
 from grader.kernels import KernelKind, KernelSource, Limits, open_source
 from grader.records import Grading, Submission

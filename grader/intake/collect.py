@@ -14,7 +14,7 @@ from grader.errors import SubmissionError, UsageError
 from grader.files import as_text, safe_name
 from grader.intake.handed_in.choice import Chosen, chosen, read_file
 from grader.intake.handed_in.files import Arrived, files_in, is_zip
-from grader.intake.handed_in.people import Identity, Owner
+from grader.intake.handed_in.owners import Identity, Owner
 from grader.intake.handed_in.platforms import Area, area_of_file, areas
 from grader.intake.take_in import guess_exercise
 from grader.records import Record, Submission

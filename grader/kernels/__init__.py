@@ -84,8 +84,8 @@ def open_source(
             f"Snapshot kernels need ipykernel {_SNAPSHOTS_SINCE}, and {version('ipykernel')} is installed here: "
             "pip install 'backprop-grader[class]', or use --kernel cold."
         )
-    from grader.kernels.source import PlainSource, TemplateSource
-    from grader.kernels.templates import Wanted
+    from grader.kernels.kernel_source import PlainSource, TemplateSource
+    from grader.kernels.template_process import Wanted
 
     wanted = Wanted(kind, sandbox == "bwrap", setup_cells, files, modules_path, limits, libraries)
     source = PlainSource(wanted) if kind == "cold" and sandbox == "none" else TemplateSource(wanted)

@@ -14,8 +14,8 @@ from jupyter_client.jsonutil import json_default
 from jupyter_client.session import Session
 
 from grader.errors import ExecutionError
-from grader.kernels.bounds import is_cheap
-from grader.kernels.inside import fragments
+from grader.kernels.inside import message_fragments
+from grader.kernels.message_bounds import is_cheap
 from grader.kernels.provisioner import SnapshotProvisioner
 
 _RECORD_OVERHEAD = 256
@@ -34,10 +34,10 @@ class Connection:
         self._channel = channel
         self._left = limit
         self._kernel = kernel
-        self._assembler = fragments.Assembler()
+        self._assembler = message_fragments.Assembler()
         self._loop = asyncio.get_running_loop()
         self._outgoing: deque[bytes] = deque()
-        self.channels = {fragments.SHELL: Channel(self), fragments.IOPUB: Channel(self)}
+        self.channels = {message_fragments.SHELL: Channel(self), message_fragments.IOPUB: Channel(self)}
 
     def listen(self) -> None:
         """Take messages in."""
@@ -55,7 +55,7 @@ class Connection:
 
     def _receive(self) -> None:
         try:
-            record = self._channel.recv(fragments.RECORD_BYTES, socket.MSG_DONTWAIT)
+            record = self._channel.recv(message_fragments.RECORD_BYTES, socket.MSG_DONTWAIT)
         except BlockingIOError:
             return
         except OSError:
@@ -73,7 +73,7 @@ class Connection:
 
     def send(self, data: bytes) -> None:
         """Send a request, as soon as the kernel takes it."""
-        self._outgoing.extend(fragments.split(data))
+        self._outgoing.extend(message_fragments.split(data))
         self._flush()
 
     def _flush(self) -> None:
@@ -102,7 +102,7 @@ class Channel:
 
     def send(self, message: dict[str, Any]) -> None:
         """Send a message of `Session.msg`."""
-        told = {part: message[part] for part in fragments.PARTS}
+        told = {part: message[part] for part in message_fragments.PARTS}
         self._connection.send(msgspec.json.encode(told, enc_hook=json_default))
 
     def put(self, message: bytes) -> None:
@@ -142,12 +142,12 @@ class ConnectionClient(AsyncKernelClient):
     @property
     def shell_channel(self) -> Channel:
         """Where replies come."""
-        return self._connection.channels[fragments.SHELL]
+        return self._connection.channels[message_fragments.SHELL]
 
     @property
     def iopub_channel(self) -> Channel:
         """Where outputs come."""
-        return self._connection.channels[fragments.IOPUB]
+        return self._connection.channels[message_fragments.IOPUB]
 
     def start_channels(self, *_: bool, **__: bool) -> None:
         """Listen."""
@@ -175,7 +175,7 @@ class ConnectionClient(AsyncKernelClient):
 
 def is_sound(message: dict[str, Any]) -> bool:
     """Whether a message has the parts that nbclient relies on."""
-    parts = all(isinstance(message.get(part), dict) for part in fragments.PARTS)
+    parts = all(isinstance(message.get(part), dict) for part in message_fragments.PARTS)
     replies = message.get("msg_type") != "execute_reply" or isinstance(message["content"].get("status"), str)
     return parts and isinstance(message.get("msg_type"), str) and replies
 
@@ -207,7 +207,7 @@ def cut(data: bytes) -> dict[str, Any] | None:
 
 def _message(sent: bytes) -> dict[str, Any] | None:
     """What was sent, as jupyter_client gives a message; None when it makes no sense."""
-    data, *buffers = fragments.parted(sent) or [b""]
+    data, *buffers = message_fragments.parted(sent) or [b""]
     if not is_cheap(data):
         return cut(data)
     try:

@@ -15,8 +15,8 @@ from jupyter_client.manager import AsyncKernelManager
 from traitlets import Instance, Int, Type
 
 from grader.errors import ExecutionError
-from grader.kernels.bounds import is_cheap
 from grader.kernels.connection import ConnectionClient, cut, is_sound
+from grader.kernels.message_bounds import is_cheap
 from grader.kernels.provisioner import Provisioner, SnapshotProvisioner
 
 try:

@@ -10,8 +10,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from jupyter_client.asynchronous.client import AsyncKernelClient
 
 from grader.errors import ExecutionError
+from grader.kernels.kernel_source import PlainSource, Source, TemplateSource
 from grader.kernels.manager import KernelManager
-from grader.kernels.source import PlainSource, Source, TemplateSource
 
 SETUP_SECONDS = 300
 

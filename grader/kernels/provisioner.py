@@ -27,7 +27,7 @@ from traitlets import Unicode
 from grader.errors import ExecutionError
 from grader.kernels import scratch_folders
 from grader.kernels.sandbox import unconfined_environment
-from grader.kernels.templates import Lifeline, Template
+from grader.kernels.template_process import Lifeline, Template
 
 PLAIN = "grader-plain"
 NAMES = {"snapshot": "grader-snapshot", "cold": "grader-cold"}

@@ -11,8 +11,8 @@ from collections.abc import Collection, Sequence
 import torch
 from torch import Tensor
 
-from grader.marking.alone import Alone
 from grader.marking.case_values import CaseValues
+from grader.marking.line_alone import Alone
 from grader.marking.outcome import Outcome
 from grader.marking.tolerance import FLOAT64
 from grader.notebook.gradient_names import gradient_of, tensor_of

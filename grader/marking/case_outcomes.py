@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from grader.course.catalog import Case
 from grader.course.graph import PartReference
 from grader.execution.tensors import Export
-from grader.marking.alone import Alone
 from grader.marking.carried import charged, on_its_own, trained
 from grader.marking.case_values import CaseValues
+from grader.marking.line_alone import Alone
 from grader.marking.outcome import Outcome
 from grader.marking.tolerance import Tolerance
 from grader.notebook.gradient_names import gradient_of

@@ -19,7 +19,7 @@ from torch import Tensor
 from grader.course.graph import PartReference
 from grader.execution.detached import DetachedRun
 from grader.execution.tensors import Export, StudentTensor
-from grader.marking.alone import NEAR, Alone
+from grader.marking.line_alone import NEAR, Alone
 from grader.marking.tolerance import FLOAT64, conformed
 from grader.notebook.gradient_names import gradient_of, tensor_of
 

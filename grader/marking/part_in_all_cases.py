@@ -16,8 +16,8 @@ from grader.course.graph import PartReference
 from grader.execution.execute import CellError, CellRun, Execution, HiddenRun
 from grader.execution.tensors import Export, StudentTensor
 from grader.intake.take_in import PlannedCell
-from grader.marking.alone import Alone
 from grader.marking.case_outcomes import PartCase
+from grader.marking.line_alone import Alone
 from grader.marking.tolerance import FLOAT64, Tolerance
 from grader.notebook.gradient_names import tensor_of
 from grader.records import VISIBLE

@@ -13,10 +13,10 @@ from grader.course.exercise import Exercise
 from grader.execution.execute import Execution
 from grader.execution.tensors import Export, StudentTensor
 from grader.intake.take_in import PlannedCell
-from grader.marking.alone import Alone
 from grader.marking.case_outcomes import PartCase
 from grader.marking.decision import Decision
 from grader.marking.float32_only import ShortFloats
+from grader.marking.line_alone import Alone
 from grader.marking.near_zero import Edge, Finding, Trial, judge, untried
 from grader.marking.outcome import Outcome
 from grader.marking.part_in_all_cases import PartCases, References

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from grader.errors import UsageError
-from grader.intake.handed_in.people import Identity
+from grader.intake.handed_in.owners import Identity
 from grader.records import Check, Grade
 from grader.reports.json_csv_junit import commented, csv_text, placed
 from grader.reports.roster import POINTS_POSSIBLE, Person, Roster

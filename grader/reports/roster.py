@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Literal
 
 from grader.intake.handed_in.names import loose
-from grader.intake.handed_in.people import Identity
+from grader.intake.handed_in.owners import Identity
 from grader.records import Record
 
 Kind = Literal["email", "login", "number", "canvas", "participant", "github", "full", "first", "last", "grade"]

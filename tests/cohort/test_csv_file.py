@@ -10,9 +10,9 @@ import pytest
 from grader.cohort.csv_file import read_csv
 from grader.cohort.times import Times
 from grader.errors import UsageError
-from grader.intake.handed_in.people import Identity
+from grader.intake.handed_in.owners import Identity
 from grader.reports.roster import Person
-from grader.when import NotATime, parse_time
+from grader.timestamps import NotATime, parse_time
 
 ROWS = [["Name", "E-Mail-Adresse"], ["Müller, Jürgen", "jm@example.org"], ["Zoë “Z” Zed", "zz@example.org"]]
 

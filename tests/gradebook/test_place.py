@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from grader.gradebook.place import REMEMBERED, gradebook_place, remember_place
+from grader.gradebook.location import REMEMBERED, gradebook_place, remember_place
 
 
 def test_a_folder_has_its_own_gradebook_until_another_is_said(tmp_path):

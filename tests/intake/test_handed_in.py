@@ -16,7 +16,7 @@ from grader.errors import UsageError
 from grader.intake.collect import Found, _in_one_case, _told_apart, collect
 from grader.intake.handed_in.files import Arrived
 from grader.intake.handed_in.names import taken_apart
-from grader.intake.handed_in.people import Identity
+from grader.intake.handed_in.owners import Identity
 from grader.intake.handed_in.platforms import areas
 from grader.intake.handed_in.python_file import as_notebook
 

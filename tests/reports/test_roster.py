@@ -9,7 +9,7 @@ import pytest
 
 from grader.cohort.csv_file import read_roster
 from grader.errors import UsageError
-from grader.intake.handed_in.people import Identity
+from grader.intake.handed_in.owners import Identity
 from grader.reports.lms_csv import canvas_csv, moodle_csv
 from grader.reports.roster import Person, Roster
 from tests.reports.test_exports import grade

@@ -7,8 +7,8 @@ from datetime import datetime
 from grader.errors import SubmissionError
 from grader.intake.handed_in.files import Arrived, content
 from grader.intake.handed_in.names import composed
-from grader.intake.handed_in.people import Identity, Owner
-from grader.when import NotATime, parse_time
+from grader.intake.handed_in.owners import Identity, Owner
+from grader.timestamps import NotATime, parse_time
 
 METADATA = "submission_metadata.yml"
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from grader.files import as_text
 from grader.intake.handed_in.files import is_zip
 from grader.intake.handed_in.names import composed, taken_apart
-from grader.intake.handed_in.people import Identity, Owner
+from grader.intake.handed_in.owners import Identity, Owner
 
 _CANVAS = re.compile(r"(?P<name>[^/]+?)(?P<late>_LATE)?_(?P<id>\d+)_(?P<file>\d+)_(?P<rest>.+)", re.DOTALL)
 _MOODLE = re.compile(

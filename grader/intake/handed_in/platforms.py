@@ -18,10 +18,10 @@ from grader.files import as_text, is_notebook
 from grader.intake.handed_in.files import Arrived, Kind, content, folder_name, holds_cells, is_zip
 from grader.intake.handed_in.gradescope_export import METADATA, submissions_in, submitters
 from grader.intake.handed_in.names import composed, is_disguised, is_document, is_script, taken_apart
-from grader.intake.handed_in.people import Identity, Owner
+from grader.intake.handed_in.owners import Identity, Owner
 from grader.intake.handed_in.platform_names import bare, blackboard, canvas, moodle, moodle_owner, named, repositories
 from grader.records import Record
-from grader.when import NotATime, parse_time
+from grader.timestamps import NotATime, parse_time
 
 _NBGRADER = {"submitted", "source", "release", "autograded", "feedback", "solution", "assignments"}
 """The folders of an nbgrader course."""

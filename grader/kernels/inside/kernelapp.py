@@ -29,7 +29,7 @@ from ipykernel.iostream import IOPubThread
 from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelapp import IPKernelApp
 
-from .fragments import RECORD_BYTES, Assembler
+from .message_fragments import RECORD_BYTES, Assembler
 from .published import EarlyStream, LateSession, PromptStream, watch_pipes
 
 OPTIONS = ["--HistoryManager.hist_file=:memory:", "--InteractiveShell.enable_tip=False"]

@@ -18,7 +18,7 @@ from ipykernel.iostream import OutStream
 from jupyter_client.jsonutil import json_default
 from jupyter_client.session import Session
 
-from . import fragments
+from . import message_fragments
 
 OUTPUTS = frozenset({"stream", "display_data", "execute_result", "error", "update_display_data", "clear_output"})
 
@@ -50,9 +50,11 @@ class LateSession(Session):
         if self.published is None:
             if self._connection.fileno() == -1 or (os.getpid() != self.pid and message["msg_type"] != "stream"):
                 return message
-            told = {part: message[part] for part in fragments.PARTS}
-            channel = fragments.SHELL if stream is None else fragments.IOPUB
-            for record in fragments.split(channel + fragments.joined([self._packed(told), *(buffers or [])])):
+            told = {part: message[part] for part in message_fragments.PARTS}
+            channel = message_fragments.SHELL if stream is None else message_fragments.IOPUB
+            for record in message_fragments.split(
+                channel + message_fragments.joined([self._packed(told), *(buffers or [])])
+            ):
                 self._connection.send(record)
         elif self.published is not None and message["msg_type"] in OUTPUTS:
             kept = {name: message[name] for name in ("msg_type", "content")}

@@ -23,7 +23,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from . import confine, nursery, pages, seccomp, watch, wire
+from . import confine, memory_pages, namespaces, seccomp, watch, wire
 
 LIBRARIES = (
     "torch torch.nn.functional torch._subclasses.schema_check_mode numpy numpy.random matplotlib.pyplot "
@@ -69,12 +69,12 @@ class Template:
         self._kernels: dict[int, Kernel] = {}
         self._app: Any = None
         self._started = 0
-        self._nursery: nursery.Nursery | None = None
+        self._nursery: namespaces.Nursery | None = None
 
     def prepare(self) -> list[list[dict[str, Any]]]:
         """Load the libraries and run the setup cells; what each of them published."""
         if self._config["namespaces"]:  # first: as long as this process is small
-            self._nursery = nursery.Nursery(self._limits["tmp_mb"] << 20, self._config["kept"])
+            self._nursery = namespaces.Nursery(self._limits["tmp_mb"] << 20, self._config["kept"])
             self._nursery.try_out()
             if seccomp.known_machine():
                 seccomp.program()  # made once, here, and not in every kernel
@@ -88,7 +88,7 @@ class Template:
             if failed is not None:
                 raise RuntimeError(f"setup cell {number} raised {failed}")
             published.append(outputs)
-        pages.fill_gaps()
+        memory_pages.fill_gaps()
         gc.freeze()  # what is here stays: a collection in a fork must not touch, and so copy, its pages
         gc.enable()
         return published
@@ -119,7 +119,7 @@ class Template:
         """Make further kernels cheaper, where there will be some."""
         if self._started in (_SEVERAL, _MANY):
             if self._started == _MANY:
-                pages.gather()
+                memory_pages.gather()
             elif self._app is not None:
                 self._app.rehearse()
             self._started += 1

@@ -7,13 +7,13 @@ import json
 import pytest
 
 from grader.kernels import connection
-from grader.kernels.bounds import MAX_ITEMS, MAX_TEXT_BYTES, is_cheap
-from grader.kernels.inside import fragments
+from grader.kernels.inside import message_fragments
+from grader.kernels.message_bounds import MAX_ITEMS, MAX_TEXT_BYTES, is_cheap
 
 
 def message(content: bytes, header: bytes = b'{"msg_id": "1", "msg_type": "display_data"}') -> bytes:
     text = b'{"header": %s, "parent_header": {"msg_id": "2"}, "metadata": {}, "content": %s}' % (header, content)
-    return fragments.joined([text])
+    return message_fragments.joined([text])
 
 
 BOMBS = {

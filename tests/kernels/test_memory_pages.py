@@ -13,7 +13,7 @@ from tests.conftest import ROOT
 
 BLOCKS_AFTER_GAPS = """
 import ctypes
-from grader.kernels.inside import pages
+from grader.kernels.inside import memory_pages
 
 libc = ctypes.CDLL(None)
 libc.malloc.restype = libc.sbrk.restype = ctypes.c_void_p
@@ -25,7 +25,7 @@ for block in blocks[::2]:
     libc.free(block)
 end = libc.sbrk(0)
 if FILL:
-    pages.fill_gaps()
+    memory_pages.fill_gaps()
 print(sum(libc.malloc(size) < end for _ in range(20) for size in sizes))
 """
 

@@ -20,7 +20,7 @@ from grader.kernels import scratch_folders
 from grader.kernels.manager import KernelManager, OneKernelSpec, shared_context
 from grader.kernels.provisioner import NAMES, PLAIN, entry_points, open_templates
 from grader.kernels.sandbox import Limits
-from grader.kernels.templates import Template, Wanted
+from grader.kernels.template_process import Template, Wanted
 
 
 class Source:
