@@ -22,7 +22,8 @@ from grader.course.exercise import Cell
 from grader.course.reference import Reference
 from grader.diagnosis.diagnose import explained
 from grader.diagnosis.where import Where
-from grader.execution.detached import DetachedPlan, plan_detached, read_detached
+from grader.execution.detached import DetachedPlan, read_detached
+from grader.execution.detached_plan import plan_detached
 from grader.execution.execute import CellError, CellRun, Execution, HiddenRun
 from grader.execution.plan import plan_steps, probe_parts
 from grader.execution.tensors import Export, read_export

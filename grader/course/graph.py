@@ -113,6 +113,11 @@ class PartReference:
         """Name → the named tensors computed directly from it, in the order of the forward pass."""
         return {name: [use for use in uses if use != name] for name, uses in self._uses.items()}
 
+    @cached_property
+    def computed(self) -> frozenset[str]:
+        """The tensors that are computed from others: from their gradients, and no others, gradients are computed."""
+        return frozenset(name for uses in self.consumers.values() for name in uses if name != "loss")
+
     @property
     def recurrent(self) -> set[str]:
         """The lists of which an element is computed directly from another one, as the cell of an LSTM is."""

@@ -19,7 +19,8 @@ from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from grader.course.catalog import Case, ExerciseSpec
 from grader.course.graph import PartReference
 from grader.execution.cell_client import Client
-from grader.execution.detached import Detached, plan_detached, read_detached
+from grader.execution.detached import Detached, read_detached
+from grader.execution.detached_plan import plan_detached
 from grader.execution.plan import (
     DETACHED,
     ProbePart,

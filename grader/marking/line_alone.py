@@ -13,7 +13,7 @@ from functools import cached_property
 from torch import Tensor
 
 from grader.course.graph import PartReference
-from grader.execution.detached import Detached, DetachedRun, computed
+from grader.execution.detached import Detached, DetachedRun
 from grader.execution.tensors import Export, StudentTensor
 from grader.marking.tolerance import FLOAT64, conformed
 from grader.notebook.gradient_names import gradient_of, tensor_of
@@ -280,7 +280,7 @@ class Alone:
         """
         read = self.lines.reads.get(name, frozenset()) - {name}
         leaves = [
-            other for other in read if other in self.gradients and tensor_of(other) not in computed(self.reference)
+            other for other in read if other in self.gradients and tensor_of(other) not in self.reference.computed
         ]
         return any(self.says(other) is not True for other in leaves)
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from grader.course.graph import PartReference
-from grader.execution import detached
 from grader.execution.detached import DetachedCase, DetachedPart, DetachedPlan, Lines, read_detached
+from grader.execution.detached_cells import Rewriter, bound_in
 from grader.kernels.probe import grader_detached
 
 
@@ -29,8 +29,8 @@ def reference():
 
 
 def rewritten(reference, source, names=("dx", "dy", "db", "da", "dc")):
-    rewriter = detached._Rewriter({name: name for name in names}, reference, walrus=":=" in source)
-    bound = detached._bound(ast.parse(source).body, walrus=":=" in source) & set(names)
+    rewriter = Rewriter({name: name for name in names}, reference, walrus=":=" in source)
+    bound = bound_in(ast.parse(source).body, walrus=":=" in source) & set(names)
     tree = rewriter.rewritten(ast.parse(source), bound)
     return ast.unparse(tree).replace("__import__('grader_detached').", "~"), rewriter.places
 

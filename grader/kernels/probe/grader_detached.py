@@ -1,7 +1,7 @@
 """The detached run of a part in the student's kernel: every statement once more, from random gradients.
 
 Like `grader_probe`, which starts it, this file knows no reference, and nothing that it returns is believed. What it is
-for is in `docs/verdicts.md`, "Each line on its own"; `grader/execution/detached.py` writes the cells that it runs.
+for is in `docs/verdicts.md`, "Each line on its own"; `grader/execution/detached_cells.py` writes the cells it runs.
 """
 
 from __future__ import annotations
