@@ -61,9 +61,16 @@ class Remarks:
         if not held_up:
             differing = self._first_differing() if self._checks.values else None
             stopped = self._visible.outcomes[name] is Outcome.ABSENT or self._stops.stopped_short(name) is not None
-            return f"Right on its own; {differing or (_STOPPED if stopped else _REACHED)}."
+            return f"Right on its own; {differing or (self._stopped(name) if stopped else _REACHED)}."
         other, state = held_up[-1]
         return f"Right on its own; {other}, further up, {state}."
+
+    def _stopped(self, name: str) -> str:
+        """That the cell of a line stopped before it, and where."""
+        for cell, _, line in self._part.cell_errors:
+            if name in cell.code.binds:
+                return f"the cell stopped in line {cell.first_line + line - 1}, before this one"
+        return _STOPPED
 
     def rebound(self, name: str) -> int | None:
         """The line from which on a gradient's name is something else, when its own line was done with."""

@@ -125,6 +125,7 @@ SLIPS = [
     ("dhpreact = (1.0 - h**2) * dh", "slope = -torch.tanh(hpreact)**2\ndhpreact = slope * dh", "dhpreact", "constant-missing", "constant"),
     ("dhpreact = (1.0 - h**2) * dh", "slope = 2 - torch.tanh(hpreact)**2\ndhpreact = slope * dh", "dhpreact", "wrong-constant", "2"),
     ("(bnvar + 1e-5)**-1.5 * dbnvar_inv", "(bnvar + 1e-5)**-0.5 * dbnvar_inv * -2", "dbnvar", "wrong-power", "the exponent comes down"),
+    ("-0.5 * (bnvar + 1e-5)**-1.5 * dbnvar_inv", "(bnvar + 1e-5)**-0.5 * dbnvar_inv", "dbnvar", "wrong-power", "the power itself"),
     ("dlogprobs[range(n), Yb] = -1.0 / n", "B = 32\ndlogprobs[range(B), Yb] = -1.0 / B", "dlogprobs", "hard-coded-size", "`B` = 32 is `n` written out"),
     ("demb = dembcat.view(emb.shape)", "demb = dembcat.view(32, 3, 10)", "demb", "hard-coded-size", "`n` written out"),
     ("dC = torch.zeros_like(C)", "dC = torch.ones_like(C)", "dC", "term-too-many", "begins with ones"),

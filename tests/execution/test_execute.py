@@ -32,6 +32,17 @@ def test_a_failing_cell_does_not_stop_the_later_ones(solved, grade):
     assert "ValueError: oops" in texts(grading)
 
 
+def test_an_exit_among_the_answers_costs_no_line(solved, grade):
+    grading = grade(solved(("dh = hsum", "import sys\nsys.exit()\ndh = hsum")))
+    found = verdicts(grading)
+    assert {name for name, verdict in found.items() if verdict == "carried"} == {
+        "steps/dh", "steps/dhpre", "steps/dW", "steps/db",
+    }  # fmt: skip
+    assert set(found.values()) == {"exact", "approximate", "carried"}
+    remark = next(check.remark for check in grading.grade.checks if check.name == "dh")
+    assert remark == "Right on its own; the cell stopped before this line."
+
+
 def test_what_stops_a_cell_in_the_visible_case_alone_costs_the_lines_below_it_nothing(solved, grade):
     once = "import os\nif not os.path.exists('seen'):\n    open('seen', 'w').close()\n    raise ValueError\n"
     found = verdicts(grade(solved(("dhsum = (h", f"{once}dhsum = (h"))))

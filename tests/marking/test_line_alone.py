@@ -99,7 +99,7 @@ def test_a_line_that_raises_in_a_loop_costs_itself_and_not_its_neighbours():
     found = mark(line, exercise="05_convolution", part="taps")
     assert found["dx"].verdict is Verdict.MISSING
     assert found["dw"].verdict is Verdict.CARRIED
-    assert found["dw"].remark == "Right on its own; the cell stopped before this line."
+    assert found["dw"].remark == "Right on its own; the cell stopped in line 7, before this one."
 
 
 def test_a_second_slip_below_a_missing_line_is_found():
