@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from io import TextIOBase
 from typing import Any
 
-import msgspec
 from ipykernel.iostream import OutStream
 from jupyter_client.jsonutil import json_default
 from jupyter_client.session import Session
@@ -63,10 +62,6 @@ class LateSession(Session):
 
     def _packed(self, told: dict[str, Any]) -> bytes:
         try:
-            return msgspec.json.encode(told, enc_hook=_plain)
-        except (TypeError, ValueError, RecursionError):
-            pass  # jupyter_client makes something of more, and takes three times as long
-        try:
             return bytes(self.pack(told))
         except UnicodeEncodeError:  # half a character: an ordinary kernel loses the message, and may fall silent
             return json.dumps(told, default=json_default, ensure_ascii=False).encode("utf-8", "replace")
@@ -91,11 +86,6 @@ class LateSession(Session):
         self._connection = connection
         self.published = None
         self.session, self.pid = uuid.uuid4().hex, os.getpid()
-
-
-def _plain(value: Any) -> Any:
-    """What JSON has for a value that msgspec doesn't know."""
-    return str.__str__(value) if isinstance(value, str) else json_default(value)
 
 
 class EarlyStream(TextIOBase):
