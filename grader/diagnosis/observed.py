@@ -91,13 +91,12 @@ def hard_coded(subject: Subject) -> Diagnosis | None:
     if not subject.checked or not subject.marks.decision.visible_only(subject.gradient):
         return None
     changing = _changing(subject)
-    for number, holder in _numbers(subject):
+    for number, where in _numbers(subject):
         for value, name in changing.items():
             for written, meant in ((value, name), (value - 1, f"{name} - 1"), (1 / value, f"1/{name}")):
                 if number == written and (isinstance(value, int) or meant == name):
-                    what = f"The number {number} in this line" if holder is None else f"`{holder}` = {number}"
                     message = (
-                        f"{what} is `{meant}` written out: it is right for the "
+                        f"{where} is `{meant}` written out: it is right for the "
                         f"{'size' if isinstance(value, int) else 'value'} that you see, and wrong for another."
                     )
                     return Diagnosis(code="hard-coded-size", message=message)
@@ -122,15 +121,22 @@ def _changing(subject: Subject) -> dict[float, str]:
     return {value: name for value, name in changing.items() if not isinstance(value, int) or value in shown}
 
 
-def _numbers(subject: Subject) -> Iterator[tuple[float, str | None]]:
-    """The numbers in the lines that make the gradient, and in those of the names that these read: with that name."""
+def _numbers(subject: Subject) -> Iterator[tuple[float, str]]:
+    """The numbers in the lines that make the gradient, and in those of the names that these read; and where it is."""
     for line in subject.lines:
         if line.names & subject.ancestry:
             alone = isinstance(line.node, ast.Assign) and isinstance(line.value, ast.Constant)
             holder = next(iter(line.names - {subject.gradient}), None) if alone else None
-            for child in (child for tree in line.trees for child in ast.walk(tree)):
-                if isinstance(child, ast.Constant) and isinstance(child.value, int | float):
-                    yield child.value, holder
+            for tree in line.trees:
+                where = "in the loop around this line" if _is_range(tree) else "in this line"
+                for child in ast.walk(tree):
+                    if isinstance(child, ast.Constant) and isinstance(child.value, int | float):
+                        said = f"The number {child.value} {where}" if holder is None else f"`{holder}` = {child.value}"
+                        yield child.value, said
+
+
+def _is_range(tree: ast.AST) -> bool:
+    return isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name) and tree.func.id == "range"
 
 
 def fixed_numbers(subject: Subject) -> Diagnosis | None:

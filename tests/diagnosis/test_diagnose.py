@@ -112,6 +112,7 @@ SLIPS = [
     ("torch.zeros_like(C).index_add_(0, Xb.flatten(), demb.reshape(-1, n_embd))", "torch.zeros_like(C).index_add_(0, Xb[:, 0], demb[:, 0])", "dC", "places-missing", "position 0"),
     ("dlogprobs[range(n), Yb] = -1.0 / n", "pass", "dlogprobs", "all-zero", "zeros"),
     ("dlogprobs[range(n), Yb] = -1.0 / n", "dlogprobs[range(32), Yb] = -1.0 / 32", "dlogprobs", "hard-coded-size", "`n`"),
+    ("dlogprobs[range(n), Yb] = -1.0 / n", "for row in range(32):\n    dlogprobs[row, Yb[row]] = -1.0 / n", "dlogprobs", "hard-coded-size", "The number 32 in the loop around this line"),
     ("dprobs = dlogprobs / probs", "dprobs = dlogprobs / dlogprobs", "dprobs", "wrong-neighbour", "but `dlogprobs`: a value of the forward pass"),
     ("dprobs = dlogprobs / probs", "dprobs = (dlogprobs / probs).long()", "dprobs", "wrong-dtype", "int64"),
     ("dprobs = dlogprobs / probs", "dprobs = (dlogprobs / probs).half()", "dprobs", "wrong-dtype", "float16"),
