@@ -111,8 +111,13 @@ class People:
             connection.execute(insert(extensions).values(row))
 
 
+def extension_for(extended: Extensions, student: str, exercise: str) -> Extension | None:
+    """The extension that counts for a student's exercise: its own, or else the one for all."""
+    return extended.get((student, exercise), extended.get((student, None)))
+
+
 def _excuses(extended: Extensions, student: str, exercise: str) -> bool:
-    found = extended.get((student, exercise), extended.get((student, None)))
+    found = extension_for(extended, student, exercise)
     return found is not None and found.due is None
 
 

@@ -10,7 +10,7 @@ from sqlalchemy import Engine, ScalarSelect, func, select
 from grader.course.catalog import Terms
 from grader.gradebook.late_policy import Attempt, with_standing
 from grader.gradebook.overrides import with_overrides
-from grader.gradebook.people import extensions_in
+from grader.gradebook.people import extension_for, extensions_in
 from grader.gradebook.review_log import Of, ReviewLog
 from grader.gradebook.schema import gradings, results, runs
 from grader.records import Comment, Grade, Override
@@ -68,7 +68,7 @@ def settler(
             alike.append(Attempt(submission=submission, grade=grade, submitted=submitted))
         its = terms.get(run, {}).get(grade.exercise, Terms())
         its = msgspec.structs.replace(its, weight=weights.get(grade.exercise, its.weight))
-        extension = extended.get((grade.student, grade.exercise), extended.get((grade.student, None)))
+        extension = extension_for(extended, grade.student, grade.exercise)
         return with_standing(alike, submission, its, extension)
 
     return settle

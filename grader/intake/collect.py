@@ -12,7 +12,7 @@ import msgspec
 from grader.course.course import Course
 from grader.errors import SubmissionError, UsageError
 from grader.files import as_text, safe_name
-from grader.intake.handed_in.choice import Chosen, chosen, read_file
+from grader.intake.handed_in.choice import Chosen, chosen, read_file, too_many
 from grader.intake.handed_in.files import Arrived, files_in, is_zip
 from grader.intake.handed_in.owners import Identity, Owner
 from grader.intake.handed_in.platforms import Area, area_of_file, areas
@@ -258,6 +258,4 @@ def _one_of(group: Sequence[Found]) -> Found:
         *older, newest = sorted(group, key=lambda item: times[group.index(item)])
         left = " and ".join(repr(item.shown) for item in older)
         return msgspec.structs.replace(newest, remarks=[*newest.remarks, f"{left} was handed in earlier"])
-    names = " and ".join(repr(item.shown) for item in group[:3])
-    problem = f"There are {len(group)} files for this student and exercise ({names}): keep the one that counts."
-    return msgspec.structs.replace(group[0], problem=problem)
+    return msgspec.structs.replace(group[0], problem=too_many([item.shown for item in group]))

@@ -53,9 +53,12 @@ class PlannedCell(Record, frozen=True):
 
     def place(self, line: int) -> str:
         """Where a line of it stands in the notebook: `Cell 4, line 3`; the line alone where the place isn't known."""
-        if self.position is None:
-            return f"Line {self.first_line + line - 1} of its cell"
-        return f"Cell {self.position}, line {self.first_line + line - 1}"
+        number = self.line_number(line)
+        return f"Line {number} of its cell" if self.position is None else f"Cell {self.position}, line {number}"
+
+    def line_number(self, line: int) -> int:
+        """The number that a line of it has in its cell of the notebook."""
+        return self.first_line + line - 1
 
 
 class Intake(Record, frozen=True):

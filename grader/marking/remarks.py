@@ -69,7 +69,7 @@ class Remarks:
         """That the cell of a line stopped before it, and where."""
         for cell, _, line in self._part.cell_errors:
             if name in cell.code.binds:
-                return f"the cell stopped in line {cell.first_line + line - 1}, before this one"
+                return f"the cell stopped in line {cell.line_number(line)}, before this one"
         return _STOPPED
 
     def rebound(self, name: str) -> int | None:

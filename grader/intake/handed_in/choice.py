@@ -193,11 +193,14 @@ def _may_be_several_peoples(group: Sequence[_Candidate]) -> bool:
 
 
 def _several(group: Sequence[_Candidate]) -> str:
-    names = " and ".join(repr(each.file.shown) for each in group[:FEW])
-    keep = "keep the one that counts"
-    if _may_be_several_peoples(group):
-        keep += ", or give this folder itself if they are different students'"
-    return f"There are {len(group)} files for this student and exercise ({names}): {keep}."
+    otherwise = ", or give this folder itself if they are different students'" if _may_be_several_peoples(group) else ""
+    return too_many([each.file.shown for each in group], otherwise)
+
+
+def too_many(paths: Sequence[str], otherwise: str = "") -> str:
+    """That nothing says which of several files counts; `otherwise` is what else can be done about it."""
+    names = " and ".join(map(repr, paths[:FEW]))
+    return f"There are {len(paths)} files for this student and exercise ({names}): keep the one that counts{otherwise}."
 
 
 def _nothing(area: Area, closed: Sequence[Arrived]) -> str:
