@@ -91,7 +91,7 @@ class Borrowing(GraderPool):
     def _kernels(self, exercise: Exercise, setup: Sequence[str]) -> Any:
         lent = self._lender._grader(exercise.id)
         assert list(setup) in ([], list(lent.exercise.setup_sources)), "these kernels have another setup run"
-        return contextlib.nullcontext(lent.source(ready=bool(setup)))
+        return contextlib.nullcontext(lent.kernels.source(ready=bool(setup)))
 
 
 @pytest.fixture

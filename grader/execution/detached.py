@@ -63,6 +63,13 @@ class DetachedCase(Record, frozen=True):
     seed: int
     runs: list[list[str]]
 
+    @property
+    def numbers(self) -> list[tuple[str, list[int], int]]:
+        """Name, shape and seed of all random numbers of its runs."""
+        others = {name for names in self.runs for name in names} & self.shapes.keys()
+        second = [(name, self.shapes[name], self.seed + 1) for name in sorted(others)]
+        return [(name, shape, self.seed) for name, shape in self.shapes.items()] + second
+
 
 class DetachedRun(Record, frozen=True):
     """What came of one detached run of a part in a case, as the kernel says.

@@ -48,7 +48,14 @@ def plan_detached(parts: Mapping[str, ProbePart], references: Mapping[str, Mappi
         if part.gradients and part.id in {step.part.id for step in steps if step.part is not None}:
             reference = references[first][part.id]
             told[part.id], lines[part.id] = _rewritten(part, reference, again.get(part.id, ()), cells, steps, stops)
-    cases = {
+    return DetachedPlan(parts=told, cases=detached_cases(told, references, again), lines=lines)
+
+
+def detached_cases(parts: Collection[str], references: Mapping[str, Mapping[str, PartReference]],
+                   again: Mapping[str, Sequence[tuple[str, str]]]) -> dict[str, dict[str, DetachedCase]]:  # fmt: skip
+    """Case → part → what the kernel is told of it there; see `plan_detached`."""
+    first = next(iter(references), "")
+    return {
         case: {
             part_id: DetachedCase(
                 shapes={name: list(shape) for name, shape in _shapes(known[part_id]).items()},
@@ -57,11 +64,10 @@ def plan_detached(parts: Mapping[str, ProbePart], references: Mapping[str, Mappi
                 if case == first and again.get(part_id)
                 else [[]],
             )
-            for part_id in told
+            for part_id in parts
         }
         for number, (case, known) in enumerate(references.items())
     }
-    return DetachedPlan(parts=told, cases=cases, lines=lines)
 
 
 def _rewritten(part: ProbePart, reference: PartReference, again: Sequence[tuple[str, str]],

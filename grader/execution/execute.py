@@ -7,10 +7,11 @@ code of the visible case can read their parameters.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, Any, Protocol
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from typing import Annotated, Any, NamedTuple, Protocol
 
 import msgspec
 import nbformat
@@ -23,6 +24,7 @@ from grader.execution.detached import Detached, read_detached
 from grader.execution.detached_plan import plan_detached
 from grader.execution.plan import (
     DETACHED,
+    HOLD,
     ProbePart,
     Step,
     hidden_source,
@@ -42,11 +44,27 @@ MAX_RESTARTS = 3
 """How often a kernel that died is started again, each time without the cell that killed it."""
 
 
+class Start(NamedTuple):
+    """Where a kernel begins: what has been run in those that `source` gives.
+
+    `setup` is the number of setup cells, and `steps` that of a submission's steps; `outputs` are those of the cells
+    among these.
+    """
+
+    source: KernelSource
+    setup: int
+    steps: int
+    outputs: list[list[dict[str, Any]]]
+
+
 class Kernels(Protocol):
     """Where a submission's kernels come from."""
 
-    def source(self, *, ready: bool) -> KernelSource:
-        """Kernels that come with the exercise's setup run (`ready`), or with nothing run."""
+    def visible(self, cells: Sequence[PlannedCell], steps: Sequence[Step]) -> Start:
+        """Where the kernel of a submission's visible case begins."""
+
+    def hidden(self, cells: Sequence[PlannedCell], steps: Sequence[Step]) -> Start:
+        """Where the kernel of its hidden cases begins."""
 
 
 class CellRun(Record, frozen=True):
@@ -143,9 +161,7 @@ class Runner:
         self.further = further
         self.spec = spec
         self.steps = plan_steps(cells, parts)
-        ready = kernels.source(ready=True)
-        # A student's own cell before the setup's end must be run there: then nothing may have been run before it.
-        self.source = ready if setup_length(cells) >= ready.setup_cells_run else kernels.source(ready=False)
+        self._kernels = kernels
         self._left_out = trailing_looks(cells) if hurry else set()
         self._hurry = hurry
         self._seen = seen
@@ -202,21 +218,17 @@ class Runner:
         """
         self._over = False
         died_in = None
-        done = self.source.setup_cells_run
-        for index in range(done):
-            self.runs[index] = CellRun(status="ok", outputs=self.source.setup_outputs[index])
-        async with Client.start(self.source) as client:
+        start = self._kernels.visible(self.cells, self.steps)
+        for index, outputs in enumerate(start.outputs):
+            self.runs[index] = CellRun(status="ok", outputs=outputs)
+        async with self._client(start) as client:
             running = 0
-            held = False
-            for step in self.steps:
+            for step in self.steps[start.steps :]:
                 if step.cell is not None:
                     running = step.cell
-                    if step.cell < done or step.cell in self.fatal or step.cell in self._left_out:
+                    if step.cell in self.fatal or step.cell in self._left_out:
                         continue
                 try:
-                    if not held and step.cell is not None and self.cells[step.cell].student:
-                        await client.probe("__import__('grader_probe').hold()", cell_seconds(self.spec))
-                    held = held or step.do == "inject" or (step.cell is not None and self.cells[step.cell].student)
                     await self._run_step(client, step)
                 except (DeadKernelError, CellTimeoutError) as error:
                     # What it printed before is often what tells a student why.
@@ -231,6 +243,14 @@ class Runner:
         if died_in is not None and client.end is not None:
             self.runs[died_in] = msgspec.structs.replace(self.runs[died_in], end=client.end)
         return died_in
+
+    @contextlib.asynccontextmanager
+    async def _client(self, start: Start) -> AsyncIterator[Client]:
+        """A kernel that no cell can take the streams of."""
+        async with Client.start(start.source) as client:
+            if not start.source.held:
+                await client.probe(HOLD, own_cell_seconds(self.spec))
+            yield client
 
     async def _run_step(self, client: Client, step: Step) -> None:
         if step.cell is None:
@@ -297,9 +317,10 @@ class Runner:
 
     async def _hidden_found(self, source: str, setup: int, seconds: float) -> dict[str, bytes]:
         """What the hidden cases' kernel hands over by case; nothing where it died or its time was over."""
-        async with Client.start(self.source) as client:
+        start = self._kernels.hidden(self.cells, self.steps)
+        async with self._client(start) as client:
             try:
-                for cell in self.cells[self.source.setup_cells_run : setup]:
+                for cell in self.cells[start.setup : setup]:
                     await client.run_cell(cell.source, own_cell_seconds(self.spec))
                 answer = await client.probe(source, seconds)
             except (DeadKernelError, CellTimeoutError):

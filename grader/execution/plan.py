@@ -11,6 +11,7 @@ import msgspec
 from grader.course.catalog import Case
 from grader.course.exercise import Exercise
 from grader.course.graph import PartReference
+from grader.execution.detached import DetachedCase
 from grader.execution.tensors import MAX_ELEMENTS
 from grader.intake.take_in import PlannedCell
 from grader.notebook.file import MAKES_GRADIENTS
@@ -109,10 +110,27 @@ def setup_length(cells: Sequence[PlannedCell]) -> int:
     return len(cells)
 
 
+def begins_with(steps: Sequence[Step], cells: Sequence[PlannedCell], head: Sequence[Step],
+                own: Sequence[PlannedCell]) -> bool:  # fmt: skip
+    """Whether a submission's steps begin with the exercise's own: `head`, over its `own` cells."""
+
+    def same(step: Step, other: Step) -> bool:
+        if step.cell is None or other.cell is None:
+            return step == other
+        mine, released = cells[step.cell], own[other.cell]
+        return not mine.student and mine.role == released.role and mine.source == released.source
+
+    return len(steps) >= len(head) and all(map(same, steps, head))
+
+
 def trailing_looks(cells: Sequence[PlannedCell]) -> set[int]:
     """The compare cells after the student's last cell: figures and samples, on which no verdict depends."""
     last = max((index for index, cell in enumerate(cells) if cell.student), default=-1)
     return {index for index, cell in enumerate(cells) if index > last and cell.role == "compare"}
+
+
+HOLD = "__import__('grader_probe').hold()"
+"""The code without which a student's cell could end its kernel, or take its streams; snapshots come with it run."""
 
 
 def probe_source(step: Step, case: Case) -> str:
@@ -122,6 +140,25 @@ def probe_source(step: Step, case: Case) -> str:
     else:
         arguments = repr(msgspec.json.encode(step.part).decode())
     return f"__import__('grader_probe').{step.do}({arguments})"
+
+
+def begun_source(steps: Sequence[Step], cells: Sequence[PlannedCell], cases: Sequence[Case],
+                 detached: Mapping[str, Mapping[str, DetachedCase]]) -> str:  # fmt: skip
+    """The code that runs the first steps of hidden cases in a process of which their kernels will be forks.
+
+    Args:
+        steps: the exercise's own, above the first cell that is the student's; the setup has been run already.
+        cells: the exercise's own.
+        cases: the cases.
+        detached: case → part → what is told of it, for the cases in which parts are run detached.
+    """
+    told = [part for parts in detached.values() for part in parts.values()]
+    request = {
+        "cases": [_told(case, kept=case.id in detached) for case in cases],
+        "steps": _hidden_steps(steps, cells, {}),
+        "numbers": [number for part in told for number in part.numbers],
+    }
+    return f"__import__('grader_probe').begin_cases({json.dumps(request)!r})"
 
 
 def hidden_source(
@@ -147,16 +184,11 @@ def hidden_source(
         careful: no case is run in the kernel's own process, which may not survive it.
         detached: what is to be run detached (`DetachedPlan.request`); it is published like a case, as `DETACHED`.
     """
-    last = last_gradients(cells)
     told = [
         {
-            "id": case.id,
-            "parameters": case.parameters,
-            "dtype": case.dtype,
+            **_told(case, kept=detached is not None and case.id in detached["cases"]),
             "seconds": seconds,
-            "autograd_factor": case.autograd_factor,
             "alone": alone or case.autograd_factor != 1.0,
-            "kept": detached is not None and case.id in detached["cases"],
         }
         for case in cases
     ]
@@ -166,10 +198,20 @@ def hidden_source(
         told.insert(together, {**told[0], **run})
     request: dict[str, Any] = {
         "cases": told,
-        "steps": [_hidden_step(step, cells, stops) for step in steps if runs_hidden(step, cells, last)],
+        "steps": _hidden_steps(steps, cells, stops),
         "careful": careful,
     }
     return f"__import__('grader_probe').hidden({json.dumps(request)!r})"
+
+
+def _told(case: Case, *, kept: bool) -> dict[str, Any]:
+    return {
+        "id": case.id,
+        "parameters": case.parameters,
+        "dtype": case.dtype,
+        "autograd_factor": case.autograd_factor,
+        "kept": kept,
+    }
 
 
 def last_gradients(cells: Sequence[PlannedCell]) -> int:
@@ -185,6 +227,13 @@ def runs_hidden(step: Step, cells: Sequence[PlannedCell], last: int) -> bool:
     return not cell.only_shows and (
         step.cell <= last if cell.student and cell.role is None else cell.student or cell.role != "compare"
     )
+
+
+def _hidden_steps(
+    steps: Sequence[Step], cells: Sequence[PlannedCell], stops: Mapping[int, int]
+) -> list[dict[str, Any]]:
+    last = last_gradients(cells)
+    return [_hidden_step(step, cells, stops) for step in steps if runs_hidden(step, cells, last)]
 
 
 def _hidden_step(step: Step, cells: Sequence[PlannedCell], stops: Mapping[int, int]) -> dict[str, Any]:

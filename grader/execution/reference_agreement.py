@@ -7,19 +7,19 @@ a thread has drawn some in between), every right answer would be marked wrong.
 from __future__ import annotations
 
 import asyncio
-import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 from torch import Tensor
 
-from grader.course.exercise import Exercise
+from grader.course.catalog import ExerciseSpec
 from grader.execution.cell_client import Client
+from grader.execution.execute import Start
 from grader.execution.plan import ProbePart, Step, probe_source
 from grader.execution.tensors import Export, read_export
 from grader.execution.time_limits import own_cell_seconds
-from grader.kernels import KernelSource
+from grader.intake.take_in import PlannedCell
 
 APART = 1e-2
 """A difference, by the tensor's largest number, that is none of rounding."""
@@ -47,30 +47,39 @@ def _same(sent: Tensor, own: Tensor) -> bool:
     return torch.allclose(sent.double(), own.double(), rtol=0.0, atol=apart, equal_nan=True)
 
 
-def computed_by_kernels(exercise: Exercise, names: list[str], source: KernelSource) -> Export:
+def computed_by_kernels(
+    cells: Sequence[PlannedCell], steps: Sequence[Step], start: Start, spec: ExerciseSpec, names: list[str]
+) -> Export:
     """What the exercise's own cells bind to `names` in a kernel, up to the first that is the student's.
 
-    Nothing where the kernel does not come through them. The kernels come with the setup run.
+    Nothing where the kernel does not come through them.
+
+    Args:
+        cells: the exercise's own.
+        steps: how they are run in the visible case.
+        start: where the kernel begins.
+        spec: the catalogue's entry.
+        names: the names.
 
     Raises:
         ExecutionError: the kernel could not be started.
     """
     found: Export = {}
-    asyncio.run(_compute(exercise, names, source, found))
+    asyncio.run(_compute(cells, steps, start, spec, names, found))
     return found
 
 
-async def _compute(exercise: Exercise, names: list[str], source: KernelSource, found: Export) -> None:
-    seconds, visible = own_cell_seconds(exercise.spec), exercise.cases[0]
+async def _compute(cells: Sequence[PlannedCell], steps: Sequence[Step], start: Start, spec: ExerciseSpec,
+                   names: list[str], found: Export) -> None:  # fmt: skip
+    seconds, visible = own_cell_seconds(spec), spec.all_cases[0]
     asked = ProbePart(id="", gradients=[], upstream=[], values=names, also=[], forward=[])
     try:
-        async with Client.start(source) as client:
-            for cell in itertools.takewhile(lambda cell: cell.role != "gradients", exercise.cells):
-                if cell.role == "setup":  # which the kernel comes with
-                    continue
-                await client.run_cell(cell.source, seconds)
-                if cell.role == "parameters":
-                    await client.probe(probe_source(Step(do="inject"), visible), seconds)
+        async with Client.start(start.source) as client:
+            for step in steps[start.steps :]:
+                if step.cell is not None:
+                    await client.run_cell(cells[step.cell].source, seconds)
+                else:
+                    await client.probe(probe_source(step, visible), seconds)
             answer = await client.probe(probe_source(Step(do="export", part=asked), visible), seconds)
     except (DeadKernelError, CellTimeoutError):
         return

@@ -84,7 +84,8 @@ class Grader(WarmExercise):
     def _graded(self, submission: Submission, intake: Intake, wall: float, cpu: float,
                 live: Live | None) -> Grading:  # fmt: skip
         self.agree()
-        references = {case.id: self.reference.case(case) for case in self.exercise.cases}
+        references = self.references()
+        self.begin(references)
         visible = references[self.exercise.cases[0].id]
         judged = self._judged(intake, references, live)
         views, places = cell_views(intake.cells, judged.execution.cells)
@@ -128,7 +129,7 @@ class Grader(WarmExercise):
         visible = references[self.exercise.cases[0].id]
         scaled = scaled_cases(self.exercise.spec) if names_autograd(intake.cells) else []
         runner = Runner(
-            intake.cells, probe_parts(self.exercise, visible), self.exercise.spec, self,
+            intake.cells, probe_parts(self.exercise, visible), self.exercise.spec, self.kernels,
             further=scaled, references=self.detached_in(references), again=self.steps_again(references),
             hurry=self._hurry, seen=lambda visible: self._tell(intake, visible, references),
         )  # fmt: skip

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Callable, Sequence
 
 from grader.course.catalog import Case
 from grader.course.exercise import Exercise
 from grader.course.reference import Reference
 from grader.errors import ExecutionError
+from grader.execution.detached_plan import detached_cases
+from grader.execution.plan import probe_parts
 from grader.execution.reference_agreement import computed_by_kernels, disagreements
+from grader.grading.kernel_starts import KernelStarts
 from grader.kernels import KernelSource
 from grader.marking.near_zero import Edge, edges
 from grader.marking.part_in_all_cases import References
+from grader.notebook.file import MAKES_GRADIENTS
 from grader.notebook.gradient_names import gradient_of
 from grader.wording import listed
 
-KERNELS = 2
-"""How many kernels a grading takes, mostly: the visible case's, and that of the hidden ones."""
 MAX_NAMED = 4
 """So many tensors are named in a sentence."""
 
@@ -33,26 +34,16 @@ class WarmExercise:
     def __init__(self, exercise: Exercise, open_kernels: Callable[[Sequence[str]], KernelSource]) -> None:
         self.exercise = exercise
         self.reference = Reference(exercise)
-        self._open_kernels = open_kernels
-        self._sources: dict[bool, KernelSource] = {}
+        self.kernels = KernelStarts(exercise, open_kernels)
         self._tried: dict[str, list[Edge]] | None = None
         self._detached: References | None = None
         self._agreed = False
-        self._stack = contextlib.ExitStack()
 
     def __enter__(self) -> WarmExercise:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._sources.clear()
-        self._stack.close()
-
-    def source(self, *, ready: bool) -> KernelSource:
-        """The kernels, opened when they are first asked for: with the setup run, or with nothing run."""
-        if ready not in self._sources:
-            setup = self.exercise.setup_sources if ready else []
-            self._sources[ready] = self._stack.enter_context(self._open_kernels(setup))
-        return self._sources[ready]
+        self.kernels.__exit__(*error)
 
     def names(self) -> list[str]:
         """Every checked name, and the tensors of every part's forward pass."""
@@ -68,9 +59,22 @@ class WarmExercise:
     def prepare(self) -> None:
         """Compute the reference of every case, and start the kernels of the next grading where that can be done."""
         self.agree()
-        for case in self.exercise.cases:
-            self.reference.case(case)
-        self.source(ready=True).prepare(KERNELS)
+        self.begin(self.references())
+        self.kernels.prepare()
+
+    def references(self) -> References:
+        """Case → part → autograd's side, of every case."""
+        return {case.id: self.reference.case(case) for case in self.exercise.cases}
+
+    def begin(self, references: References) -> None:
+        """Have the locked cells above a submission's first line run, where kernels can come with them."""
+        self.kernels.begin_visible()
+        parts = probe_parts(self.exercise, references[self.exercise.cases[0].id])
+        first = next((cell.part for cell in self.exercise.cells if cell.role in MAKES_GRADIENTS), None)
+        detached = self.detached_in(references)
+        asked = [part.id for part in parts.values() if part.gradients]
+        told = detached_cases(asked, detached, self.steps_again(references))
+        self.kernels.begin_hidden(parts.get(first or ""), told)
 
     def agree(self) -> None:
         """See, once, that the reference's numbers are those of the kernels; compute it anew where they are not.
@@ -80,15 +84,17 @@ class WarmExercise:
         Raises:
             ExecutionError: they are not, for the second time.
         """
-        source = self.source(ready=True)
-        if self._agreed or not source.setup_cells_run:
+        if self._agreed or not self.kernels.source(ready=True).setup_cells_run:
             return
+        self.kernels.begin_visible()  # which goes on while the reference is computed
         for attempt in range(2):
             if attempt:
                 self.reference = Reference(self.exercise)
             self.reference.case(self.exercise.cases[0])
             given = self.reference.given
-            differing = disagreements(given, computed_by_kernels(self.exercise, list(given), source))
+            cells, steps, start = self.kernels.locked()
+            computed = computed_by_kernels(cells, steps, start, self.exercise.spec, list(given))
+            differing = disagreements(given, computed)
             if not differing:
                 self._agreed = True
                 return

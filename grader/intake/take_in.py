@@ -175,6 +175,13 @@ def _locked(known: Released, first: int, last: int, copies: Mapping[int | None, 
     ]
 
 
+def leading_cells(exercise: Exercise) -> list[PlannedCell]:
+    """The exercise's own cells above the first that is the student's, as they are planned for every submission."""
+    known = released(exercise)
+    first = next((number for number, cell in enumerate(known.cells) if cell.role == "gradients"), len(known.cells))
+    return _locked(known, 0, first, {})
+
+
 def _left(cells: Sequence[PlannedCell]) -> set[tuple[str | None, str]]:
     """Part and name of everything that the student's cells bind."""
     return {(cell.part, name) for cell in cells if cell.student for name in (*cell.code.binds, *cell.code.defines)}

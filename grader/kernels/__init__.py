@@ -35,8 +35,20 @@ class KernelSource(Protocol):
     setup_cells_run: int
     """How many of the setup cells each kernel has already executed."""
 
+    held: bool
+    """Whether no cell can take the kernels' streams, or end them: the probe's `hold` has been run in each."""
+
     limits: Limits
     """What each kernel may use."""
+
+    def wait(self) -> None:
+        """Return when kernels can be had, with the cells run that they come with."""
+
+    def branch(self, steps: Sequence[tuple[str, str]]) -> KernelSource | None:
+        """Kernels that have run further steps (`cell` or `probe`, and its source), or None where there are none such.
+
+        It returns at once, and is closed with this source. A step that fails is an `ExecutionError` of its `wait`.
+        """
 
     def prepare(self, count: int) -> None:
         """Start kernels ahead, where the source does so."""
@@ -85,7 +97,7 @@ def open_source(
             "pip install 'backprop-grader[class]', or use --kernel cold."
         )
     from grader.kernels.kernel_source import PlainSource, TemplateSource
-    from grader.kernels.template_process import Wanted
+    from grader.kernels.template_channel import Wanted
 
     wanted = Wanted(kind, sandbox == "bwrap", setup_cells, files, modules_path, limits, libraries)
     source = PlainSource(wanted) if kind == "cold" and sandbox == "none" else TemplateSource(wanted)

@@ -20,7 +20,12 @@ from grader.kernels import scratch_folders
 from grader.kernels.manager import KernelManager, OneKernelSpec, shared_context
 from grader.kernels.provisioner import NAMES, PLAIN, entry_points, open_templates
 from grader.kernels.sandbox import Limits
-from grader.kernels.template_process import Template, Wanted
+from grader.kernels.template_channel import Channel, Wanted
+from grader.kernels.template_process import Template
+
+MANY = 16
+"""When branches were asked for so often, by some eight submissions, there will be more: then what makes kernels cheaper
+is worth half a second."""
 
 
 class Source:
@@ -30,6 +35,7 @@ class Source:
         self.limits = limits
         self.setup_outputs: list[list[dict[str, Any]]] = []
         self.setup_cells_run = 0
+        self.held = False
 
     def __enter__(self) -> Self:
         try:
@@ -47,6 +53,14 @@ class Source:
     def wait(self) -> None:
         """Until kernels can be had; here at once."""
 
+    def branch(self, steps: Sequence[tuple[str, str]]) -> Source | None:
+        """None: its kernels are no forks."""
+        return None
+
+    def manager(self) -> KernelManager:
+        """A manager for one kernel."""
+        raise NotImplementedError
+
     def prepare(self, count: int) -> None:
         """Nothing: kernels are started when they are asked for."""
 
@@ -54,20 +68,22 @@ class Source:
         """Free what the source holds."""
 
 
-class TemplateSource(Source):
-    """Kernels from a template process."""
+class ForkSource(Source):
+    """Kernels from a template process, or from a branch of one."""
 
-    def __init__(self, wanted: Wanted) -> None:
+    def __init__(self, wanted: Wanted, channel: Channel) -> None:
         super().__init__(wanted.limits)
+        self.held = wanted.kind == "snapshot"
         self._name = uuid.uuid4().hex
         self._provisioner = NAMES[wanted.kind]
-        self._template = Template(wanted)
-        open_templates[self._name] = self._template
+        self._channel = channel
+        open_templates[self._name] = channel
 
     def wait(self) -> None:
-        """Until the template has run the setup cells."""
-        self.setup_outputs = [outputs_of(published) for published in self._template.published]
-        self.setup_cells_run = len(self.setup_outputs)
+        """Until the cells have been run that its kernels come with."""
+        if not self.setup_outputs:
+            self.setup_outputs = [outputs_of(published) for published in self._channel.published]
+            self.setup_cells_run = len(self.setup_outputs)
 
     def manager(self) -> KernelManager:
         """A manager for one kernel, not started."""
@@ -75,10 +91,53 @@ class TemplateSource(Source):
         spec = KernelSpec(language="python", metadata={"kernel_provisioner": stanza})
         return _manager(spec, self.limits, transport="ipc")
 
+    def renew(self, channel: Channel) -> None:
+        """Take kernels from this one from now on."""
+        self._channel.retire()
+        self._channel = channel
+        open_templates[self._name] = channel
+        self.setup_outputs = []
+
     def close(self) -> None:
-        """End the template and every kernel that is left."""
+        """End the process and every kernel that is left."""
         open_templates.pop(self._name, None)
-        self._template.close()
+        self._channel.close()
+
+
+class TemplateSource(ForkSource):
+    """Kernels from a template process of its own, and from branches of it."""
+
+    def __init__(self, wanted: Wanted) -> None:
+        self._wanted = wanted
+        self._template = Template(wanted)
+        self._branches: dict[tuple[tuple[str, str], ...], ForkSource] = {}
+        self._asked = 0
+        super().__init__(wanted, self._template)
+
+    def manager(self) -> KernelManager:
+        """A manager for one kernel, not started: a snapshot is a fork of a branch, if of one that has run no more."""
+        branch = self.branch([])
+        return super().manager() if branch is None else branch.manager()
+
+    def branch(self, steps: Sequence[tuple[str, str]]) -> ForkSource | None:
+        """Kernels that have run further steps, the same where these are asked for again; None beside cold kernels."""
+        if self._wanted.kind == "cold":
+            return None
+        self._asked += 1
+        if self._asked == MANY:
+            self._template.improve()
+            for told, branch in self._branches.items():
+                branch.renew(self._template.branch(told))
+        key = tuple(steps)
+        if key not in self._branches:
+            self._branches[key] = ForkSource(self._wanted, self._template.branch(key))
+        return self._branches[key]
+
+    def close(self) -> None:
+        """End the process, its branches and every kernel that is left."""
+        for branch in self._branches.values():
+            branch.close()
+        super().close()
 
 
 class PlainSource(Source):

@@ -10,7 +10,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from jupyter_client.asynchronous.client import AsyncKernelClient
 
 from grader.errors import ExecutionError
-from grader.kernels.kernel_source import PlainSource, Source, TemplateSource
+from grader.kernels.kernel_source import Source
 from grader.kernels.manager import KernelManager
 
 SETUP_SECONDS = 300
@@ -27,13 +27,22 @@ class AheadSource(Source):
         setup_cells: the exercise's setup.
     """
 
-    def __init__(self, source: PlainSource | TemplateSource, setup_cells: Sequence[str]) -> None:
+    def __init__(self, source: Source, setup_cells: Sequence[str]) -> None:
         super().__init__(source.limits)
         self._source = source
         self._setup_cells = setup_cells
         self._to_run: list[str] = []
         self._starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kernels-ahead")
         self._ready: list[Future[KernelManager]] = []
+        self._branches: dict[int, AheadSource] = {}
+        self.held = source.held
+
+    def branch(self, steps: Sequence[tuple[str, str]]) -> AheadSource | None:
+        """The other source's kernels that have run further steps, some of them started beforehand, too."""
+        branch = self._source.branch(steps)
+        if branch is None:
+            return None
+        return self._branches.setdefault(id(branch), AheadSource(branch, []))
 
     def wait(self) -> None:
         """Until the other source's kernels can be had."""
@@ -89,6 +98,8 @@ class AheadSource(Source):
                 with contextlib.suppress(ExecutionError):
                     asyncio.run(future.result().shutdown_kernel(now=True))
         self._ready.clear()
+        for branch in self._branches.values():
+            branch.close()
         self._starter.shutdown()
         self._source.close()
 

@@ -27,7 +27,7 @@ from traitlets import Unicode
 from grader.errors import ExecutionError
 from grader.kernels import scratch_folders
 from grader.kernels.sandbox import unconfined_environment
-from grader.kernels.template_process import Lifeline, Template
+from grader.kernels.template_channel import Channel, Lifeline
 
 PLAIN = "grader-plain"
 NAMES = {"snapshot": "grader-snapshot", "cold": "grader-cold"}
@@ -36,7 +36,7 @@ NAMES = {"snapshot": "grader-snapshot", "cold": "grader-cold"}
 _LOOK_SECONDS = 0.1
 _ANSWER_SECONDS = 1.0
 CHANNELS = ("shell", "iopub", "stdin", "control")
-open_templates: dict[str, Template] = {}
+open_templates: dict[str, Channel] = {}
 """The templates that kernel specs may name."""
 
 
@@ -124,7 +124,7 @@ class TemplateProvisioner(Provisioner):
             self._folder = scratch_folders.folder("k")
         return self._folder
 
-    def _private_folder(self, template: Template) -> Path | None:
+    def _private_folder(self, template: Channel) -> Path | None:
         """Without a sandbox a kernel works in a copy of the template's folder; in one it makes its own."""
         if template.sandboxed:
             return None

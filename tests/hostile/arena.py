@@ -221,10 +221,10 @@ class Arena:
         if self._neighbour is None:
             grader = self.pool._grader(MINI)
             for ready in (True, False):
-                grader.source(ready=ready)
+                grader.kernels.source(ready=ready)
             exercise = Course(HERE / "courses" / "mini" / "exercises").exercise(MINI)
             self._neighbour = Grader(exercise, lambda _: (_ for _ in ()).throw(AssertionError("no kernels of its own")))
-            self._neighbour._sources = grader._sources
+            self._neighbour.kernels = grader.kernels
             # What changes the process (its folder, its default dtype) is done before there is a second thread.
             for one in (self._neighbour, grader):
                 assert one.grade(self.submission("warm", self.honest)).grade.score == FULL_MARKS

@@ -57,17 +57,25 @@ class Nursery:
             self._ended.append(Ended(reply["ended"], reply["cpu_seconds"]))
 
     def try_out(self) -> None:
-        """Make namespaces once, with a process in them, and end them. Raises `OSError` where the system refuses."""
+        """Make namespaces once, with a process in them, and end them. Raises `OSError` where the system refuses.
+
+        A process that has put another into namespaces can't fork outside of them any more: so a third one does it.
+        """
         guardian = self.make()
         family = os.pidfd_open(guardian)
-        pid = confine.fork_into_family(family)
-        if pid == 0:
+        between = os.fork()
+        if between == 0:
+            status = 1
             try:
-                confine.enter(family)
-                os._exit(0)
+                pid = confine.fork_into_family(family)
+                if pid == 0:
+                    confine.enter(family)
+                    status = 0
+                else:
+                    status = confine.exit_status(os.waitpid(pid, 0)[1])
             finally:
-                os._exit(1)
-        status = os.waitpid(pid, 0)[1]
+                os._exit(status)
+        status = os.waitpid(between, 0)[1]
         os.close(family)
         os.kill(guardian, signal.SIGKILL)
         if status != 0:

@@ -1,8 +1,9 @@
 """The template process: loads everything once, then starts a kernel for each request.
 
-It reads its requests from one socket, whose other end the grader holds. For a `snapshot` it imports the libraries and
-runs the setup cells, and each kernel is a fork of it. For `cold` it stays small, and each kernel is a new interpreter.
-It runs none of the student's code, and being outside a kernel's namespaces it is out of reach for it.
+It reads its requests from one socket, whose other end the grader holds. For `cold` it stays small, and each kernel is a
+new interpreter. For a `snapshot` it imports the libraries, runs the setup cells and makes branches: forks of it, each
+with a socket of its own, which run more of the exercise's own cells, if any, and of which the kernels are forks. None
+of these runs any of the student's code, and being outside a kernel's namespaces they are out of reach for it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import socket
 import sys
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -40,8 +41,9 @@ _CHANNELS = ("shell", "iopub", "stdin", "control")  # the sockets of a cold kern
 _WATCH_SECONDS, _GUARDIAN_SECONDS = 0.1, 0.5
 _ROUNDS = 20
 """So often what a kernel has started is looked for, while it starts more."""
-_SEVERAL, _MANY = 5, 16
-"""After so many kernels there will be more, and what makes each cheaper is worth a third of a second."""
+_BRANCHES = 4
+"""So many branches there can be at a time: each needs a nursery, made while the template is small."""
+_END_SECONDS, _PAUSE_SECONDS = 2.0, 0.005
 
 
 @dataclass
@@ -68,32 +70,54 @@ class Template:
         self._limits: dict[str, int] = config["limits"]
         self._kernels: dict[int, Kernel] = {}
         self._app: Any = None
-        self._started = 0
         self._nursery: namespaces.Nursery | None = None
+        self._nurseries: list[namespaces.Nursery] = []  # the branches', as long as they have none
+        self._branches: dict[int, namespaces.Nursery | None] = {}
+        self._retired = False
 
     def prepare(self) -> list[list[dict[str, Any]]]:
         """Load the libraries and run the setup cells; what each of them published."""
+        kind = self._config["kind"]
         if self._config["namespaces"]:  # first: as long as this process is small
-            self._nursery = namespaces.Nursery(self._limits["tmp_mb"] << 20, self._config["kept"])
+            room = self._limits["tmp_mb"] << 20, self._config["kept"]
+            self._nursery = namespaces.Nursery(*room)
             self._nursery.try_out()
+            self._nurseries = [namespaces.Nursery(*room) for _ in range(_BRANCHES if kind == "snapshot" else 0)]
             if seccomp.known_machine():
                 seccomp.program()  # made once, here, and not in every kernel
-        if self._config["kind"] == "cold":
+        if kind == "cold":
             return []
         gc.disable()  # of what is imported and set up here nothing is garbage
         self._app = _load(self._config["libraries"])
+        return self._run_steps([("cell", source) for source in self._config["setup_cells"]])
+
+    def _run_steps(self, steps: Sequence[Sequence[str]]) -> list[list[dict[str, Any]]]:
+        """Run cells of the exercise, and code of the grader's own (`probe`); what each cell published."""
+        gc.disable()
         published = []
-        for number, source in enumerate(self._config["setup_cells"], 1):
-            outputs, failed = self._app.run_setup_cell(source)
+        for number, (kind, source) in enumerate(steps, 1):
+            outputs, failed = self._app.run(source, cell=kind == "cell")
             if failed is not None:
                 raise RuntimeError(f"setup cell {number} raised {failed}")
-            published.append(outputs)
+            if kind == "cell":
+                published.append(outputs)
         memory_pages.fill_gaps()
         gc.freeze()  # what is here stays: a collection in a fork must not touch, and so copy, its pages
         gc.enable()
         return published
 
-    def run(self) -> None:
+    def serve(self, prepare: Callable[[], list[list[dict[str, Any]]]]) -> NoReturn:
+        """Get ready, say what was published on the way, and serve requests to the end of the process."""
+        try:
+            published = prepare()
+        except Exception as error:
+            wire.send(self._channel, {"failed": str(error), "refused": isinstance(error, OSError)})
+            os._exit(1)
+        wire.send(self._channel, {"ready": True, "published": published})
+        self._run()
+        os._exit(0)  # everything that it started has ended; Python would take down each module first
+
+    def _run(self) -> None:
         """Serve requests until the grader closes its end."""
         self._in_use = confine.memory_in_use()
         with confine.ChildEnds() as self._ends:
@@ -103,7 +127,7 @@ class Template:
             if self._nursery is not None:
                 poll.register(self._nursery, select.POLLIN)
             look = 0.0
-            while True:
+            while self._kernels or not self._retired:
                 ready = dict(poll.poll(_WATCH_SECONDS * 1000 if self._kernels else None))
                 self._notice_ends()
                 if time.monotonic() > look:
@@ -111,18 +135,9 @@ class Template:
                     look = time.monotonic() + _WATCH_SECONDS
                 if self._channel.fileno() in ready and not self._handle():
                     break
-                self._improve()
             for kernel in self._kernels.values():
                 self._kill(kernel)
-
-    def _improve(self) -> None:
-        """Make further kernels cheaper, where there will be some."""
-        if self._started in (_SEVERAL, _MANY):
-            if self._started == _MANY:
-                memory_pages.gather()
-            elif self._app is not None:
-                self._app.rehearse()
-            self._started += 1
+            self._end_branches()
 
     def _handle(self) -> bool:
         request, descriptors = wire.receive(self._channel)
@@ -130,12 +145,70 @@ class Template:
             return False
         if request["do"] == "start":
             self._start(request, descriptors)
+        elif request["do"] == "branch":
+            self._branch(request["steps"], descriptors[0])
+        elif request["do"] == "improve":
+            self._improve()
+        elif request["do"] == "retire":
+            self._retired = True
         elif (kernel := self._kernels.get(request["id"])) is not None:
             if request["do"] == "signal":
                 self._signal(kernel, request["signal"])
             else:
                 _report(kernel.lifeline, {"waited": watch.waited([kernel.pid])})
         return True
+
+    def _improve(self) -> None:
+        """Make further kernels and branches cheaper: there will be some."""
+        if self._app is not None:
+            self._app.rehearse()
+            memory_pages.gather()
+
+    # --- branches -----------------------------------------------------------------------------------------------------
+
+    def _branch(self, steps: Sequence[Sequence[str]], descriptor: int) -> None:
+        """Fork a branch, which runs `steps` and is then asked for kernels on the socket `descriptor`."""
+        deadline = time.monotonic() + _END_SECONDS
+        while self._nursery is not None and not self._nurseries:
+            if time.monotonic() > deadline:
+                os.close(descriptor)  # which says that there is none
+                return
+            time.sleep(_PAUSE_SECONDS)
+            self._notice_ends()
+        nursery = self._nurseries.pop() if self._nurseries else None
+        dice = random.getstate()
+        pid = os.fork()
+        if pid == 0:
+            random.setstate(dice)
+            self._become_branch(nursery, steps, descriptor)
+        self._branches[pid] = nursery
+        os.close(descriptor)
+
+    def _become_branch(
+        self, nursery: namespaces.Nursery | None, steps: Sequence[Sequence[str]], descriptor: int
+    ) -> NoReturn:
+        """The life of a branch's process."""
+        try:
+            self._leave_template()
+            confine.die_with_parent()
+            confine.adopt_orphans()
+            branch = Template(socket.socket(fileno=descriptor), self._config)
+            branch._app = self._app
+            branch._nursery = nursery
+            branch.serve(lambda: branch._run_steps(steps))
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            os._exit(1)
+
+    def _end_branches(self) -> None:
+        """Wait for the branches, whose sockets are closed with this one's, and kill what does not end."""
+        deadline = time.monotonic() + _END_SECONDS
+        while self._branches and time.monotonic() < deadline:
+            self._notice_ends()
+            time.sleep(_PAUSE_SECONDS if self._branches else 0.0)
+        for pid in self._branches:
+            _send(pid, signal.SIGKILL)
 
     # --- starting -----------------------------------------------------------------------------------------------------
 
@@ -150,7 +223,6 @@ class Template:
             lifeline.close()
         else:
             self._kernels[request["id"]] = Kernel(pid, guardian, lifeline)
-            self._started += 1
         for descriptor in sockets:
             os.close(descriptor)
 
@@ -198,11 +270,12 @@ class Template:
             os._exit(1)
 
     def _leave_template(self) -> None:
-        """Close what is the template's, in a kernel."""
+        """Close what is the template's, in a kernel or a branch."""
         if self._nursery is None:
             confine.die_with_parent()
-        else:
-            self._nursery.close()
+        for nursery in (self._nursery, *self._nurseries):
+            if nursery is not None:
+                nursery.close()
         self._ends.__exit__()
         self._channel.close()
         for kernel in self._kernels.values():
@@ -231,6 +304,9 @@ class Template:
     def _notice_ends(self) -> None:
         """A kernel has ended when its process and its guardian have: then nothing of it is left."""
         for pid, status, usage in self._ends.reap():
+            if pid in self._branches:
+                nursery = self._branches.pop(pid)
+                self._nurseries += [nursery] if nursery is not None else []
             for number, kernel in self._kernels.items():
                 if kernel.pid == pid:
                     kernel.status = confine.exit_status(status)
@@ -395,11 +471,4 @@ def main(descriptor: int) -> None:
     confine.adopt_orphans()
     _make_desk(config)
     template = Template(channel, config)
-    try:
-        published = template.prepare()
-    except Exception as error:
-        wire.send(channel, {"failed": str(error), "refused": isinstance(error, OSError)})
-        return
-    wire.send(channel, {"ready": True, "published": published})
-    template.run()
-    os._exit(0)  # everything that it started has ended; Python would take down each module first
+    template.serve(template.prepare)

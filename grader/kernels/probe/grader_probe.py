@@ -17,6 +17,7 @@ import json
 import linecache
 import os
 import pdb
+import random
 import select
 import signal
 import struct
@@ -29,6 +30,7 @@ from typing import Any
 
 import grader_detached  # type: ignore[import-not-found]  # its folder is on the kernel's path
 import msgspec
+import numpy
 import torch
 from safetensors.numpy import save  # torch's takes four times as long for small tensors
 from torch.autograd import forward_ad
@@ -56,13 +58,12 @@ _own_pid = 0
 
 def inject(parameters: str, dtype: str) -> None:
     """Put a case's parameters (JSON) into the notebook's namespace and set the default dtype."""
-    _hold_open(_shell())
     torch.set_default_dtype(getattr(torch, dtype))
     _namespace().update(json.loads(parameters))
 
 
 def hold() -> None:
-    """Before the first cell of a student's, where it stands above the parameters."""
+    """Before the first cell of a student's."""
     _hold_open(_shell())
 
 
@@ -83,7 +84,6 @@ def hidden(spec: str) -> None:
     forks of this kernel, and when it is `careful` all do. Where the system has no safe fork (Windows; macOS with its
     frameworks loaded), all run in this process.
     """
-    _hold_open(_shell())
     request = json.loads(spec)
     forks = sys.platform == "linux"
     in_forks = [case for case in request["cases"] if forks and (case["alone"] or request["careful"])]
@@ -91,6 +91,24 @@ def hidden(spec: str) -> None:
     in_turn = [case for case in request["cases"] if case not in in_forks]
     results.update((case["id"], _packed(_in_place(case, request["steps"]))) for case in in_turn)
     _publish(results)
+
+
+def begin_cases(spec: str) -> None:
+    """Run the first steps of hidden cases (JSON: `cases`, `steps`, `numbers`), for kernels that are forked from here.
+
+    None of it is a student's. `RuntimeError` where a cell fails.
+    """
+    global _own_pid
+    _own_pid = os.getpid()
+    request = json.loads(spec)
+    for case in request["cases"]:
+        with _aside():
+            failed = _run_case(case, request["steps"])["errors"]
+            _begun[_identity(case)] = _Begun(len(request["steps"]))
+        if failed:
+            raise RuntimeError(f"a locked cell fails in the case {case['id']}")
+    for name, shape, seed in request["numbers"]:
+        grader_detached.drawn(name, tuple(shape), seed)
 
 
 # --- tensors ---------------------------------------------------------------------------------------------------------
@@ -299,14 +317,50 @@ def _waited(pid: int) -> float:
         return 0.0
 
 
+class _Begun:
+    """A case whose first `steps` have been run: what they have left."""
+
+    def __init__(self, steps: int) -> None:
+        self.steps = steps
+        self._names = dict(_namespace())
+        self._watched = dict(_watched)
+        self._dtype = torch.get_default_dtype()
+        self._random = torch.get_rng_state(), random.getstate(), numpy.random.get_state()
+
+    def go_on(self) -> None:
+        """Put it in place."""
+        _namespace().clear()
+        _namespace().update(self._names)
+        _watched.update(self._watched)
+        torch.set_default_dtype(self._dtype)
+        torch.set_rng_state(self._random[0])
+        random.setstate(self._random[1])
+        numpy.random.set_state(self._random[2])
+
+
+_begun: dict[str, _Begun] = {}
+
+
+def _identity(case: dict[str, Any]) -> str:
+    """What decides what a case's cells compute."""
+    return json.dumps([case["parameters"], case["dtype"], case["autograd_factor"]], sort_keys=True)
+
+
 def _in_place(case: dict[str, Any], steps: list[dict[str, Any]]) -> dict[str, Any]:
     """Run one case on a copy of the namespace, in this process."""
+    with _aside():
+        return _run_case(case, steps)
+
+
+@contextlib.contextmanager
+def _aside() -> Iterator[None]:
+    """Put namespace, streams and what else a case changes back at the end."""
     shell = _shell()
     kept, streams = dict(shell.user_ns), (sys.stdout, sys.stderr)
     dtype, follows = torch.get_default_dtype(), torch.is_grad_enabled()
     hooks = (shell.display_pub, shell.display_trap.hook, shell.__dict__.get("_showtraceback"))
     try:
-        return _run_case(case, steps)
+        yield
     finally:
         shell.user_ns.clear()
         shell.user_ns.update(kept)
@@ -355,7 +409,10 @@ def _run_steps(case: dict[str, Any], steps: list[dict[str, Any]]) -> dict[str, A
     _mute(shell)
     parts: dict[str, Any] = {}
     errors: list[dict[str, Any]] = []
-    for step in steps:
+    begun = _begun.get(_identity(case))
+    if begun is not None:
+        begun.go_on()
+    for step in steps[begun.steps :] if begun is not None else steps:
         if step["do"] == "inject":
             inject(json.dumps(case["parameters"]), case["dtype"])
         elif step["do"] == "begin":

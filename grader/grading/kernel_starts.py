@@ -1,0 +1,120 @@
+"""Where the kernels of an exercise's submissions begin: as far along as its locked cells lead.
+
+What stands above a submission's first own line is the same in all of them, so it is run once, in a process that the
+kernels are forks of: the setup in one, and from there on the visible case's cells in a branch of it, and those of all
+hidden cases in another, for no code of the visible case may read their parameters. A submission that has something of
+its own above the last of these cells gets kernels that have run less.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from grader.course.exercise import Exercise
+from grader.errors import ExecutionError
+from grader.execution.detached import DetachedCase
+from grader.execution.execute import Start
+from grader.execution.plan import ProbePart, Step, begins_with, begun_source, plan_steps, probe_source, setup_length
+from grader.intake.take_in import PlannedCell, leading_cells
+from grader.kernels import KernelSource
+
+
+class _Head(NamedTuple):
+    """Steps that kernels come with, and those kernels."""
+
+    steps: list[Step]
+    kernels: KernelSource
+
+
+class KernelStarts:
+    """The kernels of one exercise, kept warm; a context manager.
+
+    Args:
+        exercise: the exercise.
+        open_kernels: opens a source of kernels that come with the given setup cells run.
+    """
+
+    def __init__(self, exercise: Exercise, open_kernels: Callable[[Sequence[str]], KernelSource]) -> None:
+        self._exercise = exercise
+        self._open_kernels = open_kernels
+        self._own = leading_cells(exercise)
+        self._steps = plan_steps(self._own, {})
+        self._sources: dict[bool, KernelSource] = {}
+        self._heads: dict[str, _Head] = {}
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> KernelStarts:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._sources.clear()
+        self._heads.clear()
+        self._stack.close()
+
+    def source(self, *, ready: bool) -> KernelSource:
+        """The kernels, opened when they are first asked for: with the setup run, or with nothing run."""
+        if ready not in self._sources:
+            setup = self._exercise.setup_sources if ready else []
+            self._sources[ready] = self._stack.enter_context(self._open_kernels(setup))
+        return self._sources[ready]
+
+    def begin_visible(self) -> None:
+        """Have the visible case's locked cells run, in the background, where kernels can come with them."""
+        case = self._exercise.cases[0]
+        told = [
+            ("cell", self._own[step.cell].source) if step.cell is not None else ("probe", probe_source(step, case))
+            for step in self._steps
+        ]
+        self._begin("visible", self._steps, told[self.source(ready=True).setup_cells_run :])
+
+    def begin_hidden(self, part: ProbePart | None, detached: Mapping[str, Mapping[str, DetachedCase]]) -> None:
+        """Have the hidden cases' locked cells run, in the background, where kernels can come with them.
+
+        Args:
+            part: the part that begins below them, None where it isn't the first one.
+            detached: case → part → what is told of it where it is run detached.
+        """
+        steps = [*self._steps, *([Step(do="begin", part=part)] if part is not None else [])]
+        below = steps[self.source(ready=True).setup_cells_run :]
+        probe = begun_source(below, self._own, self._exercise.cases[1:], detached)
+        self._begin("hidden", steps, [("probe", probe)])
+
+    def _begin(self, case: str, steps: list[Step], told: list[tuple[str, str]]) -> None:
+        kernels = self.source(ready=True).branch(told)
+        if kernels is not None:
+            self._heads[case] = _Head(steps, kernels)
+
+    def visible(self, cells: Sequence[PlannedCell], steps: Sequence[Step]) -> Start:
+        """Where the kernel of a submission's visible case begins."""
+        return self._start("visible", cells, steps)
+
+    def hidden(self, cells: Sequence[PlannedCell], steps: Sequence[Step]) -> Start:
+        """Where the kernel of its hidden cases begins."""
+        return self._start("hidden", cells, steps)
+
+    def locked(self) -> tuple[list[PlannedCell], list[Step], Start]:
+        """The locked cells that come first, their steps, and where a kernel of the visible case begins with them."""
+        return self._own, self._steps, self.visible(self._own, self._steps)
+
+    def _start(self, case: str, cells: Sequence[PlannedCell], steps: Sequence[Step]) -> Start:
+        ready = self.source(ready=True)
+        done = ready.setup_cells_run
+        if setup_length(cells) < done:  # its own cells come before the setup's end
+            return Start(self.source(ready=False), 0, 0, [])
+        head = self._heads.get(case)
+        if head is None or not begins_with(steps, cells, head.steps, self._own):
+            return Start(ready, done, done, ready.setup_outputs)
+        try:
+            head.kernels.wait()
+        except ExecutionError:  # a locked cell fails: the kernels' own cells will say so
+            del self._heads[case]
+            return self._start(case, cells, steps)
+        return Start(head.kernels, done, len(head.steps), [*ready.setup_outputs, *head.kernels.setup_outputs])
+
+    def prepare(self) -> None:
+        """Start the kernels of the next grading, where that can be done."""
+        for case in ("visible", "hidden"):
+            head = self._heads.get(case)
+            (head.kernels if head is not None else self.source(ready=True)).prepare(1)
