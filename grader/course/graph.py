@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -20,6 +20,8 @@ Member = tuple[str, int]
 """A name of the forward pass and a place in its list; 0 where it is none."""
 Edge = tuple[Any, int]
 """A node of autograd's graph, and which of its operands is meant."""
+_KEPT = 6
+"""So many answers of the chain rule are kept of a part in a case."""
 STRAIGHT = 1e-4
 """How far from its gradient a parameter may have moved, as a share of its way, for that to be rounding."""
 
@@ -56,6 +58,15 @@ class PartReference:
         self.sequences = sequences or {}
         self.values: dict[str, Tensor] = {}
         self.initial: dict[str, Tensor] = {}
+        self._kept: dict[Hashable, dict[str, Tensor]] = {}
+
+    def chained_once(self, key: Hashable, upstream: Callable[[], Mapping[str, Tensor]]) -> dict[str, Tensor]:
+        """As `chained`, from what is the same for many submissions: kept under `key`, and not to be written to."""
+        if key not in self._kept:
+            if len(self._kept) == _KEPT:
+                del self._kept[next(iter(self._kept))]
+            self._kept[key] = self.chained(upstream())
+        return self._kept[key]
 
     def chained(self, upstream: Mapping[str, Tensor]) -> dict[str, Tensor]:
         """What the chain rule gives for every tensor, from the student's own gradients further up.

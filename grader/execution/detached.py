@@ -10,6 +10,7 @@ seed, so no reference value is in the kernel.
 
 from __future__ import annotations
 
+import functools
 import zlib
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Literal
@@ -106,9 +107,14 @@ class DetachedRun(Record, frozen=True):
     otherwise: Export = {}
 
     def numbers(self, name: str, shape: torch.Size) -> Tensor:
-        """The random numbers that stood for a gradient, float64."""
-        seed = self.seed + (name in self.others) + zlib.crc32(name.encode())
-        return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        """The random numbers that stood for a gradient, float64; not to be written to."""
+        return _drawn(name, shape, self.seed + (name in self.others))
+
+
+@functools.lru_cache(maxsize=512)
+def _drawn(name: str, shape: torch.Size, seed: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed + zlib.crc32(name.encode()))
+    return torch.randn(shape, generator=generator, dtype=torch.float64)
 
 
 class Lines(Record, frozen=True):

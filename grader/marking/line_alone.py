@@ -347,6 +347,10 @@ class Alone:
 
         Those in `own` pass on what the student's lines made of them.
         """
+        assert self.run is not None
+        if not own:  # the same in every submission
+            key = self.run.seed, self.run.others, handed
+            return self.reference.chained_once(key, lambda: {name: self.numbers(name) for name in handed})
         if (handed, own) not in self._chained:
             upstream = {name: self.numbers(name) for name in handed}
             upstream |= {name: value for name in own if (value := self.value(gradient_of(name))) is not None}

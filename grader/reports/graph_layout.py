@@ -11,6 +11,8 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import accumulate, combinations, pairwise
 
+import msgspec
+
 from grader.records import GraphNode, Record
 
 _PITCH = 40.0
@@ -56,7 +58,23 @@ class Layout(Record, frozen=True):
 
 
 def lay_out(graph: Sequence[GraphNode], labels: Mapping[str, str]) -> Layout:
-    """Place every node of `graph`; `labels` (node name → text) decide how wide each box is."""
+    """Place every node of `graph`; `labels` (node name → text) decide how wide each box is.
+
+    Most submissions of an exercise have the same picture, so the last ones are kept.
+    """
+    key = msgspec.json.encode((graph, labels))
+    if key not in _kept:
+        if len(_kept) == _KEPT:
+            del _kept[next(iter(_kept))]
+        _kept[key] = _laid_out(graph, labels)
+    return _kept[key]
+
+
+_KEPT = 64
+_kept: dict[bytes, Layout] = {}
+
+
+def _laid_out(graph: Sequence[GraphNode], labels: Mapping[str, str]) -> Layout:
     layer_of = _layers(graph)
     chains = _chains(graph, layer_of)
     layers = _initial_order(graph, layer_of, chains)
