@@ -83,9 +83,11 @@ Export = dict[str, StudentTensor]
 
 
 _Kind = TypeVar("_Kind")
+Sent = bytes | memoryview | msgspec.Raw | None
+"""A probe's answer, or a piece of it, as it came, if it did."""
 
 
-def unpacked(answer: bytes | msgspec.Raw | None, kind: type[_Kind]) -> _Kind | None:
+def unpacked(answer: Sent, kind: type[_Kind]) -> _Kind | None:
     """A probe's answer, where it is of a kind; None where there is none, or it isn't.
 
     What is of no use is refused as soon as it is met, or skipped: nothing is made of it.
@@ -96,7 +98,7 @@ def unpacked(answer: bytes | msgspec.Raw | None, kind: type[_Kind]) -> _Kind | N
         return None
 
 
-def read_export(sent: bytes | msgspec.Raw | Mapping[str, object] | None, elements: int = MAX_ELEMENTS) -> Export | None:
+def read_export(sent: Sent | Mapping[str, object], elements: int = MAX_ELEMENTS) -> Export | None:
     """The tensors of one part, from the probe's message; None where that is not what the probe sends.
 
     The sender is the student's own process: it may have sent anything, and anything may have been lost. Of a tensor

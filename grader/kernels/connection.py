@@ -36,7 +36,7 @@ class Connection:
         self._kernel = kernel
         self._assembler = message_fragments.Assembler()
         self._loop = asyncio.get_running_loop()
-        self._outgoing: deque[bytes] = deque()
+        self._outgoing: deque[tuple[bytes, memoryview]] = deque()
         self.channels = {message_fragments.SHELL: Channel(self), message_fragments.IOPUB: Channel(self)}
 
     def listen(self) -> None:
@@ -69,7 +69,7 @@ class Connection:
         message = self._assembler.add(record)
         channel = None if message is None else self.channels.get(message[:1])
         if channel is not None and message is not None:
-            channel.put(message[1:])
+            channel.put(memoryview(message)[1:])
 
     def send(self, data: bytes) -> None:
         """Send a request, as soon as the kernel takes it."""
@@ -82,7 +82,7 @@ class Connection:
         self._loop.remove_writer(self._channel.fileno())
         while self._outgoing:
             try:
-                self._channel.send(self._outgoing[0], socket.MSG_DONTWAIT)
+                self._channel.sendmsg(self._outgoing[0], [], socket.MSG_DONTWAIT)
             except BlockingIOError:
                 self._loop.add_writer(self._channel.fileno(), self._flush)
                 return
@@ -97,7 +97,7 @@ class Channel:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._unread: deque[bytes] = deque()
+        self._unread: deque[memoryview] = deque()
         self._waiting: asyncio.Future[None] | None = None
 
     def send(self, message: dict[str, Any]) -> None:
@@ -105,7 +105,7 @@ class Channel:
         told = {part: message[part] for part in message_fragments.PARTS}
         self._connection.send(msgspec.json.encode(told, enc_hook=json_default))
 
-    def put(self, message: bytes) -> None:
+    def put(self, message: memoryview) -> None:
         """Add a message that came."""
         self._unread.append(message)
         if self._waiting is not None and not self._waiting.done():
@@ -205,9 +205,10 @@ def cut(data: bytes) -> dict[str, Any] | None:
     return message if is_sound(message) else None
 
 
-def _message(sent: bytes) -> dict[str, Any] | None:
+def _message(sent: memoryview) -> dict[str, Any] | None:
     """What was sent, as jupyter_client gives a message; None when it makes no sense."""
-    data, *buffers = message_fragments.parted(sent) or [b""]
+    text, *buffers = message_fragments.parted(sent) or [memoryview(b"")]
+    data = bytes(text)
     if not is_cheap(data):
         return cut(data)
     try:

@@ -28,14 +28,15 @@ _MANY = 64
 _numbers = itertools.count()
 
 
-def joined(parts: Iterable[bytes | memoryview]) -> bytes:
-    """What a kernel's message is sent as: its text, and the buffers that it comes with."""
-    return b"".join(piece for part in parts for piece in (_LENGTH.pack(memoryview(part).nbytes), part))
+def joined(parts: Iterable[bytes | memoryview], channel: bytes = b"") -> bytes:
+    """What a kernel's message is sent as: the channel, its text, and the buffers that it comes with."""
+    pieces = (piece for part in parts for piece in (_LENGTH.pack(memoryview(part).nbytes), part))
+    return b"".join((channel, *pieces))
 
 
-def parted(message: bytes) -> list[bytes]:
+def parted(message: memoryview) -> list[memoryview]:
     """The parts that were `joined`; none where the message is no such thing."""
-    parts: list[bytes] = []
+    parts: list[memoryview] = []
     start = 0
     while start < len(message):
         if len(message) - start < _LENGTH.size or len(parts) == _MANY:
@@ -46,19 +47,19 @@ def parted(message: bytes) -> list[bytes]:
     return parts if start == len(message) else []
 
 
-def split(message: bytes) -> Iterator[bytes]:
-    """The records that a message is sent as."""
-    pid, number = os.getpid(), next(_numbers) & 0xFFFFFFFF
+def split(message: bytes) -> Iterator[tuple[bytes, memoryview]]:
+    """The records that a message is sent as, each in two pieces: megabytes are not copied for this."""
+    pid, number, view = os.getpid(), next(_numbers) & 0xFFFFFFFF, memoryview(message)
     for start in range(0, len(message) or 1, _FRAGMENT_BYTES):
         end = start + _FRAGMENT_BYTES
-        yield _HEAD.pack(pid, number, end >= len(message)) + message[start:end]
+        yield _HEAD.pack(pid, number, end >= len(message)), view[start:end]
 
 
 class Assembler:
     """Puts messages together from their fragments."""
 
     def __init__(self) -> None:
-        self._begun: dict[tuple[int, int], list[bytes]] = {}
+        self._begun: dict[tuple[int, int], list[memoryview]] = {}
 
     def add(self, record: bytes) -> bytes | None:
         """Take a fragment in; the message, when it was the last of one. What is no fragment is dropped."""
@@ -66,7 +67,7 @@ class Assembler:
             return None
         pid, number, last = _HEAD.unpack_from(record)
         begun = self._begun.setdefault((pid, number), [])
-        begun.append(record[_HEAD.size :])
+        begun.append(memoryview(record)[_HEAD.size :])
         if last:
             return b"".join(self._begun.pop((pid, number)))
         if len(self._begun) > _MANY:  # messages that nobody ends are nonsense, and must not fill the memory

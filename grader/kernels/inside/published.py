@@ -51,10 +51,9 @@ class LateSession(Session):
                 return message
             told = {part: message[part] for part in message_fragments.PARTS}
             channel = message_fragments.SHELL if stream is None else message_fragments.IOPUB
-            for record in message_fragments.split(
-                channel + message_fragments.joined([self._packed(told), *(buffers or [])])
-            ):
-                self._connection.send(record)
+            sent = message_fragments.joined([self._packed(told), *(buffers or [])], channel)
+            for record in message_fragments.split(sent):
+                self._connection.sendmsg(record)
         elif self.published is not None and message["msg_type"] in OUTPUTS:
             kept = {name: message[name] for name in ("msg_type", "content")}
             self.published.append({**kept, "header": {"msg_type": kept["msg_type"]}})
