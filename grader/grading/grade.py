@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 import msgspec
@@ -46,7 +47,7 @@ class Grader(WarmExercise):
 
     Args:
         exercise: the exercise.
-        open_kernels: opens a source of kernels that come with the given setup cells run.
+        kernels: its kernels, which are opened when they are first needed.
         hurry: somebody waits for the verdicts, and nobody will look at what the cells show.
         so_far: is told how many checks hold in the visible case, and of how many, where the hidden cases take longer.
     """
@@ -54,12 +55,12 @@ class Grader(WarmExercise):
     def __init__(
         self,
         exercise: Exercise,
-        open_kernels: Callable[[Sequence[str]], KernelSource],
+        kernels: AbstractContextManager[KernelSource],
         *,
         hurry: bool = False,
         so_far: SoFar | None = None,
     ) -> None:
-        super().__init__(exercise, open_kernels)
+        super().__init__(exercise, kernels)
         self._hurry = hurry
         self._so_far = so_far
 

@@ -9,14 +9,15 @@ its own above the last of these cells gets kernels that have run less.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 from grader.course.exercise import Exercise
 from grader.errors import ExecutionError
 from grader.execution.detached import DetachedCase
 from grader.execution.execute import Start
-from grader.execution.plan import ProbePart, Step, begins_with, begun_source, plan_steps, probe_source, setup_length
+from grader.execution.plan import ProbePart, Step, begins_with, begun_source, plan_steps, probe_source
 from grader.intake.take_in import PlannedCell, leading_cells
 from grader.kernels import KernelSource
 
@@ -33,15 +34,15 @@ class KernelStarts:
 
     Args:
         exercise: the exercise.
-        open_kernels: opens a source of kernels that come with the given setup cells run.
+        kernels: its kernels, opened here when they are first asked for.
     """
 
-    def __init__(self, exercise: Exercise, open_kernels: Callable[[Sequence[str]], KernelSource]) -> None:
+    def __init__(self, exercise: Exercise, kernels: AbstractContextManager[KernelSource]) -> None:
         self._exercise = exercise
-        self._open_kernels = open_kernels
+        self._kernels = kernels
         self._own = leading_cells(exercise)
         self._steps = plan_steps(self._own, {})
-        self._sources: dict[bool, KernelSource] = {}
+        self._source: KernelSource | None = None
         self._heads: dict[str, _Head] = {}
         self._stack = contextlib.ExitStack()
 
@@ -49,16 +50,16 @@ class KernelStarts:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._sources.clear()
+        self._source = None
         self._heads.clear()
         self._stack.close()
 
-    def source(self, *, ready: bool) -> KernelSource:
-        """The kernels, opened when they are first asked for: with the setup run, or with nothing run."""
-        if ready not in self._sources:
-            setup = self._exercise.setup_sources if ready else []
-            self._sources[ready] = self._stack.enter_context(self._open_kernels(setup))
-        return self._sources[ready]
+    @property
+    def source(self) -> KernelSource:
+        """Kernels that have run the setup at most, opened when they are first asked for."""
+        if self._source is None:
+            self._source = self._stack.enter_context(self._kernels)
+        return self._source
 
     def begin_visible(self) -> None:
         """Have the visible case's locked cells run, in the background, where kernels can come with them."""
@@ -67,7 +68,7 @@ class KernelStarts:
             ("cell", self._own[step.cell].source) if step.cell is not None else ("probe", probe_source(step, case))
             for step in self._steps
         ]
-        self._begin("visible", self._steps, told[self.source(ready=True).setup_cells_run :])
+        self._begin("visible", self._steps, told[self.source.setup_cells_run :])
 
     def begin_hidden(self, part: ProbePart | None, detached: Mapping[str, Mapping[str, DetachedCase]]) -> None:
         """Have the hidden cases' locked cells run, in the background, where kernels can come with them.
@@ -77,12 +78,12 @@ class KernelStarts:
             detached: case → part → what is told of it where it is run detached.
         """
         steps = [*self._steps, *([Step(do="begin", part=part)] if part is not None else [])]
-        below = steps[self.source(ready=True).setup_cells_run :]
+        below = steps[self.source.setup_cells_run :]
         probe = begun_source(below, self._own, self._exercise.cases[1:], detached)
         self._begin("hidden", steps, [("probe", probe)])
 
     def _begin(self, case: str, steps: list[Step], told: list[tuple[str, str]]) -> None:
-        kernels = self.source(ready=True).branch(told)
+        kernels = self.source.branch(told)
         if kernels is not None:
             self._heads[case] = _Head(steps, kernels)
 
@@ -99,10 +100,8 @@ class KernelStarts:
         return self._own, self._steps, self.visible(self._own, self._steps)
 
     def _start(self, case: str, cells: Sequence[PlannedCell], steps: Sequence[Step]) -> Start:
-        ready = self.source(ready=True)
+        ready = self.source
         done = ready.setup_cells_run
-        if setup_length(cells) < done:  # its own cells come before the setup's end
-            return Start(self.source(ready=False), 0, 0, [])
         head = self._heads.get(case)
         if head is None or not begins_with(steps, cells, head.steps, self._own):
             return Start(ready, done, done, ready.setup_outputs)
@@ -117,4 +116,4 @@ class KernelStarts:
         """Start the kernels of the next grading, where that can be done."""
         for case in ("visible", "hidden"):
             head = self._heads.get(case)
-            (head.kernels if head is not None else self.source(ready=True)).prepare(1)
+            (head.kernels if head is not None else self.source).prepare(1)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -118,7 +117,7 @@ class GraderPool:
         if exercise_id not in self._begun:
             exercise = self.course.exercise(exercise_id)
             with uncollected():
-                self._begun[exercise_id] = self._kernels(exercise, exercise.setup_sources)
+                self._begun[exercise_id] = self._kernels(exercise)
             self._open.push(self._begun[exercise_id])
 
     def _grader(self, exercise_id: str) -> Grader:
@@ -128,19 +127,15 @@ class GraderPool:
             with uncollected():
                 from grader.grading.grade import Grader
 
-            def kernels(setup: Sequence[str]) -> KernelSource:
-                ready = self._begun.pop(exercise_id, None) if setup == exercise.setup_sources else None
-                return ready or self._kernels(exercise, setup)
-
-            grader = Grader(exercise, kernels, hurry=self.hurry, so_far=self.so_far)
+            grader = Grader(exercise, self._begun[exercise_id], hurry=self.hurry, so_far=self.so_far)
             self._graders[exercise_id] = self._open.enter_context(grader)
         return self._graders[exercise_id]
 
-    def _kernels(self, exercise: Exercise, setup: Sequence[str]) -> KernelSource:
+    def _kernels(self, exercise: Exercise) -> KernelSource:
         return open_source(
             kind=self.kernel,
             sandbox=self.sandbox,
-            setup_cells=setup,
+            setup_cells=exercise.setup_sources,
             files=exercise.files,
             modules_path=[PROBE_FOLDER],
             limits=Limits(),

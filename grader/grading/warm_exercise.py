@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 
 from grader.course.catalog import Case
 from grader.course.exercise import Exercise
@@ -28,13 +29,13 @@ class WarmExercise:
 
     Args:
         exercise: the exercise.
-        open_kernels: opens a source of kernels that come with the given setup cells run.
+        kernels: its kernels, which are opened when they are first needed.
     """
 
-    def __init__(self, exercise: Exercise, open_kernels: Callable[[Sequence[str]], KernelSource]) -> None:
+    def __init__(self, exercise: Exercise, kernels: AbstractContextManager[KernelSource]) -> None:
         self.exercise = exercise
         self.reference = Reference(exercise)
-        self.kernels = KernelStarts(exercise, open_kernels)
+        self.kernels = KernelStarts(exercise, kernels)
         self._tried: dict[str, list[Edge]] | None = None
         self._detached: References | None = None
         self._agreed = False
@@ -84,7 +85,7 @@ class WarmExercise:
         Raises:
             ExecutionError: they are not, for the second time.
         """
-        if self._agreed or not self.kernels.source(ready=True).setup_cells_run:
+        if self._agreed or not self.kernels.source.setup_cells_run:
             return
         self.kernels.begin_visible()  # which goes on while the reference is computed
         for attempt in range(2):

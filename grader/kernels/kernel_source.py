@@ -23,6 +23,8 @@ from grader.kernels.sandbox import Limits
 from grader.kernels.template_channel import Channel, Wanted
 from grader.kernels.template_process import Template
 
+BRANCHES = 3
+"""So many branches a template has at a time: one for each kind of start, and one that has run no more than itself."""
 MANY = 16
 """When branches were asked for so often, by some eight submissions, there will be more: then what makes kernels cheaper
 is worth half a second."""
@@ -120,15 +122,19 @@ class TemplateSource(ForkSource):
         return super().manager() if branch is None else branch.manager()
 
     def branch(self, steps: Sequence[tuple[str, str]]) -> ForkSource | None:
-        """Kernels that have run further steps, the same where these are asked for again; None beside cold kernels."""
-        if self._wanted.kind == "cold":
+        """Kernels that have run further steps, the same where these are asked for again.
+
+        None beside cold kernels, and where there are too many: one place is for those that have run nothing more.
+        """
+        key = tuple(steps)
+        full = len(self._branches.keys() - {()}) == BRANCHES - 1
+        if self._wanted.kind == "cold" or (full and key and key not in self._branches):
             return None
         self._asked += 1
         if self._asked == MANY:
             self._template.improve()
             for told, branch in self._branches.items():
                 branch.renew(self._template.branch(told))
-        key = tuple(steps)
         if key not in self._branches:
             self._branches[key] = ForkSource(self._wanted, self._template.branch(key))
         return self._branches[key]

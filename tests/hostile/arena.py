@@ -28,7 +28,7 @@ import socket
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -102,8 +102,9 @@ def all_scenarios() -> list[Scenario]:
 class SmallPool(GraderPool):
     """A pool whose kernels have the arena's limits."""
 
-    def _kernels(self, exercise: Exercise, setup: Sequence[str]) -> KernelSource:
-        return open_source(self.kernel, self.sandbox, setup, exercise.files, [PROBE_FOLDER], SMALL)
+    def _kernels(self, exercise: Exercise) -> KernelSource:
+        files = exercise.files
+        return open_source(self.kernel, self.sandbox, exercise.setup_sources, files, [PROBE_FOLDER], SMALL)
 
 
 class Traps:
@@ -220,10 +221,9 @@ class Arena:
         """A grader of its own on the very kernels of the pool, so that it can grade in another thread."""
         if self._neighbour is None:
             grader = self.pool._grader(MINI)
-            for ready in (True, False):
-                grader.kernels.source(ready=ready)
+            assert grader.kernels.source
             exercise = Course(HERE / "courses" / "mini" / "exercises").exercise(MINI)
-            self._neighbour = Grader(exercise, lambda _: (_ for _ in ()).throw(AssertionError("no kernels of its own")))
+            self._neighbour = Grader(exercise, contextlib.nullcontext(grader.kernels.source))
             self._neighbour.kernels = grader.kernels
             # What changes the process (its folder, its default dtype) is done before there is a second thread.
             for one in (self._neighbour, grader):

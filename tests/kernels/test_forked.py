@@ -97,7 +97,7 @@ from grader.records import Submission
 from grader.student.check import student_pool
 with student_pool(Course(Path({course!r}))) as pool:
     grading = pool.grade(Submission('s', 'mini', Path({notebook!r}).read_bytes()))
-    kind = type(pool._graders['mini'].kernels.source(ready=True)._source._template._process).__name__
+    kind = type(pool._graders['mini'].kernels.source._source._template._process).__name__
 slow = [name for name in ('sympy', 'debugpy', 'distributed', 'sqlalchemy', 'arrow', 'yaml') if name in sys.modules]
 found = {{f'{{check.part}}/{{check.name}}': check.verdict.value for check in grading.grade.checks}}
 print(json.dumps([kind, slow, found]))

@@ -41,8 +41,8 @@ _CHANNELS = ("shell", "iopub", "stdin", "control")  # the sockets of a cold kern
 _WATCH_SECONDS, _GUARDIAN_SECONDS = 0.1, 0.5
 _ROUNDS = 20
 """So often what a kernel has started is looked for, while it starts more."""
-_BRANCHES = 4
-"""So many branches there can be at a time: each needs a nursery, made while the template is small."""
+_NURSERIES = 6
+"""Each branch needs one, made while the template is small: three can be asked for, and are renewed beside the old."""
 _END_SECONDS, _PAUSE_SECONDS = 2.0, 0.005
 
 
@@ -73,7 +73,7 @@ class Template:
         self._nursery: namespaces.Nursery | None = None
         self._nurseries: list[namespaces.Nursery] = []  # the branches', as long as they have none
         self._branches: dict[int, namespaces.Nursery | None] = {}
-        self._retired = False
+        self._retired: float | None = None
 
     def prepare(self) -> list[list[dict[str, Any]]]:
         """Load the libraries and run the setup cells; what each of them published."""
@@ -82,7 +82,7 @@ class Template:
             room = self._limits["tmp_mb"] << 20, self._config["kept"]
             self._nursery = namespaces.Nursery(*room)
             self._nursery.try_out()
-            self._nurseries = [namespaces.Nursery(*room) for _ in range(_BRANCHES if kind == "snapshot" else 0)]
+            self._nurseries = [namespaces.Nursery(*room) for _ in range(_NURSERIES if kind == "snapshot" else 0)]
             if seccomp.known_machine():
                 seccomp.program()  # made once, here, and not in every kernel
         if kind == "cold":
@@ -127,8 +127,9 @@ class Template:
             if self._nursery is not None:
                 poll.register(self._nursery, select.POLLIN)
             look = 0.0
-            while self._kernels or not self._retired:
-                ready = dict(poll.poll(_WATCH_SECONDS * 1000 if self._kernels else None))
+            while self._kernels or self._retired is None or time.monotonic() < self._retired + _END_SECONDS:
+                watches = self._kernels or self._retired is not None
+                ready = dict(poll.poll(_WATCH_SECONDS * 1000 if watches else None))
                 self._notice_ends()
                 if time.monotonic() > look:
                     self._watch()
@@ -150,7 +151,7 @@ class Template:
         elif request["do"] == "improve":
             self._improve()
         elif request["do"] == "retire":
-            self._retired = True
+            self._retired = time.monotonic()  # a request may be on its way yet
         elif (kernel := self._kernels.get(request["id"])) is not None:
             if request["do"] == "signal":
                 self._signal(kernel, request["signal"])

@@ -1,0 +1,117 @@
+"""Branches: kernels that come with more run than the setup."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from grader.errors import ExecutionError
+from grader.kernels import Limits, kernel_source, open_source
+from tests.kernel_runs import run, run_async
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="snapshots need Linux")
+
+SETUP = ["import random\nrandom.seed(7)\nnames = ['setup']", "print('set up')"]
+STEPS = [
+    ("cell", "names.append('branch')\nprint('branched'); drawn = random.random()"),
+    ("probe", "hidden = 1"),
+    ("cell", "names"),
+]
+
+
+def opened(sandbox):
+    return open_source("snapshot", sandbox, SETUP, {}, [], Limits())
+
+
+@pytest.fixture(scope="module", params=["bwrap", "none"])
+def source(request):
+    with opened(request.param) as source:
+        yield source
+
+
+def test_its_kernels_have_run_its_steps_and_no_others_have(source):
+    branch = source.branch(STEPS)
+    branch.wait()
+    assert branch.held
+    assert [output.get("text") or output["data"]["text/plain"] for [output] in branch.setup_outputs] == [
+        "branched\n", "['setup', 'branch']",
+    ]  # fmt: skip
+    look = "print(names, 'hidden' in globals(), len(In))"
+    assert run(branch, look, "names.append('kernel')").text == "['setup', 'branch'] True 6\n"
+    assert run(branch, look).text == "['setup', 'branch'] True 6\n"
+    assert run(source, look).text == "['setup'] False 4\n"
+
+
+def test_a_seed_of_the_setup_holds_in_it(source):
+    branch = source.branch(STEPS)
+    branch.wait()
+    expected = run(source, "drawn = random.random(); print(drawn, random.random())").text
+    assert run(branch, "print(drawn, random.random())").text == expected
+
+
+def test_the_same_steps_are_run_once(source):
+    assert source.branch(STEPS) is source.branch(list(STEPS))
+
+
+def test_a_step_that_fails_costs_its_branch_alone(source):
+    branch = source.branch([("cell", "1 / 0")])
+    with pytest.raises(ExecutionError, match="ZeroDivisionError"):
+        branch.wait()
+    assert run(source, "print(names)").text == "['setup']\n"
+
+
+@pytest.mark.parametrize("sandbox", ["bwrap", "none"])
+def test_there_are_so_many_and_no_more_and_one_that_has_run_nothing(sandbox):
+    with opened(sandbox) as source:
+        branches = [source.branch([("probe", f"number = {number}")]) for number in range(kernel_source.BRANCHES)]
+        assert branches[-1] is None
+        for number, branch in enumerate(branches[:-1]):
+            branch.wait()
+            assert run(branch, "print(number)").text == f"{number}\n"
+        assert run(source, "print(names)").text == "['setup']\n"
+
+
+@pytest.mark.parametrize("sandbox", ["bwrap", "none"])
+def test_renewed_ones_are_the_same_and_the_kernels_of_the_old_run_to_their_end(sandbox, monkeypatch):
+    monkeypatch.setattr(kernel_source, "MANY", 4)
+    with opened(sandbox) as source:
+        branch = source.branch(STEPS)
+        branch.wait()
+
+        async def across():
+            early = asyncio.create_task(run_async(branch, "import time; time.sleep(1); print(names)"))
+            await asyncio.sleep(0.5)
+            while source._asked < kernel_source.MANY:
+                assert source.branch(STEPS) is branch
+            branch.wait()
+            late = await run_async(branch, "print(names)")
+            return (await early).text, late.text
+
+        assert asyncio.run(across()) == ("['setup', 'branch']\n",) * 2
+        processes = _below(source._template._process.pid)
+    deadline = time.monotonic() + 5
+    while any(map(_runs, processes)) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert processes
+    assert not any(map(_runs, processes))
+
+
+def _below(pid: int) -> set[int]:
+    """A process and all that it has started, and so on."""
+    started = {
+        int(word) for task in Path(f"/proc/{pid}/task").iterdir() for word in (task / "children").read_text().split()
+    }
+    return {pid}.union(*map(_below, started))
+
+
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
