@@ -19,7 +19,7 @@ import msgspec
 import torch
 from torch import Tensor
 
-from grader.execution.tensors import MAX_NAMES, Export, read_export, unpacked
+from grader.execution.tensors import MAX_NAMES, Export, Sent, read_export, unpacked
 from grader.records import Record
 
 
@@ -190,7 +190,7 @@ _Short = msgspec.Meta(max_length=MAX_NAMES)
 _RawRuns = Annotated[dict[str, Annotated[dict[str, Annotated[list[_RawRun], _Short]], _Short]], _Short]
 
 
-def read_detached(answer: bytes | None, plan: DetachedPlan) -> dict[str, dict[str, Detached]]:
+def read_detached(answer: Sent, plan: DetachedPlan) -> dict[str, dict[str, Detached]]:
     """Case → part → its detached runs, from the kernel's message; none where it is not what the probe sends."""
     sent = unpacked(answer, _RawRuns) or {}
     return {

@@ -106,7 +106,7 @@ class _RawHidden(Record, frozen=True):
     failed: str | None = None
 
 
-_ByCase = Annotated[dict[str, bytes], msgspec.Meta(max_length=MAX_NAMES)]
+_ByCase = Annotated[dict[str, memoryview], msgspec.Meta(max_length=MAX_NAMES)]
 
 
 class Execution(Record, frozen=True):
@@ -291,7 +291,7 @@ class Runner:
         seconds = min(notebook_seconds(self.spec), 2 * cell_seconds(self.spec))
         plan = plan_detached(self.parts, self.references if detached else {}, self.again, self.cells, self.steps, stops)
 
-        async def run(careful: bool) -> dict[str, bytes]:
+        async def run(careful: bool) -> dict[str, memoryview]:
             source = hidden_source(
                 steps,
                 self.cells,
@@ -315,7 +315,7 @@ class Runner:
         if detached:
             self._detached = read_detached(found.get(DETACHED), plan)
 
-    async def _hidden_found(self, source: str, setup: int, seconds: float) -> dict[str, bytes]:
+    async def _hidden_found(self, source: str, setup: int, seconds: float) -> dict[str, memoryview]:
         """What the hidden cases' kernel hands over by case; nothing where it died or its time was over."""
         start = self._kernels.hidden(self.cells, self.steps)
         async with self._client(start) as client:
@@ -333,7 +333,7 @@ class Runner:
         stops = {index: run.line or 0 for index, run in enumerate(self.runs) if run.status == "timeout"}
         return {**stops, **dict.fromkeys(self.fatal, 0)}
 
-    def _hidden_run(self, answer: bytes | None) -> HiddenRun:
+    def _hidden_run(self, answer: memoryview | None) -> HiddenRun:
         result = unpacked(answer, _RawHidden)
         if result is None:
             return HiddenRun(failed="died")

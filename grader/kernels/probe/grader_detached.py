@@ -55,7 +55,9 @@ class _Kept:
             value[:] = members
         for tensor, version, copy in self.tensors:
             if copy is not None:
-                _once(tensor.data).copy_(copy)  # `p.data -= …` is no new version
+                held = _once(tensor.data)  # `p.data -= …` is no new version
+                if not _same(held, copy):  # to write what is there already would copy a fork's pages
+                    held.copy_(copy)
             elif tensor._version != version:
                 raise RuntimeError("a large tensor was changed in place")
         for generator, state in self.generators:
@@ -67,6 +69,14 @@ def _have_numbers(members: list[Any]) -> bool:
     """Whether tensors or generators are among them, or among the first of many: a data set's list of words is long."""
     kinds = {*map(type, members[:LOOKED_AT])}
     return any(issubclass(kind, (torch.Tensor, torch.Generator)) for kind in kinds)
+
+
+def _same(held: torch.Tensor, copy: torch.Tensor) -> bool:
+    """Whether two tensors are known to hold the same numbers."""
+    try:
+        return torch.equal(held, copy)
+    except RuntimeError:  # not every layout can be compared
+        return False
 
 
 def _once(tensor: torch.Tensor) -> torch.Tensor:
