@@ -69,6 +69,8 @@ def cmp_line(student: Tensor, expected: Tensor, tolerance: Tolerance) -> CmpLine
         student: any shape, floating point.
         expected: autograd's gradient on the visible case.
     """
+    if student.dtype == expected.dtype and torch.equal(student, expected) and bool(expected.isfinite().all()):
+        return CmpLine(exact=True, approximate=True, maxdiff=0.0)
     try:
         difference = (student - expected).abs()
         exact = bool(torch.all(student == expected))
