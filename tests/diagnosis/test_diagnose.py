@@ -458,7 +458,7 @@ def test_every_code_has_its_section():
     paths = [path for path in folder.rglob("*.py") if path.parent.name != "autograd_use"]  # flags, and no diagnoses
     tree = [node for path in paths for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
     texts = {node.value for node in tree if isinstance(node, ast.Constant) and isinstance(node.value, str)}
-    headings = re.findall(r"^## (.*)$", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
+    headings = re.findall(r"^### (.*)$", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
     sections = {code for heading in headings for code in re.findall(r"`([a-z0-9-]+)`", heading)}
     assert sections <= texts
     assert {text for text in texts if re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)+", text)} <= sections
