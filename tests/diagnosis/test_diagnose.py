@@ -165,7 +165,7 @@ def test_a_slip_in_one_expression_has_its_diagnosis(checks, part, old, new, name
 
 def test_a_gradient_whose_d_was_lost_is_asked_for(checks):
     found = checks(("dbndiff2 = ", "bndiff2 = "))["dbndiff2"]
-    assert found.remark.endswith("Line 7 binds bndiff2, a tensor of the forward pass: did you mean dbndiff2?")
+    assert found.remark.endswith("Line 7 assigns bndiff2, a tensor of the forward pass. Did you mean dbndiff2?")
 
 
 def test_so_is_one_that_is_added_to_under_its_name_without_the_d(checks):
@@ -353,7 +353,7 @@ def test_what_follows_from_a_missing_sum_with_a_dimension_of_its_own_is_carried(
 
 def test_a_name_of_the_exercise_is_not_called_a_stray_one(checks):
     line = "dcounts = counts_sum_inv * dprobs + dcounts_sum"
-    assert checks((line, "pass"))["dcounts"].remark == "Nothing is called dcounts."
+    assert checks((line, "pass"))["dcounts"].remark == "dcounts isn't defined."
     remark = checks((line, line.replace("dcounts =", "dcount =")))["dcounts"].remark
     assert "This exercise has no dcount. Did you mean dcounts?" in remark
 
