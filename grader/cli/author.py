@@ -67,7 +67,7 @@ def verify(
     kernel: Annotated[Kernel, typer.Option(help="Fork kernels from a warm template, or start new ones.")] = "snapshot",
     sandbox: Annotated[Sandbox, typer.Option(help="The sandbox for the course's code.")] = "bwrap",
 ) -> None:
-    """Check the course: blanks score 0, solutions full marks, and more.
+    """Check the course: blanks score 0, solutions full marks.
 
     Exit status: 0 all is well, 1 something is not.
     """

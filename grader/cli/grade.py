@@ -68,7 +68,7 @@ def grade(
         float | None, typer.Option(metavar="PERCENT", min=0, max=100, help="Exit with 1 if a score is below this.")
     ] = None,
 ) -> None:
-    """Grade submissions: notebooks, folders, or a platform's download.
+    """Grade submissions: notebooks, folders, a platform's download.
 
     A folder holds <student>.ipynb or <student>/<exercise>.ipynb.
 
