@@ -72,7 +72,7 @@ def override(
     ] = None,
     gradebook: Annotated[str | None, GRADEBOOK] = None,
 ) -> None:
-    """Set a mark by hand: for a check, a part or all of it.
+    """Set a mark by hand: for a check, a part or the whole.
 
     The reports are rewritten.
 
