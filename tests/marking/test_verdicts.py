@@ -124,7 +124,7 @@ def test_a_name_that_only_an_older_kernel_knew_is_said(solved, grade):
     check = check_named(grading, "steps", "dhsum")
     assert (check.verdict, check.diagnosis.code) == ("missing", "unknown-name")
     assert "`dscaled1`" in check.diagnosis.message
-    assert "bound nowhere" in check.diagnosis.message
+    assert "no line defines it" in check.diagnosis.message
     assert check_named(grading, "steps", "dh").diagnosis is None
 
 
