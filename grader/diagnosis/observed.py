@@ -94,15 +94,9 @@ def hard_coded(subject: Subject) -> Diagnosis | None:
         for value, name in changing.items():
             for written, meant in ((value, name), (value - 1, f"{name} - 1"), (1 / value, f"1/{name}")):
                 if number == written and (isinstance(value, int) or meant == name):
-                    message = (
-                        f"{where} is `{meant}` written out: it is right for the "
-                        f"{'size' if isinstance(value, int) else 'value'} you see, and wrong for others."
-                    )
+                    message = f"{where} is `{meant}` written out."
                     return Diagnosis(code="hard-coded-size", message=message)
-    message = (
-        f"`{subject.gradient}` is right for the size you see, and wrong for others: "
-        "something in it depends on that size."
-    )
+    message = f"Something in `{subject.gradient}` depends on the sizes you see."
     return Diagnosis(code="hard-coded-size", message=message)
 
 

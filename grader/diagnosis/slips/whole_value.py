@@ -61,7 +61,7 @@ def factor(subject: Subject) -> Iterator[Guess]:
     yield Guess(
         "constant-factor",
         f"`{subject.gradient}` {said.said}: look for a number or a mean in the forward pass that is missing here, or "
-        "here twice.",
+        "counted twice.",
         lambda scene: scene.expected * (scene.ratio(0 * scene.expected, scene.expected) or 0.0),
     )
 
