@@ -58,7 +58,7 @@ def _naive(bare: str, text: str) -> datetime:
     if slashes := _SLASHES.match(bare):
         first, second = int(slashes[1]), int(slashes[2])
         if first <= 12 and second <= 12 and first != second:
-            raise NotATime(f"{text!r} may be two dates, by day or by month; write it as {EXAMPLE}.")
+            raise NotATime(f"{text!r} could be two dates, by day or by month; write it as {EXAMPLE}.")
         formats = tuple(each.replace("%m/%d", "%d/%m") for each in _SLASHED) if first > 12 else _SLASHED
     for each in formats:
         try:

@@ -93,7 +93,7 @@ def a_forward_pass_in_the_loop_that_is_another():
         **verdicts(TRAIN, "carried", "db2", "dbnbias", "dW1", "dC"),
     }
     trained = verdicts(TRAIN, "carried", "C", "W1", "W2", "b2", "bngain", "bnbias")
-    return lecture, lost | trained, "`bnvar` is not what the exercise's forward pass makes, from Cell 15, line 39 on"
+    return lecture, lost | trained, "`bnvar` isn't what the exercise's forward pass computes, from Cell 15, line 39 on"
 
 
 # --- the training loop

@@ -308,7 +308,7 @@ def ungradable_grading() -> Grading:
         status="ungradable",
         score=0.0,
         max_score=26.0,
-        reason="The file is not JSON: hand in the notebook itself.",
+        reason="The file isn't JSON: hand in the notebook itself.",
         checks=[],
         flags=[],
         cpu_seconds=0.0,

@@ -47,7 +47,7 @@ def mark(real_pool) -> Callable[[bytes], Grading]:
 
 @scenario
 def as_in_the_lecture():
-    return Lecture(), {}, "not made from the exercise's own file"
+    return Lecture(), {}, "wasn't made from the exercise's own file"
 
 
 @scenario

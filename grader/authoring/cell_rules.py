@@ -33,8 +33,8 @@ _FOREIGN = {
 }
 """Lines that mean something to other tools, and would be handed out here."""
 _INSTEAD = {
-    "otter": "put the answer between ### BEGIN SOLUTION and ### END SOLUTION, and leave out whatever else otter wants",
-    "nbgrader": "delete what it encloses, gradients are checked without tests",
+    "otter": "put the answer between ### BEGIN SOLUTION and ### END SOLUTION, and remove otter's other markers",
+    "nbgrader": "delete it and what it encloses: gradients are checked without tests",
 }
 
 
@@ -57,22 +57,22 @@ def _parts(spec: ExerciseSpec, cells: list[Cell]) -> Iterator[str]:
     for cell in cells:
         if cell.part is not None and cell.part not in known:
             yield (
-                f"cell {cell.grade_id} belongs to part {cell.part}, which the catalogue doesn't have; add it, or "
-                "correct the cell."
+                f"cell {cell.grade_id} belongs to part {cell.part}, which the catalogue doesn't have; add it "
+                "there, or correct the cell."
             )
         if cell.part is None and cell.role in ("gradients", "backward", "reference"):
-            yield f"cell {cell.grade_id} has the role {cell.role} and no part; give it one of {', '.join(known)}."
+            yield f"cell {cell.grade_id} has the role {cell.role} but no part; give it one of {', '.join(known)}."
     for part in spec.parts:
         answers = [cell for cell in cells if cell.role == "gradients" and cell.part == part.id]
         if not answers and not part.uses:
             yield (
-                f"part {part.id} has no gradients cell; give a cell that role and part, or take it out of the "
-                f"catalogue, or say there which parts it uses."
+                f"part {part.id} has no gradients cell; add one, say in the catalogue which parts it uses, or take the "
+                f"part out."
             )
         if answers and part.uses:
             yield (
-                f"part {part.id} uses other parts, and its cell {answers[0].grade_id} asks for more; give that cell a "
-                f"part of its own."
+                f"part {part.id} uses other parts and has a gradients cell, {answers[0].grade_id}; give that cell a "
+                "part of its own."
             )
 
 
@@ -82,7 +82,7 @@ def _order(cells: list[Cell]) -> Iterator[str]:
         if cell.role == "setup" and before is not None and before.role != "setup":
             yield f"the setup cell {cell.grade_id} comes after {before.grade_id}; move it up, setup cells come first."
         if cell.role == "forward" and cell.part in started:
-            yield f"the forward cell {cell.grade_id} comes after a gradients cell of its part; move it before that."
+            yield f"the forward cell {cell.grade_id} comes after a gradients cell of its part; move it up."
         if cell.role == "gradients":
             started.add(cell.part)
 
@@ -100,4 +100,4 @@ def _parameters(spec: ExerciseSpec, cells: list[Cell]) -> Iterator[str]:
     settable = {name for cell in cells if cell.role == "parameters" for name in cell.code.binds}
     for case in spec.all_cases:
         for name in sorted(case.parameters.keys() - settable):
-            yield f"the case {case.id} sets {name}, which no parameters cell assigns; correct it, or assign it there."
+            yield f"the case {case.id} sets {name}, which no parameters cell assigns; correct it, or assign it in one."

@@ -58,12 +58,12 @@ def _uncovered(part: str, names: list[str], checked: list[str], reference: PartR
         if tensor in reference.known:
             yield (
                 f"part {part} makes {name}, which no check covers, because the loss doesn't depend on {tensor}; "
-                f"let {tensor} require a gradient and go into the loss, or call the helper something without the d."
+                f"let {tensor} require a gradient and go into the loss, or give the helper a name without the d."
             )
         else:
             yield (
                 f"part {part} makes {name}, which no check covers, because the forward pass has no tensor {tensor}; "
-                f"give it that name there, or call the helper something that doesn't begin with d."
+                f"give it that name there, or give the helper a name without the d."
             )
 
 
@@ -80,8 +80,8 @@ def unvaried_parameters(exercise: Exercise, references: dict[str, PartReference]
         values = [case.parameters[name] for case in hidden if name in case.parameters]
         if hidden and all(name in given and value == given[name] for value in values):
             yield (
-                f"no hidden case changes {name}, so its value, written out, earns full marks; give it another value "
-                f"in a case."
+                f"no hidden case changes {name}, so its value, written out, earns full marks; give it a different "
+                f"value in a case."
             )
 
 

@@ -133,4 +133,4 @@ def _write_new(path: Path, data: bytes) -> None:
 
 
 def _unwritable(path: Path, error: OSError) -> UsageError:
-    return UsageError(f"{str(path)!r} can't be written ({error.strerror}): look at who may write there.")
+    return UsageError(f"{str(path)!r} can't be written ({error.strerror}): check its permissions.")

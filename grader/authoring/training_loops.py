@@ -26,7 +26,7 @@ def unfair_loops(exercise: Exercise) -> Iterator[str]:
         counting = sorted(names_read(loop.iter) & defaults.keys())
         if not counting:
             yield (
-                f"part {part} has a training loop whose number of steps isn't a parameter; let the loop run over "
+                f"part {part} has a training loop whose number of steps isn't a parameter; loop over "
                 "`range(max_steps)`, with max_steps in the parameters cell."
             )
             continue
@@ -36,13 +36,13 @@ def unfair_loops(exercise: Exercise) -> Iterator[str]:
         name = counting[0]
         if many:
             yield (
-                f"part {part} makes {steps[many[0]] or 'no countable'} steps in the {_called(many[0])}, so that a slip "
-                f"in one line makes all of them wrong; set {name} = 1 under [exercises.visible] and in every case "
+                f"part {part} makes {steps[many[0]] or 'an unknown number of'} steps in the {_called(many[0])}, so a "
+                f"slip in one line makes all of them wrong; set {name} = 1 under [exercises.visible] and in every case "
                 "without only_after."
             )
         elif not several:
             yield (
-                f"part {part} makes one step of its loop in every case, so that one which goes right only once earns "
+                f"part {part} makes one step of its loop in every case, so one that goes right only once earns "
                 f'full marks; add a case with {name} = 3 and only_after = "{exercise.cases[1].id}".'
             )
 

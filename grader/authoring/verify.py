@@ -62,7 +62,7 @@ def _packages(course: Course, exercise_id: str) -> list[str]:
 def _out_of_step(course: Course, exercise_id: str) -> list[str]:
     path = course.notebook_path(exercise_id)
     if not path.is_file() or path.read_text(encoding="utf-8") != released_text(course, course.spec(exercise_id)):
-        return ["the blank is out of step with its solution; run `grader release`."]
+        return ["the blank doesn't match its solution; run `grader release`."]
     return []
 
 

@@ -24,9 +24,7 @@ app = typer.Typer(
 )
 
 FOLDER = typer.Argument(metavar="DIR", help="The folder that `grader grade --out` wrote.")
-GRADEBOOK = typer.Option(
-    metavar="URL", help="The gradebook's file, or postgresql://…; by default the one that DIR was graded into."
-)
+GRADEBOOK = typer.Option(metavar="URL", help="The gradebook: a file, or postgresql://…; by default DIR's own.")
 
 Kernel = Literal["snapshot", "cold"]
 ExportFormat = Literal["csv", "totals", "canvas", "moodle", "gradescope", "junit", "json", "gradescope-autograder"]

@@ -18,7 +18,9 @@ def new(
         Path | None, typer.Option("--course", metavar="DIR", help="Make a course of your own, with one exercise.")
     ] = None,
 ) -> None:
-    """Add an exercise that already grades to the course you are in: a solution notebook and its catalogue entry.
+    """Add an exercise to this course, or make a course of your own.
+
+    The exercise is a solution notebook and its catalogue entry, and grades as it is.
 
     With --course: make a course in a folder of its own. A file that is there already is left as it is.
     """
@@ -40,7 +42,10 @@ def new(
 
 @app.command(epilog="Example:  grader release")
 def release() -> None:
-    """Make the blank exercises from the solutions, after a change to a solution or the catalogue."""
+    """Make the blank notebooks from the solutions.
+
+    Run it after every change to a solution or the catalogue.
+    """
     from grader.authoring.release import released_text
     from grader.cli.show import working
     from grader.files import write_file
@@ -60,9 +65,9 @@ def release() -> None:
 @app.command(epilog="Example:  grader verify")
 def verify(
     kernel: Annotated[Kernel, typer.Option(help="Fork kernels from a warm template, or start new ones.")] = "snapshot",
-    sandbox: Annotated[Sandbox, typer.Option(help="What confines the course's code.")] = "bwrap",
+    sandbox: Annotated[Sandbox, typer.Option(help="The sandbox for the course's code.")] = "bwrap",
 ) -> None:
-    """Let the course check itself: blanks score 0, solutions full marks, everything in step.
+    """Check the course: blanks score 0, solutions full marks.
 
     Exit status: 0 all is well, 1 something is not.
     """
@@ -80,7 +85,7 @@ def verify(
 
 @app.command(epilog="Example:  grader doctor")
 def doctor() -> None:
-    """Say what sandbox this machine offers: each guarantee is tried, and held or not.
+    """Try each of the sandbox's guarantees on this machine.
 
     Exit status: 0 all hold, 1 some don't.
     """

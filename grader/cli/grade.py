@@ -30,42 +30,47 @@ from grader.errors import UsageError
 def grade(
     paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Notebooks, or folders or zips of them.")],
     out: Annotated[Path, typer.Option(metavar="DIR", help="Where the reports, JSON, CSV and JUnit files go.")],
-    exercise: Annotated[str | None, typer.Option(metavar="ID", help="The exercise that all of them are for.")] = None,
+    exercise: Annotated[
+        str | None, typer.Option(metavar="ID", help="The exercise that all the notebooks are for.")
+    ] = None,
     kernel: Annotated[Kernel, typer.Option(help="Fork kernels from a warm template, or start new ones.")] = "snapshot",
-    sandbox: Annotated[Sandbox, typer.Option(help="What confines the submissions' code.")] = "bwrap",
+    sandbox: Annotated[Sandbox, typer.Option(help="The sandbox for the submissions' code.")] = "bwrap",
     workers: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Processes that grade; by default one a core.")
+        int | None, typer.Option(metavar="N", min=1, help="Number of processes that grade; by default one per core.")
     ] = None,
     scheduler: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Grade on the dask cluster of this scheduler: tcp://….")
     ] = None,
     gradebook: Annotated[str | None, GRADEBOOK] = None,
     times: Annotated[
-        Path | None, typer.Option(metavar="CSV", help="When each was handed in: columns student, submitted, exercise.")
+        Path | None, typer.Option(metavar="CSV", help="Submission times: columns student, submitted, exercise.")
     ] = None,
     timezone: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The zone for times in --times that have none: Europe/Berlin.")
+        str | None, typer.Option(metavar="NAME", help="The time zone for times in --times without one: Europe/Berlin.")
     ] = None,
     roster: Annotated[
-        Path | None, typer.Option(metavar="CSV", help="The class list: students' names, and who handed in nothing.")
+        Path | None,
+        typer.Option(metavar="CSV", help="The class list: gives students' names, shows who handed in nothing."),
     ] = None,
     names: Annotated[
         Path | None, typer.Option(metavar="CSV", help="Which name is which student: columns name, student.")
     ] = None,
     pattern: Annotated[
-        str | None, typer.Option(metavar="REGEX", help="Where in a file's path the student is: (?P<student>[a-z]+).")
+        str | None, typer.Option(metavar="REGEX", help="Finds the student in a file's path: (?P<student>[a-z]+).")
     ] = None,
     time_factor: Annotated[
-        float | None, typer.Option(metavar="N", help="Time limits are N times the catalogue's, on a slow machine.")
+        float | None, typer.Option(metavar="N", help="Multiply the catalogue's time limits by N, on a slow machine.")
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume/--no-resume", help="Grade only what changed since it was graded last, or all.")
+        bool, typer.Option("--resume/--no-resume", help="Grade only what has changed, or everything.")
     ] = True,
     fail_under: Annotated[
         float | None, typer.Option(metavar="PERCENT", min=0, max=100, help="Exit with 1 if a score is below this.")
     ] = None,
 ) -> None:
-    """Grade submissions: a platform's download, or <student>.ipynb, or <student>/<exercise>.ipynb in a folder.
+    """Grade submissions: notebooks, folders, a platform's download.
+
+    A folder holds <student>.ipynb or <student>/<exercise>.ipynb.
 
     Exit status: 0 all graded, whatever the marks; 1 --fail-under not met; 2 the command line is wrong; 3 some
     submission could not be graded (the others are, and are written).
@@ -77,7 +82,7 @@ def grade(
     from grader.intake.collect import Found
 
     if workers is not None and scheduler is not None:
-        raise UsageError("--workers starts processes here and --scheduler uses others: give one of the two.")
+        raise UsageError("--workers starts processes here, --scheduler uses a cluster's: give one of the two.")
     if time_factor is not None:
         os.environ[FACTOR] = str(time_factor)
     factor_in_force()  # refuses what is no number, before anything is graded
@@ -119,7 +124,7 @@ def grade(
                 excused = {student for student, _ in book.people.excused(everybody)}
                 show_without_submission(without_submission(arrivals.roster, students), excused)
     except KeyboardInterrupt:
-        warn("stopped; what was graded so far is written.")
+        warn("stopped; what was graded so far has been written.")
         raise typer.Exit(EXIT_STOPPED) from None
     if any(grade.status == "ungradable" for grade in grades):
         raise typer.Exit(EXIT_UNGRADED)

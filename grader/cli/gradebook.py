@@ -25,7 +25,7 @@ from grader.errors import UsageError
 
 @app.command(epilog="Example:  grader runs graded")
 def runs(folder: Annotated[Path, FOLDER], gradebook: Annotated[str | None, GRADEBOOK] = None) -> None:
-    """List what was graded when: the runs that the gradebook has."""
+    """List the gradebook's runs: what was graded, and when."""
     from grader.cli.show import show_runs
 
     with open_gradebook(folder, gradebook) as book:
@@ -37,11 +37,12 @@ def diff(
     folder: Annotated[Path, FOLDER],
     old: Annotated[int | None, typer.Argument(metavar="OLD", help="A run's number, as `grader runs` lists it.")] = None,
     new: Annotated[
-        int | None, typer.Argument(metavar="NEW", help="Another; by default the last two are taken.")
+        int | None,
+        typer.Argument(metavar="NEW", help="The run to compare with; by default, the last two are compared."),
     ] = None,
     gradebook: Annotated[str | None, GRADEBOOK] = None,
 ) -> None:
-    """Say whose marks changed between the ends of two runs, and why.
+    """Show whose marks changed from one run to another, and why.
 
     Exit status: 0 nobody's, 1 somebody's.
     """
@@ -59,17 +60,21 @@ def diff(
 @app.command(epilog='Example:  grader override graded alice 1 --check dlogits --reason "Right idea, one slip."')
 def override(
     folder: Annotated[Path, FOLDER],
-    student: Annotated[str, typer.Argument(metavar="STUDENT", help="Whose mark.")],
-    points: Annotated[float, typer.Argument(metavar="POINTS", help="The points to give in place of the grader's.")],
-    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; the student reads it in the report.")],
+    student: Annotated[str, typer.Argument(metavar="STUDENT", help="The student.")],
+    points: Annotated[float, typer.Argument(metavar="POINTS", help="The points to give instead of the grader's.")],
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="The reason; the student reads it in the report.")],
     check: Annotated[
-        str | None, typer.Option(metavar="NAME", help="For this check only: dlogits, or PART/dlogits.")
+        str | None, typer.Option(metavar="NAME", help="Only this check: dlogits, or PART/dlogits.")
     ] = None,
-    part: Annotated[str | None, typer.Option(metavar="PART", help="For this part as a whole.")] = None,
-    exercise: Annotated[str | None, typer.Option(metavar="ID", help="The exercise, where there are several.")] = None,
+    part: Annotated[str | None, typer.Option(metavar="PART", help="Only this part, as a whole.")] = None,
+    exercise: Annotated[
+        str | None, typer.Option(metavar="ID", help="The exercise, if the student has several.")
+    ] = None,
     gradebook: Annotated[str | None, GRADEBOOK] = None,
 ) -> None:
-    """Set a mark by hand: for one check, for a part, or for the whole submission. The reports are rewritten.
+    """Set a mark by hand: for a check, a part or the whole.
+
+    The reports are rewritten.
 
     It holds for what the student has handed in now: a new notebook is graded on its own.
     """
@@ -77,7 +82,7 @@ def override(
     from grader.cohort.run import override_mark
 
     if check is not None and part is not None:
-        raise UsageError("--check and --part are for different things: give one of the two.")
+        raise UsageError("Give either --check or --part, not both.")
     with open_gradebook(folder, gradebook) as book:
         show_override(override_mark(book, course_here(), folder, student, exercise, check, points, reason, part))
 
@@ -86,21 +91,28 @@ def override(
 def review(
     folder: Annotated[Path | None, FOLDER] = None,
     gradebook: Annotated[str | None, GRADEBOOK] = None,
-    host: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Serve to others; see docs/review.md.")] = None,
+    host: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Serve other machines, too; see docs/review.md.")
+    ] = None,
     port: Annotated[int, typer.Option(metavar="N", min=0, max=65535, help="The port; 0 takes any free one.")] = 0,
     name: Annotated[
-        list[str] | None, typer.Option(metavar="HOST", help="A name under which browsers ask; may be repeated.")
+        list[str] | None, typer.Option(metavar="HOST", help="A host name that browsers may use; can be repeated.")
     ] = None,
-    users: Annotated[Path | None, typer.Option(metavar="FILE", help="Who may log in, with passwords.")] = None,
-    add_user: Annotated[str | None, typer.Option(metavar="NAME", help="Ask for a password, add to --users.")] = None,
+    users: Annotated[Path | None, typer.Option(metavar="FILE", help="The file of users who may log in.")] = None,
+    add_user: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Add a user to --users; asks for a password.")
+    ] = None,
     proxy_header: Annotated[
-        str | None, typer.Option(metavar="NAME", help="The header in which a reverse proxy says who it is.")
+        str | None, typer.Option(metavar="NAME", help="The header in which a reverse proxy names the user.")
     ] = None,
-    proxy: Annotated[str, typer.Option(metavar="ADDRESS", help="Where that proxy asks from.")] = "127.0.0.1",
-    sandbox: Annotated[Sandbox, typer.Option(help="What confines the code that is graded again.")] = "bwrap",
+    proxy: Annotated[str, typer.Option(metavar="ADDRESS", help="The reverse proxy's address.")] = "127.0.0.1",
+    sandbox: Annotated[Sandbox, typer.Option(help="The sandbox for code that is graded again.")] = "bwrap",
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")] = True,
 ) -> None:
-    """Look through what needs a person, in a browser: settle it, set marks, write comments. Ctrl-C ends it."""
+    """Review in a browser what needs a person: set marks, comment.
+
+    Press Ctrl-C to stop.
+    """
     from grader.cli.review import add_user_to, run_review
 
     if add_user is not None:
@@ -124,10 +136,13 @@ def review(
 @app.command(epilog="Example:  grader feedback graded")
 def feedback(
     folder: Annotated[Path, FOLDER],
-    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where it goes; by default DIR/feedback.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR", help="Where to write it; by default DIR/feedback.")] = None,
     gradebook: Annotated[str | None, GRADEBOOK] = None,
 ) -> None:
-    """Write what students get: a folder each, zips for Moodle, Canvas and Gradescope, and the comments as CSV."""
+    """Write the feedback: a folder for each student, and zips.
+
+    The zips are for Moodle, Canvas and Gradescope. The comments are also in a CSV file.
+    """
     from grader.cli.review import show_feedback
     from grader.cohort.feedback import write_feedback
 
@@ -138,11 +153,14 @@ def feedback(
 @app.command(epilog="Example:  grader rename graded s17 'Ann Ash'")
 def rename(
     folder: Annotated[Path, FOLDER],
-    old: Annotated[str, typer.Argument(metavar="OLD", help="The name that the student has now.")],
+    old: Annotated[str, typer.Argument(metavar="OLD", help="The student's current name.")],
     new: Annotated[str, typer.Argument(metavar="NEW", help="The new name; if it exists already, the two are merged.")],
     gradebook: Annotated[str | None, GRADEBOOK] = None,
 ) -> None:
-    """Give a student another name, or make two of them one, without grading anew. It holds for later runs, too."""
+    """Rename a student, or merge two, without grading again.
+
+    It holds for later runs, too.
+    """
     from grader.cli.show import show_grades
     from grader.cohort.people import rename_student
 
@@ -153,11 +171,14 @@ def rename(
 @app.command(epilog="Example:  grader remove graded template")
 def remove(
     folder: Annotated[Path, FOLDER],
-    student: Annotated[str, typer.Argument(metavar="STUDENT", help="Whose submissions.")],
+    student: Annotated[str, typer.Argument(metavar="STUDENT", help="The student.")],
     exercise: Annotated[str | None, typer.Option(metavar="ID", help="Only those for this exercise.")] = None,
     gradebook: Annotated[str | None, GRADEBOOK] = None,
 ) -> None:
-    """Take a student's submissions out of the class. The gradings stay in the gradebook, and count nowhere."""
+    """Take a student's submissions out of the class.
+
+    The gradings stay in the gradebook, but count nowhere.
+    """
     from grader.cli.show import show_remarks
     from grader.cohort.people import remove_student
 
@@ -169,23 +190,24 @@ def remove(
 @app.command(epilog='Example:  grader extend graded alice --until 2026-12-11T23:59:00+01:00 --reason "She was ill."')
 def extend(
     folder: Annotated[Path, FOLDER],
-    student: Annotated[str, typer.Argument(metavar="STUDENT", help="Who has longer.")],
-    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; the student reads it in the report.")],
-    until: Annotated[str | None, typer.Option(metavar="TIME", help="Until when, with its offset from UTC.")] = None,
-    excuse: Annotated[bool, typer.Option("--excuse", help="Being late, or handing in nothing, costs nothing.")] = False,
+    student: Annotated[str, typer.Argument(metavar="STUDENT", help="The student.")],
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="The reason; the student reads it in the report.")],
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="The new due date, with its UTC offset.")] = None,
+    excuse: Annotated[bool, typer.Option("--excuse", help="Excuse lateness, and handing in nothing.")] = False,
     exercise: Annotated[str | None, typer.Option(metavar="ID", help="For this exercise only.")] = None,
     gradebook: Annotated[str | None, GRADEBOOK] = None,
 ) -> None:
-    """Give a student another due date, or excuse being late, without grading anew. The last word counts.
+    """Give a student a later due date, or excuse lateness.
 
-    What an excused student doesn't hand in is left out of the total.
+    Nothing is graded again, and the last extension counts. What an excused student doesn't hand in is left out of the
+    total.
     """
     from grader.cli.show import show_grades, show_remarks
     from grader.cohort.people import extend_due_date
     from grader.timestamps import NotATime, parse_time
 
     if (until is None) is not excuse:
-        raise UsageError("Say until when with --until, or excuse it with --excuse: one of the two.")
+        raise UsageError("Give either --until or --excuse.")
     try:
         due = parse_time(until) if until is not None else None
     except NotATime as error:
@@ -194,16 +216,16 @@ def extend(
         grades = extend_due_date(book, course_here(), folder, student, exercise, due, reason)
     show_grades(grades)
     if not grades:
-        show_remarks([f"The gradebook has nothing of {student!r} yet. The extension is kept for when it has."])
+        show_remarks([f"The gradebook has nothing of {student!r} yet. The extension will count as soon as it has."])
 
 
 @app.command(epilog="Example:  grader overrides graded --undo 3")
 def overrides(
     folder: Annotated[Path, FOLDER],
-    undo: Annotated[int | None, typer.Option(metavar="NUMBER", help="Take the mark with this number back.")] = None,
+    undo: Annotated[int | None, typer.Option(metavar="NUMBER", help="Take back the mark with this number.")] = None,
     gradebook: Annotated[str | None, GRADEBOOK] = None,
 ) -> None:
-    """List the marks that were set by hand and count now: whose, for what, in place of which, and why."""
+    """List the marks that were set by hand, or take one back."""
     from grader.cli.show import show_grades, show_overrides
     from grader.cohort.run import undo_override
 
@@ -216,26 +238,28 @@ def overrides(
 
 @app.command(epilog="Example:  grader export canvas graded --roster canvas-gradebook.csv --out import.csv")
 def export(
-    format_: Annotated[ExportFormat, typer.Argument(metavar="FORMAT", help="Where the grades go.")],
+    format_: Annotated[ExportFormat, typer.Argument(metavar="FORMAT", help="One of those above.")],
     folder: Annotated[Path | None, FOLDER] = None,
     out: Annotated[Path | None, typer.Option(metavar="PATH", help="The file to write, or Gradescope's folder.")] = None,
     roster: Annotated[
-        Path | None, typer.Option(metavar="CSV", help="Canvas's or Moodle's own export: whose row is whose.")
+        Path | None, typer.Option(metavar="CSV", help="Canvas's or Moodle's own export, to find each student's row.")
     ] = None,
     exercise: Annotated[
-        str | None, typer.Option(metavar="ID", help="Only this exercise; for gradescope-autograder, which one it is.")
+        str | None, typer.Option(metavar="ID", help="Only this exercise; gradescope-autograder needs one.")
     ] = None,
-    sandbox: Annotated[Sandbox, typer.Option(help="For gradescope-autograder: what confines the code.")] = "bwrap",
+    sandbox: Annotated[Sandbox, typer.Option(help="For gradescope-autograder: the sandbox.")] = "bwrap",
     gradebook: Annotated[str | None, GRADEBOOK] = None,
     by: Annotated[
         Literal["exercise", "part", "check"],
         typer.Option(help="For csv, canvas and moodle: a column for each of these."),
     ] = "exercise",
     run: Annotated[
-        int | None, typer.Option(metavar="N", help="Only what this run had, as `grader runs` lists it.")
+        int | None, typer.Option(metavar="N", help="Only this run's results; `grader runs` has the numbers.")
     ] = None,
 ) -> None:
-    """Write the gradebook's grades, everybody's last, for another place; print them where there is no --out.
+    """Write everybody's grades in the format of another place.
+
+    Without --out they are printed.
 
     FORMAT is csv, totals, json, junit, canvas, moodle, gradescope (a results.json for each submission), or
     gradescope-autograder (the zip that grades on Gradescope; it needs no DIR).
@@ -259,7 +283,7 @@ def export(
         write_data(text)
     if unknown:
         named = ", ".join(map(repr, unknown))
-        warn(f"the roster has no row of their own, or several, for {named}.")
+        warn(f"the roster has no row, or several, for {named}.")
         raise typer.Exit(EXIT_UNGRADED)
 
 

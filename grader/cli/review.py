@@ -30,7 +30,7 @@ def run_review(course: Course, folder: Path | None, gradebook: str, **options: A
 
 def _say(address: str) -> None:
     say_whole(f"Review: {address}")
-    console.print("Ctrl-C ends it.")
+    console.print("Press Ctrl-C to stop.")
 
 
 def add_user_to(users: Path | None, name: str) -> None:
@@ -40,7 +40,7 @@ def add_user_to(users: Path | None, name: str) -> None:
         UsageError: no file is given, or see `Users.add`.
     """
     if users is None:
-        raise UsageError("Say which file of users: --users FILE --add-user NAME.")
+        raise UsageError("Say to which file: --users FILE --add-user NAME.")
     from grader.review.users import Users
 
     known = Users(users)

@@ -144,13 +144,13 @@ def show_files(made: Sequence[Path], kept: Sequence[Path]) -> None:
     for path in made:
         say_whole(f"wrote {path}")
     for path in kept:
-        say_whole(f"kept {path}: it was there already")
+        say_whole(f"kept {path}: it already exists")
 
 
 def show_understanding(cells: Sequence[CellSense]) -> None:
     """How each code cell of a notebook was understood, one row a cell."""
     table = Table(box=None, padding=(0, 2, 0, 0), title_justify="left")
-    for title in ("cell", "begins", "understood as", "known by"):
+    for title in ("cell", "begins", "understood as", "recognized by"):
         table.add_column(title, justify="right" if title == "cell" else "left")
     for cell in cells:
         table.add_row(
@@ -211,7 +211,7 @@ def show_without_submission(names: Sequence[str], excused: Collection[str]) -> N
     """Who of the class list handed in nothing."""
     if names:
         told = ", ".join(f"{name} (excused)" if name in excused else name for name in names)
-        console.print(Text(printable(f"Nothing from {len(names)} of the roster: {told}.")), soft_wrap=True)
+        console.print(Text(printable(f"{len(names)} of the roster handed in nothing: {told}.")), soft_wrap=True)
 
 
 def _summary(grade: Grade) -> str:

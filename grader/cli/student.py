@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
 @app.command("list", epilog="Example:  grader list")
 def list_() -> None:
-    """Show the exercises and their parts, what passes in this folder's notebooks, and the next thing to do.
+    """List the exercises, what is right so far, and what to do next.
 
-    What passes is what the last `grader check` of each notebook found.
+    What is right is what the last `grader check` of each notebook in this folder found.
     """
     from grader.cli.show import show_standings
     from grader.student.next_step import next_step, standings
@@ -31,8 +31,8 @@ def list_() -> None:
 
 
 @app.command(epilog="Example:  grader init my-backprop")
-def init(folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to make or to complete.")]) -> None:
-    """Make a student's workspace: the blank notebooks and the files they read.
+def init(folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder to make, or to complete.")]) -> None:
+    """Make a folder to work in: the blank notebooks and their files.
 
     A file that is there already is left as it is.
     """
@@ -43,23 +43,26 @@ def init(folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder 
     show_files(made, kept)
 
 
-@app.command(epilog="Example:  grader reset training")
+@app.command(epilog="Example:  grader reset 01_backprop_ninja/training")
 def reset(
     target: Annotated[
-        str, typer.Argument(metavar="PART_OR_EXERCISE", help="As `grader list` shows it; a part's title will do.")
+        str, typer.Argument(metavar="PART_OR_EXERCISE", help="Its name in `grader list`, or a part's title.")
     ],
     notebook: Annotated[
-        Path | None, typer.Argument(metavar="[NOTEBOOK]", help="By default the exercise's own, in this folder.")
+        Path | None, typer.Argument(metavar="[NOTEBOOK]", help="By default the exercise's notebook in this folder.")
     ] = None,
 ) -> None:
-    """Make the cells of a part blank again, or a whole notebook. What was there is kept in a copy beside it."""
+    """Make a part of a notebook blank again, or all of it.
+
+    Your notebook is first copied to a file beside it.
+    """
     from grader.reports.terminal import console, say_whole
     from grader.student.reset import reset
 
     path, kept = reset(course_here(notebook), target, notebook, Path.cwd())
     say_whole(f"kept your notebook as {kept}")
     say_whole(f"reset {target} in {path}")
-    console.print("If it is open in an editor, reload it there from disk.")
+    console.print("If it is open in an editor, reload it from disk.")
 
 
 @app.command(epilog="Example:  grader check 01_backprop_ninja.ipynb --hint")
@@ -69,17 +72,17 @@ def check(
         bool, typer.Option("--hint", help="Also open the next hint for the first gradient to fix.")
     ] = False,
     explain: Annotated[
-        bool, typer.Option("--explain", help="Also say how each cell was understood, and by what.")
+        bool, typer.Option("--explain", help="Also show how each cell was understood, and why.")
     ] = False,
     exercise: Annotated[
-        str | None, typer.Option(metavar="ID", help="The exercise, where the file doesn't say.")
+        str | None, typer.Option(metavar="ID", help="The exercise, if the notebook doesn't say.")
     ] = None,
     watch: Annotated[bool, typer.Option("--watch", help="Check again after every save, until Ctrl-C.")] = False,
 ) -> None:
-    """Check your own notebook: every gradient, what is wrong with it, and where.
+    """Check your own notebook: which gradients are wrong, and why.
 
     Exit status: 0 everything is right, 1 something is not there or not right, 3 the notebook can't be graded.
-    With --watch: 0 when it was stopped.
+    With --watch: 0 when it is stopped.
     """
     from grader.cli.show import show_hints, show_next, way_to_hints, working_on
     from grader.reports.terminal import show_grading
@@ -123,9 +126,7 @@ def _watch(course: Course, notebook: Path, exercise: str | None) -> None:
     before = None
     with contextlib.suppress(KeyboardInterrupt):
         signal.signal(signal.SIGINT, once)
-        console.print(
-            f"Watching {notebook}: save it to have it checked, Ctrl-C ends this.", markup=False, highlight=False
-        )
+        console.print(f"Watching {notebook}: save it to check it, press Ctrl-C to stop.", markup=False, highlight=False)
         with contextlib.closing(watch_notebook(course, notebook, exercise)) as seen:
             for grading, seconds in seen:
                 show_recheck(before, grading, seconds, f"{way_to_hints(notebook)} in another terminal")

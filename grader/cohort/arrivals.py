@@ -89,7 +89,7 @@ def arrive(paths: Sequence[Path], course: Course, exercise: str | None, naming: 
         its, unused = by_list(naming.names, found)
         found = renamed(found, its)
         if unused:
-            said.append(f"{naming.names}: no submission here is of {_quoted(unused)}; check the spelling.")
+            said.append(f"{naming.names}: no submission here is from {_quoted(unused)}; check the spelling.")
     roster = read_roster(naming.roster) if naming.roster is not None else None
     if roster is not None:
         its, unknown = by_roster(roster, found)
@@ -100,7 +100,7 @@ def arrive(paths: Sequence[Path], course: Course, exercise: str | None, naming: 
         if unknown:
             said.append(f"{naming.roster}: no row, or several, for {_quoted(unknown)}.")
     if passed_over:
-        said.append(f"Not looked at: {listed(passed_over, MANY)}.")
+        said.append(f"Ignored: {listed(passed_over, MANY)}.")
     return _arrivals(found, roster, naming, said)
 
 
@@ -108,7 +108,7 @@ def _arrivals(found: list[Found], roster: Roster | None, naming: Naming, about_n
     said = [*about_names, *_about_files(found)]
     times, about_times = _times(found, naming)
     if late := [item.student for item in found if item.late and (item.student, item.exercise) not in times]:
-        said.append(f"Marked as late, with no time, so nothing is taken off: {listed(late, 5)}. --times gives one.")
+        said.append(f"Marked late without a time, so nothing is taken off: {listed(late, 5)}. Give times with --times.")
     return Arrivals(found, roster, naming, about_names, said + about_times, times)
 
 
@@ -125,7 +125,7 @@ def _times(found: Sequence[Found], naming: Naming) -> tuple[dict[tuple[str, str]
     times |= {key: time for key in handed_in if (time := said.of(*key)) is not None}
     nobody = said.of_nobody(handed_in)
     return times, (
-        [f"{naming.times}: no submission here is of {listed(nobody, 5)}; check the spelling."] if nobody else []
+        [f"{naming.times}: no submission here is from {listed(nobody, 5)}; check the spelling."] if nobody else []
     )
 
 

@@ -53,7 +53,7 @@ def export_grades(
         }
     if kind == "gradescope":
         if out is None:
-            raise UsageError("Gradescope wants a results.json for each submission: name the folder with --out.")
+            raise UsageError("Gradescope takes a results.json for each submission: name a folder with --out.")
         folders = folder_names(grade.student for grade in grades)
         for grade in grades:
             write_file(

@@ -52,7 +52,7 @@ def by_pattern(pattern: str) -> NamesOf:
     except re.error as error:
         raise UsageError(f"--pattern {pattern!r} isn't a regular expression: {error}.") from error
     if "student" not in compiled.groupindex:
-        raise UsageError(f"--pattern {pattern!r} needs a group that is the student: (?P<student>[a-z]+).")
+        raise UsageError(f"--pattern {pattern!r} needs a group named student: (?P<student>[a-z]+).")
 
     def naming(item: Found) -> Sequence[str]:
         match = compiled.search(item.shown)

@@ -190,9 +190,7 @@ def undo_override(book: Gradebook, course: Course, folder: Path, number: int) ->
     """
     undone = book.log.withdraw("overrides", [number], None)
     if not undone:
-        raise UsageError(
-            f"There is no mark {number} to take back: `grader overrides DIR` lists them with their numbers."
-        )
+        raise UsageError(f"There is no mark {number} to take back: `grader overrides DIR` lists the numbers.")
     (grade,) = write_again(book, course, folder, undone[0].student, undone[0].exercise)
     return grade
 

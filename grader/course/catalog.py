@@ -190,7 +190,7 @@ def read_catalog(path: Path) -> Catalog:
     except OSError as error:
         raise CourseError(f"The catalogue {path} can't be read ({error.strerror}): check that it is there.") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
-        raise CourseError(f"The catalogue {path} is not valid: {error}.") from error
+        raise CourseError(f"The catalogue {path} isn't valid: {error}.") from error
     for exercise in catalog.exercises:
         _check(exercise, path)
     _check_unique([exercise.id for exercise in catalog.exercises], "exercise", path)
@@ -210,7 +210,7 @@ def _check(exercise: ExerciseSpec, path: Path) -> None:
     for name in ("rtol", "atol", "cell_seconds", "notebook_seconds"):
         value = getattr(exercise, name)
         if not (math.isfinite(value) and value >= 0):
-            raise CourseError(f"{where}: {name} must be a number that is not negative.")
+            raise CourseError(f"{where}: {name} must be zero or a positive number.")
     known = {case.id for case in exercise.cases}
     for case in exercise.cases:
         if case.only_after is not None and case.only_after not in known:

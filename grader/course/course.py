@@ -47,9 +47,7 @@ class Course:
         for spec in self.catalog.exercises:
             if spec.id == exercise_id:
                 return spec
-        raise UsageError(
-            f"There is no exercise {exercise_id!r}; `grader list` shows them: {', '.join(self.catalog.ids)}."
-        )
+        raise UsageError(f"There is no exercise {exercise_id!r}: give one of {', '.join(self.catalog.ids)}.")
 
     def exercise(self, exercise_id: str) -> Exercise:
         """An exercise, loaded once.

@@ -83,7 +83,7 @@ class Exercise:
                 f"Exercise {spec.id} was not made by `grader release`; run it first ({error})."
             ) from error
         if notes.exercise != spec.id or set(notes.parts) != {part.id for part in spec.parts}:
-            raise CourseError(f"Exercise {spec.id} is out of step with the catalogue; run `grader release`.")
+            raise CourseError(f"Exercise {spec.id} doesn't match the catalogue; run `grader release`.")
         self.parts = {part.id: notes.parts[part.id] for part in spec.parts}
         self.cells = code_cells(notebook)
         self.version = self._version()
@@ -157,4 +157,6 @@ def read_own_notebook(path: Path) -> NotebookNode:
     except OSError as error:
         raise CourseError(f"The notebook {path} can't be read ({error.strerror}): run `grader release`.") from error
     except UnreadableNotebook as error:
-        raise CourseError(f"The notebook {path} is damaged, or isn't one: open it in Jupyter and save it.") from error
+        raise CourseError(
+            f"The notebook {path} is damaged or isn't a notebook: open it in Jupyter and save it."
+        ) from error

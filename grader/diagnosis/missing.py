@@ -88,7 +88,7 @@ def _python_says(said: str) -> str:
         seen = "printable" not in said
         kind, anew = ("that Python doesn't know", "it") if seen else ("that can't be seen", "its spaces")
         called = unicodedata.name(chr(int(strange[1], 16)), "").lower()
-        return f" (it has a character {kind}, U+{strange[1]}{f' {called}' if called else ''}: type {anew} anew)"
+        return f" (it has a character {kind}, U+{strange[1]}{f' {called}' if called else ''}: retype {anew})"
     return f" ({said})" if said and _HARMLESS.fullmatch(said) else ""
 
 
@@ -123,7 +123,7 @@ def unknown_name(marks: PartMarks, gradient: str) -> Diagnosis | None:
                 return failed
             return None if name in marks.checks.names else _from_elsewhere(marks, name) or _said(marks, name)
         if any(name in found.binds for found in stopped) and nearest(name, marks.checks.gradients) == gradient:
-            message = f"A line adds to `{name}`, which nothing has bound, and stops there: did you mean `{gradient}`?"
+            message = f"A line adds to `{name}`, which isn't defined. Did you mean `{gradient}`?"
             return Diagnosis(code="unknown-name", message=message)
     return None
 
@@ -145,8 +145,8 @@ def _failed_import(marks: PartMarks, name: str) -> Diagnosis | None:
                 spec = marks.exercise.spec
                 allowed = listed([*spec.packages, *spec.files], MAX_ALLOWED)
                 message = (
-                    f"`{name}` comes from {quoted(ast.unparse(node))}, and that import failed where notebooks "
-                    "are graded: a package or file of your own isn't there. Use what the exercise imports itself"
+                    f"`{name}` comes from {quoted(ast.unparse(node))}, and that import failed: your own packages "
+                    "and files aren't there where notebooks are graded. Use what the exercise imports itself"
                     f"{f', or what comes with it ({allowed})' if allowed else ''}."
                 )
                 return Diagnosis(code="import-failed", message=message)
@@ -169,8 +169,8 @@ def _from_elsewhere(marks: PartMarks, name: str) -> Diagnosis | None:
         magics = [line.strip() for line in (cell.shown or "").split("\n") if brings_names(line)]
         for line in [*stars, *magics]:
             message = (
-                f"No line of the notebook binds `{name}`. It may come from {quoted(line[:MAX_LINE])}, and a package or "
-                "file of your own isn't there where notebooks are graded. Put what you use of it into a cell."
+                f"No line of the notebook defines `{name}`. It may come from {quoted(line[:MAX_LINE])}, but your own "
+                "packages and files aren't there where notebooks are graded. Put what you use of it into a cell."
             )
             return Diagnosis(code="import-failed", message=message)
     return None
@@ -185,9 +185,9 @@ def _root(node: ast.AST) -> str | None:
 
 def _said(marks: PartMarks, name: str) -> Diagnosis:
     later = any(name in cell.code.binds for cell in marks.cells if cell.student)
-    where = "is bound only further down, or in a line that did not run" if later else "is bound nowhere in it"
+    where = "a line defines it only further down, or did not run" if later else "no line defines it"
     message = (
-        f"Run from top to bottom, the notebook has no `{name}` here: it {where}. A kernel that has been open for "
-        "long may still know a name from a line that is gone: restart it and run all cells."
+        f"Run from top to bottom, the notebook has no `{name}` here: {where}. An old kernel may still remember it: "
+        "restart it and run all cells."
     )
     return Diagnosis(code="unknown-name", message=message)

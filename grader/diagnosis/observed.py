@@ -31,7 +31,7 @@ def dtype(subject: Subject) -> Diagnosis | None:
         limit = 8 * eps * float(scene.expected.abs().max())
         if student is None or float((student - scene.expected).abs().max()) > limit:
             return None
-    return _wrong_dtype(subject, ", which keeps too few digits of what is right otherwise.")
+    return _wrong_dtype(subject, ", which keeps too few digits; the values are right otherwise.")
 
 
 def whole_numbers(subject: Subject) -> Diagnosis | None:
@@ -39,7 +39,7 @@ def whole_numbers(subject: Subject) -> Diagnosis | None:
     kind = _kind(subject)
     if kind is None or kind.is_floating_point:
         return None
-    return _wrong_dtype(subject, ": a gradient needs real numbers, so a floating dtype.")
+    return _wrong_dtype(subject, ": a gradient needs a floating-point dtype.")
 
 
 def _kind(subject: Subject) -> torch.dtype | None:
@@ -62,12 +62,11 @@ def not_finite(subject: Subject) -> Diagnosis | None:
     for consumer in subject.consumers if subject.scenes else []:
         own = subject.first.own.get(consumer)
         if own is not None and not bool(torch.isfinite(own).all()):
-            message = f"The NaN or infinity in `{subject.gradient}` comes from `{gradient_of(consumer)}`: begin there."
+            message = f"The NaN or infinity in `{subject.gradient}` comes from `{gradient_of(consumer)}`: start there."
             return Diagnosis(code="not-finite", message=message)
     message = (
-        f"`{subject.gradient}` holds NaN or infinity. They come from a division by zero, the logarithm or a "
-        "power of a number that allows none, an infinity that was filled in, or a tensor that was never filled "
-        "(torch.empty)."
+        f"`{subject.gradient}` holds NaN or infinity. Look for a division by zero, a logarithm or power that "
+        "doesn't exist, an infinity that was filled in, or a tensor that was never filled (torch.empty)."
     )
     return Diagnosis(code="not-finite", message=message)
 
@@ -77,8 +76,8 @@ def value_not_finite(name: str, value: torch.Tensor | None) -> Diagnosis | None:
     if value is None or bool(torch.isfinite(value).all()):
         return None
     message = (
-        f"`{name}` holds NaN or infinity. They come from a division by zero, as by `1 - beta**t` for a `t` that "
-        "is never counted up, from a root of a negative number, or from what was NaN before."
+        f"`{name}` holds NaN or infinity. Look for a division by zero, such as by `1 - beta**t` with a `t` that never "
+        "increases, for a root of a negative number, and for an earlier NaN."
     )
     return Diagnosis(code="not-finite", message=message)
 
@@ -95,15 +94,9 @@ def hard_coded(subject: Subject) -> Diagnosis | None:
         for value, name in changing.items():
             for written, meant in ((value, name), (value - 1, f"{name} - 1"), (1 / value, f"1/{name}")):
                 if number == written and (isinstance(value, int) or meant == name):
-                    message = (
-                        f"{where} is `{meant}` written out: it is right for the "
-                        f"{'size' if isinstance(value, int) else 'value'} that you see, and wrong for another."
-                    )
+                    message = f"{where} is `{meant}` written out."
                     return Diagnosis(code="hard-coded-size", message=message)
-    message = (
-        f"`{subject.gradient}` is right for the size that you see, and wrong for another: "
-        "something in it depends on that size."
-    )
+    message = f"Something in `{subject.gradient}` depends on the sizes you see."
     return Diagnosis(code="hard-coded-size", message=message)
 
 
@@ -151,8 +144,7 @@ def fixed_numbers(subject: Subject) -> Diagnosis | None:
     if len(others) < 2 or not all(same) or stretched is None or not torch.allclose(stretched, expected, rtol=1e-3):
         return None
     message = (
-        f"`{subject.gradient}` has the same numbers whatever the network is: right for the case that you see and "
-        "for no other. Compute it from the tensors of the forward pass."
+        f"`{subject.gradient}` has the same numbers for every network. Compute it from the tensors of the forward pass."
     )
     return Diagnosis(code="fixed-numbers", message=message)
 
@@ -165,8 +157,8 @@ def upstream_changed(subject: Subject) -> Iterator[Guess]:
     for name in subject.first.changed:
         upstream = f"`{gradient_of(name)}`"
         message = (
-            f"Your lines here change {upstream}, and `{subject.gradient}` follows from the changed one: go on "
-            f"from {upstream} as it was before them, and give what you make of it another name."
+            f"Your lines here change {upstream}, and `{subject.gradient}` follows from the changed one: start "
+            f"from {upstream} as it was, and give the changed one a different name."
         )
         yield Guess("upstream-changed", message, partial(_from_the_changed, name))
 
@@ -185,7 +177,7 @@ def hidden_by_float32(subject: Subject) -> Diagnosis | None:
     if not subject.checked or not subject.marks.decision.right_in_float32(subject.gradient):
         return None
     message = (
-        f"On the case that you see, `{subject.gradient}` is right up to float32's rounding, so cmp says True. "
-        "With float64's precision a small difference is left: look for a small constant, or a nearly equal number."
+        f"In the visible case, `{subject.gradient}` is right up to float32 rounding, so cmp says True. "
+        "In float64, a small difference is left: look for a small constant, or a nearly equal number."
     )
     return Diagnosis(code="right-in-float32-only", message=message)

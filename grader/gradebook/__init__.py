@@ -63,7 +63,7 @@ class Gradebook:
         self.close()
         if isinstance(error, SQLAlchemyError):
             reason = str(getattr(error, "orig", None) or error).strip().splitlines()[0]
-            raise UsageError(f"The gradebook can't be used: {reason}. Its contents were left as they are.") from error
+            raise UsageError(f"The gradebook can't be used: {reason}. Nothing in it was changed.") from error
 
     def close(self) -> None:
         """Close the connections to the database."""
@@ -302,7 +302,9 @@ def _unpacked(data: bytes, student: str, settled: _Settle) -> Grading:
 
 
 def _damaged() -> UsageError:
-    return UsageError("A grading in the gradebook is damaged: take the gradebook's last copy. It was left as it is.")
+    return UsageError(
+        "A grading in the gradebook is damaged: restore the gradebook from a backup. Nothing in it was changed."
+    )
 
 
 def _now() -> str:

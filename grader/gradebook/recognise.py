@@ -38,7 +38,7 @@ def recognise(connection: Any) -> None:
     found = connection.execute(query).fetchall()
     tables = {name for kind, name, _ in found if kind == "table"}
     if found and (not _FIRST <= tables <= _TABLES or not all(_is_ours(*row) for row in found)):
-        raise UsageError("This SQLite file isn't a gradebook, or was changed into another: name the right file.")
+        raise UsageError("This SQLite file isn't a gradebook, or its tables were changed: name the right file.")
 
 
 def _is_ours(kind: str, name: str, sql: str) -> bool:

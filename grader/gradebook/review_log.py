@@ -26,8 +26,8 @@ Kind = Literal["comment", "internal", "settled", "disputed"]
 Source = Literal["overrides", "notes"]
 _TABLES: dict[Source, Table] = {"overrides": overrides, "notes": notes}
 _BUSY = (
-    "The gradebook is being written by another program, and it is an SQLite file, which takes one writer at a time: "
-    "nothing was saved. Try again, or keep the gradebook in PostgreSQL."
+    "Nothing was saved: another program is writing to the gradebook, and SQLite takes one writer at a time. "
+    "Try again, or keep the gradebook in PostgreSQL."
 )
 
 

@@ -110,7 +110,7 @@ class DaskWorkers:
                 start_next()
         except CancelledError as error:
             raise ClusterError(
-                "The connection to the scheduler was lost: what was graded is written. Grade again to go on."
+                "The connection to the scheduler was lost: what was graded has been written. Grade again to go on."
             ) from error
         finally:
             with contextlib.suppress(Exception):

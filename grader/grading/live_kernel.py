@@ -130,14 +130,14 @@ def place(
         if not _same_forward(live.tensors, references[part], rebound):
             text = (
                 "Your kernel's forward pass is not the exercise's (another seed or size, or cells that were not run "
-                "again): these verdicts are about your cells, run on the exercise's own."
+                "again), so your cells were run on the exercise's own."
             )
             remarks.update({(part, name): text for name in mine})
             continue
         visible[part] = {**again, **mine}
         text = (
             "This is about the value in your kernel alone: your cells, run again in order, don't give it. Restart the "
-            "kernel and run all, or hand in through `grader check` for the hidden sizes."
+            "kernel and run all, to have it checked with the hidden sizes, too."
         )
         remarks.update({(part, name): text for name in mine})
         alone[part] = list(mine)

@@ -64,7 +64,7 @@ def _meaning(reading: CellReading, known: Released) -> str:
         )
     )
     if copied:
-        said.append(f"the release's {listed(copied, MAX_NAMES)} is run instead")
+        said.append(f"the original {listed(copied, MAX_NAMES)} is run instead")
     if any(each.does == "own" for each in reading.readings):
         said.append("the student's own lines" if said else "the student's own cell")
     if reading.dissected.magics:

@@ -47,14 +47,14 @@ def intake_notes(
 def _no_python(reading: CellReading) -> str:
     where = f"{'line' if len(reading.lost) == 1 else 'lines'} {listed([*reading.lost], 4)}"
     if not reading.broken:
-        return f"Cell {reading.position} has a syntax error in {where}: the rest of it was run without that."
+        return f"Cell {reading.position} has a syntax error in {where}: only the rest of the cell was run."
     if re.search(r"^<<<<<<< ", reading.source, re.MULTILINE):
-        return f"Cell {reading.position} holds git conflict markers in {where}: nothing in it could be run."
-    return f"Cell {reading.position} isn't valid Python (see its {where}): nothing in it could be run."
+        return f"Cell {reading.position} has git conflict markers in {where} and was not run: resolve the conflict."
+    return f"Cell {reading.position} isn't valid Python (see its {where}) and was not run."
 
 
 _FOREIGN = (
-    "This notebook was not made from the exercise's own file: its cells were understood by what they compute, and its "
+    "This notebook wasn't made from the exercise's own file: its cells were recognized by what they compute, and its "
     "data, parameters and forward pass were replaced by the exercise's."
 )
 
@@ -70,15 +70,15 @@ def _locked_notes(
         if cell.role == "gradients":
             wanted = {(cell.part, name) for name in (*known.gradients_of(index), *cell.code.defines)}
             if not copies and not cells_left >= wanted:
-                yield f"The cell {cell.grade_id} is missing: what it should assign is missing too."
+                yield f"The cell {cell.grade_id} is missing, and so is what it should assign."
             elif len(same := [each for each in copies if each.how != "names"]) > 1 and cell.part not in known.trained:
-                yield f"Cells {_numbers(same)} are the same cell of the exercise: they were run in order."
+                yield f"Cells {_numbers(same)} are copies of one cell: all were run, in order."
         elif not copies and not copied:
-            yield f"The locked cell {cell.grade_id} was missing: the release's own was run in its place."
+            yield f"The locked cell {cell.grade_id} was missing: the original was run in its place."
         elif not copies:
-            yield f"The locked cell {cell.grade_id} had been changed: the release's own was run instead."
+            yield f"The locked cell {cell.grade_id} had been changed: the original was run instead."
         elif changed := [each for each in copies if normal(each.source) != normal(cell.source)]:
-            yield f"Cell {changed[0].position} is locked and had been changed: the release's own was run instead."
+            yield f"Cell {changed[0].position} is locked and had been changed: the original was run instead."
 
 
 def _numbers(readings: Sequence[CellReading]) -> str:

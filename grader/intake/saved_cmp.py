@@ -108,23 +108,23 @@ def with_saved(check: Check, saved: Sequence[SavedCmp], now: CmpLine | None, pro
 def _why(check: Check, line: SavedCmp, now: CmpLine | None) -> str:
     if now is None:
         return (
-            "Run again from the top, the notebook doesn't come to this gradient: the output is from an older cell, "
-            "or from cells run in another order."
+            "Run again from the top, the notebook doesn't get to this gradient: the output is from an older cell, "
+            "or from cells run in a different order."
             if check.shape is None
             else "Its shape can't be compared with its tensor's in the exercise's own forward pass."
         )
     if now.approximate != line.approximate:
         return (
             "Run again on the exercise's forward pass, cmp disagrees: the output is older than the cell, the cells "
-            "were run in another order, or it depends on other sizes or another forward pass."
+            "were run in a different order, or it depends on different sizes or a different forward pass."
         )
     if check.verdict.is_right:
-        return "That is rounding in float32: in float64 it is right."
+        return "That is float32 rounding, and in float64 it is right."
     if _broadcasts(check):
         return "cmp lets shapes broadcast; a gradient has its tensor's own shape."
     if check.case != VISIBLE:
         return f"cmp sees only one size and one seed; the case {check.case} has different ones, and it is wrong there."
-    return "The difference is too small to show in float32, and plain in float64."
+    return "The difference is too small to show in float32, but it does in float64."
 
 
 def _broadcasts(check: Check) -> bool:

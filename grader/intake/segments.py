@@ -75,7 +75,9 @@ def last_attempts(readings: Sequence[CellReading], known: Released, changed: lis
     }  # fmt: skip
     if not earlier:
         return list(readings)
-    changed.append(f"There are {len(earlier) + 1} training loops: the last one counts, and began with a fresh network.")
+    changed.append(
+        f"There are {len(earlier) + 1} training loops: only the last one counts, and it started from a fresh network."
+    )
     return [
         msgspec.structs.replace(reading, readings=[
             Reading(each.piece, "copy", each.cell) if (reading.position, each.piece) in earlier else each

@@ -86,8 +86,8 @@ def take_in(data: bytes, exercise: Exercise) -> Intake:
     known = released(exercise)
     if not _evidence(readings, known):
         raise NothingMatches(
-            f"No cell of this notebook belongs to {exercise.id}: none is one of its cells, and none computes a tensor "
-            "or a gradient of it. Hand in the exercise's own notebook, with the gradients filled in."
+            f"Nothing in this notebook belongs to {exercise.id}: no cell is one of its cells, or computes one of its "
+            "tensors or gradients. Use the exercise's own notebook, with the gradients filled in."
         )
     cells, changed = _planned(readings, known)
     changed += [f"{name} was taken for {gradient}, because a cmp line compares it with {tensor_of(gradient)}."

@@ -21,7 +21,7 @@ def code_again(notebook: NotebookNode, exercise: Exercise) -> list[str]:
         if cell.cell_type == "code" or id_ not in answers - there or role_of(cell) not in (None, "gradients"):
             continue
         there.add(id_)
-        said.append(f"Cell {position}, {id_}, had been turned into text ({cell.cell_type}): it was run as code.")
+        said.append(f"Cell {position}, {id_}, had been turned into a text cell ({cell.cell_type}): it was run as code.")
         cell.cell_type, cell["outputs"], cell["execution_count"] = "code", [], None
         cell.pop("attachments", None)
     return said

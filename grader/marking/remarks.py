@@ -100,7 +100,7 @@ class Remarks:
         if (found := self._first_binding(differing)) is None:
             return None
         cell, line, bound = found
-        return f"`{bound}` is not what the exercise's forward pass makes, from {cell.place(line)} on"
+        return f"`{bound}` isn't what the exercise's forward pass computes, from {cell.place(line)} on"
 
     def given_otherwise(self, name: str) -> str | None:
         """Which of the names that the exercise has given a gradient's line reads, and the part's lines gave anew."""
@@ -127,7 +127,7 @@ class Remarks:
             return None
         found = self._visible.exported.get(name, StudentTensor.absent())
         if found.tensor is None:
-            return "is missing"
+            return "has no value"
         if not bool(torch.isfinite(found.tensor).all()):
             return "holds NaN or infinity"
         return "is zero" if not bool(found.tensor.any()) else "is wrong"
@@ -135,7 +135,7 @@ class Remarks:
     def right_elsewhere(self, name: str) -> str | None:
         """In which hidden cases a wrong value is right: what they are called says what sets them apart."""
         right = [case_id for case_id, case in self._part.hidden.items() if case.outcomes[name] is Outcome.RIGHT]
-        return f"In the hidden case {' and '.join(right)} it is right." if right else None
+        return f"It is right in the hidden case {' and '.join(right)}." if right else None
 
     def wrong_elements(self, name: str) -> str | None:
         """Of a list of gradients some of which are right, which are not."""
@@ -157,16 +157,16 @@ class Remarks:
         shapes = f"{name} has shape {shape(found.shape)}, its tensor {shape(expected.shape)}"
         if found.tensor is not None and conformed(found.tensor, expected.shape) is not None:
             return f"{shapes}: it broadcasts, so the value counts."
-        return f"{shapes}: a gradient has its tensor's shape."
+        return f"{shapes}: a gradient must have its tensor's shape."
 
     def absent(self, name: str) -> str:
         """Why there is nothing to compare."""
         found = self._visible.exported.get(name, StudentTensor.absent())
         said = {
-            "absent": f"Nothing is called {name}.",
+            "absent": f"{name} isn't defined.",
             "none": f"{name} is still None.",
             "tensor": f"It can't be judged until there is a d{name}.",
-            "other": f"{name} is not a tensor but {found.note.type[:60]}.",
+            "other": f"{name} isn't a tensor but {found.note.type[:60]}.",
         }
         remark = said[found.note.kind]
         if found.note.lacks:
@@ -176,7 +176,7 @@ class Remarks:
         meant = self._named_otherwise(name) if found.note.kind == "absent" else None
         lost = [line for cell in self._cells if (line := cell.code.line_that_binds(tensor_of(name))) is not None]
         if meant is None and found.note.kind == "absent" and lost and not self._checks.values:
-            remark += f" Line {lost[-1]} binds {tensor_of(name)}, a tensor of the forward pass: did you mean {name}?"
+            remark += f" Line {lost[-1]} assigns {tensor_of(name)}, a tensor of the forward pass. Did you mean {name}?"
         if meant is not None:
             remark += f" This exercise has no {meant}. Did you mean {name}?"
         return remark

@@ -93,7 +93,7 @@ class Stops:
                     where = cell.place(number)
                     if cell.code.is_python:
                         return f"{where}, which assigns it, isn't valid Python."
-                    return f"{where} assigns it, and was not run: its cell has a syntax error."
+                    return f"{where} assigns it but was not run: the cell has a syntax error."
         return None
 
     def stopped_short(self, name: str) -> str | None:

@@ -105,9 +105,9 @@ class PartMarks(PartCases):
                 remark = " ".join(filter(None, (self.remarks.right_alone(name), remark)))
         elif self.decision.visible_only(name):
             share = self.exercise.spec.visible_only
-            remark = "It is right for the sizes and numbers you can see, but not for different ones."
+            remark = "It is right for the sizes and numbers you see, but not for others."
         elif self.decision.right_in_float32(name):
-            remark = remark or "cmp says True on the visible case: float32 is too coarse to show the difference."
+            remark = remark or "cmp says True in the visible case: float32 is too coarse to show the difference."
         elif name in self.checks.values:
             remark = remark or self.remarks.right_elsewhere(name)
         remark = remark or self.remarks.wrong_elements(name)
@@ -189,9 +189,12 @@ class PartMarks(PartCases):
         line = self.cmp(name)
         remark = self.remarks.shape(name)
         if self._short_floats.starts_at(name):
-            remark = remark or "Its code works in float32 only, so rounding there decided; see .float() and dtype=."
+            remark = (
+                remark
+                or "The code works in float32 only (see .float() and dtype=), so it was judged to float32's rounding."
+            )
         elif line is not None and not line.approximate and remark is None:
-            remark = "cmp says False on the visible case: that is float32 rounding, and in float64 it is right."
+            remark = "cmp says False in the visible case. That is float32 rounding, and in float64 it is right."
         exact = line is not None and line.exact and remark is None
         own_way = f"It is computed in a different way, not from {self.skipped(name)}." if name in self.unmoved else None
         remarks = [text for text in (remark, self._can_not_tell(name) or own_way) if text is not None]
@@ -241,12 +244,12 @@ class PartMarks(PartCases):
 
 
 _UNCONFIRMED = (
-    "It is right on the case you see, and could not be computed again with different numbers: "
+    "It is right in the visible case, but could not be computed again with different numbers: "
     "the cell died, took too long, or stopped before this line."
 )
 
 
 _BLANK = (
-    "What your gradients further up hand to this line is zero, not a number, or of the wrong shape, so nothing can be "
-    "said about it: begin with the first wrong one."
+    "What reaches this line from your gradients further up is zero, NaN, or of the wrong shape, so it can't be judged: "
+    "fix the first wrong one."
 )

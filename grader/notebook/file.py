@@ -38,7 +38,7 @@ def read_notebook(data: bytes) -> NotebookNode:
         UnreadableNotebook: with the reason and what the student can do.
     """
     if not data.strip():
-        raise UnreadableNotebook("The file is empty: save the notebook again and hand in that file.")
+        raise UnreadableNotebook("The file is empty: save the notebook again.")
     if len(data) > MAX_BYTES:
         size = len(data) // 2**20
         raise UnreadableNotebook(
@@ -47,7 +47,7 @@ def read_notebook(data: bytes) -> NotebookNode:
     raw = parse_json(data)
     major = raw.get("nbformat")
     if not isinstance(major, int) or isinstance(major, bool):
-        raise UnreadableNotebook("The file is JSON but not a notebook: hand in the .ipynb file that Jupyter saved.")
+        raise UnreadableNotebook("The file is JSON but not a notebook: use the .ipynb file that Jupyter saved.")
     if major > 4 or major < 3:
         raise UnreadableNotebook(
             f"The notebook has format {major} and this grader reads formats 3 and 4: save it in format 4."
@@ -60,7 +60,7 @@ def read_notebook(data: bytes) -> NotebookNode:
         notebook.cells = nbformat.from_dict(_repaired_cells(notebook.cells))
     except Exception as error:  # nbformat's converters raise anything on a malformed notebook
         raise UnreadableNotebook(
-            "The file looks like a notebook but its cells are damaged: open it in Jupyter, save it, hand it in again."
+            "The file looks like a notebook but its cells are damaged: open it in Jupyter and save it again."
         ) from error
     notebook = _cleaned(notebook)
     code = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
@@ -85,7 +85,7 @@ def parse_json(data: bytes) -> dict[str, Any]:
         if _SURROGATE_ESCAPE.search(text):  # half a character: no file, no message and no page can hold it
             raw = json.loads(_LONE_SURROGATE.sub("\ufffd", json.dumps(raw, ensure_ascii=False)))
     except UnicodeDecodeError as error:
-        raise UnreadableNotebook("The file is not text: hand in the .ipynb file that Jupyter saved.") from error
+        raise UnreadableNotebook("The file isn't text: use the .ipynb file that Jupyter saved.") from error
     except RecursionError as error:
         raise UnreadableNotebook("The file is nested too deeply to be a notebook: save it again in Jupyter.") from error
     except ValueError as error:
@@ -93,9 +93,9 @@ def parse_json(data: bytes) -> dict[str, Any]:
             raise UnreadableNotebook(
                 "The file holds git conflict markers (<<<<<<<): resolve the conflict and save the notebook again."
             ) from error
-        raise UnreadableNotebook("The file is not JSON: hand in the .ipynb file that Jupyter saved.") from error
+        raise UnreadableNotebook("The file isn't JSON: use the .ipynb file that Jupyter saved.") from error
     if not isinstance(raw, dict):
-        raise UnreadableNotebook("The file is JSON but not a notebook: hand in the .ipynb file that Jupyter saved.")
+        raise UnreadableNotebook("The file is JSON but not a notebook: use the .ipynb file that Jupyter saved.")
     return raw
 
 

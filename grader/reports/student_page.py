@@ -260,7 +260,7 @@ def _output(output: CellOutput, gallery: Gallery) -> Output:
         try:
             picture = gallery.add(output.content)
         except NoRoom:
-            return Output(kind="text", content="[cut: the pictures have too many pixels to show this one, too]")
+            return Output(kind="text", content="[cut: the pictures on this page have too many pixels already]")
         return Output(kind="broken", content="") if picture is None else Output(kind="image", content=picture)
     lines = output.content.strip().splitlines()
     headline = lines[-1] if output.kind == "error" and len(lines) > 1 else None

@@ -63,7 +63,7 @@ def show_grading(grading: Grading, way_to_hints: str | None = None) -> None:
     console.print()
     start = grade.start
     if start is not None and start.verdict is not Verdict.UNCHECKED:
-        stuck = f" Stuck? {printable(way_to_hints)} opens a hint for it." if way_to_hints is not None else ""
+        stuck = f" Stuck? For a hint: {printable(way_to_hints)}" if way_to_hints is not None else ""
         say(f"Start with {start.name}.{stuck}", style="cyan")
     say(f"{in_points(grade.score)} / {in_points(grade.max_score)} points", style="bold")
 

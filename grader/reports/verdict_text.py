@@ -20,7 +20,7 @@ GLYPHS = {
 MEANINGS = {
     Verdict.EXACT: "bit for bit what autograd computes",
     Verdict.APPROXIMATE: "what autograd computes, up to rounding",
-    Verdict.CARRIED: "the line is right, what reaches it isn't",
+    Verdict.CARRIED: "the line is right, but what reaches it isn't",
     Verdict.WRONG: "the mistake is in this line",
     Verdict.MISSING: "not there yet",
     Verdict.UNCHECKED: "could not be checked",
@@ -29,13 +29,13 @@ MEANINGS = {
 
 def explain(check: Check) -> str:
     """One check in a sentence or three: the verdict, where it differs and by how much, why as far as it is known."""
-    elsewhere = check.diagnosis is not None and check.diagnosis.message.startswith(FURTHER_UP)
     said = [] if check.diagnosis is None else [check.diagnosis.message]
     remark = own_remark(check)
     said += [] if remark is None else [remark]
-    text = f"{check.name} is {check.verdict}{'' if elsewhere else f': {MEANINGS[check.verdict]}'}."
+    told = bool(said) and (check.verdict in (Verdict.MISSING, Verdict.UNCHECKED) or said[0].startswith(FURTHER_UP))
+    text = f"{check.name} is {check.verdict}{'' if told else f': {MEANINGS[check.verdict]}'}."
     if check.verdict in (Verdict.WRONG, Verdict.CARRIED):
-        where = "on the case you see" if check.case == VISIBLE else f"in the hidden case {check.case}"
+        where = "in the visible case" if check.case == VISIBLE else f"in the hidden case {check.case}"
         if check.maxdiff is not None:
             text += f" The largest difference is {check.maxdiff:.6g}."
         elif check.case != VISIBLE:
@@ -74,7 +74,7 @@ def missing_by_reason(checks: Sequence[Check]) -> dict[str, list[str]]:
     for check in checks:
         if check.verdict is Verdict.MISSING and check.diagnosis is None:
             why = (check.remark or "").removesuffix(".")
-            plain = why in (f"{check.name} is still None", f"Nothing is called {check.name}")
+            plain = why in (f"{check.name} is still None", f"{check.name} isn't defined")
             groups.setdefault("" if plain else why, []).append(check.name)
     return groups
 

@@ -114,15 +114,15 @@ class Guard:
     def _refused(self, request: Request) -> Response | None:
         """Why a request isn't looked at, whoever sends it."""
         if _host(request.headers) not in self.rules.hosts:
-            return PlainTextResponse("This server isn't known under that name: name it with --name.", 421)
+            return PlainTextResponse("This server isn't known by that name: add it with --name.", 421)
         if request.method not in ("GET", "HEAD", "POST"):
             return PlainTextResponse("Only GET and POST are answered.", 405)
         if request.method == "POST":
             origin = request.headers.get("origin")
             if origin is not None and urlsplit(origin).netloc != request.headers.get("host"):
-                return PlainTextResponse("This form was sent by a page of another site.", 403)
+                return PlainTextResponse("This form was sent by a page on another site.", 403)
             if request.headers.get("sec-fetch-site", "same-origin") not in ("same-origin", "none"):
-                return PlainTextResponse("This form was sent by a page of another site.", 403)
+                return PlainTextResponse("This form was sent by a page on another site.", 403)
         return None
 
     async def _entering(self, request: Request) -> Response | None:
@@ -148,7 +148,7 @@ class Guard:
         if request.client is None or request.client.host != self.rules.proxy:
             return PlainTextResponse("Only the reverse proxy may ask this server.", 403)
         if not name or not name.isprintable() or len(name) > 200:
-            return PlainTextResponse(f"The reverse proxy said nobody's name in {header}.", 403)
+            return PlainTextResponse(f"The reverse proxy named no user in {header}.", 403)
         session = self._by_proxy.setdefault(name, Session(name))
         request.scope.setdefault("state", {})["session"] = session
         return None
@@ -162,7 +162,7 @@ class Guard:
             if await run_in_threadpool(users.knows, name, form.get("password", "")):
                 return self._let_in(request, name)
             await asyncio.sleep(1)  # one guess a second, whoever guesses
-        return HTMLResponse(login_page("This name and password don't belong together."), 401)
+        return HTMLResponse(login_page("The name or the password is wrong."), 401)
 
     def _let_in(self, request: Request, name: str) -> Response:
         if len(self._sessions) >= _SESSIONS:

@@ -38,7 +38,7 @@ def mark(desk: Desk, call: Call) -> str:
 
 def _both(changed: Changed, where: str, given: float, reason: str) -> str:
     """What was set meanwhile, and what was to be set."""
-    mine = f"Yours, not saved: {points(given)}, “{reason}”. Save again to put it in that place."
+    mine = f"Yours, not saved: {points(given)}, “{reason}”. Save again to replace it."
     if changed.mark is None:
         return f"The mark for {where} was taken back while you were looking. {mine}"
     theirs = changed.mark.override
@@ -104,8 +104,8 @@ def comment_all(desk: Desk, call: Call) -> str:
     text = call.text("text", "The comment")
     if str(len(found)) != call.form.get("expected"):
         raise UsageError(
-            f"The filter fits {len(found)} submissions by now, and it fitted {call.form.get('expected')} when you "
-            "wrote this: nothing was saved. Look again, and save it once more."
+            f"Nothing was saved: the filter now finds {len(found)} submissions, and found {call.form.get('expected')} "
+            "when you wrote this. Look again, and save it once more."
         )
     notes = []
     for submission in found:

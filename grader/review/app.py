@@ -88,7 +88,7 @@ def _action(desk: Desk, action: Page, page: Page) -> _Endpoint:
         form = parse_form(await read_body(request))
         call = Call(request.url.path, {}, form, session)
         if not hmac.compare_digest(form.get("csrf", "").encode(), session.csrf.encode()):
-            text = "This form is of an earlier session, or too large. Load the page again; nothing was saved."
+            text = "This form is from an earlier session, or too large. Load the page again; nothing was saved."
             return HTMLResponse(await run_in_threadpool(pages.problem, desk, call, text), 403)
         try:
             return RedirectResponse(await run_in_threadpool(action, desk, call), 303)

@@ -104,7 +104,7 @@ class Classroom:
         try:
             groups = similar(self.book, self.course) if self.book.size()[0] else []
         except (GraderError, SQLAlchemyError) as error:
-            problem = f"Similar code could not be looked for: {str(error).splitlines()[0]}"
+            problem = f"The search for similar code failed: {str(error).splitlines()[0]}"
         with self._lock:
             self.groups, self.problem = groups, problem
             if self._snapshot is not None:

@@ -153,7 +153,7 @@ def _disputed(marks: Iterable[Mark], notes: Sequence[Note], current: set[Of]) ->
             of=note.of,
             part=note.part,
             checks=[(note.part, note.name)] if note.part is not None and note.name is not None else [],
-            says=[f"{note.text} ({note.by or 'nobody knows who'}, {note.at[:10]})"],
+            says=[f"{note.text} ({note.by or 'unknown'}, {note.at[:10]})"],
         )
         for note in notes
         if note.kind == "disputed" and note.of in current

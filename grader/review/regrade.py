@@ -71,12 +71,12 @@ class Regrader:
                 left_out.append(each.grade.student)
         if not there:
             raise UsageError(
-                "Nothing was graded: no notebook is where it was when it was graded last. "
-                "Grade it with `grader grade PATH --no-resume`."
+                "Nothing was graded: the notebooks aren't where they were last graded. "
+                "Use `grader grade PATH --no-resume`."
             )
         with self._lock:
             if self.progress is not None and self.progress.running:
-                raise UsageError("A regrading goes on already: wait until it is done.")
+                raise UsageError("A regrade is already running: wait until it is done.")
             self.progress = Progress(len(there), 0, True, left_out)
         threading.Thread(target=self._run, args=(there,), daemon=True).start()
         return self.progress
@@ -106,7 +106,7 @@ class Regrader:
         assert self.progress is not None
         error = self.progress.error
         if error is None and self.progress.done < self.progress.total:
-            error = "The regrading ended early: what was graded until then is kept. Start it again."
+            error = "The regrade stopped early. What was graded is kept: start it again."
         self.finished()
         self.progress = msgspec.structs.replace(self.progress, running=False, error=error)
 

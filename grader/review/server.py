@@ -106,7 +106,7 @@ def access_rules(options: Options) -> tuple[Rules, str]:
     host = options.host or "127.0.0.1"
     users = Users(options.users) if options.users is not None else None
     if users is not None and not users:
-        raise UsageError(f"{str(options.users)!r} names nobody yet: add somebody with --add-user NAME.")
+        raise UsageError(f"{str(options.users)!r} has no users yet: add one with --add-user NAME.")
     if host not in LOOPBACK and users is None and options.proxy_header is None:
         raise UsageError(
             "--host opens the gradebook to others: say who they are with --users FILE, or with --proxy-header NAME "
@@ -116,7 +116,7 @@ def access_rules(options: Options) -> tuple[Rules, str]:
         raise UsageError("--users and --proxy-header both say who people are: give one of the two.")
     anywhere = host in ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
     if anywhere and not options.names:
-        raise UsageError(f"--host {host} answers under any name: say with --name which names are right.")
+        raise UsageError(f"--host {host} answers to any name: say with --name which are right.")
     names = {*options.names, *([] if anywhere else [host]), *(LOOPBACK if host in LOOPBACK else [])}
     token = secrets.token_urlsafe(24) if users is None and options.proxy_header is None else None
     rules = Rules(
@@ -144,7 +144,7 @@ def _listening(host: str, port: int) -> socket.socket:
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listening.bind(address)
     except OSError as error:
-        raise UsageError(f"{host} port {port} can't be listened on ({error.strerror}): choose another.") from error
+        raise UsageError(f"Port {port} of {host} can't be used ({error.strerror}): choose another.") from error
     return listening
 
 
@@ -159,7 +159,7 @@ def _only_one(gradebook: str) -> Iterator[None]:
         lock = FileLock(f"{path}.review-lock").acquire(timeout=0)
     except Timeout as error:
         raise UsageError(
-            f"Somebody else reviews {path!r} at this moment, and an SQLite file has one writer at a time: wait until "
+            f"Somebody else is reviewing {path!r}, and an SQLite file has one writer at a time: wait until "
             "they are done, use their server, or keep the gradebook in PostgreSQL."
         ) from error
     except OSError as error:

@@ -53,7 +53,7 @@ def check_notebook(
     submission = _found(course, notebook, exercise_id).submission()
 
     def so_far(right: int, total: int) -> None:
-        step(f"so far {right} of {total} agree with autograd in the notebook's own case; trying others")
+        step(f"so far {right} of {total} agree with autograd in the visible case; trying the hidden ones")
 
     with student_pool(course, so_far) as pool:
         if submission.exercise in course.catalog.ids and submission.problem is None:

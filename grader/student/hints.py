@@ -27,7 +27,7 @@ class Hints(Record, frozen=True):
         return [*lines, f"That was the last hint for {self.about}."] if len(self.opened) == self.total else lines
 
 
-NO_HINT = "There is no further hint for what is left."
+NO_HINT = "There are no more hints for what is left."
 
 
 def next_hint(spec: ExerciseSpec, grade: Grade, folder: Path, name: str | None = None) -> Hints | None:

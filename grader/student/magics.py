@@ -27,7 +27,7 @@ PYTHON = "GRADER_PYTHON"
 """The environment variable that names the Python of the process that checks, where it isn't the kernel's own."""
 MAX_ERROR = 300
 """Characters of the last line that a process wrote which are shown."""
-_STARTING = "Starting the process that checks: it loads PyTorch, once"
+_STARTING = "Starting the checker: it loads PyTorch once"
 PROBE = Path(__file__).parent.parent / "kernels" / "probe"
 
 
@@ -66,16 +66,16 @@ class GraderMagics(Magics):
             self._process = self._started()
 
     @magic_arguments()
-    @argument("names", nargs="*", help="Gradients, such as dlogits dprobs. All of them without a name.")
-    @argument("--exercise", metavar="ID", help="The exercise, where the cells don't tell.")
+    @argument("names", nargs="*", help="Gradients to check, such as dlogits dprobs; by default, all.")
+    @argument("--exercise", metavar="ID", help="The exercise, if the cells don't say.")
     @line_magic
     def check(self, line: str) -> None:
         """Check the gradients in this kernel: which are right, and where and why the others are not."""
         self._ask("check", parse_argstring(self.check, _without_comment(line)))
 
     @magic_arguments()
-    @argument("names", nargs="?", help="The gradient. Without it, the first that is neither right nor carried.")
-    @argument("--exercise", metavar="ID", help="The exercise, where the cells don't tell.")
+    @argument("names", nargs="?", help="The gradient; by default, the first that is neither right nor carried.")
+    @argument("--exercise", metavar="ID", help="The exercise, if the cells don't say.")
     @line_magic
     def hint(self, line: str) -> None:
         """Open the next hint. Hints are opened one at a time, and how many are open is remembered."""
@@ -219,8 +219,8 @@ class GraderMagics(Magics):
         python = os.environ.get(PYTHON)
         where = f" on {python}, which {PYTHON} names," if python else ""
         return (
-            f"The process that checks{where} can't go on: {why}. Ask again; if it ends again, `grader check` in a "
-            "terminal gives the same verdicts."
+            f"The checker{where} can't go on: {why}. Try again; if it ends again, `grader check` in a terminal gives "
+            "the same verdicts."
         )
 
 

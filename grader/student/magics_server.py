@@ -140,7 +140,7 @@ class MagicsServer:
             if len(best) == 1:
                 return best[0]
         ids = ", ".join(self.course.catalog.ids)
-        raise UsageError(f"Nothing here says which exercise this is: %check --exercise ID, one of {ids}.")
+        raise UsageError(f"It isn't clear which exercise this is: say %check --exercise ID, with one of {ids}.")
 
 
 def _say(answers: IO[str], what: str, done: int) -> None:

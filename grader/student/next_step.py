@@ -51,11 +51,11 @@ def _standing(course: Course, spec: ExerciseSpec, folder: Path, progress: Progre
 def next_step(found: list[Standing], catalog: Catalog) -> str:
     """The next thing to do, in one sentence."""
     if not any(standing.notebook for standing in found):
-        return "Next: `grader init DIR` makes a folder to work in; there is no notebook of this course here."
+        return "There are no notebooks of this course here. Next: `grader init DIR` makes a folder to work in."
     for standing in found:
         if not standing.done:
             return f"Next: {_step(standing)}"
-    return f"Everything is right in {len(catalog.exercises)} of {len(catalog.exercises)} exercises."
+    return f"Everything is right in all {len(catalog.exercises)} exercises."
 
 
 def _step(standing: Standing) -> str:

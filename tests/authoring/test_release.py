@@ -141,7 +141,7 @@ def test_a_pasted_picture_is_handed_out_with_its_text(course, tmp_path):
         ("dscaled = 1  # SOLUTION", "otter's marker 'dscaled = 1  # SOLUTION'"),
         ("# BEGIN QUESTION", "otter's marker '# BEGIN QUESTION'"),
         ("### BEGIN HIDDEN TESTS\nassert dscaled.sum() == 3\n### END HIDDEN TESTS", "nbgrader's marker"),
-        ("### BEGIN MARK SCHEME", "nbgrader's marker '### BEGIN MARK SCHEME'; delete what it encloses"),
+        ("### BEGIN MARK SCHEME", "nbgrader's marker '### BEGIN MARK SCHEME'; delete it and what it encloses"),
     ],
 )
 @pytest.mark.parametrize("grade_id", ["gradients-top", "forward"])

@@ -131,7 +131,7 @@ def test_an_answer_in_an_output_or_in_a_cells_metadata(author):
     author.released().cell("look", lambda cell: cell.update(outputs=[output]), author.blank)
     author.cell("look", lambda cell: cell["metadata"].update(note="db = dhpre.sum(0)"), author.blank)
     step, output, metadata = author.problems()
-    assert "out of step" in step
+    assert "doesn't match its solution" in step
     assert output == "an output of the blank's cell look gives the answer `dW = x.T @ dhpre` away; take it out."
     assert metadata.startswith("the metadata of the blank's cell look gives the answer `db = dhpre.sum(0)` away")
 
@@ -172,7 +172,7 @@ def test_a_gradient_of_a_tensor_that_has_no_name(author):
     author.catalogue('dhpre = ["Think of dhpre."], ', "")
     assert author.released().problems() == [
         "part steps makes dhpre, which no check covers, because the forward pass has no tensor hpre; give it that name "
-        "there, or call the helper something that doesn't begin with d."
+        "there, or give the helper a name without the d."
     ]
 
 
@@ -265,7 +265,7 @@ def test_a_hidden_case_in_which_the_courses_own_cells_fail(author):
 def test_a_loop_of_several_steps_in_which_single_lines_are_judged(author):
     author.catalogue("max_steps = 1", "max_steps = 2").released()
     assert author.problems() == [
-        "part training makes 2 steps in the visible case, so that a slip in one line makes all of them wrong; "
+        "part training makes 2 steps in the visible case, so a slip in one line makes all of them wrong; "
         "set max_steps = 1 under [exercises.visible] and in every case without only_after."
     ]
 
@@ -273,13 +273,13 @@ def test_a_loop_of_several_steps_in_which_single_lines_are_judged(author):
 def test_a_loop_of_several_steps_in_a_hidden_case_that_asks_for_no_other(author):
     author.catalogue('only_after = "twin"', "").released()
     (problem,) = author.problems()
-    assert problem.startswith("part training makes 3 steps in the hidden case several-steps, so that")
+    assert problem.startswith("part training makes 3 steps in the hidden case several-steps, so a slip")
 
 
 def test_a_loop_that_never_makes_a_second_step(author):
     author.catalogue("max_steps = 3", "max_steps = 1").released()
     assert author.problems() == [
-        "part training makes one step of its loop in every case, so that one which goes right only once earns full "
+        "part training makes one step of its loop in every case, so one that goes right only once earns full "
         'marks; add a case with max_steps = 3 and only_after = "twin".'
     ]
 
@@ -288,7 +288,7 @@ def test_a_loop_whose_steps_are_no_parameter(author):
     for cell in ("train", "train-reference"):
         author.edit(cell, "range(max_steps)", "range(4)")
     assert author.released().problems() == [
-        "part training has a training loop whose number of steps isn't a parameter; let the loop run over "
+        "part training has a training loop whose number of steps isn't a parameter; loop over "
         "`range(max_steps)`, with max_steps in the parameters cell."
     ]
 
@@ -296,7 +296,7 @@ def test_a_loop_whose_steps_are_no_parameter(author):
 def test_a_case_that_sets_what_is_no_parameter(author):
     author.catalogue("{ batch_size = 4 }", "{ batchsize = 4 }")
     assert author.problems() == [
-        "the case another-batch-size sets batchsize, which no parameters cell assigns; correct it, or assign it there."
+        "the case another-batch-size sets batchsize, which no parameters cell assigns; correct it, or assign it in one."
     ]
 
 
@@ -317,7 +317,7 @@ def test_full_marks_that_can_not_be_reached(author, fresh_pool):
     ("grade_id", "change", "problem"),
     [
         ("look", {"grade_id": "start"}, "2 cells have the grade_id start; give each its own."),
-        ("start", {"part": "trainnig"}, "cell start belongs to part trainnig, which the catalogue doesn't have; add it, or correct the cell."),
+        ("start", {"part": "trainnig"}, "cell start belongs to part trainnig, which the catalogue doesn't have; add it there, or correct the cell."),
         ("train", {"part": None}, "cell train has the role gradients and no part; give it one of steps, training."),
         ("train", {"part": "steps"}, "part training has no gradients cell; give a cell that role and part, or take it out"),
         ("compare-top", {"role": "setup"}, "the setup cell compare-top comes after gradients-top; move it up, setup cells"),
@@ -347,7 +347,7 @@ def test_stray_files_and_a_blank_out_of_step(author):
     out = grader("verify", cwd=author.folder, status=1).stdout
     assert "exercises/old.ipynb belongs to no exercise of the catalogue; name it in `files`, or move it away." in out
     assert "solutions/08_line.ipynb belongs to no exercise of the catalogue; add an entry, or move it away." in out
-    assert "mini: the blank is out of step with its solution; run `grader release`." in out
+    assert "mini: the blank doesn't match its solution; run `grader release`." in out
 
 
 def test_a_package_that_students_may_use_and_is_not_there_is_named(mini):

@@ -168,7 +168,7 @@ def test_one_that_can_not_be_graded_never_stops_the_others(mini, solved):
     assert "'eve.pdf' is not a notebook" in done.stdout
     bad = json.loads((mini / "out" / "bad" / "mini.json").read_text())
     assert bad["status"] == "ungradable"
-    assert "not text" in bad["reason"] or "not JSON" in bad["reason"]
+    assert "isn't text" in bad["reason"] or "isn't JSON" in bad["reason"]
     assert bad["score"] == 0
     assert bad["checks"] == []
     error = ET.parse(mini / "out" / "junit.xml").getroot().find("testsuite[@name='bad/mini']/testcase/error")

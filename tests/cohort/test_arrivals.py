@@ -146,7 +146,7 @@ def test_a_list_of_names_and_a_pattern(put, graded, tmp_path):
     assert any("'nobody'" in sentence for sentence in graded.arrivals.said)
     (grade,) = graded(put("x-s17-mini.ipynb"), Naming(pattern=r"-(?P<student>s\d+)-"))
     assert grade.student == "s17"
-    for pattern, said in [("(", "isn't a regular expression"), ("x", "needs a group that is the student")]:
+    for pattern, said in [("(", "isn't a regular expression"), ("x", "needs a group named student")]:
         with pytest.raises(UsageError, match=said):
             graded(put("x.ipynb"), Naming(pattern=pattern))
     with pytest.raises(UsageError, match="columns name and student"):
@@ -173,7 +173,7 @@ def test_a_print_of_nobody_in_the_class_list_is_no_submission(put, course, tmp_p
     roster = a_list(tmp_path, "Name,Login\nAnn Ash,ann\nBen Box,ben\n")
     arrivals = arrive([root], course, None, Naming(roster=roster))
     assert [(item.student, item.problem is None) for item in arrivals.found] == [("Ann Ash", True), ("Ben Box", False)]
-    assert arrivals.about_names == ["Not looked at: slides.pdf."]
+    assert arrivals.about_names == ["Ignored: slides.pdf."]
 
 
 def test_two_people_of_one_name_in_the_roster_stay_two(put, course, tmp_path):
@@ -196,7 +196,7 @@ def test_a_platforms_time_counts_and_a_file_of_times_corrects_it(put, course, tm
     with pytest.raises(UsageError, match="There is no time zone 'Berlin'"):
         arrive([root], course, None, Naming(times=times, timezone="Berlin"))
     late = arrive([put("ashann_LATE_12345_678901_mini.ipynb")], course, None, Naming())
-    assert any("Marked as late, with no time" in sentence for sentence in late.said)
+    assert any("Marked late without a time" in sentence for sentence in late.said)
     assert handed_in_csv(late.found, late.times).splitlines()[1].split(",")[4] == "yes"
 
 

@@ -118,7 +118,7 @@ def test_its_script_grades_a_submission(autograder, course):
 @in_a_scratch_root
 @pytest.mark.parametrize(
     ("files", "said"),
-    [([], "no notebook"), (["a.ipynb", "b.ipynb"], "There are 2 files"), (["junk.ipynb"], "not JSON")],
+    [([], "no notebook"), (["a.ipynb", "b.ipynb"], "There are 2 files"), (["junk.ipynb"], "isn't JSON")],
 )
 def test_whatever_is_handed_in_gets_a_result(autograder, files, said):
     for name in files:

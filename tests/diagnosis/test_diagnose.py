@@ -113,7 +113,7 @@ SLIPS = [
     ("dlogprobs[range(n), Yb] = -1.0 / n", "pass", "dlogprobs", "all-zero", "zeros"),
     ("dlogprobs[range(n), Yb] = -1.0 / n", "dlogprobs[range(32), Yb] = -1.0 / 32", "dlogprobs", "hard-coded-size", "`n`"),
     ("dlogprobs[range(n), Yb] = -1.0 / n", "for row in range(32):\n    dlogprobs[row, Yb[row]] = -1.0 / n", "dlogprobs", "hard-coded-size", "The number 32 in the loop around this line"),
-    ("dprobs = dlogprobs / probs", "dprobs = dlogprobs / dlogprobs", "dprobs", "wrong-neighbour", "but `dlogprobs`: a value of the forward pass"),
+    ("dprobs = dlogprobs / probs", "dprobs = dlogprobs / dlogprobs", "dprobs", "wrong-neighbour", "except `dlogprobs`: a value of the forward pass"),
     ("dprobs = dlogprobs / probs", "dprobs = (dlogprobs / probs).long()", "dprobs", "wrong-dtype", "int64"),
     ("dprobs = dlogprobs / probs", "dprobs = (dlogprobs / probs).half()", "dprobs", "wrong-dtype", "float16"),
     ("dhprebn = dbndiff + dbnmeani / n", "dhprebn = dbndiff\ndhprebn += dbnmeani / n", "dbndiff", "two-names", "`dhprebn`"),
@@ -152,8 +152,8 @@ def test_a_slip_has_its_diagnosis(checks, old, new, name, code, word):
 @pytest.mark.parametrize(
     ("part", "old", "new", "name", "code", "word"),
     [
-        ("batch-norm", "n / (n - 1) * bnraw", "n/n-1 * bnraw", "dhprebn", "brackets", "`n / n - 1` is a fraction less a number"),
-        ("batch-norm", "(dhpreact * bnraw).sum(0)", "dhpreact.sum(0) * bnraw", "dhprebn", "sum-too-early", "the sum takes in one factor only"),
+        ("batch-norm", "n / (n - 1) * bnraw", "n/n-1 * bnraw", "dhprebn", "brackets", "`n / n - 1` is a fraction minus a number"),
+        ("batch-norm", "(dhpreact * bnraw).sum(0)", "dhpreact.sum(0) * bnraw", "dhprebn", "sum-too-early", "the sum covers one factor only"),
         ("cross-entropy", "(F.softmax(logits, 1) -", "(F.softmax(logits, 1) * F.one_hot(Yb, vocab_size) -", "dlogits", "factor-too-many", "does not belong"),
     ],
 )  # fmt: skip
@@ -165,7 +165,7 @@ def test_a_slip_in_one_expression_has_its_diagnosis(checks, part, old, new, name
 
 def test_a_gradient_whose_d_was_lost_is_asked_for(checks):
     found = checks(("dbndiff2 = ", "bndiff2 = "))["dbndiff2"]
-    assert found.remark.endswith("Line 7 binds bndiff2, a tensor of the forward pass: did you mean dbndiff2?")
+    assert found.remark.endswith("Line 7 assigns bndiff2, a tensor of the forward pass. Did you mean dbndiff2?")
 
 
 def test_so_is_one_that_is_added_to_under_its_name_without_the_d(checks):
@@ -182,10 +182,7 @@ def test_a_line_that_adds_to_a_misspelled_name_is_told_for_the_gradient_that_it_
     old = "dbndiff = bnvar_inv * dbnraw + 2.0 * bndiff * dbndiff2"
     found = checks((old, "dbndiff = bnvar_inv * dbnraw\ndbndif += 2.0 * bndiff * dbndiff2"))
     assert wrong(found) == {"dbndiff": "unknown-name"}
-    assert (
-        "`dbndif`, which nothing has bound, and stops there: did you mean `dbndiff`?"
-        in found["dbndiff"].diagnosis.message
-    )
+    assert "`dbndif`, which isn't defined. Did you mean `dbndiff`?" in found["dbndiff"].diagnosis.message
 
 
 def test_two_names_for_one_tensor_are_said_though_a_cmp_before_the_change_said_true(checks):
@@ -353,7 +350,7 @@ def test_what_follows_from_a_missing_sum_with_a_dimension_of_its_own_is_carried(
 
 def test_a_name_of_the_exercise_is_not_called_a_stray_one(checks):
     line = "dcounts = counts_sum_inv * dprobs + dcounts_sum"
-    assert checks((line, "pass"))["dcounts"].remark == "Nothing is called dcounts."
+    assert checks((line, "pass"))["dcounts"].remark == "dcounts isn't defined."
     remark = checks((line, line.replace("dcounts =", "dcount =")))["dcounts"].remark
     assert "This exercise has no dcount. Did you mean dcounts?" in remark
 
@@ -458,7 +455,7 @@ def test_every_code_has_its_section():
     paths = [path for path in folder.rglob("*.py") if path.parent.name != "autograd_use"]  # flags, and no diagnoses
     tree = [node for path in paths for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))]
     texts = {node.value for node in tree if isinstance(node, ast.Constant) and isinstance(node.value, str)}
-    headings = re.findall(r"^## (.*)$", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
+    headings = re.findall(r"^### (.*)$", DOCS.read_text(encoding="utf-8"), re.MULTILINE)
     sections = {code for heading in headings for code in re.findall(r"`([a-z0-9-]+)`", heading)}
     assert sections <= texts
     assert {text for text in texts if re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)+", text)} <= sections

@@ -60,11 +60,11 @@ def test_what_the_compiler_refuses_costs_its_own_statement_alone(grade, solved, 
         (ALONE.replace("keepdim=True", "keepdim=True, keepdim=True"), "keyword argument repeated: keepdim"),
         (
             ALONE.replace("= (", "=\u00a0("),
-            "it has a character that can't be seen, U+00A0 no-break space: type its spaces anew",
+            "it has a character that can't be seen, U+00A0 no-break space: retype its spaces",
         ),
         (
             ALONE.replace("(h", "(\u2212h"),
-            "it has a character that Python doesn't know, U+2212 minus sign: type it anew",
+            "it has a character that Python doesn't know, U+2212 minus sign: retype it",
         ),
     ],
 )

@@ -74,8 +74,8 @@ def test_slips_with_activations_and_optimisers():
     assert "`1 - p_drop`" in explain(found.checks["dropout/dh"])
     assert "tanh" in explain(found.checks["silu/dx"])
     # what is forgotten from step to step does not show in the first one; a bias that is not corrected does
-    assert "In the hidden case a-single-step it is right." in explain(found.checks["momentum/w_momentum"])
-    assert "In the hidden case a-single-step it is right." in explain(found.checks["running-means/m_hat"])
+    assert "It is right in the hidden case a-single-step." in explain(found.checks["momentum/w_momentum"])
+    assert "It is right in the hidden case a-single-step." in explain(found.checks["running-means/m_hat"])
     assert found.checks["adam/w_adam"].remark is None
     assert found.line("momentum/w_momentum") == "def momentum_step(w, dw, velocity):"
     assert found.line("adam/w_adam") == "def adam_step(w, dw, state):"

@@ -58,7 +58,7 @@ def test_a_slip_that_the_shape_shows_is_told_beside_a_constant():
     marks, _, _ = bench(OWN).mark("broadcasting", {**bench(OWN).solution, "unbroadcast": changed})
     diagnosis = checks_of(marks)["dcolumn"].diagnosis
     assert diagnosis.code == "sum-missing"
-    assert "it is `2` times what it should be" in diagnosis.message
+    assert "the whole is `2` times what it should be" in diagnosis.message
 
 
 def test_the_uses_add_up_and_the_graph_is_left_as_it_was():

@@ -243,7 +243,7 @@ def test_another_python_can_be_named_and_the_first_answer_says_what_is_being_don
     _, said = kernel.run("%check")
     texts = [shown.data["text/plain"] for shown in said.outputs]
     assert texts[:-1] == [
-        "Starting the process that checks: it loads PyTorch, once …",
+        "Starting the checker: it loads PyTorch once …",
         "Computing the gradients to compare with …",
         "Running your cells …",
     ]

@@ -62,7 +62,7 @@ def test_what_could_not_be_checked_is_an_error_and_not_a_failure(mini, solved):
     (mini / "mal.ipynb").write_text("{")
     result = run("--grade", "mal.ipynb", "--exercise", "mini", *UNCONFINED, cwd=mini)
     result.assert_outcomes(errors=10)
-    result.stdout.fnmatch_lines(["The file is not JSON*"])
+    result.stdout.fnmatch_lines(["The file isn't JSON*"])
     assert "Traceback" not in result.stdout.str()
     assert "items.py" not in result.stdout.str()
 

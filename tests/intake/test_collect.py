@@ -149,7 +149,7 @@ def test_what_the_caller_says_comes_before_what_the_file_says(put, collected):
 
 @pytest.mark.parametrize(
     ("data", "said"),
-    [(b"", "is empty"), (b"\x00\xff", "not text"), (b"{", "not JSON"), (b'{"nbformat": 7}', "format 7")],
+    [(b"", "is empty"), (b"\x00\xff", "isn't text"), (b"{", "isn't JSON"), (b'{"nbformat": 7}', "format 7")],
 )
 def test_a_file_that_is_no_notebook_is_one_students_problem(put, collected, data, said):
     put("ada.ipynb", data)
@@ -247,7 +247,7 @@ def test_a_folder_with_no_notebook_a_missing_path_and_an_unknown_exercise_are_us
     with pytest.raises(UsageError, match=r"There is no file or folder .*nobody\.ipynb'"):
         collect([folder / "nobody.ipynb"], course)
     put("ada.ipynb")
-    with pytest.raises(UsageError, match="There is no exercise 'nope'; `grader list` shows them: mini"):
+    with pytest.raises(UsageError, match="There is no exercise 'nope': give one of mini"):
         collect([folder], course, "nope")
 
 

@@ -251,11 +251,11 @@ def test_the_one_called_like_the_exercise_counts(copy, arrive):
 def test_a_copy_is_its_students_and_it_is_said(arrive):
     (found,) = arrive("ann (1).ipynb")
     assert (found.student, found.problem) == ("ann", None)
-    assert "'ann (1).ipynb' was taken to be of 'ann'" in found.remarks
+    assert "'ann (1).ipynb' was taken to be from 'ann'" in found.remarks
     (found,) = arrive("ann.ipynb", files={"ann-Copy1.ipynb": b"{}"})
     assert (found.student, found.problem) == ("ann", None)
     assert "'ann-Copy1.ipynb'" in found.remarks[-1]
-    assert "left aside" in found.remarks[-1]
+    assert "ignored" in found.remarks[-1]
 
 
 def test_the_same_file_twice_is_no_question(arrive, solved):
@@ -373,7 +373,7 @@ def test_several_deeper_ones_are_named_and_none_is_chosen(arrive):
     assert "There are 2 files" in ann.problem
     assert "b/mini.ipynb" in ann.problem
     ann = arrive("ann/mini.ipynb", files={"ann/old/mini.ipynb": b"{}"})[0]
-    assert (ann.problem, ann.remarks) == (None, ["'mini.ipynb' counts, left aside: 'old/mini.ipynb'"])
+    assert (ann.problem, ann.remarks) == (None, ["'mini.ipynb' counts; ignored: 'old/mini.ipynb'"])
 
 
 @pytest.mark.parametrize("how", ["folder", "zip"])
@@ -383,9 +383,9 @@ def test_what_lies_too_deep_is_named(arrive, how):
         item.student: item
         for item in arrive("ann/mini.ipynb", f"ben/{deep}/mini.ipynb", f"ann/{deep}/x.ipynb", how=how)
     }
-    assert "lies too deep in others" in said["ben"].problem
+    assert "nested too deeply" in said["ben"].problem
     assert said["ann"].problem is None
-    assert "lies too deep in others" in said["ann"].remarks[0]
+    assert "nested too deeply" in said["ann"].remarks[0]
 
 
 def test_the_only_folder_of_several_students_is_no_student(arrive):

@@ -92,7 +92,7 @@ def line(approximate):
 REASONS = {
     "older output": (check(Verdict.WRONG), True, line(False), "the output is older than the cell"),
     "mended since": (check(Verdict.EXACT), False, line(True), "the output is older than the cell"),
-    "rounding": (check(Verdict.APPROXIMATE), False, line(False), "rounding in float32"),
+    "rounding": (check(Verdict.APPROXIMATE), False, line(False), "float32 rounding"),
     "broadcast": (check(Verdict.WRONG, shape=(5, 2, 3)), True, line(True), "cmp lets shapes broadcast"),
     "hard-coded": (check(Verdict.WRONG, case="another-batch-size"), True, line(True), "only one size and one seed"),
     "another shape there": (
@@ -101,7 +101,7 @@ REASONS = {
         line(True),
         "one size and",
     ),
-    "not there": (check(Verdict.MISSING, shape=None), True, None, "doesn't come to this gradient"),
+    "not there": (check(Verdict.MISSING, shape=None), True, None, "doesn't get to this gradient"),
     "carried": (check(Verdict.CARRIED), True, line(False), "the output is older than the cell"),
 }
 

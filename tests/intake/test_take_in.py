@@ -103,8 +103,8 @@ def test_a_locked_cell_comes_from_the_release_whatever_the_student_made_of_it(ta
     intake = take(edit=edit)
     assert plan(intake) == plan(take())
     assert intake.notes == [
-        "Cell 3 is locked and had been changed: the release's own was run instead.",
-        "The locked cell forward was missing: the release's own was run in its place.",
+        "Cell 3 is locked and had been changed: the original was run instead.",
+        "The locked cell forward was missing: the original was run in its place.",
     ]
 
 
@@ -120,13 +120,13 @@ def test_a_locked_cell_with_other_white_space_is_not_called_changed(take):
 def test_a_deleted_locked_cell_is_back_in_its_place(take, grade_id):
     intake = take(edit=lambda notebook: notebook["cells"].pop(index(notebook, grade_id)))
     assert plan(intake) == plan(take())
-    assert intake.notes == [f"The locked cell {grade_id} was missing: the release's own was run in its place."]
+    assert intake.notes == [f"The locked cell {grade_id} was missing: the original was run in its place."]
 
 
 def test_a_deleted_gradients_cell_is_named_and_nothing_takes_its_place(take):
     intake = take(edit=lambda notebook: notebook["cells"].pop(index(notebook, "gradients-bottom")))
     assert labels(intake) == [label for label in labels(take()) if label != "gradients-bottom"]
-    assert intake.notes == ["The cell gradients-bottom is missing: what it should assign is missing too."]
+    assert intake.notes == ["The cell gradients-bottom is missing, and so is what it should assign."]
 
 
 def test_two_gradients_cells_merged_into_one_are_no_missing_cell(take):
@@ -146,7 +146,7 @@ def test_a_copied_gradients_cell_is_run_too_in_order(take):
 
     intake = take(edit=edit)
     assert [cell.source for cell in own(intake) if cell.label == "gradients-top"][1] == "dh = 2"
-    assert intake.notes == ["Cells 6 and 8 are the same cell of the exercise: they were run in order."]
+    assert intake.notes == ["Cells 6 and 8 are copies of one cell: all were run, in order."]
 
 
 def test_the_students_own_cells_stay_where_they_are(take):
@@ -185,7 +185,8 @@ def test_an_answers_cell_that_was_turned_into_text_is_run(take, kind):
     intake = take(edit=edit)
     assert [each.part for each in intake.cells if each.label == "gradients-top"] == ["steps"]
     assert any(
-        f"gradients-top, had been turned into text ({kind}): it was run as code." in note for note in intake.notes
+        f"gradients-top, had been turned into a text cell ({kind}): it was run as code." in note
+        for note in intake.notes
     )
     assert not any("gradients-top is missing" in note for note in intake.notes)
 
@@ -253,7 +254,7 @@ def test_an_edited_locked_cell_is_known_by_its_likeness(take):
 
     intake = take(edit=edit)
     assert plan(intake) == plan(take())  # and it is not taken for the training loop, which assigns x and h as well
-    assert intake.notes == ["Cell 5 is locked and had been changed: the release's own was run instead."]
+    assert intake.notes == ["Cell 5 is locked and had been changed: the original was run instead."]
 
 
 def test_of_two_cells_that_could_assign_a_gradient_the_one_in_the_same_part_is_meant(take):
@@ -295,7 +296,7 @@ def test_metadata_comes_before_text_and_text_before_content(mini, solved):
 
 
 def test_a_notebook_of_something_else_is_refused(mini):
-    with pytest.raises(NothingMatches, match=r"No cell of this notebook belongs to mini: .* Hand in"):
+    with pytest.raises(NothingMatches, match=r"Nothing in this notebook belongs to mini: .* Use"):
         take_in(json.dumps(FOREIGN).encode(), mini)
 
 

@@ -87,7 +87,7 @@ def test_the_remark_says_what_holds_a_line_up():
     found = mark(("dnorm_logits = counts * dcounts", "dnorm_logits = None"))
     assert found["dnorm_logits"].verdict is Verdict.MISSING
     assert found["dC"].verdict is Verdict.CARRIED
-    assert found["dC"].remark == "Right on its own; dnorm_logits, further up, is missing."
+    assert found["dC"].remark == "Right on its own; dnorm_logits, further up, has no value."
     found = mark(("dh = dlogits @ W2.T", "dh = dlogits @ W2.T * float('nan')"))
     assert found["dhpreact"].remark == "Right on its own; dh, further up, holds NaN or infinity."
     found = mark(("dprobs = dlogprobs / probs", "dprobs = 0 * dlogprobs"))

@@ -314,7 +314,7 @@ def test_a_list_where_a_tensor_is_asked_for_is_none():
     checks = marked("rnn", "rnn-weights", ("dWhh = sum(before[t].T @ dhpre[t] for t in range(T))",
                                            "dWhh = list(sum(before[t].T @ dhpre[t] for t in range(T)))"))  # fmt: skip
     assert wrong(checks) == {"dWhh": "missing"}
-    assert checks["dWhh"].remark == "dWhh is not a tensor but list."
+    assert checks["dWhh"].remark == "dWhh isn't a tensor but list."
 
 
 # --- the parts of it

@@ -38,7 +38,7 @@ def test_a_parameter_that_is_written_out_earns_half(exercise, part, old, new, na
     wrong = {name: check for name, check in checks_of(marks).items() if check.verdict is Verdict.WRONG}
     assert wrong.keys() == names
     assert {check.points / check.max_points for check in wrong.values()} == {0.5}
-    assert all("not for different ones" in check.remark for check in wrong.values())
+    assert all("not for others" in check.remark for check in wrong.values())
 
 
 def test_a_constant_of_the_exercise_is_named_for_its_number():

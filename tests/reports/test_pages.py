@@ -173,7 +173,7 @@ def test_start_here_names_the_first_wrong_tensor_and_why():
     assert start.startswith(f"Start here {FIRST_WRONG}")
     assert "Every value has the opposite sign" in start
     assert "17 more lines are right, but what reaches them" in start
-    assert "Wrong in themselves, too: dbnvar , dlogits in “Cross-entropy in one expression”." in start
+    assert "Also wrong: dbnvar , dlogits in “Cross-entropy in one expression”." in start
 
 
 def test_without_a_wrong_tensor_it_starts_at_the_first_missing_then_the_first_unchecked():
@@ -196,7 +196,7 @@ def test_a_perfect_notebook_is_told_so():
 def test_an_ungradable_notebook_says_why_and_shows_no_zero():
     page = text_of(PAGES["ungradable"])
     assert "could not be graded" in page
-    assert "The file is not JSON: hand in the notebook itself." in page
+    assert "The file isn't JSON: hand in the notebook itself." in page
     assert "0 / 26" not in page
 
 
@@ -557,7 +557,7 @@ def test_each_submission_has_its_line():
         line = lines[f"./{quote(row.path, errors='surrogateescape')}"]
         assert " ".join(map(str, numbers)) in line
         assert row.grade.status == "ungradable" or f"{row.grade.score:g} / 26" in line
-    assert "01_backprop_ninja – – ? not graded The file is not JSON" in lines["./carol/01_backprop_ninja.html"]
+    assert "01_backprop_ninja – – ? not graded The file isn't JSON" in lines["./carol/01_backprop_ninja.html"]
 
 
 def test_counts_of_a_submission():

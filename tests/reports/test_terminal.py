@@ -60,7 +60,7 @@ def test_who_is_excused_is_told_among_those_who_handed_in_nothing(monkeypatch):
     out = io.StringIO()
     monkeypatch.setattr(show, "console", Console(file=out, width=500))
     show.show_without_submission(["Ann", "Ben"], {"Ben", "Cy"})
-    assert out.getvalue() == "Nothing from 2 of the roster: Ann, Ben (excused).\n"
+    assert out.getvalue() == "2 of the roster handed in nothing: Ann, Ben (excused).\n"
 
 
 def test_a_pointer_to_nowhere_is_no_line(shown):
@@ -107,7 +107,7 @@ def test_at_80_columns_further_lines_stand_below_the_text_and_no_word_is_cut(nar
 def test_each_fact_is_said_once(narrow):
     text = " ".join(narrow(sample_grading(), "%hint").split())
     assert text.count("Stuck?") == 1
-    assert "Stuck? %hint opens a hint for it." in text
+    assert "Stuck? For a hint: %hint" in text
     assert text.count("(32, 27)") == text.count("in the hidden case another-batch-size is (32, 27)")
 
 
@@ -115,7 +115,7 @@ def test_a_shape_that_the_diagnosis_names_is_not_named_again():
     check = Check(
         part="p", name="db", verdict=Verdict.WRONG, points=0.0, max_points=1.0, shape=[32, 64], expected_shape=[64],
         diagnosis=Diagnosis(code="missing-sum", message="It is (32, 64) and should be (64,): sum over the rows."),
-        remark="db has shape (32, 64), its tensor (64,): a gradient has its tensor's shape.",
+        remark="db has shape (32, 64), its tensor (64,): a gradient must have its tensor's shape.",
     )  # fmt: skip
     assert explain(check).count("(32, 64)") == 1
     assert "sum over the rows" in explain(check)

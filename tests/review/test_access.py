@@ -127,7 +127,7 @@ def test_users_log_in_with_their_own_name_and_password(tmp_path, monkeypatch):
         form = urlencode({"name": name, "password": password}).encode()
         status, headers, body = ask(guard, "POST", "/login", form)
         assert (status, "set-cookie" in headers) == (401, False)
-        assert "belong together" in body
+        assert "name or the password is wrong" in body
     form = urlencode({"name": "tom: the second", "password": "a long password"}).encode()
     status, headers, _ = ask(guard, "POST", "/login", form)
     assert ask(guard, cookie=headers["set-cookie"].split(";")[0])[2].startswith("tom: the second ")
@@ -149,7 +149,7 @@ def test_a_proxys_header_counts_from_the_proxy_alone():
     [
         ({"host": "10.0.0.5"}, "say who they are"),
         ({"host": "0.0.0.0", "proxy_header": "X-User"}, "--name"),
-        ({"users": "missing"}, "names nobody yet"),
+        ({"users": "missing"}, "has no users yet"),
     ],
 )
 def test_a_host_for_others_needs_a_way_to_know_them(tmp_path, options, message):

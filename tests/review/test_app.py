@@ -104,8 +104,8 @@ def test_no_other_file_is_served(untouched, path):
         ("/settle", {"item": "unchecked-0", "reason": "x"}, "graded again"),
         ("/take-back", {"source": "gradings", "rows": "1"}, "form is damaged"),
         ("/take-back", {"source": "notes", "rows": "77"}, "already"),
-        ("/comment-all", {"text": "x", "filters": "diagnosis=sign-flipped", "expected": "1"}, "fits 4 submissions"),
-        ("/regrade", {}, "no notebook is where it was"),
+        ("/comment-all", {"text": "x", "filters": "diagnosis=sign-flipped", "expected": "1"}, "finds 4 submissions"),
+        ("/regrade", {}, "aren&#39;t where they were last graded"),
     ],
 )  # fmt: skip
 def test_what_makes_no_sense_is_refused_with_a_sentence_and_nothing_is_saved(untouched, path, fields, message):

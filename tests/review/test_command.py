@@ -24,7 +24,7 @@ def test_the_server_needs_no_torch():
         (["missing"], "There is no gradebook"),
         (["--add-user", "tom"], "--users FILE --add-user NAME"),
         ([".", "--host", "10.1.2.3"], "say who they are"),
-        ([".", "--users", "u", "--proxy-header", "X-User"], "names nobody yet"),
+        ([".", "--users", "u", "--proxy-header", "X-User"], "has no users yet"),
     ],
 )
 def test_what_does_not_fit_is_a_sentence_and_status_2(tmp_path, arguments, message):

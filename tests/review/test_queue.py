@@ -36,7 +36,7 @@ CLASS = [
         Verdict.UNCHECKED,
         flags=[Flag("unchecked", "d0: died"), Flag("unchecked", "d1: died")],
     ),
-    graded("cy", status="ungradable", reason="The file is not JSON."),
+    graded("cy", status="ungradable", reason="The file isn't JSON."),
     graded("dee", status="ungradable", reason="The grader itself failed (KeyError: 3): please report this."),
     graded("eve", Verdict.EXACT, Verdict.EXACT, flags=[Flag("autograd-used", "d1 comes from autograd.", "p")]),
     graded("fay", Verdict.EXACT, flags=[Flag("another", "Look at this.", "p")]),

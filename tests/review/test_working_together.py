@@ -133,6 +133,6 @@ def test_a_second_review_of_an_sqlite_gradebook_is_refused_with_a_sentence(tmp_p
     fill(tmp_path / "gradebook.sqlite", tmp_path, hostile=False)
     with reviewing(tmp_path):
         done = grader("review", tmp_path, "--no-browser", cwd=tmp_path, status=2)
-    assert re.search("Somebody else reviews .* one writer at a time", done.stderr)
+    assert re.search("Somebody else is reviewing .* one writer at a time", done.stderr)
     with reviewing(tmp_path):  # the lock went with the process
         pass

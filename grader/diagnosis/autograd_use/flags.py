@@ -148,7 +148,7 @@ class _Part:
             f"{self._place(origin)}: {name} gets its numbers from {origin.text}{_others(found)}."
             if origin is not None else
             f"When the grader scaled what autograd computes, {name} came out scaled{_others(found)}: it comes from "
-            "autograd, by a way that the source doesn't show."
+            "autograd, in a way that the source doesn't show."
         )  # fmt: skip
         return self._flag(USED, message)
 
@@ -163,15 +163,15 @@ class _Part:
         for name in self.marks.unmoved:
             origin = self._first(name, "odd", "hidden")
             if self.behind[name] is None:
-                why = "no line of the notebook that can be read makes it"
+                why = "no readable line of the notebook computes it"
             elif origin is not None:
-                why = f"{self._place(origin)} makes it from {origin.text}"
+                why = f"{self._place(origin)} computes it from {origin.text}"
             elif self.marks.is_numerical(name):
                 why = "it is right to a few digits only, as finite differences are"
             else:
                 continue
             above = self.marks.skipped(name)
-            return self._flag(UNEXPLAINED, f"{name} is right and takes up nothing of {above}: {why}.")
+            return self._flag(UNEXPLAINED, f"{name} is right, but doesn't depend on {above}: {why}.")
         return []
 
     def _unusual(self) -> list[Flag]:
@@ -186,7 +186,7 @@ class _Part:
         for name in self.names:
             origin = self._own(name, "hidden")
             if origin is not None:
-                what = f"runs code that is put together only then, and can't be read: {origin.text}."
+                what = f"runs code that is put together at run time, and can't be read: {origin.text}."
                 return self._flag(UNUSUAL, f"{self._place(origin)} {what}")
         return []
 

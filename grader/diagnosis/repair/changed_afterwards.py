@@ -30,14 +30,13 @@ def changed_through(subject: Subject) -> Diagnosis | None:
         return None
     if alias:
         message = (
-            f"`{own}` and `{other}` are two names for one tensor, so a change made in place to one of them is "
-            "a change to both. A cmp that ran before the change may have said True: the sum of two tensors is a new "
-            "one, += makes none."
+            f"`{own}` and `{other}` are two names for one tensor, so changing one in place changes both. "
+            "A cmp that ran before the change may have said True. A sum makes a new tensor, += doesn't."
         )
         return Diagnosis(code="two-names", message=message)
     message = (
-        f"The line of `{own}` is right, but `{own}` and `{other}` are views of the same memory, as view, reshape, "
-        "expand and .T make them: a change made in place to one of them, with += or an index, changes both."
+        f"The line of `{own}` is right, but `{own}` and `{other}` share memory, as view, reshape, expand and .T make "
+        "no copy: changing one in place, with += or an index, changes both."
     )
     return Diagnosis(code="view-changed", message=message)
 
@@ -74,7 +73,7 @@ def _forward_changed(subject: Subject, node: Node) -> Diagnosis | None:
             message = (
                 f"The formula is right, but {otherwise}." if otherwise is not None else
                 f"The formula is right, but `{name}` is no longer what the forward pass computed: one of your "
-                "lines changed it, or gave its name to something else."
+                "lines changed it, or reused its name."
             )  # fmt: skip
             return Diagnosis(code="forward-changed", message=message)
     return None
@@ -87,7 +86,7 @@ def _changed_later(subject: Subject) -> Diagnosis | None:
     if subject.marks.checks.values and not changed_since(subject.lines, own, own):
         return None  # a training loop writes into its parameters, and one that ends too early has other numbers, too
     message = (
-        f"The line that computes `{subject.gradient}` is right, and its tensor was changed afterwards: look for "
+        f"The line that computes `{subject.gradient}` is right, but its tensor was changed afterwards: look for "
         "a later line that writes into it, perhaps under another name."
     )
     return Diagnosis(code="changed-later", message=message)

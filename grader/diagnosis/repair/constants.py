@@ -48,7 +48,7 @@ def wrong_scale(subject: Subject, node: Node, trials: Sequence[Scene]) -> Diagno
         said = named_factor(subject.scenes, scales) if scales is not None else None
         if said is not None:
             message = (
-                f"A constant is missing at {quoted(write(part))}, or is not the right one: with "
+                f"A constant is missing at {quoted(write(part))}, or is wrong: with "
                 f"{quoted('-' * said.negative + said.name)} times as much there, everything fits."
             )
             return Diagnosis(code="wrong-constant", message=message)
@@ -96,7 +96,7 @@ def scaled_shape(subject: Subject, guess: Guess) -> Diagnosis | None:
 def _both(subject: Subject, found: Diagnosis, factors: Sequence[float]) -> Diagnosis | None:
     """A slip, and the factors in each case that are another, where these have a name."""
     said = named_factor(subject.scenes, factors, numbers=False)
-    return said and Diagnosis(code=found.code, message=f"{TWO}. {found.message} And as a whole it {said.said}.")
+    return said and Diagnosis(code=found.code, message=f"{TWO}. {found.message} And the whole {said.said}.")
 
 
 def _steady(subject: Subject, scales: Iterable[float | None]) -> list[float] | None:

@@ -78,9 +78,7 @@ def _repaired(subject: Subject, node: Node, leaves: frozenset[str], made: Mappin
     found = _searched(subject, context, trials)
     if found is None and (turned := _turned(node, first)) is not None:
         found = _searched(subject, context.turned(turned), trials)
-        message = (
-            f"{TWO}: rows and columns are exchanged in the end, and before that another. {found and found.message}"
-        )
+        message = f"{TWO}: rows and columns are exchanged at the end, and before that: {found and found.message}"
         found = found and Diagnosis(code=found.code, message=message)
     return found
 

@@ -26,20 +26,20 @@ def missing(subject: Subject) -> Iterator[Guess]:
         return
     overwritten = (
         f"`{subject.gradient} =` is there twice, and the second one throws away what the first had found: "
-        "contributions of several uses are added to each other."
+        "contributions of several uses add up."
         if is_assigned_anew(subject.lines, subject.gradient) else None
     )  # fmt: skip
     taken = () if subject.marks.checks.values else subject.first.rebound  # a training loop binds them in every round
     added_to_value = (
         f"A line adds to `{subject.name}`, a tensor of the forward pass, what belongs to `{subject.gradient}`: that "
-        f"contribution is missing here, and every later line that uses `{subject.name}` meets a changed value."
+        f"contribution is missing here, and later lines use a changed `{subject.name}`."
         if subject.name in subject.first.rebound and adds_gradients_to(subject.lines, subject.name, taken) else None
     )  # fmt: skip
     for consumer in subject.known_consumers:
         code, message = (
             ("forward-changed", added_to_value) if added_to_value is not None else
             ("overwritten", overwritten) if overwritten is not None and uses == 2 else
-            ("path-missing", f"`{subject.name}` is used more than once in the forward pass, and "
+            ("path-missing", f"`{subject.name}` is used more than once in the forward pass, but "
                              f"{_path(subject, consumer)} is missing here: every use sends a contribution back, and "
                              "they add up.")
         )  # fmt: skip
@@ -48,8 +48,8 @@ def missing(subject: Subject) -> Iterator[Guess]:
         yield Guess(
             "only-one-path",
             overwritten
-            or f"Only the path through `{consumer}` is here, and `{subject.name}` is used in {uses} places of the "
-            "forward pass: the contributions of all of them add up.",
+            or f"Only the path through `{consumer}` is here, but `{subject.name}` is used in {uses} places in the "
+            "forward pass, and all their contributions add up.",
             partial(lambda consumer, scene: scene.paths[consumer], consumer),
         )
 
@@ -71,8 +71,8 @@ def missing_further_up(subject: Subject) -> Iterator[Guess]:
                 if consumer == name:
                     way = f"from one element of `{name}` to the next"
                 message = (
-                    f"One of the ways on which `{subject.name}` acts on the loss is left out: the one {way}. "
-                    "Every way sends a contribution back."
+                    f"One of the paths from `{subject.name}` to the loss is left out: the one {way}. "
+                    "Every path sends a contribution back."
                 )
                 yield Guess("path-missing", message, partial(_cut, name, consumer, silent))
 
@@ -99,7 +99,7 @@ def scaled(subject: Subject) -> Iterator[Guess]:
             continue
         path = _path(subject, consumer)
         code, message = (
-            ("path-sign", f"The sign of one contribution is flipped: look at {path}, the rest is right.")
+            ("path-sign", f"One contribution has the wrong sign: look at {path}; the rest is right.")
             if said.negative and said.name == "1" else
             ("path-factor", f"One contribution, {path}, {said.said}; the rest is right.")
         )  # fmt: skip
@@ -119,14 +119,13 @@ def steps(subject: Subject) -> Iterator[Guess]:
             continue
         every = f"`{subject.name}` is used at every step, and every use sends a contribution back: they add up."
         for place, which in ((0, "first"), (-1, "last")):
-            for code, what, share in (("only-one-path", "here alone", 1.0), ("path-missing", "missing", 0.0)):
+            for code, what, share in (("only-one-path", "all there is", 1.0), ("path-missing", "missing", 0.0)):
                 message = f"What the {which} step sends is {what}. {every}"
                 yield Guess(code, message, partial(_steps, consumer, {place: share}, 1 - share))
         for label, numbers in _growing(subject, consumer):
             yield Guess(
                 "constant-factor",
-                f"What the steps send has a factor for every step: at each, the whole sum so far is multiplied by "
-                f"`{label}`. The other numbers are right.",
+                f"At every step, the whole sum so far is multiplied by `{label}`. The other numbers are right.",
                 partial(_grown, consumer, dict(zip(subject.scenes, numbers, strict=True))),
             )
 

@@ -33,7 +33,7 @@ def another_function(subject: Subject) -> Iterator[Guess]:
             yield Guess(
                 "wrong-power",
                 f"This is the power itself, `{consumer}`, where its derivative belongs: there the exponent comes "
-                "down as a factor, and is smaller by one.",
+                "down as a factor, and becomes smaller by one.",
                 partial(_derived, consumer, lambda output: output),
             )
         for function, (operation, derivative) in FROM_OUTPUT.items():
@@ -124,7 +124,7 @@ def functions(node: Node, _: Context) -> Iterator[Change]:
         for function in FUNCTIONS:
             yield Node(function, (node,)), "function-missing", text, node
     elif node.op in FUNCTIONS:
-        text = "Another function belongs in the place of {}: look at the forward pass."
+        text = "A different function belongs in place of {}: look at the forward pass."
         for function in FUNCTIONS:
             if function != node.op:
                 yield Node(function, node.args), "another-function", text, node

@@ -32,7 +32,7 @@ def transposed(subject: Subject) -> Iterator[Guess]:
         exchanged = "rows and columns exchanged" if rank == 2 else "its dimensions in the opposite order"
         code, message = (
             "transposed",
-            f"`{subject.gradient}` has {exchanged}: a gradient lies exactly as its tensor does.",
+            f"`{subject.gradient}` has {exchanged}: a gradient has its tensor's layout.",
         )
     if rank > 1:
         yield Guess(code, message, lambda scene: scene.expected.permute(*reversed(range(rank))))
@@ -84,17 +84,17 @@ def orders(node: Node, context: Context) -> Iterator[Change]:
     if context.is_size(node):
         return
     if node.op in ("div", "pow", "matmul"):
-        yield Node(node.op, node.args[::-1]), "operands-swapped", "The two sides of {} are exchanged.", node
+        yield Node(node.op, node.args[::-1]), "operands-swapped", "The two sides of {} are swapped.", node
     if node.op in ("transpose", "swap"):
         yield node.args[0], "operand-transposed", "{} should not be transposed: write the shapes out.", node
     elif node.op in ("name", "use", "matmul"):
         text = "{} is the wrong way round here: write the shapes out."
         yield Node("swap", (node,), (-2, -1)), "operand-transposed", text, node
     if node.op == "mul":
-        text = "In {} {} multiplies, and it should divide: check the derivative of this step."
+        text = "In {} {} multiplies, but it should divide: check the derivative of this step."
         yield node.args[0] / node.args[1], "wrong-operation", text, node, node.args[1]
     elif node.op == "div":
-        text = "In {} {} divides, and it should multiply: check the derivative of this step."
+        text = "In {} {} divides, but it should multiply: check the derivative of this step."
         yield node.args[0] * node.args[1], "wrong-operation", text, node, node.args[1]
 
 
@@ -105,8 +105,8 @@ def layouts(node: Node, context: Context) -> Iterator[Change]:
         return
     inner, *sizes = cut.args
     text = (
-        "view and reshape exchange no dimensions: they cut and join the numbers of {} in the order in which they lie "
-        "there. It matters where a transpose stands, and of which dimensions."
+        "view and reshape don't exchange dimensions: they cut and join the numbers of {} in memory order. "
+        "Check where you transpose, and which dimensions."
     )
     if node.op == "swap":
         pair = (node.value[0] % len(sizes), node.value[1] % len(sizes))
@@ -139,7 +139,7 @@ def denominators(node: Node, _: Context) -> Iterator[Change]:
     new = fraction.args[0] / Node(node.op, (fraction.args[1], chain[-1]))
     for product in reversed(chain[:-1]):
         new = new * product.args[1]
-    text = "{} is a fraction less a number: brackets belong around what it is divided by."
+    text = "{} is a fraction minus a number: put brackets around what it is divided by."
     whole = new if before is None else Node(left.op, (before, new))
     yield whole, "brackets", text, Node(node.op, (fraction, chain[-1]))
 

@@ -32,7 +32,7 @@ def another_value(subject: Subject) -> Iterator[Guess]:
     for other in [subject.name, *_alike(subject, subject.name)]:
         yield Guess(
             "not-a-gradient",
-            f"`{subject.gradient}` holds `{other}` itself, a value of the forward pass and no gradient.",
+            f"`{subject.gradient}` holds `{other}` itself, a value of the forward pass, not a gradient.",
             partial(lambda other, scene: scene.forward[other], other),
         )
 
@@ -66,7 +66,7 @@ def stale_upstream(subject: Subject) -> Iterator[Guess]:
             yield Guess(
                 "path-missing",
                 f"Only a part of what `{arrives}` should be is used here: what comes through `{left_out}` is missing "
-                "in it.",
+                "from it.",
                 partial(_before, consumer, left_out),
             )
         yield Guess(
@@ -124,7 +124,7 @@ def steps(node: Node, context: Context) -> Iterator[Change]:
     """In a loop another element of a list: of the step before, or after, or of the very step that the loop is in."""
     if node.op != "pick" or node.value != (AT,):
         return
-    text = "Everything fits but {}: the one of another step belongs there. Which step uses which?"
+    text = "Everything fits except {}: the one of another step belongs there. Which step uses which?"
     here = [Node("name", value=counter) for counter in context.counters]
     for place in [node.args[1], *(here if node.args[1].op == "number" else ())] if here else ():
         for shift in (0, 1, -1) if place is not node.args[1] else (1, -1):
@@ -150,7 +150,7 @@ def intermediates(node: Node, context: Context) -> Iterator[Change]:
             yield (
                 other.node,
                 "wrong-intermediate",
-                "Everything fits but {}: look at the line that computes it.",
+                "Everything fits except {}: look at the line that computes it.",
                 node,
             )
 
@@ -163,5 +163,5 @@ def exchanges(node: Node, context: Context) -> Iterator[Change]:
     for other in sorted(context.alike(node), key=lambda candidate: candidate.label not in nearest):
         gradient = other.label.startswith("d") and (tensor_of(other.label) in context.known or other.node.op == "use")
         kind = "gradient" if gradient else "tensor" if other.node.op == "use" else "value of the forward pass"
-        text = f"Everything fits but `{node.value}`: a {kind} that has the same shape belongs in its place."
+        text = f"Everything fits except `{node.value}`: a {kind} that has the same shape belongs in its place."
         yield other.node, "wrong-neighbour", text

@@ -29,7 +29,7 @@ def left_out(subject: Subject) -> Iterator[Guess]:
         )
         yield Guess(
             "upstream-missing",
-            f"Of the step to `{consumer}` only the derivative is here: by the chain rule what arrives from "
+            f"Only the derivative of the step to `{consumer}` is here: by the chain rule what arrives from "
             f"above, `{gradient_of(consumer)}`, multiplies it.",
             changed(consumer, lambda scene, step: summed(step.local, scene.shape)),
         )
@@ -59,8 +59,8 @@ def _too_few_or_many(subject: Subject, factor: str, power: int, times: str) -> I
         return
     for exponent in (-power, power):  # what is left out may divide
         yield "factor-missing", (
-            f"A factor with `{factor}` in it is left out: the derivative of the line that uses `{subject.name}` holds "
-            "it, and what arrives from above is multiplied by all of that."
+            f"A factor with `{factor}` in it is left out: it belongs to the derivative of the line that uses "
+            f"`{subject.name}`."
         ), exponent  # fmt: skip
 
 
@@ -106,7 +106,7 @@ def factors_put_in(node: Node, context: Context) -> Iterator[Change]:
         yield node * ratio, "factor-missing", text, node
         yield node / ratio, "factor-missing", text, node
     for one in context.factors:
-        text = f"`{one.label}` is missing as a factor at {{}}: the derivative of this step holds it."
+        text = f"`{one.label}` is missing as a factor at {{}}: it belongs to the derivative of this step."
         yield node * one.node, "factor-missing", text, node
 
 

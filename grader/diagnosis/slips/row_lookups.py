@@ -39,12 +39,12 @@ def rows(subject: Subject) -> Iterator[Guess]:
         table = all(_is_table(scene, consumer) for scene in found)
         shape = subject.first.forward[consumer].shape
         message = (
-            f"Some rows of `{subject.name}` were taken several times, and only one of their contributions is kept: "
-            "writing to an index, also with +=, counts a row that occurs twice only once. All of them add up."
+            f"Some rows of `{subject.name}` were taken several times, but only one contribution of each is kept: "
+            "writing to an index, even with +=, counts a repeated row only once. All of them add up."
             if table else
-            f"Some elements of `{subject.name}` were copied to several places of `{consumer}`, and only one of their "
-            "contributions is kept: assigning counts an element once, and so does += with a table of indices in which "
-            "a place occurs twice. All of them add up."
+            f"Some elements of `{subject.name}` were copied to several places of `{consumer}`, but only one "
+            "contribution of each is kept: assigning counts an element only once, and so does += with an index in "
+            "which a place occurs twice. All of them add up."
         )  # fmt: skip
         begin = 0 if consumer in subject.first.reference.lists else 1  # a list is gone through step by step
         along = [partial(_along, axis) for axis in range(begin, len(shape) - 1) if table]
@@ -54,8 +54,8 @@ def rows(subject: Subject) -> Iterator[Guess]:
         for place in range(shape[1]) if table and len(shape) > 2 and shape[1] <= MAX_PLACES else ():
             yield Guess(
                 "places-missing",
-                f"`{subject.gradient}` collects from position {place} of `{gradient_of(consumer)}` only: "
-                "every position took rows of the table, so every one sends something back.",
+                f"`{subject.gradient}` collects from position {place} of `{gradient_of(consumer)}` only, but "
+                "every position used rows of the table, so every one sends something back.",
                 _collected(consumer, found, partial(_only, place)),
             )
 
@@ -112,7 +112,7 @@ def collected(node: Node, _: Context) -> Iterator[Change]:
     if node.op == "loop" and node.value.counter and node.value.how == "set":
         text = (
             "The rounds of the loop write to the same places of {}, and each = throws away what an earlier round has "
-            "put there: contributions add up, so += belongs here."
+            "put there. Contributions add up: use +=."
         )
         yield Node("loop", node.args, node.value._replace(how="add")), "index-not-accumulated", text, node
 
@@ -121,7 +121,7 @@ def crossed(node: Node, _: Context) -> Iterator[Change]:
     """`x[range(n), index]` with an index that has kept its dimension."""
     if node.op == "mask" and node.args[1].op == "unsqueeze":
         text = (
-            "{} has the shape (n, 1), so beside range(n) it points to its columns in every row, and not to one in "
-            "each: give it without that dimension, which keepdim or None has put there."
+            "{} has the shape (n, 1), so with range(n) it points to its columns in every row, not to one in each: "
+            "use it without that dimension, which keepdim or None has added."
         )
         yield Node("mask", (node.args[0], node.args[1].args[0])), "index-crossed", text, node.args[1]

@@ -27,7 +27,7 @@ def sums(subject: Subject) -> Iterator[Guess]:
         yield from _undone_broadcast(subject, consumer)
     message = (
         f"There is one sum too many: `{subject.gradient}` should have the shape "
-        f"{shape_text(subject.first.shape)} of its tensor, with a value of its own for every element."
+        f"{shape_text(subject.first.shape)} of its tensor."
     )
     for axis in range(len(subject.first.shape)):
         for keep in (True, False):
@@ -39,8 +39,8 @@ def sums(subject: Subject) -> Iterator[Guess]:
         yield Guess(
             "sum-missing",
             f"`{subject.gradient}` holds a tensor of the shape {shape_text(subject.first.shape)} for each element of "
-            f"its first {'dimension' if extra == 1 else 'dimensions'}. `{subject.name}` serves them all, and what is "
-            "used several times adds up.",
+            f"its first {'dimension' if extra == 1 else 'dimensions'}. All of them use `{subject.name}`, so "
+            "their contributions add up.",
             partial(_one_each, extra),
         )
 
@@ -57,24 +57,23 @@ def _undone_broadcast(subject: Subject, consumer: str) -> Iterator[Guess]:
     if shape != wide:
         yield Guess(
             "sum-missing",
-            f"{name} {shape_text(shape)} was stretched to {shape_text(wide)} in the line of `{consumer}`: an element "
-            f"that was used several times collects the contributions of all its uses, so {gradient} needs a sum to "
-            f"come back to the shape of {name}.",
+            f"{name} {shape_text(shape)} was stretched to {shape_text(wide)} in the line of `{consumer}`, so each "
+            f"element was used several times: sum {gradient} to bring it back to the shape of {name}.",
             changed(consumer, lambda scene, step: step.product),
         )
         for outside, change in _TOO_EARLY:
             yield Guess(
                 "sum-too-early",
-                f"The sum takes in one factor only, and {outside} is multiplied on afterwards: a method call binds "
+                f"The sum covers one factor only, and {outside} is multiplied afterwards: a method call binds "
                 "tighter than *. Multiply first, then sum the products.",
                 changed(consumer, change),
             )
     for axis in range(len(wide)):
         message = (
-            f"The sum goes {dimension(axis, len(wide))}, and that is not the dimension along which {name} was "
-            "stretched: compare the two shapes."
+            f"The sum goes {dimension(axis, len(wide))}, but {name} was stretched along a different "
+            "dimension: compare the two shapes."
             if shape != wide else
-            f"There is a sum here, and nothing was stretched in the line of `{consumer}`: {gradient} has the full "
+            f"There is a sum here, but nothing was stretched in the line of `{consumer}`: {gradient} has the full "
             "shape of its tensor."
         )  # fmt: skip
         for keep in (True, False):
@@ -137,7 +136,7 @@ def summed_early(node: Node, _: Context) -> Iterator[Change]:
         if side.op in ("sum", "mean"):
             whole = Node(node.op, (*node.args[:place], side.args[0], *node.args[place + 1 :]))
             text = (
-                f"In {{}} the {side.op} takes in one factor only: a method call binds tighter than *. Multiply first, "
+                f"In {{}} the {side.op} covers one factor only: a method call binds tighter than *. Multiply first, "
                 f"then take the {side.op} of the products."
             )
             yield Node(side.op, (whole,), side.value), "sum-too-early", text, node

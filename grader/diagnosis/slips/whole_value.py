@@ -29,8 +29,8 @@ def zeros(subject: Subject) -> Iterator[Guess]:
 def begun_with_ones(subject: Subject) -> Iterator[Guess]:
     """Contributions added up, or put in their places, in a tensor that was not empty."""
     message = (
-        f"`{subject.gradient}` begins with ones, and what belongs there is {{}}: an accumulator begins with "
-        "zeros, as zeros_like makes them."
+        f"`{subject.gradient}` begins with ones, and what belongs there is {{}}: begin with zeros, as zeros_like "
+        "makes them."
     )
     begins = [line.value for line in subject.lines if subject.gradient in line.anew]
     if any(
@@ -47,7 +47,7 @@ def sign(subject: Subject) -> Iterator[Guess]:
     """Minus what it should be."""
     yield Guess(
         "sign-flipped",
-        f"The numbers of `{subject.gradient}` are right and their sign is not: "
+        f"The numbers of `{subject.gradient}` are right, but their sign is wrong: "
         f"follow the minus signs on the way from `{subject.name}` to the loss.",
         lambda scene: -scene.expected,
     )
@@ -61,7 +61,7 @@ def factor(subject: Subject) -> Iterator[Guess]:
     yield Guess(
         "constant-factor",
         f"`{subject.gradient}` {said.said}: look for a number or a mean in the forward pass that is missing here, or "
-        "here twice.",
+        "counted twice.",
         lambda scene: scene.expected * (scene.ratio(0 * scene.expected, scene.expected) or 0.0),
     )
 
@@ -96,9 +96,9 @@ def numbers(node: Node, context: Context) -> Iterator[Change]:
         near = SMALL if 0 < node.value < 0.1 else NUMBERS
         values = {node.value + 1, node.value - 1, -node.value, node.value * 2, node.value / 2, *near}
         for value in sorted(values - {node.value}, key=lambda other: abs(other - node.value)):
-            yield number(value), "wrong-constant", f"The number {node.value:g} in this formula is not the right one."
+            yield number(value), "wrong-constant", f"The number {node.value:g} in this formula is wrong."
         for weight in context.weights:
-            text = f"The number {node.value:g} stands where `{weight}` belongs, which is different in other runs."
+            text = f"The number {node.value:g} stands where `{weight}` belongs, which is different in other cases."
             yield name(weight), "wrong-constant", text
 
 
@@ -106,17 +106,16 @@ def exponents(node: Node, _: Context) -> Iterator[Change]:
     """Another exponent."""
     if node.op == "pow" and not any(part.op in ("name", "use") for part in parts(node.args[1])):
         text = (
-            "The power in {} is not the right one: the derivative of a power has another exponent, and the old one as "
-            "a factor."
+            "The power in {} is wrong: the derivative of a power has a different exponent, and the old one as a factor."
         )
         for value in POWERS:
             yield node.args[0] ** number(value), "wrong-power", text, node
-        yield node.args[0], "wrong-power", "The power in {} is too much: check the derivative of this step.", node
+        yield node.args[0], "wrong-power", "The power in {} doesn't belong there: check this derivative.", node
 
 
 def small(node: Node, _: Context) -> Iterator[Change]:
     """The constant that keeps a division from being one by zero."""
-    text = "In {} the small constant is lost that the forward pass adds before it takes the power."
+    text = "In {} the small constant is missing that the forward pass adds before it takes the power."
     for value in SMALL if node.op == "pow" else ():
         yield (node.args[0] + number(value)) ** node.args[1], "eps-missing", text, node
 
@@ -124,7 +123,7 @@ def small(node: Node, _: Context) -> Iterator[Change]:
 def sizes(node: Node, context: Context) -> Iterator[Change]:
     """A size, or one less than it, in place of another number."""
     if node.op in ("number", "size", "count") or context.is_size(node):
-        text = "The number {} in this formula is not the right one: think of the sizes."
+        text = "The number {} in this formula is wrong: think of the sizes."
         for other in context.sizes:
             yield name(other), "wrong-constant", text, node
             yield less_one(other), "wrong-constant", text, node

@@ -103,7 +103,7 @@ def chosen(
         narrowed = _resembling(group, guess) if wanted is not None else group
         result.append(_best(exercise, narrowed, area))
     aside = list(dict.fromkeys(file.problem.rstrip(".") for file in closed if file.problem))[:FEW] + [
-        f"{as_text(each.file.name)!r} doesn't look like any exercise and was left aside" for each in strangers
+        f"{as_text(each.file.name)!r} doesn't look like any exercise and was ignored" for each in strangers
     ]
     return [msgspec.structs.replace(each, remarks=[*each.remarks, *aside]) for each in result]
 
@@ -167,7 +167,7 @@ def _best(exercise: str, group: Sequence[_Candidate], area: Area) -> Chosen:
     remarks = []
     if others:
         left = listed([repr(as_text("/".join(each.file.parts))) for each in others], FEW)
-        remarks = [f"{as_text('/'.join(first.file.parts))!r} counts, left aside: {left}"]
+        remarks = [f"{as_text('/'.join(first.file.parts))!r} counts; ignored: {left}"]
     return Chosen(exercise, first.file, first.problem, remarks)
 
 

@@ -160,7 +160,7 @@ def _in_zip(path: str, inside: list[str], parts: list[str], data: bytes | None) 
 
 
 def _too_deep(parts: Sequence[str]) -> str:
-    return f"The folder {as_text(parts[-1])!r} lies too deep in others to be looked into: move its notebooks up."
+    return f"The folder {as_text(parts[-1])!r} is nested too deeply: move its notebooks up."
 
 
 def _member(
@@ -172,7 +172,7 @@ def _member(
     elif not is_zip(info.filename):
         yield Arrived(parts, path, way)
     elif len(way) > MAX_NESTED or info.file_size > MAX_ZIP_BYTES or not room:
-        yield Arrived(parts, path, way, "closed", f"The zip {parts[-1]!r} is too large, or lies too deep in others.")
+        yield Arrived(parts, path, way, "closed", f"The zip {parts[-1]!r} is too large, or nested too deeply.")
     else:
         try:
             data = _unpacked(archive, info, MAX_ZIP_BYTES)

@@ -38,7 +38,7 @@ def named(name: str, root: str, ids: Sequence[str]) -> tuple[Owner, str | None, 
             int(match["time"].replace("-", "")),
         )
     read = taken_apart(name, ids)
-    said = [f"{as_text(name)!r} was taken to be of {as_text(read.rest)!r}"] if read.copy and read.rest else []
+    said = [f"{as_text(name)!r} was taken to be from {as_text(read.rest)!r}"] if read.copy and read.rest else []
     return Owner(composed(as_text(read.rest or root or name)), remarks=said), None, None
 
 

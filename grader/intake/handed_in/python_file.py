@@ -25,7 +25,7 @@ def decoded(data: bytes) -> str:
     try:
         return data.decode("utf-8-sig").replace("\r\n", "\n")
     except UnicodeDecodeError as error:
-        raise UnreadableNotebook("The file is not text: hand in the .ipynb file that Jupyter saved.") from error
+        raise UnreadableNotebook("The file isn't text: use the .ipynb file that Jupyter saved.") from error
 
 
 def as_notebook(data: bytes) -> bytes:
