@@ -189,7 +189,7 @@ def popen(command: Sequence[str], **options: Any) -> Any:
 TEMPLATE = """
 import os
 from grader.kernels.forked import _become
-from grader.kernels.inside.template import load_libraries
+from grader.kernels.inside.libraries import load_libraries
 
 load_libraries({libraries})
 os.dup2(0, {keep})
@@ -264,7 +264,7 @@ def _load_grader() -> None:
     from grader import startup  # noqa: F401  (before what imports nbformat)
     from grader.grading.pool import PROBE_FOLDER
     from grader.kernels import sandbox, template_process
-    from grader.kernels.inside.template import load_libraries
+    from grader.kernels.inside.libraries import load_libraries
 
     os.environ.update(sandbox.single_threaded())
     sys.path.append(str(PROBE_FOLDER))

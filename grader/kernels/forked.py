@@ -34,7 +34,7 @@ class Fork:
     """
 
     def __init__(self, boot: str, keep: int, errors: int, libraries: Sequence[str] = ()) -> None:
-        from grader.kernels.inside.template import load_libraries  # which needs Linux
+        from grader.kernels.inside.libraries import load_libraries
 
         environment = unconfined_environment()
         os.environ.update(environment)  # before torch is there, and its threads

@@ -9,7 +9,6 @@ of these runs any of the student's code, and being outside a kernel's namespaces
 from __future__ import annotations
 
 import gc
-import importlib
 import json
 import os
 import random
@@ -24,18 +23,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-from . import confine, memory_pages, namespaces, seccomp, watch, wire
-
-LIBRARIES = (
-    "torch torch.nn.functional torch._subclasses.schema_check_mode numpy numpy.random matplotlib.pyplot "
-    "matplotlib.backends.backend_agg matplotlib_inline.backend_inline safetensors.numpy grader_probe "
-    "PIL.BmpImagePlugin PIL.GifImagePlugin PIL.JpegImagePlugin PIL.PngImagePlugin PIL.PpmImagePlugin "
-    "IPython.core.magics.ast_mod IPython.core.magics.execution IPython.core.magics.namespace IPython.core.magics.pylab "
-    "IPython.utils.timing executing faulthandler pexpect pygments.formatters.html pygments.formatters.terminal256 "
-    "pygments.lexers.python pygments.styles.default stack_data tornado.platform.asyncio"
-).split()
-"""What a snapshot has loaded besides ipykernel, as far as installed: the exercises' libraries, and what is otherwise
-imported when a cell first draws, fails or calls a magic. Found by comparing `sys.modules` before and after cells."""
+from . import confine, libraries, memory_pages, namespaces, seccomp, watch, wire
 
 _CHANNELS = ("shell", "iopub", "stdin", "control")  # the sockets of a cold kernel; a snapshot's has one
 _WATCH_SECONDS, _GUARDIAN_SECONDS = 0.1, 0.5
@@ -88,7 +76,7 @@ class Template:
         if kind == "cold":
             return []
         gc.disable()  # of what is imported and set up here nothing is garbage
-        self._app = _load(self._config["libraries"])
+        self._app = libraries.load_kernel(self._config["libraries"])
         return self._run_steps([("cell", source) for source in self._config["setup_cells"]])
 
     def _run_steps(self, steps: Sequence[Sequence[str]]) -> list[list[dict[str, Any]]]:
@@ -346,57 +334,6 @@ class Template:
                 reason = None
             if reason is not None or kernel.deadline is not None:
                 self._kill(kernel, reason)
-
-
-def load_libraries(further: Sequence[str] = ()) -> None:
-    """Import what kernels need, ipykernel without its debugger."""
-    if "debugpy" not in sys.modules:
-        sys.modules["debugpy"] = None  # type: ignore[assignment]  # a quarter of a second, for what no client asks for
-        import ipykernel.debugger
-
-        del sys.modules["debugpy"]
-        ipykernel.debugger._is_debugpy_available = False
-    for name in (*LIBRARIES, *further):
-        try:
-            importlib.import_module(name)
-        except ImportError:
-            continue
-    torch: Any = sys.modules.get("torch")
-    if torch is not None:
-        torch.set_num_threads(1)  # before its first operation: a pool of threads would not survive a fork
-
-
-def _load(libraries: Sequence[str]) -> Any:
-    """Import the libraries and make the kernel application, up to where it needs a connection."""
-    load_libraries(libraries)
-    torch: Any = sys.modules.get("torch")
-    from .kernelapp import KernelApp
-
-    app = KernelApp.instance()
-    app.prepare()
-    if torch is not None:
-        _rehearse(torch)
-    return app
-
-
-def _rehearse(torch: Any) -> None:
-    """Go once through what every exercise does: much in torch is found out or allocated when it is first used.
-
-    No numbers are drawn. Without a device besides the CPU, autograd starts no thread that a fork would miss.
-    """
-    for dtype in (torch.float32, torch.float64):
-        table = torch.ones(3, 4, dtype=dtype, requires_grad=True)
-        rows = table[torch.tensor([0, 1, 2])]
-        hidden = (rows.view(3, -1) @ table.T + rows.sum(1, keepdim=True)).tanh()
-        normed = (hidden - hidden.mean(0, keepdim=True)) * (hidden.var(0, keepdim=True) + 1.0) ** -0.5
-        counts = (normed - normed.max(1, keepdim=True).values).exp()
-        logprobs = (counts * counts.sum(1, keepdim=True) ** -1).log()
-        loss = -logprobs[range(3), torch.tensor([0, 1, 2])].mean()
-        logprobs.retain_grad()
-        loss.backward()
-        torch.nn.functional.cross_entropy(hidden.detach().requires_grad_(), torch.tensor([0, 1, 2])).backward()
-        torch.allclose(logprobs, logprobs.detach())
-        repr(table)
 
 
 def _interrupt(kernel: Kernel) -> None:
