@@ -129,7 +129,7 @@ def trailing_looks(cells: Sequence[PlannedCell]) -> set[int]:
     return {index for index, cell in enumerate(cells) if index > last and cell.role == "compare"}
 
 
-HOLD = "__import__('grader_probe').hold()"
+HOLD = "__import__('grader_guard').hold()"
 """The code without which a student's cell could end its kernel, or take its streams; snapshots come with it run."""
 
 

@@ -36,7 +36,7 @@ class KernelSource(Protocol):
     """How many of the setup cells each kernel has already executed."""
 
     held: bool
-    """Whether no cell can take the kernels' streams, or end them: the probe's `hold` has been run in each."""
+    """Whether no cell can take the kernels' streams, or end them: `grader_guard.hold` has been run in each."""
 
     limits: Limits
     """What each kernel may use."""

@@ -100,6 +100,11 @@ class ForkSource(Source):
         open_templates[self._name] = channel
         self.setup_outputs = []
 
+    def retire(self) -> None:
+        """Have the process end when its last kernel has."""
+        open_templates.pop(self._name, None)
+        self._channel.retire()
+
     def close(self) -> None:
         """End the process and every kernel that is left."""
         open_templates.pop(self._name, None)
@@ -122,22 +127,25 @@ class TemplateSource(ForkSource):
         return super().manager() if branch is None else branch.manager()
 
     def branch(self, steps: Sequence[tuple[str, str]]) -> ForkSource | None:
-        """Kernels that have run further steps, the same where these are asked for again.
+        """Kernels that have run further steps, the same where these are asked for again; None beside cold kernels.
 
-        None beside cold kernels, and where there are too many: one place is for those that have run nothing more.
+        Where there are too many, those that nobody has asked for longest are given up.
         """
-        key = tuple(steps)
-        full = len(self._branches.keys() - {()}) == BRANCHES - 1
-        if self._wanted.kind == "cold" or (full and key and key not in self._branches):
+        if self._wanted.kind == "cold":
             return None
         self._asked += 1
         if self._asked == MANY:
             self._template.improve()
             for told, branch in self._branches.items():
                 branch.renew(self._template.branch(told))
-        if key not in self._branches:
-            self._branches[key] = ForkSource(self._wanted, self._template.branch(key))
-        return self._branches[key]
+        key = tuple(steps)
+        found = self._branches.pop(key, None)
+        if found is None:
+            if len(self._branches) == BRANCHES:
+                self._branches.pop(next(iter(self._branches))).retire()
+            found = ForkSource(self._wanted, self._template.branch(key))
+        self._branches[key] = found  # the last
+        return found
 
     def close(self) -> None:
         """End the process, its branches and every kernel that is left."""

@@ -148,9 +148,9 @@ class GraderMagics(Magics):
             # In a grader's kernel the folder of both is on the path; here it must not be. Neither needs our package's
             # dependencies, of which a kernel whose Python isn't the helper's has few.
             sys.modules.setdefault("grader_detached", _loaded("grader_detached"))
-            self._probe = _loaded("grader_probe")
+            self._probe = _loaded("grader_tensors")
         part = {"id": "", "gradients": names, "upstream": [], "values": [], "also": [], "forward": [], "lists": lists}
-        exported: dict[str, Any] = self._probe._export(self._shell.user_ns, part)
+        exported: dict[str, Any] = self._probe.export(self._shell.user_ns, part)
         return exported
 
     # --- the process beside the kernel

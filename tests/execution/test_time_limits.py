@@ -18,6 +18,7 @@ from grader.errors import UsageError
 from grader.execution import time_limits
 from grader.execution.cell_client import Client
 from grader.execution.time_limits import FACTOR, cell_seconds, notebook_seconds, own_cell_seconds
+from grader.grading.kernel_starts import KernelStarts
 from grader.grading.pool import PROBE_FOLDER
 from grader.kernels import open_source
 from grader.kernels.provisioner import TemplateProvisioner
@@ -68,6 +69,7 @@ def slow_forward(fresh_pool, monkeypatch):
     ]
     monkeypatch.setattr(exercise, "cells", cells)
     monkeypatch.setattr("grader.grading.grade.Grader.agree", lambda self: None)
+    monkeypatch.setattr(KernelStarts, "_begin", lambda *_: None)  # nothing is run ahead, as where kernels are no forks
     return fresh_pool(course), exercise
 
 

@@ -319,9 +319,9 @@ class KernelApp(IPKernelApp):
         shell.displayhook.pub_socket = shell.display_pub.pub_socket = self.iopub_socket
         kernel._stdout, kernel._stderr = sys.stdout, sys.stderr
         self.displayhook.get_execution_count = lambda: kernel.execution_count
-        probe = sys.modules.get("grader_probe")
-        if probe is not None:
-            probe.hold()
+        guard = sys.modules.get("grader_guard")
+        if guard is not None:
+            guard.hold()
 
     def _switch_streams(self) -> None:
         sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__

@@ -31,7 +31,7 @@ _ROUNDS = 20
 """So often what a kernel has started is looked for, while it starts more."""
 _NURSERIES = 6
 """Each branch needs one, made while the template is small: three can be asked for, and are renewed beside the old."""
-_END_SECONDS, _PAUSE_SECONDS = 2.0, 0.005
+_END_SECONDS, _LAST_SECONDS, _PAUSE_SECONDS = 2.0, 0.5, 0.005
 
 
 @dataclass
@@ -115,7 +115,7 @@ class Template:
             if self._nursery is not None:
                 poll.register(self._nursery, select.POLLIN)
             look = 0.0
-            while self._kernels or self._retired is None or time.monotonic() < self._retired + _END_SECONDS:
+            while self._kernels or self._retired is None or time.monotonic() < self._retired + _LAST_SECONDS:
                 watches = self._kernels or self._retired is not None
                 ready = dict(poll.poll(_WATCH_SECONDS * 1000 if watches else None))
                 self._notice_ends()

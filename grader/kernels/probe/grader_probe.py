@@ -1,6 +1,6 @@
 """What the grader runs inside the student's kernel: parameters in, tensors out.
 
-This file and `grader_detached` are all of the grader that a kernel can see. They know no reference, no solution and no
+The files beside this one are all of the grader that a kernel can see. They know no reference, no solution and no
 tolerance, and nothing that they return is believed: the student's code shares their process and may have replaced any
 of them. They import only the standard library, torch, safetensors and msgspec, and are never imported by the grader.
 """
@@ -9,22 +9,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
-import importlib.util
 import io
 import itertools
 import json
 import linecache
 import os
-import pdb
 import random
 import select
 import signal
 import struct
 import sys
 import time
-import types
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -32,14 +28,15 @@ import grader_detached  # type: ignore[import-not-found]  # its folder is on the
 import msgspec
 import numpy
 import torch
-from safetensors.numpy import save  # torch's takes four times as long for small tensors
+from grader_guard import claim, end_forks, mend_streams, own_shell  # type: ignore[import-not-found]
+from grader_tensors import begin as _begin  # type: ignore[import-not-found]
+from grader_tensors import export as _export
+from grader_tensors import export_named as _export_named
+from grader_tensors import watched
 from torch.autograd import forward_ad
 from torch.autograd.variable import Variable
 
 MIME = "application/vnd.backprop-grader+json"
-MAX_ELEMENTS = 1 << 20
-MAX_NUMBER = 1e300
-MAX_LACKS = 100
 MAX_RESULT_BYTES = 64 << 20
 
 _MAX_STRETCH, _LITTLE_SECONDS = 5, 0.05  # as in the grader's own clock
@@ -48,23 +45,11 @@ _LENGTH = struct.Struct("!Q")
 _packed = msgspec.msgpack.encode
 """How what the grader shall read is written: tensors are as many bytes in it as they are in memory."""
 
-_watched: dict[str, dict[str, tuple[object, object, list[Any]]]] = {}
-"""Part → name → what it was bound to when the part began, the state of that, and what was in it where it is a list."""
-
-
-_own_pid = 0
-"""The process that runs the cells: what they fork is another."""
-
 
 def inject(parameters: str, dtype: str) -> None:
     """Put a case's parameters (JSON) into the notebook's namespace and set the default dtype."""
     torch.set_default_dtype(getattr(torch, dtype))
     _namespace().update(json.loads(parameters))
-
-
-def hold() -> None:
-    """Before the first cell of a student's."""
-    _hold_open(_shell())
 
 
 def begin(spec: str) -> None:
@@ -98,8 +83,7 @@ def begin_cases(spec: str) -> None:
 
     None of it is a student's. `RuntimeError` where a cell fails.
     """
-    global _own_pid
-    _own_pid = os.getpid()
+    claim()
     request = json.loads(spec)
     for case in request["cases"]:
         with _aside():
@@ -109,113 +93,6 @@ def begin_cases(spec: str) -> None:
             raise RuntimeError(f"a locked cell fails in the case {case['id']}")
     for name, shape, seed in request["numbers"]:
         grader_detached.drawn(name, tuple(shape), seed)
-
-
-# --- tensors ---------------------------------------------------------------------------------------------------------
-
-
-def _begin(namespace: dict[str, Any], part: dict[str, Any]) -> None:
-    for name in part["gradients"]:
-        if name not in part["upstream"]:
-            namespace.pop(name, None)
-    names = [*part["gradients"], *part["also"], *part["forward"], *part["given"]]
-    _watched[part["id"]] = {
-        name: (value, grader_detached.state_of(value), list(value) if isinstance(value, list) else [])
-        for name in names if name in namespace for value in [namespace[name]]
-    }  # fmt: skip
-
-
-def _changed(namespace: dict[str, Any], part: str, name: str) -> bool:
-    """Whether a name is bound to another object, or its tensor was written to, since the part began."""
-    before = _watched.get(part, {})
-    if name not in namespace or name not in before:
-        return name in namespace
-    return bool(grader_detached.state_of(namespace[name]) != before[name][1])
-
-
-def _export(namespace: dict[str, Any], part: dict[str, Any]) -> dict[str, Any]:
-    wanted = [*part["gradients"], *part["upstream"], *part["values"]]
-    changed = [name for name in (*part["forward"], *part.get("given", ())) if _changed(namespace, part["id"], name)]
-    wanted += [name for name in part["also"] if _changed(namespace, part["id"], name)]
-    sent = _export_named(namespace, [*wanted, *changed], part.get("elements", MAX_ELEMENTS), part.get("lists", ()))
-    before = _watched.get(part["id"], {})
-    for name in changed if part.get("restores", False) else ():
-        if name in before:  # another part's lines below start from what the exercise has called so
-            namespace[name], _, members = before[name]
-            if members:
-                namespace[name][:] = members
-    return sent
-
-
-def _export_named(
-    namespace: dict[str, Any], wanted: Iterable[str], elements: int = MAX_ELEMENTS, lists: Collection[str] = ()
-) -> dict[str, Any]:
-    tensors: dict[str, Any] = {}
-    notes: dict[str, dict[str, Any]] = {}
-    storages: dict[int, str] = {}
-    for name in dict.fromkeys(wanted):
-        try:
-            if name in lists and isinstance(namespace.get(name), list | tuple):
-                notes[name] = _describe_list(name, namespace[name], tensors, elements)
-            else:
-                notes[name] = _describe(name, namespace, tensors, storages, elements)
-        except Exception as error:
-            notes[name] = {"kind": "other", "type": f"a tensor that can't be read ({type(error).__name__})"}
-    return {"notes": notes, "tensors": save(tensors)}
-
-
-def _describe(
-    name: str, namespace: dict[str, Any], tensors: dict[str, Any], storages: dict[int, str], elements: int
-) -> dict[str, Any]:
-    if name not in namespace:
-        return {"kind": "absent"}
-    value = namespace[name]
-    if type(value) in (int, float) and abs(value) < MAX_NUMBER:
-        tensors[name] = torch.tensor(float(value), dtype=torch.float64).numpy()
-    if not isinstance(value, torch.Tensor):
-        return {"kind": "none" if value is None else "other", "type": type(value).__name__}
-    note: dict[str, Any] = {"kind": "tensor", "dtype": str(value.dtype), "shape": list(value.shape)}
-    if value.device.type == "meta":
-        return {**note, "kind": "other", "type": "a tensor on the meta device, which holds no numbers"}
-    plain = value.detach()
-    if plain.numel() > elements:
-        return note  # its dtype and shape say enough
-    plain = plain.to_dense() if plain.layout is not torch.strided else plain.as_subclass(torch.Tensor)
-    if plain.numel():
-        shared = storages.setdefault(plain.untyped_storage().data_ptr(), name)
-        if shared != name:
-            note["shares"] = shared
-    if plain.is_quantized:
-        plain = plain.dequantize()
-    if plain.is_complex():
-        return note
-    if plain.dtype.is_floating_point and plain.dtype not in (torch.float64, torch.float32, torch.float16):
-        plain = plain.float()  # numpy doesn't know the narrow formats, all of whose numbers float32 has
-    tensors[name] = plain.resolve_neg().cpu().contiguous().numpy()
-    return note
-
-
-def _describe_list(name: str, value: Any, tensors: dict[str, Any], elements: int) -> dict[str, Any]:
-    """A list of tensors, as one tensor with the place in the list as its first dimension.
-
-    What is in it and is no tensor is sent as NaN, and `lacks` says where.
-    """
-    there = [member.detach() for member in value if isinstance(member, torch.Tensor)]
-    if not there:
-        empty = all(member is None for member in value)
-        return {"kind": "none" if empty else "other", "type": "a list without tensors"}
-    try:
-        shape = torch.broadcast_shapes(*(member.shape for member in there))
-    except RuntimeError:
-        return {"kind": "other", "type": "a list of tensors of different shapes"}
-    if len(value) * shape.numel() > elements:
-        return {"kind": "tensor", "dtype": str(there[0].dtype), "shape": [len(value), *shape]}
-    hole = torch.full(shape, torch.nan, dtype=there[0].dtype if there[0].is_floating_point() else None)
-    rows = [member.detach().expand(shape) if isinstance(member, torch.Tensor) else hole for member in value]
-    dtype = functools.reduce(torch.promote_types, (row.dtype for row in rows))
-    note = _describe(name, {name: torch.stack([row.to(dtype) for row in rows])}, tensors, {}, elements)
-    lacks = [place for place, member in enumerate(value) if not isinstance(member, torch.Tensor)]
-    return {**note, "lacks": lacks[:MAX_LACKS]}
 
 
 # --- hidden cases ----------------------------------------------------------------------------------------------------
@@ -268,9 +145,8 @@ def _forked(cases: list[dict[str, Any]], steps: list[dict[str, Any]]) -> tuple[l
 
 def _hang_up() -> None:
     """Close what a snapshot's kernel has open to the grader: in a fork, a message would pass for the kernel's own."""
-    global _own_pid
-    _own_pid = os.getpid()
-    connection = getattr(_shell().kernel, "connection", None)
+    claim()
+    connection = getattr(own_shell().kernel, "connection", None)
     if connection is not None:
         connection.close()
 
@@ -323,7 +199,7 @@ class _Begun:
     def __init__(self, steps: int) -> None:
         self.steps = steps
         self._names = dict(_namespace())
-        self._watched = dict(_watched)
+        self.watched = dict(watched)
         self._dtype = torch.get_default_dtype()
         self._random = torch.get_rng_state(), random.getstate(), numpy.random.get_state()
 
@@ -331,7 +207,7 @@ class _Begun:
         """Put it in place."""
         _namespace().clear()
         _namespace().update(self._names)
-        _watched.update(self._watched)
+        watched.update(self.watched)
         torch.set_default_dtype(self._dtype)
         torch.set_rng_state(self._random[0])
         random.setstate(self._random[1])
@@ -355,7 +231,7 @@ def _in_place(case: dict[str, Any], steps: list[dict[str, Any]]) -> dict[str, An
 @contextlib.contextmanager
 def _aside() -> Iterator[None]:
     """Put namespace, streams and what else a case changes back at the end."""
-    shell = _shell()
+    shell = own_shell()
     kept, streams = dict(shell.user_ns), (sys.stdout, sys.stderr)
     dtype, follows = torch.get_default_dtype(), torch.is_grad_enabled()
     hooks = (shell.display_pub, shell.display_trap.hook, shell.__dict__.get("_showtraceback"))
@@ -405,7 +281,7 @@ def _scaled_autograd(factor: float) -> Iterator[None]:
 
 
 def _run_steps(case: dict[str, Any], steps: list[dict[str, Any]]) -> dict[str, Any]:
-    shell = _shell()
+    shell = own_shell()
     _mute(shell)
     parts: dict[str, Any] = {}
     errors: list[dict[str, Any]] = []
@@ -430,7 +306,7 @@ def _run_steps(case: dict[str, Any], steps: list[dict[str, Any]]) -> dict[str, A
 
 def _run_detached(case: dict[str, Any]) -> dict[str, Any]:
     """Run the parts of the cases that this process has run again, detached."""
-    shell = _shell()
+    shell = own_shell()
     _mute(shell)
     torch.set_default_dtype(getattr(torch, case["dtype"]))
     deadline = time.monotonic() + grader_detached.MAX_SECONDS
@@ -465,8 +341,8 @@ def _run_cell(shell: Any, source: str) -> dict[str, Any] | None:
     streams = sys.stdout, sys.stderr
     with _out_of_the_loop():
         error = _execute(shell, source)
-    _end_forks()
-    _mend_streams(*streams)
+    end_forks()
+    mend_streams(*streams)
     if error is None:
         return None
     message = str(error)[:500].encode("utf-8", "replace").decode()  # a lone surrogate can't be sent
@@ -546,81 +422,14 @@ def _mute(shell: Any) -> None:
     shell._showtraceback = lambda *_: None
 
 
-# --- what a cell may do to the kernel that others need ----------------------------------------------------------------
-
-
-def _hold_open(shell: Any) -> None:
-    """Keep a cell from ending the kernel a moment later, in the middle of another cell, or from taking its streams.
-
-    `exit()`, `quit` and `do_shutdown` stop the loop after a tenth of a second: what was lost by then was chance. A
-    debugger would wait for somebody to type. And a fork would go on behind the cell as a second kernel.
-    """
-    global _own_pid
-    _own_pid = os.getpid()
-    shell.unobserve_all("exit_now")
-    shell.kernel.do_shutdown = _stay
-    pdb.set_trace = _go_on
-    if importlib.util.find_spec("ipywidgets") is None:  # else a progress bar for notebooks raises
-        bars: Any = types.ModuleType("tqdm.notebook")
-        bars.__getattr__ = lambda name: getattr(importlib.import_module("tqdm.std"), name.replace("_notebook", ""))
-        sys.modules.setdefault("tqdm.notebook", bars)
-    kernel = shell.kernel
-    if not hasattr(kernel, "_stdout"):  # older versions of ipykernel don't keep their streams
-        kernel._stdout, kernel._stderr = sys.stdout, sys.stderr
-    for stream in (kernel._stdout, kernel._stderr):
-        stream.close = stream.flush  # the kernel itself says there what the others raise
-    if _after_cell not in shell.events.callbacks["post_execute"]:
-        shell.events.register("post_execute", _after_cell)
-    _mend_streams(kernel._stdout, kernel._stderr)
-
-
-async def _stay(restart: bool) -> dict[str, Any]:
-    return {"status": "ok", "restart": restart}
-
-
-def _go_on(*_: object, **__: object) -> None:
-    pass
-
-
-def _end_forks() -> None:
-    """End this process where it isn't the one in which the cell began."""
-    if os.getpid() != _own_pid:
-        os._exit(0)
-
-
-def _after_cell() -> None:
-    _end_forks()
-    kernel = _shell().kernel
-    _mend_streams(kernel._stdout, kernel._stderr)
-
-
-def _mend_streams(out: Any, err: Any) -> None:
-    """Put a stream back that was taken away, closed or replaced by what is none: others would fail for it."""
-    for name, stream in (("stdout", out), ("stderr", err)):
-        there = getattr(sys, name, None)
-        if not (callable(getattr(there, "write", None)) and callable(getattr(there, "flush", None))) or (
-            there is not stream and getattr(there, "closed", False)
-        ):
-            setattr(sys, name, stream)
-
-
-# --- the shell --------------------------------------------------------------------------------------------------------
-
-
-def _shell() -> Any:
-    from IPython.core.getipython import get_ipython
-
-    return get_ipython()
-
-
 def _namespace() -> dict[str, Any]:
-    namespace: dict[str, Any] = _shell().user_ns
+    namespace: dict[str, Any] = own_shell().user_ns
     return namespace
 
 
 def _publish(content: dict[str, Any]) -> None:
     """Send the grader what a probe found: beside a display message, as bytes that nobody on the way need read."""
-    kernel = _shell().kernel
+    kernel = own_shell().kernel
     message: dict[str, Any] = {"data": {MIME: {}}, "metadata": {}, "transient": {}}
     parent = kernel.get_parent("shell")
     kernel.session.send(kernel.iopub_socket, "display_data", message, parent=parent, buffers=[_packed(content)])

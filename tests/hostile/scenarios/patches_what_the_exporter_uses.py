@@ -12,7 +12,7 @@ import safetensors.numpy
 probe = sys.modules["grader_probe"]
 for owner, name in (
     (safetensors.numpy, "save"),
-    (probe, "save"),
+    (sys.modules["grader_tensors"], "save"),
     (probe, "_packed"),
     (msgspec.msgpack, "encode"),
     (json, "dumps"),
