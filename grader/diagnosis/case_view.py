@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -47,10 +48,11 @@ class Elementwise(NamedTuple):
         return self.cotangent * self.local
 
 
+@dataclass(eq=False)
 class Scene:
     """One wrong tensor in one case.
 
-    Args:
+    Attributes:
         name: the tensor of the forward pass whose gradient is wrong (`X`, not `dX`).
         student: the student's value for it, in float64 and in any shape.
         reference: autograd's side of the case.
@@ -60,23 +62,23 @@ class Scene:
         changed: `PartCase.changed`.
     """
 
-    def __init__(self, name: str, student: Tensor, reference: PartReference, upstream: Mapping[str, Tensor],
-                 exported: Export, tolerance: Tolerance,
-                 changed: Mapping[str, Tensor] | None = None) -> None:  # fmt: skip
-        self.name = name
-        self.student = student
-        self.reference = reference
-        # of a list, each element may start from the others
-        self.own = {key: tensor for key, tensor in upstream.items() if key != name or name in reference.lists}
-        self.exported = exported
-        self.tolerance = tolerance
-        self.changed = changed or {}
-        self.forward = reference.forward
-        self.shape = reference.forward[name].shape
+    name: str
+    student: Tensor
+    reference: PartReference
+    upstream: Mapping[str, Tensor]
+    exported: Export
+    tolerance: Tolerance
+    changed: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        itself = {self.name} - self.reference.lists  # of a list, each element may start from the others
+        self.own = {name: tensor for name, tensor in self.upstream.items() if name not in itself}
+        self.forward = self.reference.forward
+        self.shape = self.forward[self.name].shape
 
     def at(self, name: str, value: Tensor) -> Scene:
         """The same case, seen from another tensor, for whose gradient the student has the given value."""
-        return Scene(name, value, self.reference, self.own, self.exported, self.tolerance)
+        return replace(self, name=name, student=value, upstream=self.own, changed={})
 
     @cached_property
     def chained(self) -> dict[str, Tensor]:
@@ -108,11 +110,7 @@ class Scene:
     @cached_property
     def descendants(self) -> frozenset[str]:
         """All tensors that were computed from this one, directly or not."""
-        return self.computed_from(self.name)
-
-    def computed_from(self, name: str) -> frozenset[str]:
-        """All tensors that were computed from a tensor, directly or not."""
-        return self.reference.computed_from(name)
+        return self.reference.computed_from(self.name)
 
     @cached_property
     def paths(self) -> dict[str, Tensor]:
@@ -123,9 +121,7 @@ class Scene:
         """The contribution of one consumer alone, were `cotangent` its gradient. Linear in `cotangent`."""
         if consumer == "loss":
             return self._from_loss
-        zeros = {name: torch.zeros_like(tensor) for name, tensor in self.forward.items()}
-        found = self.reference.chained({**zeros, consumer: cotangent})[self.name]
-        return found - self._from_loss
+        return self.reference.chained({**self._zeros, consumer: cotangent})[self.name] - self._from_loss
 
     def uses(self, consumer: str) -> list[Tensor]:
         """What one consumer contributes, apart for each of the places in its line at which this tensor stands."""
@@ -153,9 +149,12 @@ class Scene:
         return self.with_path(consumer, self.through(consumer, cotangent))
 
     @cached_property
+    def _zeros(self) -> dict[str, Tensor]:
+        return {name: torch.zeros_like(tensor) for name, tensor in self.forward.items()}
+
+    @cached_property
     def _from_loss(self) -> Tensor:
-        zeros = {name: torch.zeros_like(tensor) for name, tensor in self.forward.items()}
-        return self.reference.chained(zeros)[self.name]
+        return self.reference.chained(self._zeros)[self.name]
 
     # --- the step from one consumer, where it works element by element
 
@@ -230,17 +229,14 @@ class Scene:
             for name, tensor in self.own.items()
             if name in self.descendants or name == self.name
         }
-        other = Scene(self.name, self.student, self.reference, own, self.exported, self.tolerance)
+        other = replace(self, upstream=own)
         other.names = {**self.names, **{gradient_of(name): tensor for name, tensor in own.items()}}
         return other
 
     def value(self, node: Node, otherwise: Mapping[str, Value] | None = None, *, keep: bool = False) -> Tensor | None:
         """What a formula gives here, or None.
 
-        Args:
-            node: the formula.
-            otherwise: names that stand for something else.
-            keep: whether its parts' values are kept for formulas that share them.
+        `otherwise`: names that stand for something else. `keep`: the parts' values, for formulas that share them.
         """
         names, known = (self.names, self._known) if otherwise is None else ({**self.names, **otherwise}, {})
         try:

@@ -30,12 +30,7 @@ _UNDEFINED = re.compile(r"name '(\w{1,80})' is not defined")
 
 
 def why_missing(marks: PartMarks, gradient: str) -> Diagnosis | None:
-    """Why there is no tensor, where the student's cells show it.
-
-    Args:
-        marks: the marks of the part.
-        gradient: the student's name of a gradient that is missing.
-    """
+    """Why there is no tensor for a gradient (the student's name for it), where the student's cells show it."""
     return unknown_name(marks, gradient) or _left_out(marks, gradient) or _stopped(marks, gradient)
 
 
@@ -54,13 +49,7 @@ def _stopped(marks: PartMarks, gradient: str) -> Diagnosis | None:
 
 
 def raised_behind(marks: PartMarks, gradient: str, made: Made | None) -> Diagnosis | None:
-    """The error that stopped a cell of ours at a gradient, raised in the student's code that it calls.
-
-    Args:
-        marks: the marks of the part.
-        gradient: a gradient that is missing.
-        made: what of the student's makes it; None where there is no such thing yet.
-    """
+    """The error that stopped a cell of ours at a missing gradient, raised in the student's code that makes it."""
     if made is None:
         return None
     for cell, run in zip(marks.cells, marks.execution.cells, strict=True):

@@ -75,13 +75,8 @@ class Budget:
 class Subject:
     """A wrong tensor.
 
-    Args:
-        marks: the part's marks.
-        where: the part's lines.
-        gradient: the student's name for it, `dX`.
-        cases: the cases that speak of it.
-
     Attributes:
+        gradient: the student's name for it, `dX`.
         name: the tensor's own name, `X`.
         scenes: one for every hidden case that speaks of it; empty where none can be diagnosed from.
         budget: what may still be tried, for this tensor and for those on the way to it.
@@ -103,11 +98,7 @@ class Subject:
     def instead(self, gradient: str, name: str, scenes: list[Scene], formula: Node) -> Subject:
         """Another gradient of the same part, which the student computes on the way to this one.
 
-        Args:
-            gradient: the student's name for it.
-            name: the tensor whose gradient it is.
-            scenes: that tensor, in the same cases.
-            formula: what it is computed by; the name may be bound again later.
+        `formula` is what it is computed by there; the name may be bound again later.
         """
         other = copy(self)
         for kept in ("reads", "ancestry", "elementwise_steps"):

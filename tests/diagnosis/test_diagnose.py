@@ -19,8 +19,9 @@ from grader.course.course import Course
 from grader.diagnosis.formula.expression import evaluate, write
 from grader.diagnosis.formula.node import Unsupported
 from grader.diagnosis.formula.operations import MAX_ELEMENTS
-from grader.diagnosis.formula.program import MAX_CALLS, Program
+from grader.diagnosis.formula.program import Program
 from grader.diagnosis.formula.reader import Reader
+from grader.diagnosis.formula.statements import MAX_CALLS
 from grader.diagnosis.subject import MAX_HYPOTHESES, Budget
 from grader.execution.tensors import StudentTensor, TensorNote
 from grader.intake.take_in import PlannedCell

@@ -63,11 +63,7 @@ class _Line(NamedTuple):
 
 
 class Lines:
-    """The student's statements of a notebook.
-
-    Args:
-        cells: what was run, in order.
-    """
+    """The student's statements in what was run."""
 
     def __init__(self, cells: Sequence[PlannedCell]) -> None:
         self._lines: list[_Line] = []

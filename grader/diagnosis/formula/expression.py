@@ -37,8 +37,8 @@ def evaluate(node: Node, names: Environment, known: Values, keep: bool = False) 
     Args:
         node: the formula.
         names: what its names stand for.
-        known: values of parts of it, already computed for the same names.
-        keep: put what is computed into `known`.
+        known: values of parts of it for the same names; what is computed is added if it is to be kept.
+        keep: whether it is.
 
     Raises:
         Unsupported: it can't be computed.

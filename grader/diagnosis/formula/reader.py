@@ -6,10 +6,11 @@ import ast
 import contextlib
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from itertools import compress
 from typing import TypeVar
 
-from grader.diagnosis.formula.loops import Numbers, Put, elements_of, numbers_of, stored_names
+from grader.diagnosis.formula.loops import Put, gone_through, stored_names
 from grader.diagnosis.formula.node import ALL, AT, NEW, Loop, Node, Pattern, Unsupported, name, number
 from grader.diagnosis.formula.operations import EQUATION, OPERATIONS, SPELLED
 
@@ -25,6 +26,25 @@ OPERATORS: dict[type[ast.operator], str] = {
 COMPARISONS: dict[type[ast.cmpop], str] = {
     ast.Lt: "lt", ast.LtE: "le", ast.Gt: "gt", ast.GtE: "ge", ast.Eq: "eq", ast.NotEq: "ne",
 }  # fmt: skip
+
+
+@dataclass
+class Rounds:
+    """The rounds of a loop: its counter goes from `first` up to, and not including, `last`; or backward.
+
+    `anew`: the names that the rounds have bound to something else.
+    """
+
+    counter: str
+    first: Node
+    last: Node
+    backward: bool = False
+    anew: set[str] = field(default_factory=set)
+
+    def place(self, *, first: bool = False) -> Node:
+        """Where an element of a list has its place that each round puts behind all others, or before them."""
+        late = self.last - number(1) - name(self.counter)
+        return late if self.backward != first else name(self.counter) - self.first
 
 
 class Reader:
@@ -133,36 +153,32 @@ class Reader:
         """`[… for t in range(T)]`: the elements stacked."""
         if loop.ifs:
             raise Unsupported
-        around, [element] = self.around(loop, [element])
-        first, last = self.read(around.first), self.read(around.last)
+        rounds, [element] = self.around(loop, [element])
         if isinstance(element, ast.Constant) and element.value is None:
-            return Node("elements", (last,))
-        place = rounds_before(around.counter, first, last, backward=around.backward)
-        with self.within(around.counter):
+            return Node("elements", (rounds.last,))
+        with self.within(rounds.counter):
             value = self.read(element)
-        return Node("loop", (Node("elements", (last - first,)), first, last, value, place),
-                    Loop(around.counter, "", "set", (AT,)))  # fmt: skip
+        start = Node("elements", (rounds.last - rounds.first,))
+        return Node("loop", (start, rounds.first, rounds.last, value, rounds.place()),
+                    Loop(rounds.counter, "", "set", (AT,)))  # fmt: skip
 
-    def around(self, loop: ast.For | ast.comprehension, body: list[Tree]) -> tuple[Numbers, list[Tree]]:
-        """The numbers that a loop goes through, and its body in terms of them.
+    def around(self, loop: ast.For | ast.comprehension, body: list[Tree]) -> tuple[Rounds, list[Tree]]:
+        """The rounds of a loop, and its body with elements of lists in place of the loop's names for them.
 
         Raises:
             Unsupported: it goes through something else.
         """
-        found = elements_of(loop.target, loop.iter)
-        if found is None or stored_names(body) & found.lists.keys():
-            over = numbers_of(loop)
-        else:
-            free = (each for each in COUNTERS if each not in self.used and each not in self.counters)
-            counter = found.counter or next(free, "")
-            length = ast.Call(ast.Name("len", ast.Load()), [next(iter(found.lists.values()))], [])
-            over = Numbers(counter, ast.Constant(0), length, found.backward) if counter else None
-            place = ast.Name(counter, ast.Load())
-            put = Put({each: ast.Subscript(those, place, ast.Load()) for each, those in found.lists.items()}, {})
-            body = [put.into(line) for line in body]
-        if over is None:
+        over = gone_through(loop.target, loop.iter)
+        if over is None or stored_names(body) & over.elements.keys():
             raise Unsupported
-        return over, body
+        free = (each for each in COUNTERS if each not in self.used and each not in self.counters)
+        counter = over.counter or next(free, None)
+        if counter is None:
+            raise Unsupported
+        place = ast.Name(counter, ast.Load())
+        put = Put({each: ast.Subscript(those, place, ast.Load()) for each, those in over.elements.items()}, {})
+        rounds = Rounds(counter, self.read(over.first), self.read(over.last), over.backward)
+        return rounds, [put.into(line) for line in body] if over.elements else body
 
     @contextlib.contextmanager
     def within(self, counter: str) -> Iterator[None]:
@@ -241,11 +257,6 @@ class Reader:
                 numbers.append(self.read(item))
                 pattern.append(AT)
         return tuple(pattern), numbers
-
-
-def rounds_before(counter: str, first: Node, last: Node, *, backward: bool) -> Node:
-    """How many rounds of a loop come before one, which is where a list's next element has its place."""
-    return last - number(1) - name(counter) if backward else name(counter) - first
 
 
 def _sizes(arguments: list[ast.expr]) -> list[ast.expr]:

@@ -22,15 +22,11 @@ MAX_TRIED = 60
 """Pairs of a name and a tensor that are tried at most."""
 
 Why = Callable[[Subject], Diagnosis | None]
+"""Finds what is wrong with one tensor."""
 
 
 def in_a_stand_in(subject: Subject, why: Why) -> Diagnosis | None:
-    """What is wrong with a gradient of a name of the student's own, where that explains this one.
-
-    Args:
-        subject: the tensor.
-        why: finds what is wrong with one tensor.
-    """
+    """What is wrong with a gradient of a name of the student's own, where that explains this one."""
     leaves = subject.leaves
     asked = {*map(gradient_of, subject.first.forward)}
     tried = 0

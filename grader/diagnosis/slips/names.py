@@ -21,7 +21,9 @@ def another_value(subject: Subject) -> Iterator[Guess]:
     """The value of another tensor, or its gradient, under this name."""
     for other in _alike(subject, subject.name):
         # Its gradient may be equal only because it follows: it comes later in the backward pass.
-        follows = gradient_of(other) not in subject.reads and subject.name in subject.first.computed_from(other)
+        follows = gradient_of(other) not in subject.reads and subject.name in subject.first.reference.computed_from(
+            other
+        )
         if not follows:
             yield Guess(
                 "another-gradient",
@@ -40,9 +42,7 @@ def another_value(subject: Subject) -> Iterator[Guess]:
 def a_step_too_far(subject: Subject, *, seen: bool = False) -> Iterator[Guess]:
     """The gradient of a tensor that this one is computed from: the line has gone through the next step as well.
 
-    Args:
-        subject: the tensor.
-        seen: only where the line names that tensor, as it must for a step such as a logarithm's.
+    `seen`: only where the line names that tensor, as it must for a step such as a logarithm's.
     """
     for other in _alike(subject, subject.name):
         if subject.first.reference.consumers[other] == [subject.name] and (other in subject.reads or not seen):
