@@ -267,6 +267,11 @@ class Scene:
 
     # --- comparing
 
+    @cached_property
+    def in_shape(self) -> Tensor | None:
+        """The student's value in the shape that it should have; None where it doesn't broadcast to it."""
+        return conformed(self.student, self.shape)
+
     def fits(self, predicted: Tensor | None) -> bool:
         """Whether a slip that gives `predicted` explains the student's value, its shape included."""
         if predicted is None:
@@ -274,7 +279,7 @@ class Scene:
         student = conformed(self.student, predicted.shape)
         if student is None:
             return False
-        told = bool(predicted.any()) and conformed(self.student, self.shape) is not None
+        told = bool(predicted.any()) and self.in_shape is not None
         if told and float(predicted.abs().max()) < NOTHING:
             return False  # zeros but for rounding: any formula that cancels would fit
         return self.tolerance.holds(student, predicted)
@@ -292,11 +297,10 @@ class Scene:
     @cached_property
     def clear(self) -> bool:
         """Whether the student's value is off by more than rounding could make of it."""
-        student = conformed(self.student, self.shape)
-        if student is None:
+        if self.in_shape is None:
             return True
-        scale = max(float(self.expected.abs().max()), float(student.abs().max()))
-        return float((student - self.expected).abs().max()) > max(CLEARLY * scale, 100 * FLOAT64.atol)
+        scale = max(float(self.expected.abs().max()), float(self.in_shape.abs().max()))
+        return float((self.in_shape - self.expected).abs().max()) > max(CLEARLY * scale, 100 * FLOAT64.atol)
 
 
 def nearest(goal: Tensor, direction: Tensor) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import copy
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from grader.diagnosis.formula.node import Unsupported
@@ -62,17 +63,15 @@ def stored_names(body: Iterable[ast.AST]) -> set[str]:
     return {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
 
 
+@dataclass
 class Put(ast.NodeTransformer):
     """Names, and attributes of some objects, exchanged for what they stand for; the trees given are not changed.
 
-    Args:
-        names: name → what it stands for.
-        objects: an object's name → the layer that it is: `self.name` of it becomes `layer__name`.
+    `objects`: an object's name → the layer that it is: `self.name` of it becomes `layer__name`.
     """
 
-    def __init__(self, names: Mapping[str, ast.expr], objects: Mapping[str, str]) -> None:
-        self.names = names
-        self.objects = objects
+    names: Mapping[str, ast.expr]
+    objects: Mapping[str, str] = field(default_factory=dict)
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
         """What the name stands for."""

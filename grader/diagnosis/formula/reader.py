@@ -133,11 +133,10 @@ class Reader:
                 three = [None, *ends, None] if len(ends) == 1 else [*ends, None][:3]
                 there = [end is not None and not (isinstance(end, ast.Constant) and end.value is None) for end in three]
                 return Node("slice", tuple(self.read(end) for end in compress(three, there) if end), tuple(there))
-            case ast.Subscript(
-                slice=ast.Slice(lower=None, upper=None, step=ast.UnaryOp(ast.USub(), ast.Constant(value=1)))
+            case (
+                ast.Subscript(value=value, slice=ast.Slice(None, None, ast.UnaryOp(ast.USub(), ast.Constant(value=1))))
+                | ast.Call(func=ast.Name(id="list"), args=[ast.Call(func=ast.Name(id="reversed"), args=[value])])
             ):
-                return Node("flip", (self.read(tree.value),), (0,))
-            case ast.Call(func=ast.Name(id="list"), args=[ast.Call(func=ast.Name(id="reversed"), args=[value])]):
                 return Node("flip", (self.read(value),), (0,))
             case ast.Subscript(value=ast.Attribute(attr="shape", value=value)):
                 return Node("size", (self.read(value),), _literal(tree.slice))
@@ -176,7 +175,7 @@ class Reader:
         if counter is None:
             raise Unsupported
         place = ast.Name(counter, ast.Load())
-        put = Put({each: ast.Subscript(those, place, ast.Load()) for each, those in over.elements.items()}, {})
+        put = Put({each: ast.Subscript(those, place, ast.Load()) for each, those in over.elements.items()})
         rounds = Rounds(counter, self.read(over.first), self.read(over.last), over.backward)
         return rounds, [put.into(line) for line in body] if over.elements else body
 

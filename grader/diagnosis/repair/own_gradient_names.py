@@ -69,7 +69,6 @@ def _unasked(subject: Subject, given: list[Tensor]) -> list[str]:
 
 def _explains(scene: Scene, inner: Scene) -> bool:
     """Whether a tensor is what the chain rule makes of the student's value for the gradient of another."""
-    value = conformed(inner.student, inner.shape)
-    if value is None or inner.fits(inner.expected):
+    if inner.in_shape is None or inner.fits(inner.expected):
         return False
-    return scene.fits(scene.reference.chained({**scene.own, inner.name: value})[scene.name])
+    return scene.fits(scene.reference.chained({**scene.own, inner.name: inner.in_shape})[scene.name])

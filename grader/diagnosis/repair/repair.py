@@ -9,6 +9,7 @@ are often made together: one in one place, and a constant for the whole; or cons
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import replace
 from itertools import takewhile
 
 from torch import Tensor
@@ -19,8 +20,7 @@ from grader.diagnosis.formula.node import Node, name, parts, use
 from grader.diagnosis.repair.changed_afterwards import spoiled
 from grader.diagnosis.repair.constants import TWO, scaled, wrong_scale, wrong_terms
 from grader.diagnosis.slips.catalogue import UNDONE, UNDONE_FROM_AFAR
-from grader.diagnosis.slips.context import Candidate, Context
-from grader.diagnosis.slips.edit import Edit, edits
+from grader.diagnosis.slips.edit import Candidate, Context, Edit, edits
 from grader.diagnosis.subject import Subject
 from grader.notebook.gradient_names import gradient_of, tensor_of
 from grader.records import Diagnosis
@@ -77,7 +77,7 @@ def _repaired(subject: Subject, node: Node, leaves: frozenset[str], made: Mappin
     context = _context(subject, node, first, leaves, made)
     found = _searched(subject, context, trials)
     if found is None and (turned := _turned(node, first)) is not None:
-        found = _searched(subject, context.turned(turned), trials)
+        found = _searched(subject, replace(context, formula=turned), trials)
         message = (
             f"{TWO}: rows and columns are exchanged in the end, and before that another. {found and found.message}"
         )

@@ -10,8 +10,7 @@ from torch import Tensor
 
 from grader.diagnosis.case_view import Scene, summed
 from grader.diagnosis.formula.node import Node
-from grader.diagnosis.slips.context import EMPTY, Context
-from grader.diagnosis.slips.edit import Change
+from grader.diagnosis.slips.edit import EMPTY, Change, Context
 from grader.diagnosis.subject import Guess, Recomputed, Subject, changed
 from grader.diagnosis.words import dimension, shape_text
 

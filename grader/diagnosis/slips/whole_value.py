@@ -8,8 +8,7 @@ from collections.abc import Iterator
 import torch
 
 from grader.diagnosis.formula.node import Node, name, number, parts
-from grader.diagnosis.slips.context import EMPTY, POWERS, Context, less_one
-from grader.diagnosis.slips.edit import Change
+from grader.diagnosis.slips.edit import EMPTY, POWERS, Change, Context, less_one
 from grader.diagnosis.subject import Guess, Subject
 from grader.diagnosis.words import named_factor
 
