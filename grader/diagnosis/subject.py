@@ -10,7 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from grader.diagnosis.case_view import COARSE, Elementwise, Scene
+from grader.diagnosis.case_view import COARSE, Scene
+from grader.diagnosis.chain_rule import Elementwise
 from grader.diagnosis.formula.bindings import Line, names_behind
 from grader.diagnosis.formula.node import Node
 from grader.diagnosis.formula.program import Program
@@ -188,8 +189,8 @@ def _scene(part_case: PartCase, gradient: str, changed: Export) -> Scene | None:
     if found is None or found.tensor is None or name not in part_case.reference.forward:
         return None
     tolerance = COARSE if found.note.dtype == "torch.float32" else FLOAT64
-    return Scene(name, found.tensor.to(torch.float64), part_case.reference, _all_gradients(part_case),
-                 {**changed, **part_case.exported}, tolerance, part_case.changed)  # fmt: skip
+    return Scene(name, part_case.reference, _all_gradients(part_case), tolerance, found.tensor.to(torch.float64),
+                 {**changed, **part_case.exported}, part_case.changed)  # fmt: skip
 
 
 def _all_gradients(part_case: PartCase) -> dict[str, Tensor]:

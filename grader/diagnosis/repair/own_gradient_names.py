@@ -7,6 +7,7 @@ of it just what the student has.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -42,7 +43,8 @@ def in_a_stand_in(subject: Subject, why: Why) -> Diagnosis | None:
             tried += 1
             if tried > MAX_TRIED:
                 return None
-            inner = [scene.at(other, value) for scene, value in zip(subject.scenes, given, strict=True)]
+            pairs = zip(subject.scenes, given, strict=True)
+            inner = [replace(scene.at(other), student=value, changed={}) for scene, value in pairs]
             if not all(_explains(scene, one) for scene, one in zip(subject.scenes, inner, strict=True)):
                 continue
             found = why(subject.instead(label, other, inner, node))

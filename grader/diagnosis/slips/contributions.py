@@ -8,7 +8,8 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from grader.diagnosis.case_view import MAX_USES, NOTHING, Scene
+from grader.diagnosis.case_view import NOTHING, Scene
+from grader.diagnosis.chain_rule import MAX_USES
 from grader.diagnosis.formula.bindings import adds_gradients_to, is_assigned_anew
 from grader.diagnosis.formula.node import Node
 from grader.diagnosis.slips.edit import EMPTY, Candidate, Change, Context
@@ -64,7 +65,7 @@ def missing_further_up(subject: Subject) -> Iterator[Guess]:
     if set(subject.known_consumers) == set(subject.consumers) or any(scene.is_faint for scene in subject.scenes):
         return
     for name in between:
-        uses = subject.first.at(name, subject.first.chained[name]).consumers
+        uses = subject.first.at(name).consumers
         for silent in (False, True):
             for consumer in [None, *(uses if len(uses) > 1 else [])]:
                 way = f"through `{name}`" if consumer is None else f"through `{name}` and `{consumer}`"
@@ -86,7 +87,7 @@ def _cut(name: str, consumer: str | None, silent: bool, scene: Scene) -> Tensor:
             if silent and float(tensor.abs().max()) < NOTHING and key not in scene.own}  # fmt: skip
     rest = scene.chained[name] * 0
     if consumer is not None:
-        above = scene.at(name, rest)
+        above = scene.at(name)
         rest = above.expected - above.paths[consumer]
     return scene.reference.chained({**scene.own, **zero, name: rest})[scene.name]
 

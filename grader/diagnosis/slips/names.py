@@ -102,8 +102,7 @@ def too_early(subject: Subject) -> Iterator[Guess]:
 
 
 def _before(consumer: str, left_out: str, scene: Scene) -> Tensor | None:
-    above = scene.at(consumer, scene.cotangents[consumer])
-    return scene.with_arrived(consumer, above.student - above.paths[left_out])
+    return scene.with_arrived(consumer, scene.cotangents[consumer] - scene.at(consumer).paths[left_out])
 
 
 def _alike(subject: Subject, name: str) -> list[str]:

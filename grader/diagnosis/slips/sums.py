@@ -8,7 +8,8 @@ from itertools import combinations
 
 from torch import Tensor
 
-from grader.diagnosis.case_view import Scene, summed
+from grader.diagnosis.case_view import Scene
+from grader.diagnosis.chain_rule import summed
 from grader.diagnosis.formula.node import Node
 from grader.diagnosis.slips.edit import EMPTY, Change, Context
 from grader.diagnosis.subject import Guess, Recomputed, Subject, changed
