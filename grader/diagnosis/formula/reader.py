@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from itertools import compress
 from typing import TypeVar
 
+from grader.diagnosis.formula.calls import call, is_true, literal
 from grader.diagnosis.formula.loops import Put, gone_through, stored_names
 from grader.diagnosis.formula.node import ALL, AT, NEW, Loop, Node, Pattern, Unsupported, name, number
-from grader.diagnosis.formula.operations import EQUATION, OPERATIONS, SPELLED
 
 MAX_DEPTH = 40
 COUNTERS = ("t", "k", "i", "step", "place")
@@ -107,11 +107,11 @@ class Reader:
             case ast.Attribute(
                 attr="indices", value=ast.Call(func=ast.Attribute(attr="max", value=value), args=[dim, *keep])
             ):
-                place = Node("argmax", (self.read(value),), _literal(dim))
+                place = Node("argmax", (self.read(value),), literal(dim))
                 keep += [word.value for word in tree.value.keywords if word.arg == "keepdim"]  # type: ignore[attr-defined]
-                return Node("unsqueeze", (place,), place.value) if any(map(_is_true, keep)) else place
+                return Node("unsqueeze", (place,), place.value) if any(map(is_true, keep)) else place
             case ast.Call(func=ast.Attribute() as function):
-                return self._call(tree, function)
+                return call(tree, function, self.read)
             case ast.IfExp():
                 return Node("if", tuple(self.read(part) for part in (tree.test, tree.body, tree.orelse)))
             case ast.Compare(left=left, ops=[sign], comparators=[right]) if type(sign) in COMPARISONS:
@@ -139,7 +139,7 @@ class Reader:
             ):
                 return Node("flip", (self.read(value),), (0,))
             case ast.Subscript(value=ast.Attribute(attr="shape", value=value)):
-                return Node("size", (self.read(value),), _literal(tree.slice))
+                return Node("size", (self.read(value),), literal(tree.slice))
             case ast.Subscript():
                 pattern, numbers = self.places(tree.slice)
                 inner = self.read(tree.value)
@@ -188,55 +188,6 @@ class Reader:
         finally:
             self.counters = self.counters[:-1]
 
-    def _call(self, tree: ast.Call, function: ast.Attribute) -> Node:
-        """`x.sum(0, keepdim=True)` and `torch.sum(x, 0, keepdim=True)` alike."""
-        arguments = list(tree.args)
-        if not (isinstance(function.value, ast.Name) and function.value.id in ("torch", "F")):
-            arguments.insert(0, function.value)
-        options = {keyword.arg: keyword.value for keyword in tree.keywords}
-        attr = function.attr
-        if attr in ("zeros", "ones", "full"):
-            fill = self.read(arguments.pop()) if attr == "full" and arguments else number(float(attr == "ones"))
-            return Node("filled", (fill, *(self.read(size) for size in _sizes(arguments))))
-        if attr in ("cat", "concat") and arguments and isinstance(arguments[0], ast.List | ast.Tuple):
-            dim = arguments[1] if len(arguments) > 1 else options.get("dim", ast.Constant(0))
-            return Node("cat", tuple(self.read(part) for part in arguments[0].elts), _literal(dim))
-        if attr == "stack" and len(arguments) == 1 and not options:
-            return self.read(arguments[0])
-        op = SPELLED.get(attr)
-        if attr == "einsum" and arguments and isinstance(arguments[0], ast.Constant):
-            equation = str(arguments[0].value)
-            if EQUATION.fullmatch(equation.replace(" ", "")):
-                return Node("einsum", tuple(self.read(argument) for argument in arguments[1:]), equation)
-        if op is None or not arguments:
-            raise Unsupported
-        if op in ("sum", "mean"):
-            return Node(op, (self.read(arguments[0]),), _dims_of(arguments[1:], options))
-        if set(options).difference(OPERATIONS[op].keywords):
-            raise Unsupported
-        return self._taken(op, [*arguments, *options.values()])
-
-    def _taken(self, op: str, arguments: list[ast.expr]) -> Node:
-        """A call whose arguments are as the table has them."""
-        takes = OPERATIONS[op].takes
-        if (
-            op == "reshape"
-            and len(arguments) == 2
-            and isinstance(arguments[1], ast.Attribute)
-            and arguments[1].attr == "shape"
-        ):
-            op, takes, arguments = "like", "xx", [arguments[0], arguments[1].value]
-        several = takes.endswith("*")
-        if several:
-            arguments = [arguments[0], *_sizes(arguments[1:])]
-            takes = "x" + takes[1] * (len(arguments) - 1)
-        if len(takes) != len(arguments):
-            raise Unsupported
-        found = list(zip(takes, arguments, strict=True))
-        literals = tuple(_literal(argument) for kind, argument in found if kind == "i")
-        value = literals if len(literals) > 1 or several else literals[0] if literals else None
-        return Node(op, tuple(self.read(argument) for kind, argument in found if kind == "x"), value)
-
     def places(self, tree: ast.expr) -> tuple[Pattern, list[Node]]:
         """What stands in the brackets of `x[…]`: the pattern, and the numbers in it.
 
@@ -256,34 +207,3 @@ class Reader:
                 numbers.append(self.read(item))
                 pattern.append(AT)
         return tuple(pattern), numbers
-
-
-def _sizes(arguments: list[ast.expr]) -> list[ast.expr]:
-    if len(arguments) == 1 and isinstance(arguments[0], ast.Tuple | ast.List):
-        return arguments[0].elts
-    return arguments
-
-
-def _is_true(tree: ast.expr | None) -> bool:
-    return isinstance(tree, ast.Constant) and bool(tree.value)
-
-
-def _dims_of(rest: list[ast.expr], options: dict[str | None, ast.expr]) -> tuple[tuple[int, ...] | None, bool]:
-    dim = rest[0] if rest else options.get("dim", options.get("axis"))
-    keep = rest[1] if len(rest) > 1 else options.get("keepdim", options.get("keepdims"))
-    if set(options) - {"dim", "axis", "keepdim", "keepdims"} or len(rest) > 2:
-        raise Unsupported
-    kept = _is_true(keep)
-    if dim is None:
-        return None, kept
-    if isinstance(dim, ast.Tuple | ast.List):
-        return tuple(_literal(item) for item in dim.elts), kept
-    return (_literal(dim),), kept
-
-
-def _literal(tree: ast.expr | None) -> int:
-    if isinstance(tree, ast.UnaryOp) and isinstance(tree.op, ast.USub):
-        return -_literal(tree.operand)
-    if isinstance(tree, ast.Constant) and type(tree.value) is int and abs(tree.value) < 8:
-        return tree.value
-    raise Unsupported
