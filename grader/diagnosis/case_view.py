@@ -89,9 +89,9 @@ class Scene(ChainRule):
         return {}
 
     def stretched(self, node: Node) -> Tensor | None:
-        """What a formula gives, in the shape of what is expected, or None."""
+        """What a formula gives, in the shape of what is expected, or None; a mask gives ones and zeros."""
         found = self.value(node)
-        return None if found is None else conformed(found, self.shape)
+        return None if found is None else conformed(found.to(self.student.dtype), self.shape)
 
     def is_right(self, found: Tensor | None) -> bool:
         """Whether a value in the expected shape is the right one."""
@@ -111,11 +111,10 @@ class Scene(ChainRule):
 
     def fits(self, predicted: Tensor | None) -> bool:
         """Whether a slip that gives `predicted` explains the student's value, its shape included."""
-        if predicted is None:
+        student = conformed(self.student, predicted.shape) if predicted is not None else None
+        if predicted is None or student is None:
             return False
-        student = conformed(self.student, predicted.shape)
-        if student is None:
-            return False
+        predicted = predicted.to(student.dtype)  # a formula may give a mask
         told = bool(predicted.any()) and self.in_shape is not None
         if told and float(predicted.abs().max()) < NOTHING:
             return False  # zeros but for rounding: any formula that cancels would fit

@@ -35,7 +35,7 @@ def in_a_stand_in(subject: Subject, why: Why) -> Diagnosis | None:
         if label in leaves or label in asked or label == subject.gradient:
             continue
         values = [scene.value(node) for scene in subject.scenes]
-        given = [value for value in values if value is not None and value.dim()]
+        given = [value for value in values if value is not None and value.dim() and value.is_floating_point()]
         same = all(scene.fits(value) for scene, value in zip(subject.scenes, given, strict=False))
         if len(given) < len(values) or same:  # another name for the tensor itself is none on the way
             continue
