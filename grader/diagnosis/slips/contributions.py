@@ -57,14 +57,10 @@ def missing(subject: Subject) -> Iterator[Guess]:
 
 def missing_further_up(subject: Subject) -> Iterator[Guess]:
     """In a gradient that takes several steps at once: one of the tensors in between sends nothing back."""
-    between = [
-        name
-        for name in subject.first.forward
-        if name in subject.first.descendants and name not in subject.first.own and name != "loss"
-    ]
+    unknown = subject.first.descendants.difference(subject.first.own, ["loss"])
     if set(subject.known_consumers) == set(subject.consumers) or any(scene.is_faint for scene in subject.scenes):
         return
-    for name in between:
+    for name in [name for name in subject.first.forward if name in unknown]:
         uses = subject.first.at(name).consumers
         for silent in (False, True):
             for consumer in [None, *(uses if len(uses) > 1 else [])]:

@@ -20,10 +20,8 @@ def another_value(subject: Subject) -> Iterator[Guess]:
     """The value of another tensor, or its gradient, under this name."""
     for other in _alike(subject, subject.name):
         # Its gradient may be equal only because it follows: it comes later in the backward pass.
-        follows = gradient_of(other) not in subject.reads and subject.name in subject.first.reference.computed_from(
-            other
-        )
-        if not follows:
+        later = subject.name in subject.first.reference.computed_from(other)
+        if gradient_of(other) in subject.reads or not later:
             yield Guess(
                 "another-gradient",
                 f"`{subject.gradient}` holds the gradient of another tensor, `{gradient_of(other)}`: something between "
@@ -143,14 +141,10 @@ def intermediates(node: Node, context: Context) -> Iterator[Change]:
     """A name of the student's own taken for what it may have been meant to be; the arguments are the same."""
     if node.op != "use" or context.is_gradient(node) or node.args[0].op == "name":
         return  # a second name for a tensor: `exchanges` has that
+    text = "Everything fits but {}: look at the line that computes it."
     for other in context.alike(node):
         if other.node.op == "name":
-            yield (
-                other.node,
-                "wrong-intermediate",
-                "Everything fits but {}: look at the line that computes it.",
-                node,
-            )
+            yield other.node, "wrong-intermediate", text, node
 
 
 def exchanges(node: Node, context: Context) -> Iterator[Change]:

@@ -98,12 +98,8 @@ def sums_otherwise(node: Node, context: Context) -> Iterator[Change]:
         dims, keep = node.value
         (inner,) = node.args
         if node.op == "mean":
-            yield (
-                Node("sum", (inner,), node.value),
-                "constant-factor",
-                "In {} a mean is taken where a sum belongs.",
-                node,
-            )
+            text = "In {} a mean is taken where a sum belongs."
+            yield Node("sum", (inner,), node.value), "constant-factor", text, node
         for others in combinations(range(context.rank), len(dims or (0,))):
             for kept in (keep, not keep):
                 new = Node(node.op, (inner,), (others, kept))

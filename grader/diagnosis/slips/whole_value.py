@@ -31,12 +31,8 @@ def begun_with_ones(subject: Subject) -> Iterator[Guess]:
         f"`{subject.gradient}` begins with ones, and what belongs there is {{}}: an accumulator begins with "
         "zeros, as zeros_like makes them."
     )
-    begins = [line.value for line in subject.lines if subject.gradient in line.anew]
-    if any(
-        getattr(node, "attr", getattr(node, "id", "")).startswith("ones")
-        for value in begins
-        for node in ast.walk(value)
-    ):
+    nodes = [node for line in subject.lines if subject.gradient in line.anew for node in ast.walk(line.value)]
+    if any(getattr(node, "attr", getattr(node, "id", "")).startswith("ones") for node in nodes):
         yield Guess("term-too-many", message.format("added to them"), lambda scene: scene.expected + 1)
         yield Guess("term-too-many", message.format("put among them"),
                     lambda scene: torch.where(scene.expected == 0, 1.0, scene.expected))  # fmt: skip
