@@ -34,13 +34,7 @@ OBSERVATIONS: tuple[observed.Observation, ...] = (
 
 
 def explained(check: Check, marks: PartMarks, where: Where) -> Check:
-    """A check with the reason why its gradient is wrong or missing, where one is found.
-
-    Args:
-        check: the verdict.
-        marks: the marks of the part.
-        where: the part's lines.
-    """
+    """A check with the reason why its gradient is wrong or missing, where one is found."""
     if check.verdict is Verdict.MISSING:
         diagnosis = why_missing(marks, check.name) or raised_behind(
             marks, check.name, where.program.made.get(check.name)

@@ -30,12 +30,7 @@ _UNDEFINED = re.compile(r"name '(\w{1,80})' is not defined")
 
 
 def why_missing(marks: PartMarks, gradient: str) -> Diagnosis | None:
-    """Why there is no tensor, where the student's cells show it.
-
-    Args:
-        marks: the marks of the part.
-        gradient: the student's name of a gradient that is missing.
-    """
+    """Why there is no tensor for a gradient (the student's name for it), where the student's cells show it."""
     return unknown_name(marks, gradient) or _left_out(marks, gradient) or _stopped(marks, gradient)
 
 
@@ -45,29 +40,20 @@ def _stopped(marks: PartMarks, gradient: str) -> Diagnosis | None:
         left = cell.code.onward(line)
         first = next((found for found in left if any(name in marks.checks.names for name in found.binds)), None)
         if first is not None and gradient in first.binds and not _for_want_of_another(marks, first):
-            message = (
-                f"{cell.place(line)} raises {_error(run)}, so neither `{gradient}` nor what comes after "
-                "it in the cell was computed."
-            )
-            return Diagnosis(code="stopped-by-error", message=message)
+            lost = f"neither `{gradient}` nor what comes after it in the cell was computed."
+            return Diagnosis(code="stopped-by-error", message=f"{cell.place(line)} raises {_error(run)}, so {lost}")
     return None
 
 
 def raised_behind(marks: PartMarks, gradient: str, made: Made | None) -> Diagnosis | None:
-    """The error that stopped a cell of ours at a gradient, raised in the student's code that it calls.
-
-    Args:
-        marks: the marks of the part.
-        gradient: a gradient that is missing.
-        made: what of the student's makes it; None where there is no such thing yet.
-    """
+    """The error that stopped a cell of ours at a missing gradient, raised in the student's code that makes it."""
     if made is None:
         return None
     for cell, run in zip(marks.cells, marks.execution.cells, strict=True):
         stopped = cell.role == "backward" and cell.part == marks.part_id and run.status == "error"
         if stopped and any(gradient in found.binds for found in cell.code.at(run.line or 0)):
-            message = f"`{made.code}` raises {_error(run)}, so `{gradient}` was not computed."
-            return Diagnosis(code="stopped-by-error", message=message)
+            said = f"`{made.code}` raises {_error(run)}, so `{gradient}` was not computed."
+            return Diagnosis(code="stopped-by-error", message=said)
     return None
 
 
@@ -101,23 +87,22 @@ def _for_want_of_another(marks: PartMarks, statement: Statement) -> bool:
 def _error(run: CellRun) -> str:
     kind = getattr(builtins, run.error or "", None)
     name = run.error if isinstance(kind, type) and issubclass(kind, BaseException) else "an error"
-    said = next((str(output.get("evalue", "")) for output in run.outputs if output.get("ename") == run.error), "")
-    said = said.strip().removesuffix(".")
+    said = _words(run).strip().removesuffix(".")
     return f"{name} ({said})" if _HARMLESS.fullmatch(said) else str(name)
 
 
-def unknown_name(marks: PartMarks, gradient: str) -> Diagnosis | None:
-    """The name that stopped the statement for a gradient, where nothing before that statement binds it.
+def _words(run: CellRun) -> str:
+    """The text of the error that stopped a cell: the kernel's, so it is believed only as far as it is checked."""
+    return next((str(output.get("evalue", "")) for output in run.outputs if output.get("ename") == run.error), "")
 
-    It may be the gradient's own, misspelled: `dbndif += …`.
-    """
+
+def unknown_name(marks: PartMarks, gradient: str) -> Diagnosis | None:
+    """The name that stopped a gradient's statement, and that nothing before binds; its own, too: `dbndif += …`."""
     for cell, run, line in marks.cell_errors:
-        if run.error != "NameError":
+        match = _UNDEFINED.search(_words(run)[:500]) if run.error == "NameError" else None
+        if match is None or not (name := match[1]).isidentifier():
             continue
-        name = _undefined(run)
         stopped = cell.code.at(line)
-        if name is None:
-            continue
         if any(gradient in found.binds and name in found.reads for found in stopped):
             if failed := _failed_import(marks, name):
                 return failed
@@ -125,15 +110,6 @@ def unknown_name(marks: PartMarks, gradient: str) -> Diagnosis | None:
         if any(name in found.binds for found in stopped) and nearest(name, marks.checks.gradients) == gradient:
             message = f"A line adds to `{name}`, which isn't defined. Did you mean `{gradient}`?"
             return Diagnosis(code="unknown-name", message=message)
-    return None
-
-
-def _undefined(run: CellRun) -> str | None:
-    """The name that a NameError is about; the text is the kernel's, so it is believed only as far as it is a name."""
-    for output in run.outputs:
-        match = _UNDEFINED.search(str(output.get("evalue", ""))[:500]) if output.get("ename") == "NameError" else None
-        if match and match[1].isidentifier():
-            return match[1]
     return None
 
 
@@ -155,12 +131,11 @@ def _failed_import(marks: PartMarks, name: str) -> Diagnosis | None:
 
 def _from_elsewhere(marks: PartMarks, name: str) -> Diagnosis | None:
     """The line that may have bound a name that no line binds: a `%run` that wasn't run, or `from helpers import *`."""
-    if any(name in cell.code.binds for cell in marks.cells if cell.student):
+    own = [cell for cell in marks.cells if cell.student]
+    if any(name in cell.code.binds for cell in own):
         return None
     ours = {_root(node) for cell in marks.cells if not cell.student for node in ast.walk(cell.code.tree)}
-    for cell in marks.cells:
-        if not cell.student:
-            continue
+    for cell in own:
         stars = [
             ast.unparse(node)
             for node in ast.walk(cell.code.tree)

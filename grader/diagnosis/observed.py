@@ -27,9 +27,8 @@ def dtype(subject: Subject) -> Diagnosis | None:
         return whole_numbers(subject) if all(cut) else None
     eps = torch.finfo(kind).eps
     for scene in subject.scenes:
-        student = conformed(scene.student, scene.shape)
         limit = 8 * eps * float(scene.expected.abs().max())
-        if student is None or float((student - scene.expected).abs().max()) > limit:
+        if scene.in_shape is None or float((scene.in_shape - scene.expected).abs().max()) > limit:
             return None
     return _wrong_dtype(subject, ", which keeps too few digits; the values are right otherwise.")
 
@@ -108,8 +107,7 @@ def _changing(subject: Subject) -> dict[float, str]:
         other = part_case.reference.constants
         for name, value in visible.constants.items():
             if isinstance(value, int | float) and value not in (0, 1) and other.get(name) != value:
-                known = changing.get(value)
-                changing[value] = name if known is None or len(name) < len(known) else known
+                changing[value] = min(changing.get(value, name), name, key=len)
     shown = {size for tensor in visible.forward.values() for size in tensor.shape}
     return {value: name for value, name in changing.items() if not isinstance(value, int) or value in shown}
 

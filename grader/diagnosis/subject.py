@@ -10,7 +10,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from grader.diagnosis.case_view import COARSE, Elementwise, Scene
+from grader.diagnosis.case_view import COARSE, Scene
+from grader.diagnosis.chain_rule import Elementwise
 from grader.diagnosis.formula.bindings import Line, names_behind
 from grader.diagnosis.formula.node import Node
 from grader.diagnosis.formula.program import Program
@@ -75,13 +76,8 @@ class Budget:
 class Subject:
     """A wrong tensor.
 
-    Args:
-        marks: the part's marks.
-        where: the part's lines.
-        gradient: the student's name for it, `dX`.
-        cases: the cases that speak of it.
-
     Attributes:
+        gradient: the student's name for it, `dX`.
         name: the tensor's own name, `X`.
         scenes: one for every hidden case that speaks of it; empty where none can be diagnosed from.
         budget: what may still be tried, for this tensor and for those on the way to it.
@@ -103,11 +99,7 @@ class Subject:
     def instead(self, gradient: str, name: str, scenes: list[Scene], formula: Node) -> Subject:
         """Another gradient of the same part, which the student computes on the way to this one.
 
-        Args:
-            gradient: the student's name for it.
-            name: the tensor whose gradient it is.
-            scenes: that tensor, in the same cases.
-            formula: what it is computed by; the name may be bound again later.
+        `formula` is what it is computed by there; the name may be bound again later.
         """
         other = copy(self)
         for kept in ("reads", "ancestry", "elementwise_steps"):
@@ -197,8 +189,8 @@ def _scene(part_case: PartCase, gradient: str, changed: Export) -> Scene | None:
     if found is None or found.tensor is None or name not in part_case.reference.forward:
         return None
     tolerance = COARSE if found.note.dtype == "torch.float32" else FLOAT64
-    return Scene(name, found.tensor.to(torch.float64), part_case.reference, _all_gradients(part_case),
-                 {**changed, **part_case.exported}, tolerance, part_case.changed)  # fmt: skip
+    return Scene(name, part_case.reference, _all_gradients(part_case), tolerance, found.tensor.to(torch.float64),
+                 {**changed, **part_case.exported}, part_case.changed)  # fmt: skip
 
 
 def _all_gradients(part_case: PartCase) -> dict[str, Tensor]:

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import cached_property
 
 from grader.diagnosis.formula.program import Program
 from grader.marking.part_in_all_cases import PartCases
 
 
+@dataclass(eq=False)
 class Where:
-    """The lines of a part.
+    """The lines of a part."""
 
-    Args:
-        part: the part in all cases.
-    """
-
-    def __init__(self, part: PartCases) -> None:
-        self._part = part
+    part: PartCases
 
     @cached_property
     def program(self) -> Program:
         """The part's lines, gone through with no numbers known."""
-        return Program(self._part.cells, self._part.part_id)
+        return Program(self.part.cells, self.part.part_id)
 
     def code(self, name: str) -> str:
         """What makes a gradient, as its author would call it: a method or a function, or the line that binds it."""
@@ -35,10 +32,7 @@ class Where:
         """
         if (made := self.program.made.get(name)) is not None:
             return made.cell, made.line
-        for index in reversed(range(len(self._part.cells))):
-            cell = self._part.cells[index]
-            if cell.student and cell.part == self._part.part_id:
-                line = cell.code.line_that_binds(name)
-                if line is not None:
-                    return index, line
-        return None
+        own = ((index, cell) for index, cell in enumerate(self.part.cells)
+               if cell.student and cell.part == self.part.part_id)  # fmt: skip
+        lines = [(index, line) for index, cell in own if (line := cell.code.line_that_binds(name)) is not None]
+        return lines[-1] if lines else None

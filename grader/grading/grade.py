@@ -173,8 +173,7 @@ class Grader(WarmExercise):
         if not scaled and wants_explaining(intake.cells, judged.marked):
             scaled = scaled_cases(self.exercise.spec)
             execution = _run_again(judged.runner, execution, scaled)
-        spec = self.exercise.spec
-        return autograd_flags(intake.cells, self.exercise.parts, spec, execution, scaled, judged.marked)
+        return autograd_flags(intake.cells, execution, scaled, judged.marked)
 
     def _tell(self, intake: Intake, visible: dict[str, Export], references: References) -> None:
         """Say what the visible case shows, as the student's own `cmp` would: no verdict before the others are there."""

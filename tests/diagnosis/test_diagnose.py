@@ -19,8 +19,9 @@ from grader.course.course import Course
 from grader.diagnosis.formula.expression import evaluate, write
 from grader.diagnosis.formula.node import Unsupported
 from grader.diagnosis.formula.operations import MAX_ELEMENTS
-from grader.diagnosis.formula.program import MAX_CALLS, Program
+from grader.diagnosis.formula.program import Program
 from grader.diagnosis.formula.reader import Reader
+from grader.diagnosis.formula.statements import MAX_CALLS
 from grader.diagnosis.subject import MAX_HYPOTHESES, Budget
 from grader.execution.tensors import StudentTensor, TensorNote
 from grader.intake.take_in import PlannedCell
@@ -262,6 +263,7 @@ def test_no_tensor_is_too_odd(checks, name, value):
         "dh, *rest = dlogits @ W2.T * 2, 1", "dh = dlogits @ W2.T\nfor dh in [dh * 2]: pass", "dh: object = dlogits @ W2.T * 3",
         "exec('dh = 2 * dlogits @ W2.T')", "dh = type(h)(2 * (dlogits @ W2.T))", "dh = (lambda dh: 2 * dh)(dlogits @ W2.T)",
         "dh = dlogits @ W2.T; dh = dh if dh is None else dh * 2", "dh = 1e400 * 0 * (dlogits @ W2.T)",
+        "mask = h > 0\ndh = torch.sin(dlogits @ W2.T) * mask", "dh = h > 0", "places = Xb[:, :1] * 1\ndh = torch.sin(h) * places",
     ],
 )  # fmt: skip
 def test_no_source_is_too_odd(checks, text):

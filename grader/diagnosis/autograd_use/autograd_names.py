@@ -75,7 +75,5 @@ def kind_of(path: str) -> Kind:
     if parts[0] == "functorch" or parts[1] in ("autograd", "func", "_functorch"):
         deep = len(parts) > 2 or parts[0] == "functorch"
         return "derivative" if deep and not HARMLESS & set(parts) else "plain"
-    formula = "grad" in parts or any(
-        "backward" in part for part in parts
-    )  # torch.ops.aten.tanh_backward, torch.nn.grad
-    return "node" if formula else "plain"
+    # torch.nn.grad, torch.ops.aten.tanh_backward
+    return "node" if "grad" in parts or any("backward" in part for part in parts) else "plain"

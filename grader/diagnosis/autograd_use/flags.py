@@ -10,8 +10,10 @@ whatever way it took. The text is read only to say where (`lines.py`). What is c
 
 from __future__ import annotations
 
+import itertools
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import msgspec
 import torch
@@ -31,6 +33,8 @@ from grader.records import Check, Flag
 USED = "autograd-used"
 UNUSUAL = "unusual-code"
 UNEXPLAINED = "unexplained-value"
+Said = Iterator[tuple[str, str]]
+"""The code and the message of a flag."""
 
 CLOSE = 1e-4
 """How near to its scaled self a tensor must be, relative to its largest element: float32 inside included."""
@@ -59,35 +63,27 @@ def wants_explaining(cells: Sequence[PlannedCell], marked: Mapping[str, PartMark
     return any(lines.behind(part, name) != [] for part, names in still.items() for name in names)
 
 
-def autograd_flags(
-    cells: Sequence[PlannedCell],
-    parts: Mapping[str, PartChecks],
-    spec: ExerciseSpec,
-    execution: Execution,
-    scaled: Sequence[ScaledCase],
-    marked: Mapping[str, PartMarks],
-) -> list[Flag]:
-    """The flags of one submission: at most one of each code a part.
+def autograd_flags(cells: Sequence[PlannedCell], execution: Execution, scaled: Sequence[ScaledCase],
+                   marked: Mapping[str, PartMarks]) -> list[Flag]:  # fmt: skip
+    """The flags of one submission, at most one a part.
 
     Args:
         cells: what was run, in order.
-        parts: what is checked in each part.
-        spec: the exercise; its first hidden case is the one that was run twice.
-        execution: what came of the runs, the scaled one among the hidden.
+        execution: what came of the runs, the scaled ones among the hidden.
         scaled: the scaled cases that were run.
         marked: part → its marks.
     """
     if not scaled and not names_autograd(cells) and not any(marks.unmoved for marks in marked.values()):
         return []
     lines = Lines(cells)
-    flags = []
-    for part_id, checks in parts.items():
+    found = []
+    for part_id, marks in marked.items():
         moved: dict[str, bool] = {}
-        for case in scaled:
-            plain, run = execution.hidden[spec.cases[0].id], execution.hidden[case.id]
-            moved = moved_by_scaling(part_id, checks, plain, run, case.factor)
-        flags += _Part(part_id, checks, lines, moved, marked[part_id], cells).flags()
-    return flags
+        for case in scaled:  # it is the first hidden case, run once more
+            plain, run = execution.hidden[marks.exercise.spec.cases[0].id], execution.hidden[case.id]
+            moved = moved_by_scaling(part_id, marks.checks, plain, run, case.factor)
+        found.append(_Part(marks, lines, moved).flag)
+    return [flag for flag in found if flag is not None]
 
 
 def apply_policy(checks: Sequence[Check], flags: Sequence[Flag], spec: ExerciseSpec) -> list[Check]:
@@ -102,33 +98,31 @@ def apply_policy(checks: Sequence[Check], flags: Sequence[Flag], spec: ExerciseS
     ]
 
 
+@dataclass
 class _Part:
     """What is known of one part.
 
-    Args:
-        part_id: the part.
-        checks: what is checked in it.
-        lines: the student's statements.
-        scaled: checked name → whether it came out scaled, where the scaled run tells.
-        marks: its marks; `follows` says whether a value moves with the random numbers above it.
-        cells: what was run.
+    `scaled`: checked name → whether it came out scaled, where the scaled run tells. `marks.follows` says whether a
+    value moves with the random numbers above it.
     """
 
-    def __init__(self, part_id: str, checks: PartChecks, lines: Lines, scaled: Mapping[str, bool], marks: PartMarks,
-                 cells: Sequence[PlannedCell]) -> None:  # fmt: skip
-        self.part_id = part_id
-        self.scaled = scaled
-        self.marks = marks
-        self.cells = cells
-        self.names = checks.names
-        borrowed = {origin for name in checks.upstream for origin in lines.behind(part_id, name) or ()}
-        self.behind = {name: lines.behind(part_id, name) for name in self.names}
+    marks: PartMarks
+    lines: Lines
+    scaled: Mapping[str, bool]
+
+    def __post_init__(self) -> None:
+        self.part_id, self.cells, self.names = self.marks.part_id, self.marks.cells, self.marks.checks.names
+        self.behind = {name: self.lines.behind(self.part_id, name) for name in self.names}
+        upstream = [self.lines.behind(self.part_id, name) or () for name in self.marks.checks.upstream]
+        borrowed = {origin for origins in upstream for origin in origins}
         self.origins = {name: [each for each in found or () if each not in borrowed]
                         for name, found in self.behind.items()}  # fmt: skip
 
-    def flags(self) -> list[Flag]:
-        """At most one of each code; what is certain takes the place of what is not."""
-        return self._used() or [*self._unexplained(), *self._unusual()][:1]
+    @property
+    def flag(self) -> Flag | None:
+        """What is certain, or else the first thing that is not."""
+        found = next(itertools.chain(self._used(), self._unexplained(), self._unusual()), None)
+        return found and Flag(code=found[0], message=found[1], part=self.part_id)
 
     def _first(self, name: str, *kinds: str) -> Origin | None:
         return next((origin for origin in self.origins[name] if origin.kind in kinds), None)
@@ -138,19 +132,14 @@ class _Part:
         own = [origin for origin in self.origins[name] if self.cells[origin.cell].part == self.part_id]
         return next((origin for origin in own if origin.kind == kind), None)
 
-    def _used(self) -> list[Flag]:
+    def _used(self) -> Said:
         found = {name: self._first(name, "engine", "formula") for name in self.names if self._is_used(name)}
-        if not found:
-            return []
-        name = next((name for name, origin in found.items() if origin is not None), min(found))
-        origin = found[name]
-        message = (
-            f"{self._place(origin)}: {name} gets its numbers from {origin.text}{_others(found)}."
-            if origin is not None else
-            f"When the grader scaled what autograd computes, {name} came out scaled{_others(found)}: it comes from "
-            "autograd, in a way that the source doesn't show."
-        )  # fmt: skip
-        return self._flag(USED, message)
+        for name, origin in found.items():
+            if origin is not None:
+                yield USED, f"{self._place(origin)}: {name} gets its numbers from {origin.text}{_others(found)}."
+        if found:
+            what = f"When the grader scaled what autograd computes, {min(found)} came out scaled{_others(found)}"
+            yield USED, f"{what}: it comes from autograd, in a way that the source doesn't show."
 
     def _is_used(self, name: str) -> bool:
         """Whether a value is autograd's: it came out scaled, or its line says so and no run says otherwise."""
@@ -159,39 +148,28 @@ class _Part:
         told = self.scaled.get(name) is False or self.marks.follows(name) is True
         return self._first(name, "engine") is not None and not told and self.marks.right_by_value(name)
 
-    def _unexplained(self) -> list[Flag]:
+    def _unexplained(self) -> Said:
         for name in self.marks.unmoved:
             origin = self._first(name, "odd", "hidden")
-            if self.behind[name] is None:
-                why = "no readable line of the notebook computes it"
-            elif origin is not None:
-                why = f"{self._place(origin)} computes it from {origin.text}"
-            elif self.marks.is_numerical(name):
-                why = "it is right to a few digits only, as finite differences are"
-            else:
-                continue
-            above = self.marks.skipped(name)
-            return self._flag(UNEXPLAINED, f"{name} is right, but doesn't depend on {above}: {why}.")
-        return []
+            why = (
+                "no readable line of the notebook computes it" if self.behind[name] is None else
+                f"{self._place(origin)} computes it from {origin.text}" if origin is not None else
+                "it is right to a few digits only, as finite differences are" if self.marks.is_numerical(name) else
+                None
+            )  # fmt: skip
+            if why is not None:
+                yield UNEXPLAINED, f"{name} is right, but doesn't depend on {self.marks.skipped(name)}: {why}."
 
-    def _unusual(self) -> list[Flag]:
+    def _unusual(self) -> Said:
         for name in self.names:
             origin = self._first(name, "engine")
             if origin is not None and self.scaled.get(name) is False and self.marks.follows(name) is False:
-                return self._flag(
-                    UNUSUAL,
-                    f"{self._place(origin)}: {name} may get its numbers from {origin.text}, although it did not change "
-                    "when the grader scaled what autograd computes.",
-                )  # fmt: skip
+                what = f"{name} may get its numbers from {origin.text}, although it did not change when the grader"
+                yield UNUSUAL, f"{self._place(origin)}: {what} scaled what autograd computes."
         for name in self.names:
-            origin = self._own(name, "hidden")
-            if origin is not None:
+            if (origin := self._own(name, "hidden")) is not None:
                 what = f"runs code that is put together at run time, and can't be read: {origin.text}."
-                return self._flag(UNUSUAL, f"{self._place(origin)} {what}")
-        return []
-
-    def _flag(self, code: str, message: str) -> list[Flag]:
-        return [Flag(code=code, message=message, part=self.part_id)]
+                yield UNUSUAL, f"{self._place(origin)} {what}"
 
     def _place(self, origin: Origin) -> str:
         return self.cells[origin.cell].place(origin.line)
@@ -225,17 +203,15 @@ def moved_by_scaling(
 
 def _scaled(before: Export, after: Export, name: str, factor: float) -> bool | None:
     """Every element as it was or multiplied by the factor, some of them multiplied. None where that can't be told."""
-    pair = _pair(before, after, name)
-    if pair is None:
+    if (pair := _pair(before, after, name)) is None:
         return None
     one, other = pair
     if torch.equal(one, other):
         return False if one.count_nonzero() else None  # zeros stay zeros
     room = CLOSE * one.abs().max()
     multiplied = (other - factor * one).abs() <= room
-    if bool((multiplied | (other == one)).all()) and bool((multiplied & (one.abs() > 10 * room)).any()):
-        return True
-    return None
+    told = bool((multiplied | (other == one)).all()) and bool((multiplied & (one.abs() > 10 * room)).any())
+    return True if told else None
 
 
 def _trained(before: Export, after: Export, name: str) -> bool | None:

@@ -63,11 +63,7 @@ class _Line(NamedTuple):
 
 
 class Lines:
-    """The student's statements of a notebook.
-
-    Args:
-        cells: what was run, in order.
-    """
+    """The student's statements in what was run."""
 
     def __init__(self, cells: Sequence[PlannedCell]) -> None:
         self._lines: list[_Line] = []
@@ -123,10 +119,8 @@ class Lines:
                     end = len(self._lines)
                     self._lines[start:] = [line._replace(until=max(line.until, end)) for line in self._lines[start:]]
             else:
-                whole = (
-                    sure and isinstance(node, ast.Assign) and all(isinstance(each, ast.Name) for each in node.targets)
-                )
-                self._add(cell, _bound(node), (node,), whole=whole)
+                names = isinstance(node, ast.Assign) and all(isinstance(each, ast.Name) for each in node.targets)
+                self._add(cell, _bound(node), (node,), whole=sure and names)
 
     def _add(self, cell: int, names: set[str], nodes: tuple[ast.AST, ...], *, whole: bool = False) -> None:
         self._lines.append(_Line(cell, frozenset(names), nodes, whole, len(self._lines)))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Set
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
@@ -37,8 +38,8 @@ def evaluate(node: Node, names: Environment, known: Values, keep: bool = False) 
     Args:
         node: the formula.
         names: what its names stand for.
-        known: values of parts of it, already computed for the same names.
-        keep: put what is computed into `known`.
+        known: values of parts of it for the same names; what is computed is added if it is to be kept.
+        keep: whether it is.
 
     Raises:
         Unsupported: it can't be computed.
@@ -46,6 +47,7 @@ def evaluate(node: Node, names: Environment, known: Values, keep: bool = False) 
     return _Evaluation(names, known, known if keep else {}).value(node)
 
 
+@dataclass
 class _Evaluation:
     """What names stand for, and the values of parts of formulas: those that are known, and those that are new.
 
@@ -53,10 +55,11 @@ class _Evaluation:
     once for all rounds.
     """
 
-    def __init__(self, names: Environment, known: Values, new: Values, changing: Set[str] = frozenset(),
-                 around: _Evaluation | None = None) -> None:  # fmt: skip
-        self.names, self.known, self.new = names, known, new
-        self.changing, self.around = changing, around
+    names: Environment
+    known: Values
+    new: Values
+    changing: Set[str] = frozenset()
+    around: _Evaluation | None = None
 
     def value(self, node: Node) -> Value:
         if self.around is not None and not self.changing & node.reads:
@@ -88,7 +91,10 @@ class _Evaluation:
                 return self._looped(node)
             case "if":  # the other side may read what isn't there, as the step after the last one
                 arguments = (arguments[1 if self.value(arguments[0]) else 2],)
-        result: Value = OPERATIONS[node.op].compute(node.value, *map(self.value, arguments))
+        operation, values = OPERATIONS[node.op], [self.value(argument) for argument in arguments]
+        if operation.sizes is not None:
+            checked(operation.sizes(node.value, *values))
+        result: Value = operation.compute(node.value, *values)
         return result
 
     def _looped(self, node: Node) -> Tensor:

@@ -5,70 +5,55 @@ from __future__ import annotations
 import ast
 import copy
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from grader.diagnosis.formula.node import Unsupported
 
 
-class Numbers(NamedTuple):
-    """The numbers that a loop goes through: from `first` up to, and not including, `last`; or backward."""
+class Over(NamedTuple):
+    """What a loop goes through: the numbers from `first` up to, and not including, `last`; or backward.
+
+    Attributes:
+        counter: the student's name for the number; empty where the loop has none.
+        elements: the loop's names for elements of lists → the list that each is of.
+    """
 
     counter: str
     first: ast.expr
     last: ast.expr
     backward: bool = False
+    elements: Mapping[str, ast.expr] = {}
 
 
-class Elements(NamedTuple):
-    """The lists that a loop goes through side by side.
-
-    Attributes:
-        counter: the student's own counter, from `enumerate`; empty where there is none.
-        lists: the loop's name of an element → the list that it is of.
-        backward: whether the last elements come first.
-    """
-
-    counter: str
-    lists: dict[str, ast.expr]
-    backward: bool = False
-
-
-def numbers_of(loop: ast.For | ast.comprehension) -> Numbers | None:
-    """What a loop over a `range` goes through; None for others."""
-    one = ast.Constant(1)
-    match loop.target, loop.iter:
-        case _, ast.Call(func=ast.Name(id="reversed"), args=[inner], keywords=[]):
-            found = numbers_of(ast.comprehension(loop.target, inner, [], 0))
+def gone_through(target: ast.expr, over: ast.expr) -> Over | None:
+    """What a loop goes through, a range or lists side by side; None for what isn't understood."""
+    zero, one = ast.Constant(0), ast.Constant(1)
+    match target, over:
+        case _, ast.Call(func=ast.Name(id="reversed"), args=[inner]):
+            found = gone_through(target, inner)
             return found and found._replace(backward=not found.backward)
-        case ast.Name(id=counter), ast.Call(func=ast.Name(id="range"), args=[last], keywords=[]):
-            return Numbers(counter, ast.Constant(0), last)
-        case ast.Name(id=counter), ast.Call(func=ast.Name(id="range"), args=[first, last], keywords=[]):
-            return Numbers(counter, first, last)
+        case _, ast.Call(func=ast.Name(id="list"), args=[ast.Call(func=ast.Name(id="zip" | "enumerate")) as inner]):
+            return gone_through(target, inner)
+        case ast.Name(id=counter), ast.Call(func=ast.Name(id="range"), args=[last]):
+            return Over(counter, zero, last)
+        case ast.Name(id=counter), ast.Call(func=ast.Name(id="range"), args=[first, last]):
+            return Over(counter, first, last)
         case (
             ast.Name(id=counter),
             ast.Call(func=ast.Name(id="range"), args=[last, first, ast.UnaryOp(ast.USub(), ast.Constant(value=1))]),
         ):
-            return Numbers(counter, ast.BinOp(first, ast.Add(), one), ast.BinOp(last, ast.Add(), one), backward=True)
-    return None
-
-
-def elements_of(target: ast.expr, over: ast.expr) -> Elements | None:
-    """What a loop goes through, where that is lists; None for numbers, and for what isn't understood."""
-    match target, over:
-        case _, ast.Call(func=ast.Name(id="reversed"), args=[inner]):
-            found = elements_of(target, inner)
-            return found and found._replace(backward=not found.backward)
-        case _, ast.Call(func=ast.Name(id="list"), args=[ast.Call(func=ast.Name(id="zip" | "enumerate")) as inner]):
-            return elements_of(target, inner)
+            return Over(counter, ast.BinOp(first, ast.Add(), one), ast.BinOp(last, ast.Add(), one), backward=True)
         case ast.Tuple(elts=[ast.Name(id=counter), inner]), ast.Call(func=ast.Name(id="enumerate"), args=[over]):
-            found = elements_of(inner, over)
-            return found._replace(counter=counter) if found is not None and not found.backward else None
+            found = gone_through(inner, over)
+            return found._replace(counter=counter) if found and found.elements and not found.backward else None
         case ast.Tuple(elts=names), ast.Call(func=ast.Name(id="zip"), args=lists) if len(names) == len(lists):
-            pairs = [elements_of(*pair) for pair in zip(names, lists, strict=True)]
-            lists_of = {name: each for pair in pairs if pair is not None for name, each in pair.lists.items()}
-            return Elements("", lists_of) if len(lists_of) == len(names) else None
+            pairs = [pair for each in zip(names, lists, strict=True) if (pair := gone_through(*each)) is not None]
+            elements = {name: each for pair in pairs for name, each in pair.elements.items()}
+            same = len(elements) == len(names) and len({pair.backward for pair in pairs}) == 1
+            return pairs[0]._replace(counter="", elements=elements) if same else None
         case ast.Name(id=name), ast.Name() | ast.Subscript(value=ast.Name()):
-            return Elements("", {name: over})
+            return Over("", zero, ast.Call(ast.Name("len", ast.Load()), [over], []), elements={name: over})
     return None
 
 
@@ -78,17 +63,15 @@ def stored_names(body: Iterable[ast.AST]) -> set[str]:
     return {node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
 
 
+@dataclass
 class Put(ast.NodeTransformer):
     """Names, and attributes of some objects, exchanged for what they stand for; the trees given are not changed.
 
-    Args:
-        names: name → what it stands for.
-        objects: an object's name → the layer that it is: `self.name` of it becomes `layer__name`.
+    `objects`: an object's name → the layer that it is: `self.name` of it becomes `layer__name`.
     """
 
-    def __init__(self, names: Mapping[str, ast.expr], objects: Mapping[str, str]) -> None:
-        self.names = names
-        self.objects = objects
+    names: Mapping[str, ast.expr]
+    objects: Mapping[str, str] = field(default_factory=dict)
 
     def visit_Name(self, node: ast.Name) -> ast.expr:
         """What the name stands for."""

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from grader.diagnosis.formula.node import ALL, AT, NEW, Pattern, Unsupported, Value
 
@@ -34,6 +35,7 @@ class Operation(NamedTuple):
         keywords: those by which its last argument may be given.
         written: how it is quoted, with the arguments' texts.
         rank: how tightly it binds, for brackets.
+        sizes: those of its value, of the same arguments, where it may become too large.
     """
 
     compute: Callable[..., Any]
@@ -42,6 +44,7 @@ class Operation(NamedTuple):
     keywords: tuple[str, ...] = ()
     written: str = "{0}.{op}(…)"
     rank: int = 5
+    sizes: Callable[..., Sequence[int]] | None = None
 
 
 # --- computing what may become too large, or is not torch's own
@@ -53,14 +56,10 @@ def checked(sizes: Sequence[int]) -> None:
         raise Unsupported
 
 
-def _elementwise(function: Callable[[Any, Any], Value]) -> Callable[..., Value]:
-    def apply(_: object, left: Value, right: Value) -> Value:
-        if isinstance(left, Tensor) and isinstance(right, Tensor) and left.shape != right.shape:
-            sides = zip_longest(reversed(left.shape), reversed(right.shape), fillvalue=1)
-            checked([max(one, other) for one, other in sides])
-        return function(left, right)
-
-    return apply
+def _stretched(_: object, left: Value, right: Value) -> Sequence[int]:
+    if isinstance(left, Tensor) and isinstance(right, Tensor) and left.shape != right.shape:
+        return [max(pair) for pair in zip_longest(reversed(left.shape), reversed(right.shape), fillvalue=1)]
+    return ()
 
 
 def _power(base: Value, exponent: Value) -> Value:
@@ -73,11 +72,9 @@ def _power(base: Value, exponent: Value) -> Value:
     return int(raised) if isinstance(base, int) and isinstance(exponent, int) and raised.is_integer() else raised
 
 
-def _matmul(_: object, left: Tensor, right: Tensor) -> Tensor:
-    """Each side has at most MAX_ELEMENTS, and so has the result."""
+def _of_a_product(_: object, left: Tensor, right: Tensor) -> Sequence[int]:
     batch = torch.broadcast_shapes(left.shape[:-2], right.shape[:-2])
-    checked([*batch, *left.shape[-2:-1], *(right.shape[-1:] if right.dim() > 1 else ())])
-    return left @ right
+    return [*batch, *left.shape[-2:-1], *(right.shape[-1:] if right.dim() > 1 else ())]
 
 
 def _reduced(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
@@ -92,25 +89,10 @@ def _plain(function: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
     return lambda _, tensor: function(tensor)
 
 
-def _expanded(_: object, tensor: Tensor, *sizes: int) -> Tensor:
-    checked([max(1, size) for size in sizes])
-    return tensor.expand(sizes)
-
-
-def _filled(_: object, fill: float, *sizes: int) -> Tensor:
-    checked(sizes)
-    return torch.full(sizes, float(fill), dtype=torch.float64)
-
-
 def _mask(_: object, tensor: Tensor, index: Tensor) -> Tensor:
     """Ones where `x[range(n), index]` points to: with an index of (n, 1), at every row and column of it."""
     places = index.unsqueeze(1) if index.dim() == 1 else index.flatten().expand(len(tensor), -1)
     return torch.zeros_like(tensor).scatter_(1, places, 1.0)
-
-
-def _one_hot(_: object, index: Tensor, classes: int) -> Tensor:
-    checked([*index.shape, classes])
-    return torch.nn.functional.one_hot(index.long(), classes).to(torch.float64)
 
 
 EQUATION = re.compile(r"[a-z]{1,8}(,[a-z]{1,8})?->[a-z]{0,8}")
@@ -135,16 +117,6 @@ def size(number: Value) -> int:
     if type(number) is not int or not 0 <= number <= MAX_ELEMENTS:
         raise Unsupported
     return number
-
-
-def _padded(_: object, tensor: Tensor, before: int, after: int) -> Tensor:
-    checked([*tensor.shape[:-1], tensor.shape[-1] + size(before) + size(after)])
-    return torch.nn.functional.pad(tensor, (before, after))
-
-
-def _joined(dim: int, *tensors: Tensor) -> Tensor:
-    checked([sum(tensor.numel() for tensor in tensors)])
-    return torch.cat(tensors, dim)
 
 
 # --- places of a tensor
@@ -199,7 +171,7 @@ def _whole(number: Any) -> Any:
 
 
 def _infix(function: Callable[[Any, Any], Value], spelled: tuple[str, ...], written: str, rank: int) -> Operation:
-    return Operation(_elementwise(function), spelled, "xx", written=written, rank=rank)
+    return Operation(lambda _, left, right: function(left, right), spelled, "xx", (), written, rank, _stretched)
 
 
 OPERATIONS: dict[str, Operation] = {
@@ -208,7 +180,7 @@ OPERATIONS: dict[str, Operation] = {
     "mul": _infix(operator.mul, ("mul",), "{0} * {1}", 2),
     "div": _infix(operator.truediv, ("div",), "{0} / {1}", 2),
     "pow": _infix(_power, ("pow",), "{0}**{1}", 4),
-    "matmul": Operation(_matmul, ("matmul", "mm"), "xx", written="{0} @ {1}", rank=2),
+    "matmul": Operation(lambda _, left, right: left @ right, ("matmul", "mm"), "xx", (), "{0} @ {1}", 2, _of_a_product),
     "neg": Operation(lambda _, value: -value, ("neg",), written="-{0}", rank=3),
     **{name: Operation(_plain(getattr(torch, name)), (name,)) for name in (
         "exp", "log", "tanh", "sigmoid", "erf", "sqrt", "square", "reciprocal", "ones_like", "zeros_like")},
@@ -221,10 +193,12 @@ OPERATIONS: dict[str, Operation] = {
     "mean": Operation(_reduced(torch.mean), ("mean",)),
     "softmax": Operation(lambda dim, tensor: torch.softmax(tensor, dim), ("softmax",), "xi", ("dim",)),
     "argmax": Operation(lambda dim, tensor: torch.argmax(tensor, dim), ("argmax",), "xi", ("dim",)),
-    "one_hot": Operation(_one_hot, ("one_hot",), "xx", ("num_classes",)),
+    "one_hot": Operation(lambda _, index, classes: functional.one_hot(index.long(), classes).to(torch.float64),
+                         ("one_hot",), "xx", ("num_classes",), sizes=lambda _, index, classes: [*index.shape, classes]),
     "reshape": Operation(lambda _, tensor, *sizes: tensor.reshape(sizes), ("view", "reshape"), "xx*"),
     "like": Operation(lambda _, tensor, other: tensor.reshape(other.shape), ("view_as", "reshape_as"), "xx"),
-    "expand": Operation(_expanded, ("expand",), "xx*"),
+    "expand": Operation(lambda _, tensor, *sizes: tensor.expand(sizes), ("expand",), "xx*",
+                        sizes=lambda _, tensor, *sizes: [max(1, size) for size in sizes]),
     "flatten": Operation(lambda dims, tensor: torch.flatten(tensor, *dims), ("flatten",), "xi*"),
     "swap": Operation(lambda dims, tensor: tensor.transpose(*dims), ("transpose", "swapaxes"), "xii",
                       written="{0}.transpose({value[0]}, {value[1]})"),
@@ -234,21 +208,24 @@ OPERATIONS: dict[str, Operation] = {
     "size": Operation(lambda dim, tensor: tensor.shape[dim], ("size",), "xi"),
     "masked_fill": Operation(lambda _, tensor, mask, fill: tensor.masked_fill(mask, float(fill)), ("masked_fill",),
                              "xxx"),
-    "filled": Operation(_filled),
+    "filled": Operation(lambda _, fill, *sizes: torch.full(sizes, float(fill), dtype=torch.float64),
+                        sizes=lambda _, fill, *sizes: sizes),
     "filled_like": Operation(lambda _, tensor, fill: torch.full_like(tensor, float(fill)), ("full_like",), "xx"),
     "index_add": Operation(lambda dim, base, index, source: base.index_add(dim, index, source),
                            ("index_add", "index_add_"), "xixx"),
     "arange": Operation(lambda _, stop: torch.arange(size(stop)), ("arange",)),
-    "pad": Operation(_padded, ("pad",), "xx*"),
+    "pad": Operation(lambda _, tensor, *ends: functional.pad(tensor, ends), ("pad",), "xx*",
+                     sizes=lambda _, tensor, *ends: [*tensor.shape[:-1], tensor.shape[-1] + sum(map(size, ends))]),
     "einsum": Operation(_einsum, written="einsum(…)"),
     "mask": Operation(_mask),
     "pick": Operation(lambda pattern, tensor, *numbers: tensor[_index(pattern, tensor, numbers)], written="{0}[…]"),
     "slice": Operation(lambda there, *ends: slice(*(ends[sum(there[:k])] if there[k] else None for k in range(3)))),
     "use": Operation(lambda _, value: value),
-    "cat": Operation(_joined, written="cat([…], {value})"),
+    "cat": Operation(lambda dim, *tensors: torch.cat(tensors, dim), written="cat([…], {value})",
+                     sizes=lambda _, *tensors: [sum(tensor.numel() for tensor in tensors)]),
     "elements": Operation(lambda _, count: size(count)),
     "if": Operation(lambda _, value: value, written="({1} if {0} else {2})"),  # of the sides only one is computed
-    **{name: Operation(_elementwise(getattr(operator, name)), written=f"{{0}} {sign} {{1}}", rank=0) for name, sign in (
+    **{name: _infix(getattr(operator, name), (), f"{{0}} {sign} {{1}}", 0) for name, sign in (
         ("lt", "<"), ("le", "<="), ("gt", ">"), ("ge", ">="), ("eq", "=="), ("ne", "!="))},
 }  # fmt: skip
 """What is read, computed and written. Without a spelling: what `reader.py` makes of syntax, and what edits make."""

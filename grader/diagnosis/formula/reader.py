@@ -6,12 +6,13 @@ import ast
 import contextlib
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from itertools import compress
 from typing import TypeVar
 
-from grader.diagnosis.formula.loops import Numbers, Put, elements_of, numbers_of, stored_names
+from grader.diagnosis.formula.calls import call, is_true, literal
+from grader.diagnosis.formula.loops import Put, gone_through, stored_names
 from grader.diagnosis.formula.node import ALL, AT, NEW, Loop, Node, Pattern, Unsupported, name, number
-from grader.diagnosis.formula.operations import EQUATION, OPERATIONS, SPELLED
 
 MAX_DEPTH = 40
 COUNTERS = ("t", "k", "i", "step", "place")
@@ -25,6 +26,25 @@ OPERATORS: dict[type[ast.operator], str] = {
 COMPARISONS: dict[type[ast.cmpop], str] = {
     ast.Lt: "lt", ast.LtE: "le", ast.Gt: "gt", ast.GtE: "ge", ast.Eq: "eq", ast.NotEq: "ne",
 }  # fmt: skip
+
+
+@dataclass
+class Rounds:
+    """The rounds of a loop: its counter goes from `first` up to, and not including, `last`; or backward.
+
+    `anew`: the names that the rounds have bound to something else.
+    """
+
+    counter: str
+    first: Node
+    last: Node
+    backward: bool = False
+    anew: set[str] = field(default_factory=set)
+
+    def place(self, *, first: bool = False) -> Node:
+        """Where an element of a list has its place that each round puts behind all others, or before them."""
+        late = self.last - number(1) - name(self.counter)
+        return late if self.backward != first else name(self.counter) - self.first
 
 
 class Reader:
@@ -87,11 +107,11 @@ class Reader:
             case ast.Attribute(
                 attr="indices", value=ast.Call(func=ast.Attribute(attr="max", value=value), args=[dim, *keep])
             ):
-                place = Node("argmax", (self.read(value),), _literal(dim))
+                place = Node("argmax", (self.read(value),), literal(dim))
                 keep += [word.value for word in tree.value.keywords if word.arg == "keepdim"]  # type: ignore[attr-defined]
-                return Node("unsqueeze", (place,), place.value) if any(map(_is_true, keep)) else place
+                return Node("unsqueeze", (place,), place.value) if any(map(is_true, keep)) else place
             case ast.Call(func=ast.Attribute() as function):
-                return self._call(tree, function)
+                return call(tree, function, self.read)
             case ast.IfExp():
                 return Node("if", tuple(self.read(part) for part in (tree.test, tree.body, tree.orelse)))
             case ast.Compare(left=left, ops=[sign], comparators=[right]) if type(sign) in COMPARISONS:
@@ -113,14 +133,13 @@ class Reader:
                 three = [None, *ends, None] if len(ends) == 1 else [*ends, None][:3]
                 there = [end is not None and not (isinstance(end, ast.Constant) and end.value is None) for end in three]
                 return Node("slice", tuple(self.read(end) for end in compress(three, there) if end), tuple(there))
-            case ast.Subscript(
-                slice=ast.Slice(lower=None, upper=None, step=ast.UnaryOp(ast.USub(), ast.Constant(value=1)))
+            case (
+                ast.Subscript(value=value, slice=ast.Slice(None, None, ast.UnaryOp(ast.USub(), ast.Constant(value=1))))
+                | ast.Call(func=ast.Name(id="list"), args=[ast.Call(func=ast.Name(id="reversed"), args=[value])])
             ):
-                return Node("flip", (self.read(tree.value),), (0,))
-            case ast.Call(func=ast.Name(id="list"), args=[ast.Call(func=ast.Name(id="reversed"), args=[value])]):
                 return Node("flip", (self.read(value),), (0,))
             case ast.Subscript(value=ast.Attribute(attr="shape", value=value)):
-                return Node("size", (self.read(value),), _literal(tree.slice))
+                return Node("size", (self.read(value),), literal(tree.slice))
             case ast.Subscript():
                 pattern, numbers = self.places(tree.slice)
                 inner = self.read(tree.value)
@@ -133,36 +152,32 @@ class Reader:
         """`[… for t in range(T)]`: the elements stacked."""
         if loop.ifs:
             raise Unsupported
-        around, [element] = self.around(loop, [element])
-        first, last = self.read(around.first), self.read(around.last)
+        rounds, [element] = self.around(loop, [element])
         if isinstance(element, ast.Constant) and element.value is None:
-            return Node("elements", (last,))
-        place = rounds_before(around.counter, first, last, backward=around.backward)
-        with self.within(around.counter):
+            return Node("elements", (rounds.last,))
+        with self.within(rounds.counter):
             value = self.read(element)
-        return Node("loop", (Node("elements", (last - first,)), first, last, value, place),
-                    Loop(around.counter, "", "set", (AT,)))  # fmt: skip
+        start = Node("elements", (rounds.last - rounds.first,))
+        return Node("loop", (start, rounds.first, rounds.last, value, rounds.place()),
+                    Loop(rounds.counter, "", "set", (AT,)))  # fmt: skip
 
-    def around(self, loop: ast.For | ast.comprehension, body: list[Tree]) -> tuple[Numbers, list[Tree]]:
-        """The numbers that a loop goes through, and its body in terms of them.
+    def around(self, loop: ast.For | ast.comprehension, body: list[Tree]) -> tuple[Rounds, list[Tree]]:
+        """The rounds of a loop, and its body with elements of lists in place of the loop's names for them.
 
         Raises:
             Unsupported: it goes through something else.
         """
-        found = elements_of(loop.target, loop.iter)
-        if found is None or stored_names(body) & found.lists.keys():
-            over = numbers_of(loop)
-        else:
-            free = (each for each in COUNTERS if each not in self.used and each not in self.counters)
-            counter = found.counter or next(free, "")
-            length = ast.Call(ast.Name("len", ast.Load()), [next(iter(found.lists.values()))], [])
-            over = Numbers(counter, ast.Constant(0), length, found.backward) if counter else None
-            place = ast.Name(counter, ast.Load())
-            put = Put({each: ast.Subscript(those, place, ast.Load()) for each, those in found.lists.items()}, {})
-            body = [put.into(line) for line in body]
-        if over is None:
+        over = gone_through(loop.target, loop.iter)
+        if over is None or stored_names(body) & over.elements.keys():
             raise Unsupported
-        return over, body
+        free = (each for each in COUNTERS if each not in self.used and each not in self.counters)
+        counter = over.counter or next(free, None)
+        if counter is None:
+            raise Unsupported
+        place = ast.Name(counter, ast.Load())
+        put = Put({each: ast.Subscript(those, place, ast.Load()) for each, those in over.elements.items()})
+        rounds = Rounds(counter, self.read(over.first), self.read(over.last), over.backward)
+        return rounds, [put.into(line) for line in body] if over.elements else body
 
     @contextlib.contextmanager
     def within(self, counter: str) -> Iterator[None]:
@@ -172,55 +187,6 @@ class Reader:
             yield
         finally:
             self.counters = self.counters[:-1]
-
-    def _call(self, tree: ast.Call, function: ast.Attribute) -> Node:
-        """`x.sum(0, keepdim=True)` and `torch.sum(x, 0, keepdim=True)` alike."""
-        arguments = list(tree.args)
-        if not (isinstance(function.value, ast.Name) and function.value.id in ("torch", "F")):
-            arguments.insert(0, function.value)
-        options = {keyword.arg: keyword.value for keyword in tree.keywords}
-        attr = function.attr
-        if attr in ("zeros", "ones", "full"):
-            fill = self.read(arguments.pop()) if attr == "full" and arguments else number(float(attr == "ones"))
-            return Node("filled", (fill, *(self.read(size) for size in _sizes(arguments))))
-        if attr in ("cat", "concat") and arguments and isinstance(arguments[0], ast.List | ast.Tuple):
-            dim = arguments[1] if len(arguments) > 1 else options.get("dim", ast.Constant(0))
-            return Node("cat", tuple(self.read(part) for part in arguments[0].elts), _literal(dim))
-        if attr == "stack" and len(arguments) == 1 and not options:
-            return self.read(arguments[0])
-        op = SPELLED.get(attr)
-        if attr == "einsum" and arguments and isinstance(arguments[0], ast.Constant):
-            equation = str(arguments[0].value)
-            if EQUATION.fullmatch(equation.replace(" ", "")):
-                return Node("einsum", tuple(self.read(argument) for argument in arguments[1:]), equation)
-        if op is None or not arguments:
-            raise Unsupported
-        if op in ("sum", "mean"):
-            return Node(op, (self.read(arguments[0]),), _dims_of(arguments[1:], options))
-        if set(options).difference(OPERATIONS[op].keywords):
-            raise Unsupported
-        return self._taken(op, [*arguments, *options.values()])
-
-    def _taken(self, op: str, arguments: list[ast.expr]) -> Node:
-        """A call whose arguments are as the table has them."""
-        takes = OPERATIONS[op].takes
-        if (
-            op == "reshape"
-            and len(arguments) == 2
-            and isinstance(arguments[1], ast.Attribute)
-            and arguments[1].attr == "shape"
-        ):
-            op, takes, arguments = "like", "xx", [arguments[0], arguments[1].value]
-        several = takes.endswith("*")
-        if several:
-            arguments = [arguments[0], *_sizes(arguments[1:])]
-            takes = "x" + takes[1] * (len(arguments) - 1)
-        if len(takes) != len(arguments):
-            raise Unsupported
-        found = list(zip(takes, arguments, strict=True))
-        literals = tuple(_literal(argument) for kind, argument in found if kind == "i")
-        value = literals if len(literals) > 1 or several else literals[0] if literals else None
-        return Node(op, tuple(self.read(argument) for kind, argument in found if kind == "x"), value)
 
     def places(self, tree: ast.expr) -> tuple[Pattern, list[Node]]:
         """What stands in the brackets of `x[…]`: the pattern, and the numbers in it.
@@ -241,39 +207,3 @@ class Reader:
                 numbers.append(self.read(item))
                 pattern.append(AT)
         return tuple(pattern), numbers
-
-
-def rounds_before(counter: str, first: Node, last: Node, *, backward: bool) -> Node:
-    """How many rounds of a loop come before one, which is where a list's next element has its place."""
-    return last - number(1) - name(counter) if backward else name(counter) - first
-
-
-def _sizes(arguments: list[ast.expr]) -> list[ast.expr]:
-    if len(arguments) == 1 and isinstance(arguments[0], ast.Tuple | ast.List):
-        return arguments[0].elts
-    return arguments
-
-
-def _is_true(tree: ast.expr | None) -> bool:
-    return isinstance(tree, ast.Constant) and bool(tree.value)
-
-
-def _dims_of(rest: list[ast.expr], options: dict[str | None, ast.expr]) -> tuple[tuple[int, ...] | None, bool]:
-    dim = rest[0] if rest else options.get("dim", options.get("axis"))
-    keep = rest[1] if len(rest) > 1 else options.get("keepdim", options.get("keepdims"))
-    if set(options) - {"dim", "axis", "keepdim", "keepdims"} or len(rest) > 2:
-        raise Unsupported
-    kept = _is_true(keep)
-    if dim is None:
-        return None, kept
-    if isinstance(dim, ast.Tuple | ast.List):
-        return tuple(_literal(item) for item in dim.elts), kept
-    return (_literal(dim),), kept
-
-
-def _literal(tree: ast.expr | None) -> int:
-    if isinstance(tree, ast.UnaryOp) and isinstance(tree.op, ast.USub):
-        return -_literal(tree.operand)
-    if isinstance(tree, ast.Constant) and type(tree.value) is int and abs(tree.value) < 8:
-        return tree.value
-    raise Unsupported

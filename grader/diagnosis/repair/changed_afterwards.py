@@ -52,12 +52,7 @@ def _sharing(subject: Subject) -> list[str]:
 
 
 def spoiled(subject: Subject, node: Node) -> Diagnosis | None:
-    """What happened to a tensor whose formula is right, and does not give its numbers.
-
-    Args:
-        subject: the tensor.
-        node: its formula.
-    """
+    """What happened to a tensor whose formula is right, and does not give its numbers."""
     return _forward_changed(subject, node) or _changed_later(subject)
 
 

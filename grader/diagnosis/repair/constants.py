@@ -33,10 +33,7 @@ _DISTRIBUTES = ("sum", "mean", "transpose", "reshape", "like", "unsqueeze", "fla
 def wrong_scale(subject: Subject, node: Node, trials: Sequence[Scene]) -> Diagnosis | None:
     """The largest part of a formula that has to be a constant times what it is, if there is one.
 
-    Args:
-        subject: the tensor.
-        node: its formula.
-        trials: a trial for each case, then those with random gradients.
+    `trials` has one for each case, then those with random gradients.
     """
     for part in parts(node):
         if part.op in ("name", "number"):

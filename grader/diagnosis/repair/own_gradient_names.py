@@ -7,6 +7,7 @@ of it just what the student has.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -22,15 +23,11 @@ MAX_TRIED = 60
 """Pairs of a name and a tensor that are tried at most."""
 
 Why = Callable[[Subject], Diagnosis | None]
+"""Finds what is wrong with one tensor."""
 
 
 def in_a_stand_in(subject: Subject, why: Why) -> Diagnosis | None:
-    """What is wrong with a gradient of a name of the student's own, where that explains this one.
-
-    Args:
-        subject: the tensor.
-        why: finds what is wrong with one tensor.
-    """
+    """What is wrong with a gradient of a name of the student's own, where that explains this one."""
     leaves = subject.leaves
     asked = {*map(gradient_of, subject.first.forward)}
     tried = 0
@@ -38,7 +35,7 @@ def in_a_stand_in(subject: Subject, why: Why) -> Diagnosis | None:
         if label in leaves or label in asked or label == subject.gradient:
             continue
         values = [scene.value(node) for scene in subject.scenes]
-        given = [value for value in values if value is not None and value.dim()]
+        given = [value for value in values if value is not None and value.dim() and value.is_floating_point()]
         same = all(scene.fits(value) for scene, value in zip(subject.scenes, given, strict=False))
         if len(given) < len(values) or same:  # another name for the tensor itself is none on the way
             continue
@@ -46,7 +43,8 @@ def in_a_stand_in(subject: Subject, why: Why) -> Diagnosis | None:
             tried += 1
             if tried > MAX_TRIED:
                 return None
-            inner = [scene.at(other, value) for scene, value in zip(subject.scenes, given, strict=True)]
+            pairs = zip(subject.scenes, given, strict=True)
+            inner = [replace(scene.at(other), student=value, changed={}) for scene, value in pairs]
             if not all(_explains(scene, one) for scene, one in zip(subject.scenes, inner, strict=True)):
                 continue
             found = why(subject.instead(label, other, inner, node))
@@ -73,7 +71,6 @@ def _unasked(subject: Subject, given: list[Tensor]) -> list[str]:
 
 def _explains(scene: Scene, inner: Scene) -> bool:
     """Whether a tensor is what the chain rule makes of the student's value for the gradient of another."""
-    value = conformed(inner.student, inner.shape)
-    if value is None or inner.fits(inner.expected):
+    if inner.in_shape is None or inner.fits(inner.expected):
         return False
-    return scene.fits(scene.reference.chained({**scene.own, inner.name: value})[scene.name])
+    return scene.fits(scene.reference.chained({**scene.own, inner.name: inner.in_shape})[scene.name])

@@ -9,6 +9,7 @@ are often made together: one in one place, and a constant for the whole; or cons
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence, Set
+from dataclasses import replace
 from itertools import takewhile
 
 from torch import Tensor
@@ -19,8 +20,7 @@ from grader.diagnosis.formula.node import Node, name, parts, use
 from grader.diagnosis.repair.changed_afterwards import spoiled
 from grader.diagnosis.repair.constants import TWO, scaled, wrong_scale, wrong_terms
 from grader.diagnosis.slips.catalogue import UNDONE, UNDONE_FROM_AFAR
-from grader.diagnosis.slips.context import Candidate, Context
-from grader.diagnosis.slips.edit import Edit, edits
+from grader.diagnosis.slips.edit import Candidate, Context, Edit, edits
 from grader.diagnosis.subject import Subject
 from grader.notebook.gradient_names import gradient_of, tensor_of
 from grader.records import Diagnosis
@@ -57,12 +57,8 @@ def _named(node: Node, names: Set[str]) -> Set[str]:
 
 def _spoiled(subject: Subject, node: Node, below: Set[str]) -> bool:
     """Whether a gradient from beside, which the formula uses, is not what it should be: then the fault may be there."""
-    scene = subject.first
-    return any(
-        not scene.tolerance.holds(scene.own[tensor_of(name)], scene.chained[tensor_of(name)])
-        for name in _named(node, below)
-        if tensor_of(name) in scene.own
-    )
+    own, chained, holds = subject.first.own, subject.first.chained, subject.first.tolerance.holds
+    return any(name in own and not holds(own[name], chained[name]) for name in map(tensor_of, _named(node, below)))
 
 
 def _repaired(subject: Subject, node: Node, leaves: frozenset[str], made: Mapping[str, Node]) -> Diagnosis | None:
@@ -71,13 +67,12 @@ def _repaired(subject: Subject, node: Node, leaves: frozenset[str], made: Mappin
     real = list(zip(subject.scenes, given, strict=False))
     if not all(scene.fits(value) for scene, value in real):
         return spoiled(subject, node) if all(trial.is_right(trial.stretched(node)) for trial in trials) else None
-    first = trials[0]
-    if first.is_faint and not first.descendants & set(first.own):
+    if subject.first.is_faint and not subject.first.descendants & set(subject.first.own):
         return None  # nothing can be put in place of what arrives, and anything that cancels would be right
-    context = _context(subject, node, first, leaves, made)
+    context = _context(subject, node, leaves, made)
     found = _searched(subject, context, trials)
-    if found is None and (turned := _turned(node, first)) is not None:
-        found = _searched(subject, context.turned(turned), trials)
+    if found is None and (turned := _turned(node, subject.first)) is not None:
+        found = _searched(subject, replace(context, formula=turned), trials)
         message = f"{TWO}: rows and columns are exchanged at the end, and before that: {found and found.message}"
         found = found and Diagnosis(code=found.code, message=message)
     return found
@@ -117,12 +112,7 @@ def _first_right(
 def _turned(node: Node, first: Scene) -> Node | None:
     """The formula with rows and columns exchanged, where that gives the shape that it should have."""
     value = first.value(node)
-    if (
-        value is None
-        or value.dim() != 2
-        or value.shape == first.expected.shape
-        or value.T.shape != first.expected.shape
-    ):
+    if value is None or value.dim() != 2 or value.shape == first.shape or value.T.shape != first.shape:
         return None
     return node.args[0] if node.op == "transpose" else Node("transpose", (node,))
 
@@ -130,25 +120,24 @@ def _turned(node: Node, first: Scene) -> Node | None:
 # --- what may be put in
 
 
-def _context(subject: Subject, node: Node, first: Scene, leaves: frozenset[str], made: Mapping[str, Node]) -> Context:
+def _context(subject: Subject, node: Node, leaves: frozenset[str], made: Mapping[str, Node]) -> Context:
     """What may be put into a formula; near is what it names, what stands beside its tensor, and the student's own."""
-    found = list(_candidates(subject, first, leaves, made))
+    found = list(_candidates(subject, leaves, made))
     uses = subject.first.reference.consumers
     beside = {name for name, consumers in uses.items() if set(consumers) & set(subject.consumers)}
     tensors = {subject.name, *subject.consumers, *beside}
     labels = {part.value for part in parts(node) if part.op == "name"} | tensors | set(map(gradient_of, tensors))
     own = {one.label for one in found if one.node.op == "use" or not one.value.is_floating_point()}
     near = [one for one in found if one.label in labels | own]
-    return Context(node, first, near, [one for one in found if one.label not in labels | own])
+    return Context(node, subject.first, near, [one for one in found if one.label not in labels | own])
 
 
-def _candidates(
-    subject: Subject, first: Scene, leaves: frozenset[str], made: Mapping[str, Node]
-) -> Iterator[Candidate]:
+def _candidates(subject: Subject, leaves: frozenset[str], made: Mapping[str, Node]) -> Iterator[Candidate]:
     """The forward pass, the gradients, indices, and the student's own intermediate names.
 
     Of a list, an element may be computed from the list's others.
     """
+    first = subject.first
     if subject.name in first.reference.lists:
         leaves |= {subject.gradient}
     for label, value in first.names.items():
@@ -165,9 +154,5 @@ def _of_use(label: str, value: Tensor, scene: Scene) -> bool:
     """What a formula may be tried with: the forward pass and what it was given, indices included, and the gradients."""
     if label in map(gradient_of, scene.forward):
         return tensor_of(label) in scene.own  # not what an earlier part has left under the name
-    given = (
-        label in (*scene.reference.constants, *scene.reference.sequences)
-        and value.dim() > 0
-        and value.numel() <= MAX_GIVEN
-    )
-    return label in scene.forward or given
+    given = label in scene.reference.constants or label in scene.reference.sequences
+    return label in scene.forward or (given and value.dim() > 0 and value.numel() <= MAX_GIVEN)

@@ -18,7 +18,6 @@ from grader.diagnosis.slips import (
     names,
     products,
     row_lookups,
-    single_uses,
     sums,
     whole_value,
 )
@@ -35,7 +34,7 @@ MADE: tuple[Family, ...] = (
 )  # fmt: skip
 """Slips as they are made, tried before any formula is read."""
 
-MADE_OTHERWISE: tuple[Family, ...] = (names.a_step_too_far, products.factors, single_uses.uses)
+MADE_OTHERWISE: tuple[Family, ...] = (names.a_step_too_far, products.factors, contributions.uses)
 """Those that are tried when no formula says more."""
 
 MADE_TWICE: tuple[Family, ...] = (layout.transposed, sums.sums, layout.passed_on)

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 
 import torch
 from torch import Tensor
 
 from grader.diagnosis.case_view import NOTHING, Scene
+from grader.diagnosis.chain_rule import MAX_USES
 from grader.diagnosis.formula.bindings import adds_gradients_to, is_assigned_anew
 from grader.diagnosis.formula.node import Node
-from grader.diagnosis.slips.context import EMPTY, Candidate, Context
-from grader.diagnosis.slips.edit import Change
+from grader.diagnosis.slips.edit import EMPTY, Candidate, Change, Context
 from grader.diagnosis.subject import Guess, Subject
 from grader.diagnosis.words import Named, named_factor, named_sizes
+from grader.wording import listed
 
 # --- made in the right step
 
@@ -56,15 +57,11 @@ def missing(subject: Subject) -> Iterator[Guess]:
 
 def missing_further_up(subject: Subject) -> Iterator[Guess]:
     """In a gradient that takes several steps at once: one of the tensors in between sends nothing back."""
-    between = [
-        name
-        for name in subject.first.forward
-        if name in subject.first.descendants and name not in subject.first.own and name != "loss"
-    ]
+    unknown = subject.first.descendants.difference(subject.first.own, ["loss"])
     if set(subject.known_consumers) == set(subject.consumers) or any(scene.is_faint for scene in subject.scenes):
         return
-    for name in between:
-        uses = subject.first.at(name, subject.first.chained[name]).consumers
+    for name in [name for name in subject.first.forward if name in unknown]:
+        uses = subject.first.at(name).consumers
         for silent in (False, True):
             for consumer in [None, *(uses if len(uses) > 1 else [])]:
                 way = f"through `{name}`" if consumer is None else f"through `{name}` and `{consumer}`"
@@ -86,7 +83,7 @@ def _cut(name: str, consumer: str | None, silent: bool, scene: Scene) -> Tensor:
             if silent and float(tensor.abs().max()) < NOTHING and key not in scene.own}  # fmt: skip
     rest = scene.chained[name] * 0
     if consumer is not None:
-        above = scene.at(name, rest)
+        above = scene.at(name)
         rest = above.expected - above.paths[consumer]
     return scene.reference.chained({**scene.own, **zero, name: rest})[scene.name]
 
@@ -161,6 +158,66 @@ def _share(scene: Scene, consumer: str) -> float:
 def _times(consumer: str, share: float | None, scene: Scene) -> Tensor | None:
     """The value with so many times a contribution; as many as there are if not given."""
     return scene.with_path(consumer, (_share(scene, consumer) if share is None else share) * scene.paths[consumer])
+
+
+# --- each use for itself, also within one line
+
+
+_ORDER = ("first", "second", "third", "fourth")
+_GONE, _FLIPPED = "is missing", "has the wrong sign"
+
+
+def uses(subject: Subject) -> Iterator[Guess]:
+    """Every contribution multiplied by a number of its own, which may be zero."""
+    consumers = subject.known_consumers or subject.consumers
+    if len(consumers) < len(subject.consumers):
+        return
+    labels = [label for one in consumers for label in _labels(subject.name, one, len(subject.first.uses(one)))]
+    pieces = {scene: [piece for one in consumers for piece in scene.uses(one)] for scene in subject.scenes}
+    if not 1 < len(labels) <= MAX_USES or {len(those) for those in pieces.values()} != {len(labels)}:
+        return  # a loop of the forward pass may use it as often as the case is large
+    factors = {scene: found for scene, those in pieces.items() if (found := _factors(scene, those)) is not None}
+    if len(factors) < len(pieces):
+        return
+    words = [_said(subject.scenes, numbers) for numbers in zip(*factors.values(), strict=True)]
+    said = [each for each in words if each is not None]
+    if len(said) < len(labels):
+        return
+    code = {frozenset([_GONE]): "path-missing", frozenset([_FLIPPED]): "path-sign"}.get(frozenset(said) - {""})
+    off = [f"{label} {each}" for label, each in zip(labels, said, strict=True) if each]
+    message = (
+        f"`{subject.name}` is used {len(labels)} times, and every use sends a contribution back. Of these, "
+        f"{listed(off, MAX_USES)}."
+    )
+    yield Guess(code or "path-factor", message, lambda scene: _joined(pieces[scene], factors[scene]))
+
+
+def _joined(pieces: Sequence[Tensor], factors: Sequence[float]) -> Tensor:
+    return torch.stack([factor * piece for factor, piece in zip(factors, pieces, strict=True)]).sum(0)
+
+
+def _labels(name: str, consumer: str, count: int) -> list[str]:
+    """How the contributions of one consumer are called: it may use a tensor at several places of its line."""
+    if count == 1:
+        return [f"the one through `{consumer}`"]
+    return [f"the one of the {place} `{name}` in the line of `{consumer}`" for place in _ORDER[:count]]
+
+
+def _factors(scene: Scene, pieces: Sequence[Tensor]) -> list[float] | None:
+    """The numbers by which contributions are multiplied in the student's tensor; None where they are alike."""
+    table = torch.stack([piece.flatten() for piece in pieces], 1)
+    if scene.student.numel() != len(table) or int(torch.linalg.matrix_rank(table)) < len(pieces):
+        return None
+    found: list[float] = torch.linalg.lstsq(table, scene.student.reshape(-1, 1)).solution.flatten().tolist()
+    return found
+
+
+def _said(scenes: Sequence[Scene], numbers: Sequence[float]) -> str | None:
+    """What is said of a contribution that has these factors; nothing of a right one, None where they have no name."""
+    if all(abs(number) < NOTHING for number in numbers):
+        return _GONE
+    factor = named_factor(scenes, numbers, numbers=False)
+    return factor and ("" if factor == ("1", False) else factor.said)
 
 
 # --- undone in a formula

@@ -9,8 +9,7 @@ from torch import Tensor
 
 from grader.diagnosis.case_view import Scene
 from grader.diagnosis.formula.node import Node
-from grader.diagnosis.slips.context import Context
-from grader.diagnosis.slips.edit import Change
+from grader.diagnosis.slips.edit import Change, Context
 from grader.diagnosis.subject import Guess, Subject
 
 # --- made in the right step

@@ -10,8 +10,7 @@ import torch
 
 from grader.diagnosis.case_view import Scene
 from grader.diagnosis.formula.node import Node
-from grader.diagnosis.slips.context import Context
-from grader.diagnosis.slips.edit import Change
+from grader.diagnosis.slips.edit import Change, Context
 from grader.diagnosis.subject import Guess, Subject
 from grader.diagnosis.words import shape_text
 from grader.notebook.gradient_names import gradient_of
@@ -22,18 +21,14 @@ from grader.notebook.gradient_names import gradient_of
 def transposed(subject: Subject) -> Iterator[Guess]:
     """Rows and columns exchanged, or a column that has lost its dimension and lies as a row does."""
     rank = len(subject.first.shape)
-    if rank == 2 and any(scene.student.dim() == 1 for scene in subject.scenes):
-        code, message = "keepdim", (
-            f"`{subject.gradient}` has the shape {shape_text(subject.first.student.shape)}, its tensor "
-            f"{shape_text(subject.first.shape)}: a dimension of size 1 got lost on the way, as in a sum without "
-            "keepdim."
-        )  # fmt: skip
-    else:
-        exchanged = "rows and columns exchanged" if rank == 2 else "its dimensions in the opposite order"
-        code, message = (
-            "transposed",
-            f"`{subject.gradient}` has {exchanged}: a gradient has its tensor's layout.",
-        )
+    exchanged = "rows and columns exchanged" if rank == 2 else "its dimensions in the opposite order"
+    code, message = (
+        ("keepdim", f"`{subject.gradient}` has the shape {shape_text(subject.first.student.shape)}, its tensor "
+                    f"{shape_text(subject.first.shape)}: a dimension of size 1 got lost on the way, as in a sum "
+                    "without keepdim.")
+        if rank == 2 and any(scene.student.dim() == 1 for scene in subject.scenes) else
+        ("transposed", f"`{subject.gradient}` has {exchanged}: a gradient has its tensor's layout.")
+    )  # fmt: skip
     if rank > 1:
         yield Guess(code, message, lambda scene: scene.expected.permute(*reversed(range(rank))))
 

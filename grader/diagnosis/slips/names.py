@@ -9,8 +9,7 @@ from torch import Tensor
 
 from grader.diagnosis.case_view import Scene
 from grader.diagnosis.formula.node import AT, Node, number
-from grader.diagnosis.slips.context import Context
-from grader.diagnosis.slips.edit import Change
+from grader.diagnosis.slips.edit import Change, Context
 from grader.diagnosis.subject import Guess, Subject
 from grader.notebook.gradient_names import gradient_of, tensor_of
 
@@ -21,8 +20,8 @@ def another_value(subject: Subject) -> Iterator[Guess]:
     """The value of another tensor, or its gradient, under this name."""
     for other in _alike(subject, subject.name):
         # Its gradient may be equal only because it follows: it comes later in the backward pass.
-        follows = gradient_of(other) not in subject.reads and subject.name in subject.first.computed_from(other)
-        if not follows:
+        later = subject.name in subject.first.reference.computed_from(other)
+        if gradient_of(other) in subject.reads or not later:
             yield Guess(
                 "another-gradient",
                 f"`{subject.gradient}` holds the gradient of another tensor, `{gradient_of(other)}`: something between "
@@ -40,9 +39,7 @@ def another_value(subject: Subject) -> Iterator[Guess]:
 def a_step_too_far(subject: Subject, *, seen: bool = False) -> Iterator[Guess]:
     """The gradient of a tensor that this one is computed from: the line has gone through the next step as well.
 
-    Args:
-        subject: the tensor.
-        seen: only where the line names that tensor, as it must for a step such as a logarithm's.
+    `seen`: only where the line names that tensor, as it must for a step such as a logarithm's.
     """
     for other in _alike(subject, subject.name):
         if subject.first.reference.consumers[other] == [subject.name] and (other in subject.reads or not seen):
@@ -103,8 +100,7 @@ def too_early(subject: Subject) -> Iterator[Guess]:
 
 
 def _before(consumer: str, left_out: str, scene: Scene) -> Tensor | None:
-    above = scene.at(consumer, scene.cotangents[consumer])
-    return scene.with_arrived(consumer, above.student - above.paths[left_out])
+    return scene.with_arrived(consumer, scene.cotangents[consumer] - scene.at(consumer).paths[left_out])
 
 
 def _alike(subject: Subject, name: str) -> list[str]:
@@ -145,14 +141,10 @@ def intermediates(node: Node, context: Context) -> Iterator[Change]:
     """A name of the student's own taken for what it may have been meant to be; the arguments are the same."""
     if node.op != "use" or context.is_gradient(node) or node.args[0].op == "name":
         return  # a second name for a tensor: `exchanges` has that
+    text = "Everything fits except {}: look at the line that computes it."
     for other in context.alike(node):
         if other.node.op == "name":
-            yield (
-                other.node,
-                "wrong-intermediate",
-                "Everything fits except {}: look at the line that computes it.",
-                node,
-            )
+            yield other.node, "wrong-intermediate", text, node
 
 
 def exchanges(node: Node, context: Context) -> Iterator[Change]:

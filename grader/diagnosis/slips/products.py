@@ -8,10 +8,10 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from grader.diagnosis.case_view import Elementwise, Scene, summed
+from grader.diagnosis.case_view import Scene
+from grader.diagnosis.chain_rule import Elementwise, summed
 from grader.diagnosis.formula.node import Node, name, number
-from grader.diagnosis.slips.context import EMPTY, POWERS, Context, less_one
-from grader.diagnosis.slips.edit import Change
+from grader.diagnosis.slips.edit import EMPTY, POWERS, Change, Context, less_one
 from grader.diagnosis.subject import Guess, Subject, changed
 from grader.notebook.gradient_names import gradient_of
 

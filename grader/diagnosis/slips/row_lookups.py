@@ -10,8 +10,7 @@ from torch import Tensor
 
 from grader.diagnosis.case_view import Scene
 from grader.diagnosis.formula.node import Node
-from grader.diagnosis.slips.context import Context
-from grader.diagnosis.slips.edit import Change
+from grader.diagnosis.slips.edit import Change, Context
 from grader.diagnosis.subject import Guess, Predict, Subject
 from grader.notebook.gradient_names import gradient_of
 

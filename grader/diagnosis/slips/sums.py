@@ -8,10 +8,10 @@ from itertools import combinations
 
 from torch import Tensor
 
-from grader.diagnosis.case_view import Scene, summed
+from grader.diagnosis.case_view import Scene
+from grader.diagnosis.chain_rule import summed
 from grader.diagnosis.formula.node import Node
-from grader.diagnosis.slips.context import EMPTY, Context
-from grader.diagnosis.slips.edit import Change
+from grader.diagnosis.slips.edit import EMPTY, Change, Context
 from grader.diagnosis.subject import Guess, Recomputed, Subject, changed
 from grader.diagnosis.words import dimension, shape_text
 
@@ -97,12 +97,8 @@ def sums_otherwise(node: Node, context: Context) -> Iterator[Change]:
         dims, keep = node.value
         (inner,) = node.args
         if node.op == "mean":
-            yield (
-                Node("sum", (inner,), node.value),
-                "constant-factor",
-                "In {} a mean is taken where a sum belongs.",
-                node,
-            )
+            text = "In {} a mean is taken where a sum belongs."
+            yield Node("sum", (inner,), node.value), "constant-factor", text, node
         for others in combinations(range(context.rank), len(dims or (0,))):
             for kept in (keep, not keep):
                 new = Node(node.op, (inner,), (others, kept))

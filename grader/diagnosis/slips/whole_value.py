@@ -8,8 +8,7 @@ from collections.abc import Iterator
 import torch
 
 from grader.diagnosis.formula.node import Node, name, number, parts
-from grader.diagnosis.slips.context import EMPTY, POWERS, Context, less_one
-from grader.diagnosis.slips.edit import Change
+from grader.diagnosis.slips.edit import EMPTY, POWERS, Change, Context, less_one
 from grader.diagnosis.subject import Guess, Subject
 from grader.diagnosis.words import named_factor
 
@@ -32,12 +31,8 @@ def begun_with_ones(subject: Subject) -> Iterator[Guess]:
         f"`{subject.gradient}` begins with ones, and what belongs there is {{}}: begin with zeros, as zeros_like "
         "makes them."
     )
-    begins = [line.value for line in subject.lines if subject.gradient in line.anew]
-    if any(
-        getattr(node, "attr", getattr(node, "id", "")).startswith("ones")
-        for value in begins
-        for node in ast.walk(value)
-    ):
+    nodes = [node for line in subject.lines if subject.gradient in line.anew for node in ast.walk(line.value)]
+    if any(getattr(node, "attr", getattr(node, "id", "")).startswith("ones") for node in nodes):
         yield Guess("term-too-many", message.format("added to them"), lambda scene: scene.expected + 1)
         yield Guess("term-too-many", message.format("put among them"),
                     lambda scene: torch.where(scene.expected == 0, 1.0, scene.expected))  # fmt: skip
