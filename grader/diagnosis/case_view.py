@@ -16,6 +16,7 @@ from torch import Tensor
 from grader.course.graph import PartReference
 from grader.diagnosis.formula.expression import Values, evaluate
 from grader.diagnosis.formula.node import Node, Unsupported, Value
+from grader.diagnosis.formula.operations import broadcast_shape
 from grader.execution.tensors import Export
 from grader.marking.tolerance import FLOAT64, Tolerance, conformed
 from grader.notebook.gradient_names import gradient_of
@@ -168,7 +169,7 @@ class Scene:
     def _elementwise(self, consumer: str) -> Elementwise | None:
         target = self.forward[consumer]
         try:
-            shape = torch.broadcast_shapes(self.shape, target.shape)
+            shape = broadcast_shape(self.shape, target.shape)
         except RuntimeError:
             return None
         if shape not in (self.shape, target.shape):
