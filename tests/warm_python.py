@@ -251,7 +251,7 @@ def main() -> None:
 
 
 def _load(wanted: str) -> None:
-    """Import what commands and their kernels do, or torch alone, and start no thread."""
+    """Import what commands and their kernels do, with the pages' templates, or torch alone, and start no thread."""
     import torch  # noqa: F401
 
     if wanted == "grader":
@@ -262,9 +262,11 @@ def _load(wanted: str) -> None:
 
 def _load_grader() -> None:
     from grader import startup  # noqa: F401  (before what imports nbformat)
+    from grader.files import data_dir
     from grader.grading.pool import PROBE_FOLDER
     from grader.kernels import sandbox, template_process
     from grader.kernels.inside.template import load_libraries
+    from grader.reports import html
 
     os.environ.update(sandbox.single_threaded())
     sys.path.append(str(PROBE_FOLDER))
@@ -274,6 +276,8 @@ def _load_grader() -> None:
         module = path.relative_to(ROOT).with_suffix("")
         if not SPARED & {*module.parts} and module.name != "__main__":
             importlib.import_module(".".join(module.parts).removesuffix(".__init__"))
+    for template in data_dir("templates").glob("*.jinja"):
+        html._environment(None).get_template(template.name)
     # torch is here already, but nothing was computed: a fork is as good as a new process.
     template_process.can_fork = lambda: threading.active_count() == 1
 
