@@ -160,7 +160,7 @@ def _stream(number: int, wanted: Stream) -> tuple[int, IO[str] | None]:
 
 
 @functools.cache
-def _warm(loaded: str = "grader") -> WarmPython:
+def _warm(loaded: str) -> WarmPython:
     """One for all tests of this process; it ends with it."""
     warm = WarmPython(loaded)
     atexit.register(warm.close)
@@ -183,7 +183,7 @@ def popen(command: Sequence[str], **options: Any) -> Any:
     if sys.platform != "linux" or command[0] != sys.executable:
         return subprocess.Popen(command, **options)
     known = {name: options[name] for name in ("cwd", "env", "stdin", "stdout", "stderr") if name in options}
-    return _warm().start(command[1:], **known)
+    return _warm("grader").start(command[1:], **known)
 
 
 TEMPLATE = """
@@ -202,7 +202,7 @@ def template(boot: str, keep: int, errors: int, libraries: Sequence[str] = ()) -
     from grader.kernels.sandbox import unconfined_environment  # the warm process begins with an empty interpreter
 
     code = TEMPLATE.format(boot=boot, keep=keep, libraries=[*libraries])
-    return _warm().start(
+    return _warm("grader").start(
         ["-c", code], cwd=Path("/"), env=unconfined_environment(), stdin=keep, stdout=errors, stderr=errors
     )
 
@@ -252,12 +252,14 @@ def main() -> None:
 
 def _load(wanted: str) -> None:
     """Import what commands and their kernels do, with the pages' templates, or torch alone, and start no thread."""
+    gc.disable()  # what is imported is no garbage
     import torch  # noqa: F401
 
     if wanted == "grader":
         _load_grader()
     assert threading.active_count() == 1, "a thread wouldn't be in the forks"
     gc.freeze()
+    gc.enable()
 
 
 def _load_grader() -> None:
