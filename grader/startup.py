@@ -1,4 +1,4 @@
-"""What this package's programs do to their own process before all else; notebooks and test sessions are left alone.
+"""What this package's programs do to their own process before all else; notebooks and other tests are left alone.
 
 nbformat imports jsonschema, and that, where JupyterLab is installed, a grammar of web addresses (`rfc3987_syntax`),
 which takes over a second to build (python-jsonschema/jsonschema#1428), with a regular expression for them and a parser

@@ -8,7 +8,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from importlib.metadata import distribution
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ import pytest
 from grader import startup  # noqa: F401  (before what imports nbformat)
 from grader.course.course import Course
 from grader.course.exercise import Exercise
+from grader.garbage_collection import uncollected
 from grader.grading.pool import GraderPool
 from grader.kernels import template_process
 from grader.records import Check, Grading, Submission
@@ -47,6 +48,13 @@ def pytest_configure(config: pytest.Config) -> None:
     os.environ.setdefault("GRADER_TIME_FACTOR", "1")
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, Any, Any]:
+    """Have no garbage looked for while tests are imported: nothing of it is."""
+    with uncollected():
+        return (yield)
 
 
 @pytest.fixture(scope="session")

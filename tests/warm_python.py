@@ -160,7 +160,7 @@ def _stream(number: int, wanted: Stream) -> tuple[int, IO[str] | None]:
 
 
 @functools.cache
-def _warm(loaded: str = "grader") -> WarmPython:
+def _warm(loaded: str) -> WarmPython:
     """One for all tests of this process; it ends with it."""
     warm = WarmPython(loaded)
     atexit.register(warm.close)
@@ -183,7 +183,7 @@ def popen(command: Sequence[str], **options: Any) -> Any:
     if sys.platform != "linux" or command[0] != sys.executable:
         return subprocess.Popen(command, **options)
     known = {name: options[name] for name in ("cwd", "env", "stdin", "stdout", "stderr") if name in options}
-    return _warm().start(command[1:], **known)
+    return _warm("grader").start(command[1:], **known)
 
 
 TEMPLATE = """
@@ -202,7 +202,7 @@ def template(boot: str, keep: int, errors: int, libraries: Sequence[str] = ()) -
     from grader.kernels.sandbox import unconfined_environment  # the warm process begins with an empty interpreter
 
     code = TEMPLATE.format(boot=boot, keep=keep, libraries=[*libraries])
-    return _warm().start(
+    return _warm("grader").start(
         ["-c", code], cwd=Path("/"), env=unconfined_environment(), stdin=keep, stdout=errors, stderr=errors
     )
 
@@ -251,20 +251,24 @@ def main() -> None:
 
 
 def _load(wanted: str) -> None:
-    """Import what commands and their kernels do, or torch alone, and start no thread."""
+    """Import what commands and their kernels do, with the pages' templates, or torch alone, and start no thread."""
+    gc.disable()  # what is imported is no garbage
     import torch  # noqa: F401
 
     if wanted == "grader":
         _load_grader()
     assert threading.active_count() == 1, "a thread wouldn't be in the forks"
     gc.freeze()
+    gc.enable()
 
 
 def _load_grader() -> None:
     from grader import startup  # noqa: F401  (before what imports nbformat)
+    from grader.files import data_dir
     from grader.grading.pool import PROBE_FOLDER
     from grader.kernels import sandbox, template_process
     from grader.kernels.inside.libraries import load_libraries
+    from grader.reports import html
 
     os.environ.update(sandbox.single_threaded())
     sys.path.append(str(PROBE_FOLDER))
@@ -274,6 +278,8 @@ def _load_grader() -> None:
         module = path.relative_to(ROOT).with_suffix("")
         if not SPARED & {*module.parts} and module.name != "__main__":
             importlib.import_module(".".join(module.parts).removesuffix(".__init__"))
+    for template in data_dir("templates").glob("*.jinja"):
+        html._environment(None).get_template(template.name)
     # torch is here already, but nothing was computed: a fork is as good as a new process.
     template_process.can_fork = lambda: threading.active_count() == 1
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from grader.course.graph import PartReference
+from grader.diagnosis.formula.operations import broadcast_shape
 from grader.marking.tolerance import Tolerance
 
 MAX_USES = 4
@@ -151,7 +152,7 @@ class ChainRule:
     def _elementwise(self, consumer: str) -> Elementwise | None:
         target = self.forward[consumer]
         try:
-            shape = torch.broadcast_shapes(self.shape, target.shape)
+            shape = broadcast_shape(self.shape, target.shape)
         except RuntimeError:
             return None
         if shape not in (self.shape, target.shape):

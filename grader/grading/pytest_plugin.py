@@ -37,6 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
     paths = config.getoption("grade")
     if not paths:
         return
+    import grader.startup  # noqa: F401  (before what imports nbformat)
     from grader.course.course import find_course
     from grader.grading.pool import GraderPool
     from grader.grading.pytest_items import Submissions

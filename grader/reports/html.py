@@ -100,6 +100,8 @@ def render(template: str, templates: Path | None, **context: object) -> str:
     Raises:
         CourseError: a template in the folder `templates` fails.
     """
+    if templates is not None and not templates.is_dir():
+        templates = None  # as for every other course that has none: the package's are compiled once
     try:
         page = _environment(templates).get_template(template).render(context)
     except jinja2.TemplateError as error:

@@ -55,8 +55,9 @@ def graded(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 @LINUX
 @pytest.mark.parametrize("where", [".", "handed-in"])
 def test_no_file_beside_a_notebook_is_run_by_the_plugin(class_folder, where):
-    paths = [str(class_folder / "handed-in")]
-    done = graded("-m", "pytest", "-p", "no:cacheprovider", "--grade", *paths, "-q", cwd=class_folder / where)
+    """Nor by kernels that nothing confines, which could."""
+    options = ["-p", "no:cacheprovider", "--grade", str(class_folder / "handed-in"), "--sandbox", "none", "-q"]
+    done = graded("-m", "pytest", *options, cwd=class_folder / where)
     assert "30 passed" in done.stdout, done.stdout + done.stderr
     assert not (class_folder / "planted").exists()
 

@@ -12,7 +12,7 @@ from tests.warm_python import grader
 
 
 def test_the_server_needs_no_torch():
-    code = "import sys, grader.review.server; print('torch' in sys.modules, 'IPython' in sys.modules)"
+    code = "import sys, grader.startup, grader.review.server; print('torch' in sys.modules, 'IPython' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.stdout.split() == ["False", "False"], done.stderr
 

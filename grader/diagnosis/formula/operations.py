@@ -56,6 +56,18 @@ def checked(sizes: Sequence[int]) -> None:
         raise Unsupported
 
 
+def broadcast_shape(*shapes: Sequence[int]) -> torch.Size:
+    """The shape that tensors of these shapes have together.
+
+    `torch.broadcast_shapes` imports sympy: a third of a second in each process that diagnoses something.
+
+    Raises:
+        RuntimeError: they don't fit together.
+    """
+    shape: torch.Size = torch.broadcast_tensors(*(torch.empty(()).expand(shape) for shape in shapes))[0].shape
+    return shape
+
+
 def _stretched(_: object, left: Value, right: Value) -> Sequence[int]:
     if isinstance(left, Tensor) and isinstance(right, Tensor) and left.shape != right.shape:
         return [max(pair) for pair in zip_longest(reversed(left.shape), reversed(right.shape), fillvalue=1)]
@@ -73,7 +85,7 @@ def _power(base: Value, exponent: Value) -> Value:
 
 
 def _of_a_product(_: object, left: Tensor, right: Tensor) -> Sequence[int]:
-    batch = torch.broadcast_shapes(left.shape[:-2], right.shape[:-2])
+    batch = broadcast_shape(left.shape[:-2], right.shape[:-2])
     return [*batch, *left.shape[-2:-1], *(right.shape[-1:] if right.dim() > 1 else ())]
 
 
@@ -132,7 +144,7 @@ def written_to(
     if pattern is None and how == "set":
         return torch.as_tensor(value)
     if pattern is None:
-        checked(torch.broadcast_shapes(base.shape, value.shape if isinstance(value, Tensor) else ()))
+        checked(broadcast_shape(base.shape, value.shape if isinstance(value, Tensor) else ()))
         return base + value if how == "add" else base - value
     result = base if own else base.clone()
     index = _index(pattern, base, numbers)
@@ -154,7 +166,7 @@ def _index(pattern: Pattern, tensor: Tensor, numbers: Sequence[Value]) -> tuple[
     chosen = [place for place, item in enumerate(dims) if isinstance(item, Tensor)]
     if chosen:
         kept = math.prod(size for place, size in enumerate(tensor.shape) if place not in chosen)
-        checked([*torch.broadcast_shapes(*(dims[place].shape for place in chosen)), kept])
+        checked([*broadcast_shape(*(dims[place].shape for place in chosen)), kept])
     return tuple(index)
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from grader.diagnosis.case_view import Scene
 from grader.diagnosis.chain_rule import Elementwise, summed
 from grader.diagnosis.formula.node import Node, name, number
+from grader.diagnosis.formula.operations import broadcast_shape
 from grader.diagnosis.slips.edit import EMPTY, POWERS, Change, Context, less_one
 from grader.diagnosis.subject import Guess, Subject, changed
 from grader.notebook.gradient_names import gradient_of
@@ -75,7 +76,7 @@ def multiplied(scene: Scene, step: Elementwise, *, factor: str, power: int) -> T
     """A path's contribution with one more factor in the product, before its sum; None where the shapes differ."""
     value = scene.forward[factor]
     try:
-        if torch.broadcast_shapes(step.local.shape, value.shape) != step.local.shape:
+        if broadcast_shape(step.local.shape, value.shape) != step.local.shape:
             return None
     except RuntimeError:
         return None

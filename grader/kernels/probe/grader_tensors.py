@@ -115,13 +115,15 @@ def _describe_list(name: str, value: Any, tensors: dict[str, Any], elements: int
         empty = all(member is None for member in value)
         return {"kind": "none" if empty else "other", "type": "a list without tensors"}
     try:
-        shape = torch.broadcast_shapes(*(member.shape for member in there))
+        there = torch.broadcast_tensors(*there)  # `torch.broadcast_shapes` imports sympy, in each kernel
     except RuntimeError:
         return {"kind": "other", "type": "a list of tensors of different shapes"}
+    shape = there[0].shape
     if len(value) * shape.numel() > elements:
         return {"kind": "tensor", "dtype": str(there[0].dtype), "shape": [len(value), *shape]}
     hole = torch.full(shape, torch.nan, dtype=there[0].dtype if there[0].is_floating_point() else None)
-    rows = [member.detach().expand(shape) if isinstance(member, torch.Tensor) else hole for member in value]
+    left = iter(there)
+    rows = [next(left) if isinstance(member, torch.Tensor) else hole for member in value]
     dtype = functools.reduce(torch.promote_types, (row.dtype for row in rows))
     note = _describe(name, {name: torch.stack([row.to(dtype) for row in rows])}, tensors, {}, elements)
     lacks = [place for place, member in enumerate(value) if not isinstance(member, torch.Tensor)]
