@@ -103,7 +103,7 @@ def a_forward_pass_in_the_loop_that_is_another():
 def two_training_loops_and_the_second_is_right():
     lecture = Lecture()
     bad = lecture.cells["training"].replace("dW2 = h.T @ dlogits", "dW2 = -h.T @ dlogits")
-    return lecture.insert("dhprebn", "first", bad), {}, "There are 2 training loops: the last one counts"
+    return lecture.insert("dhprebn", "first", bad), {}, "There are 2 training loops: only the last one counts"
 
 
 @odd
@@ -213,7 +213,7 @@ def part_three_by_way_of_dbndiff2():
     return (
         lecture,
         {f"{ALL}/dbndiff2": "missing", **verdicts(ALL, "carried", *below("dbndiff2"))},
-        "dbndiff2, further up, is missing",
+        "dbndiff2, further up, has no value",
     )
 
 
@@ -241,7 +241,7 @@ def a_function_that_is_called_in_the_last_cell():
 @odd
 def a_sum_over_one_hot_rows_that_insists_on_float32():
     line = "dC = (F.one_hot(Xb, vocab_size).float().permute(0, 2, 1) @ demb).sum(0)"
-    return Lecture().step("dC", f"dC = torch.zeros_like(C)\n{line}"), {}, "Its code works in float32 only"
+    return Lecture().step("dC", f"dC = torch.zeros_like(C)\n{line}"), {}, "The code works in float32 only"
 
 
 @odd

@@ -374,7 +374,7 @@ def floats_in_a_float64_case():
 def floats_in_part_one_that_part_three_starts_from():
     lecture = Lecture().step("dlogprobs", "dlogprobs = torch.zeros((n, 27)).float()\ndlogprobs[range(n), Yb] = -1.0/n")
     lecture.step("dlogits", "dlogits = dnorm_logits.float()")
-    return lecture, {}, "Its code works in float32 only"
+    return lecture, {}, "The code works in float32 only"
 
 
 @scenario
@@ -565,20 +565,20 @@ def terminal_text_in_a_code_cell():
 @scenario
 def a_cell_with_a_syntax_error():
     lecture = Lecture().insert("gradients", "broken", "dC = torch.zeros_like(C\nfor k in")
-    return lecture, {}, "isn't valid Python (see its line 1): nothing in it could be run."
+    return lecture, {}, "isn't valid Python (see its line 1) and was not run."
 
 
 @scenario
 def a_syntax_error_in_the_one_cell_of_all_gradients():
     lecture = Lecture().step("dC", "dC = torch.zeros_like(C)\nfor k in range(n)\n  dC[Xb[k]] += demb[k]")
-    return lecture, missing("dC"), "Cell 10 has a syntax error in line 34: the rest of it was run without that."
+    return lecture, missing("dC"), "Cell 10 has a syntax error in line 34: only the rest of the cell was run."
 
 
 @scenario
 def a_syntax_error_that_others_need():
     lecture = Lecture().step("dhprebn", "dhprebn = dbndiff + / n")
     expected = {**missing("dhprebn"), **carried("dembcat", "dW1", "db1", "demb", "dC")}
-    return lecture, expected, "a syntax error in line 27: the rest"
+    return lecture, expected, "a syntax error in line 27: only the rest"
 
 
 @scenario
@@ -589,7 +589,7 @@ def a_syntax_error_in_one_cell_of_many():
         "gradients", *cells[:place], f"dembcat = dhprebn W1.T\n{CALLS['dembcat']}", *cells[place + 1 :]
     )
     expected = {**missing("dembcat"), **carried("demb", "dC")}
-    return lecture, expected, "isn't valid Python (see its line 1): nothing in it could be run."
+    return lecture, expected, "isn't valid Python (see its line 1) and was not run."
 
 
 @scenario
@@ -604,13 +604,13 @@ def a_syntax_error_in_the_training_loop():
     lecture = Lecture().replace("training", ("dW1 = embcat.T @ dhprebn", "dW1 = embcat.T @ @ dhprebn"))
     left = {f"{TRAIN}/{name}": "missing" for name in ("dW1", "W1")}
     left |= {f"{TRAIN}/{name}": "carried" for name in ("W2", "b2", "bngain", "bnbias")}
-    return lecture, left, "Cell 15 has a syntax error in line 59: the rest"
+    return lecture, left, "Cell 15 has a syntax error in line 59: only the rest"
 
 
 @scenario
 def conflict_markers_in_a_source():
     lecture = Lecture().insert("gradients", "conflict", "<<<<<<< HEAD\nx = 1\n=======\nx = 2\n>>>>>>> theirs")
-    return lecture, {}, "Cell 11 holds git conflict markers in line 1: nothing in it could be run."
+    return lecture, {}, "Cell 11 has git conflict markers in line 1 and was not run: resolve the conflict."
 
 
 @scenario

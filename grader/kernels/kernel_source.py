@@ -6,6 +6,7 @@ import itertools
 import os
 import shutil
 import sys
+import threading
 import uuid
 from collections.abc import Sequence
 from types import TracebackType
@@ -119,6 +120,7 @@ class TemplateSource(ForkSource):
         self._template = Template(wanted)
         self._branches: dict[tuple[tuple[str, str], ...], ForkSource] = {}
         self._asked = 0
+        self._lock = threading.Lock()
         super().__init__(wanted, self._template)
 
     def manager(self) -> KernelManager:
@@ -133,19 +135,20 @@ class TemplateSource(ForkSource):
         """
         if self._wanted.kind == "cold":
             return None
-        self._asked += 1
-        if self._asked == MANY:
-            self._template.improve()
-            for told, branch in self._branches.items():
-                branch.renew(self._template.branch(told))
-        key = tuple(steps)
-        found = self._branches.pop(key, None)
-        if found is None:
-            if len(self._branches) == BRANCHES:
-                self._branches.pop(next(iter(self._branches))).retire()
-            found = ForkSource(self._wanted, self._template.branch(key))
-        self._branches[key] = found  # the last
-        return found
+        with self._lock:
+            self._asked += 1
+            if self._asked == MANY:
+                self._template.improve()
+                for told, branch in self._branches.items():
+                    branch.renew(self._template.branch(told))
+            key = tuple(steps)
+            found = self._branches.pop(key, None)
+            if found is None:
+                if len(self._branches) == BRANCHES:
+                    self._branches.pop(next(iter(self._branches))).retire()
+                found = ForkSource(self._wanted, self._template.branch(key))
+            self._branches[key] = found  # the last
+            return found
 
     def close(self) -> None:
         """End the process, its branches and every kernel that is left."""

@@ -318,8 +318,8 @@ def test_full_marks_that_can_not_be_reached(author, fresh_pool):
     [
         ("look", {"grade_id": "start"}, "2 cells have the grade_id start; give each its own."),
         ("start", {"part": "trainnig"}, "cell start belongs to part trainnig, which the catalogue doesn't have; add it there, or correct the cell."),
-        ("train", {"part": None}, "cell train has the role gradients and no part; give it one of steps, training."),
-        ("train", {"part": "steps"}, "part training has no gradients cell; give a cell that role and part, or take it out"),
+        ("train", {"part": None}, "cell train has the role gradients but no part; give it one of steps, training."),
+        ("train", {"part": "steps"}, "part training has no gradients cell; add one, say in the catalogue which parts it uses, or take"),
         ("compare-top", {"role": "setup"}, "the setup cell compare-top comes after gradients-top; move it up, setup cells"),
         ("compare-top", {"role": "forward"}, "the forward cell compare-top comes after a gradients cell of its part; move"),
         ("compare-top", {"role": "layout"}, "Code cell 7 has no role or no grade_id: see docs/authoring.md."),

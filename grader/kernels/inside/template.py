@@ -166,11 +166,15 @@ class Template:
             self._notice_ends()
         nursery = self._nurseries.pop() if self._nurseries else None
         dice = random.getstate()
-        pid = os.fork()
-        if pid == 0:
-            random.setstate(dice)
-            self._become_branch(nursery, steps, descriptor)
-        self._branches[pid] = nursery
+        try:
+            pid = os.fork()
+        except OSError:  # no memory for it
+            self._nurseries += [nursery] if nursery is not None else []
+        else:
+            if pid == 0:
+                random.setstate(dice)
+                self._become_branch(nursery, steps, descriptor)
+            self._branches[pid] = nursery
         os.close(descriptor)
 
     def _become_branch(

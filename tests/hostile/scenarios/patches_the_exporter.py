@@ -1,7 +1,8 @@
 # promise: Whoever replaces the exporter sends what he likes, and is judged by it.
 # place: end
-# wrong: steps/dscaled training/dW training/db training/W
-# nothing: steps/dhsum steps/dh steps/dhpre steps/dW steps/db training/b
+# wrong: training/dW training/db training/W
+# carried: steps/dscaled steps/dhsum steps/dh steps/dhpre steps/dW steps/db
+# nothing: training/b
 import sys
 
 probe = sys.modules["grader_probe"]
