@@ -137,6 +137,7 @@ class TemplateSource(ForkSource):
             return None
         with self._lock:
             self._asked += 1
+            self._template.let_go()
             if self._asked == MANY:
                 self._template.improve()
                 for told, branch in self._branches.items():

@@ -52,6 +52,7 @@ class Channel:
         self.folder = folder
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
+        self._retired = False
 
     @cached_property
     def published(self) -> list[list[dict[str, Any]]]:
@@ -118,6 +119,19 @@ class Channel:
     def retire(self) -> None:
         """Have the process end when the last of its kernels has."""
         self._request({"do": "retire"})
+        self._retired = True
+
+    @property
+    def over(self) -> bool:
+        """Whether it was retired, and has ended."""
+        if not self._retired:
+            return False
+        try:
+            return not self._channel.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
 
     def _request(self, message: dict[str, Any], descriptors: Sequence[int] = ()) -> None:
         try:

@@ -127,6 +127,12 @@ class Template(Channel):
             self._request({"do": "branch", "steps": steps}, [theirs.fileno()])
         return branch
 
+    def let_go(self) -> None:
+        """Close what leads to branches that have ended."""
+        for branch in [branch for branch in self._branches if branch.over]:
+            branch.close()
+            self._branches.remove(branch)
+
     def improve(self) -> None:
         """Make kernels, and branches from now on, cheaper: that takes a third of a second."""
         self._request({"do": "improve"})
