@@ -47,6 +47,17 @@ def test_its_kernels_have_run_its_steps_and_no_others_have(source):
     assert run(source, look).text == "['setup'] False 4\n"
 
 
+def test_its_kernels_hold_no_socket_that_a_template_uses(source):
+    look = (
+        "import os, stat\n"
+        "kinds = [stat.S_ISSOCK(os.fstat(int(n)).st_mode) for n in os.listdir('/proc/self/fd') if n.isdigit() "
+        "and os.path.exists(f'/proc/self/fd/{n}')]\nprint(sum(kinds))"
+    )
+    for steps in ([], STEPS):
+        source.branch(steps).wait()
+    assert {run(source.branch(steps), look).text for steps in ([], STEPS)} == {"3\n"}  # its own, and its loop's pair
+
+
 def test_a_seed_of_the_setup_holds_in_it(source):
     branch = source.branch(STEPS)
     branch.wait()

@@ -266,7 +266,7 @@ class Template:
         """Close what is the template's, in a kernel or a branch."""
         if self._nursery is None:
             confine.die_with_parent()
-        for nursery in (self._nursery, *self._nurseries):
+        for nursery in (self._nursery, *self._nurseries, *self._branches.values()):
             if nursery is not None:
                 nursery.close()
         self._ends.__exit__()
