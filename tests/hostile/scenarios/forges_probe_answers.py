@@ -2,6 +2,7 @@
 # place: end
 # wrong_or_unchecked: steps/dscaled
 # right_or_unchecked: steps/dhsum steps/dh steps/dhpre steps/dW steps/db
+# right_or_unchecked: training/dW training/db training/W training/b
 import threading
 import time
 
