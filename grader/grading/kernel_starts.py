@@ -9,9 +9,9 @@ its own above the last of these cells gets kernels that have run less.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from grader.course.exercise import Exercise
 from grader.errors import ExecutionError
@@ -22,15 +22,17 @@ from grader.intake.take_in import PlannedCell, leading_cells
 from grader.kernels import KernelSource
 
 
-class _Head(NamedTuple):
-    """Steps that kernels come with, and those kernels."""
+@dataclass
+class _Head:
+    """Steps that kernels come with, what a branch is told for those below the setup, and its kernels, if any."""
 
     steps: list[Step]
-    kernels: KernelSource
+    told: list[tuple[str, str]]
+    kernels: KernelSource | None = None
 
 
 class KernelStarts:
-    """The kernels of one exercise, kept warm; a context manager.
+    """The kernels of one exercise, kept warm until `close`.
 
     Args:
         exercise: the exercise.
@@ -46,10 +48,8 @@ class KernelStarts:
         self._heads: dict[str, _Head] = {}
         self._stack = contextlib.ExitStack()
 
-    def __enter__(self) -> KernelStarts:
-        return self
-
-    def __exit__(self, *error: object) -> None:
+    def close(self) -> None:
+        """End all kernels."""
         self._source = None
         self._heads.clear()
         self._stack.close()
@@ -63,29 +63,34 @@ class KernelStarts:
 
     def begin_visible(self) -> None:
         """Have the visible case's locked cells run, in the background, where kernels can come with them."""
-        case = self._exercise.cases[0]
-        told = [
-            ("cell", self._own[step.cell].source) if step.cell is not None else ("probe", probe_source(step, case))
-            for step in self._steps
-        ]
-        self._begin("visible", self._steps, told[self.source.setup_cells_run :])
+        if "visible" not in self._heads:
+            case = self._exercise.cases[0]
+            told = [
+                ("cell", self._own[step.cell].source) if step.cell is not None else ("probe", probe_source(step, case))
+                for step in self._steps
+            ]
+            self._heads["visible"] = _Head(self._steps, told[self.source.setup_cells_run :])
+        self._begin("visible")
 
-    def begin_hidden(self, part: ProbePart | None, detached: Mapping[str, Mapping[str, DetachedCase]]) -> None:
+    def begin_hidden(
+        self, below: Callable[[], tuple[ProbePart | None, Mapping[str, Mapping[str, DetachedCase]]]]
+    ) -> None:
         """Have the hidden cases' locked cells run, in the background, where kernels can come with them.
 
         Args:
-            part: the part that begins below them, None where it isn't the first one.
-            detached: case → part → what is told of it where it is run detached.
+            below: asked for once, since it is the same for every submission: the part that begins below them, None
+                where it isn't the first one; and case → part → what is told of it where it is run detached.
         """
-        steps = [*self._steps, *([Step(do="begin", part=part)] if part is not None else [])]
-        below = steps[self.source.setup_cells_run :]
-        probe = begun_source(below, self._own, self._exercise.cases[1:], detached)
-        self._begin("hidden", steps, [("probe", probe)])
+        if "hidden" not in self._heads:
+            part, detached = below()
+            steps = [*self._steps, *([Step(do="begin", part=part)] if part is not None else [])]
+            own = steps[self.source.setup_cells_run :]
+            probe = begun_source(own, self._own, self._exercise.cases[1:], detached)
+            self._heads["hidden"] = _Head(steps, [("probe", probe)])
+        self._begin("hidden")
 
-    def _begin(self, case: str, steps: list[Step], told: list[tuple[str, str]]) -> None:
-        kernels = self.source.branch(told)
-        if kernels is not None:
-            self._heads[case] = _Head(steps, kernels)
+    def _begin(self, case: str) -> None:
+        self._heads[case].kernels = self.source.branch(self._heads[case].told)
 
     def visible(self, cells: Sequence[PlannedCell], steps: Sequence[Step]) -> Start:
         """Where the kernel of a submission's visible case begins."""
@@ -103,12 +108,12 @@ class KernelStarts:
         ready = self.source
         done = ready.setup_cells_run
         head = self._heads.get(case)
-        if head is None or not begins_with(steps, cells, head.steps, self._own):
+        if head is None or head.kernels is None or not begins_with(steps, cells, head.steps, self._own):
             return Start(ready, done, done, ready.setup_outputs)
         try:
             head.kernels.wait()
         except ExecutionError:  # a locked cell fails: the kernels' own cells will say so
-            del self._heads[case]
+            head.kernels = None
             return self._start(case, cells, steps)
         return Start(head.kernels, done, len(head.steps), [*ready.setup_outputs, *head.kernels.setup_outputs])
 
@@ -116,4 +121,4 @@ class KernelStarts:
         """Start the kernels of the next grading, where that can be done."""
         for case in ("visible", "hidden"):
             head = self._heads.get(case)
-            (head.kernels if head is not None else self.source).prepare(1)
+            ((head and head.kernels) or self.source).prepare(1)

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 
 from grader.course.catalog import Case
 from grader.course.exercise import Exercise
 from grader.course.reference import Reference
 from grader.errors import ExecutionError
+from grader.execution.detached import DetachedCase
 from grader.execution.detached_plan import detached_cases
-from grader.execution.plan import probe_parts
+from grader.execution.plan import ProbePart, probe_parts
 from grader.execution.reference_agreement import computed_by_kernels, disagreements
 from grader.grading.kernel_starts import KernelStarts
 from grader.kernels import KernelSource
@@ -44,7 +45,7 @@ class WarmExercise:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.kernels.__exit__(*error)
+        self.kernels.close()
 
     def names(self) -> list[str]:
         """Every checked name, and the tensors of every part's forward pass."""
@@ -70,12 +71,15 @@ class WarmExercise:
     def begin(self, references: References) -> None:
         """Have the locked cells above a submission's first line run, where kernels can come with them."""
         self.kernels.begin_visible()
-        parts = probe_parts(self.exercise, references[self.exercise.cases[0].id])
-        first = next((cell.part for cell in self.exercise.cells if cell.role in MAKES_GRADIENTS), None)
-        detached = self.detached_in(references)
-        asked = [part.id for part in parts.values() if part.gradients]
-        told = detached_cases(asked, detached, self.steps_again(references))
-        self.kernels.begin_hidden(parts.get(first or ""), told)
+
+        def below() -> tuple[ProbePart | None, Mapping[str, Mapping[str, DetachedCase]]]:
+            parts = probe_parts(self.exercise, references[self.exercise.cases[0].id])
+            first = next((cell.part for cell in self.exercise.cells if cell.role in MAKES_GRADIENTS), None)
+            asked = [part.id for part in parts.values() if part.gradients]
+            told = detached_cases(asked, self.detached_in(references), self.steps_again(references))
+            return parts.get(first or ""), told
+
+        self.kernels.begin_hidden(below)
 
     def agree(self) -> None:
         """See, once, that the reference's numbers are those of the kernels; compute it anew where they are not.

@@ -34,7 +34,7 @@ class AheadSource(Source):
         self._to_run: list[str] = []
         self._starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="kernels-ahead")
         self._ready: list[Future[KernelManager]] = []
-        self._branches: dict[int, AheadSource] = {}
+        self._branches: dict[Source, AheadSource] = {}
         self.held = source.held
 
     def branch(self, steps: Sequence[tuple[str, str]]) -> AheadSource | None:
@@ -42,7 +42,9 @@ class AheadSource(Source):
         branch = self._source.branch(steps)
         if branch is None:
             return None
-        return self._branches.setdefault(id(branch), AheadSource(branch, []))
+        if branch not in self._branches:
+            self._branches[branch] = AheadSource(branch, [])
+        return self._branches[branch]
 
     def wait(self) -> None:
         """Until the other source's kernels can be had."""

@@ -7,6 +7,7 @@ is on top, so that reading downwards follows the backward pass.
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import accumulate, combinations, pairwise
@@ -62,19 +63,12 @@ def lay_out(graph: Sequence[GraphNode], labels: Mapping[str, str]) -> Layout:
 
     Most submissions of an exercise have the same picture, so the last ones are kept.
     """
-    key = msgspec.json.encode((graph, labels))
-    if key not in _kept:
-        if len(_kept) == _KEPT:
-            del _kept[next(iter(_kept))]
-        _kept[key] = _laid_out(graph, labels)
-    return _kept[key]
+    return _laid_out(msgspec.json.encode((graph, labels)))
 
 
-_KEPT = 64
-_kept: dict[bytes, Layout] = {}
-
-
-def _laid_out(graph: Sequence[GraphNode], labels: Mapping[str, str]) -> Layout:
+@functools.lru_cache(maxsize=64)
+def _laid_out(told: bytes) -> Layout:
+    graph, labels = msgspec.json.decode(told, type=tuple[list[GraphNode], dict[str, str]])
     layer_of = _layers(graph)
     chains = _chains(graph, layer_of)
     layers = _initial_order(graph, layer_of, chains)
