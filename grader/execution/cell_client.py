@@ -74,7 +74,7 @@ class Client(KernelNotebookClient):
         self.end: str | None = None
         self._seconds = 0.0
         self._room = 0
-        self._answer: bytes | memoryview | None = None
+        self._answer: list[memoryview] | None = None
 
     @property
     def printed(self) -> list[dict[str, Any]]:
@@ -92,8 +92,8 @@ class Client(KernelNotebookClient):
         """
         return await self._run(source, seconds, store_history=True)
 
-    async def probe(self, source: str, seconds: float) -> bytes | memoryview | None:
-        """Run code of the grader's own, outside the kernel's history; its answer, None where none came.
+    async def probe(self, source: str, seconds: float) -> list[memoryview] | None:
+        """Run code of the grader's own, outside the kernel's history; its answer's parts, None where none came.
 
         Raises:
             DeadKernelError: the kernel died, or sent what is no message.
@@ -177,7 +177,7 @@ class Client(KernelNotebookClient):
                 cell.outputs.append(cut)
                 return cast(NotebookNode, cut)
         if _answers(msg):
-            self._answer = msg["buffers"][0]
+            self._answer = msg["buffers"]
             return None
         try:
             return super().process_message(msg, cell, cell_index)

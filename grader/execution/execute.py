@@ -106,7 +106,7 @@ class _RawHidden(Record, frozen=True):
     failed: str | None = None
 
 
-_ByCase = Annotated[dict[str, memoryview], msgspec.Meta(max_length=MAX_NAMES)]
+_Ids = Annotated[list[str], msgspec.Meta(max_length=MAX_NAMES)]
 
 
 class Execution(Record, frozen=True):
@@ -256,7 +256,7 @@ class Runner:
         if step.cell is None:
             answer = await client.probe(probe_source(step, self.spec.all_cases[0]), cell_seconds(self.spec))
             if step.do == "export" and step.part is not None:
-                export = read_export(answer, step.part.elements)
+                export = read_export(answer and answer[0], step.part.elements)
                 if export is not None and not (self._over and step.part.id in self.visible):
                     self.visible[step.part.id] = export
             return
@@ -326,7 +326,8 @@ class Runner:
             except (DeadKernelError, CellTimeoutError):
                 answer = None
         self.cpu_seconds += client.cpu_seconds
-        return unpacked(None if client.timed_out else answer, _ByCase) or {}
+        ids, *results = answer if answer is not None and not client.timed_out else (None,)
+        return dict(zip(unpacked(ids, _Ids) or (), results, strict=False))
 
     def _stops(self) -> dict[int, int]:
         """The cells that never came to an end in the visible case → the line at which they were stopped, or 0."""

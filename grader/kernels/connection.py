@@ -36,7 +36,7 @@ class Connection:
         self._kernel = kernel
         self._assembler = message_fragments.Assembler()
         self._loop = asyncio.get_running_loop()
-        self._outgoing: deque[tuple[bytes, memoryview]] = deque()
+        self._outgoing: deque[list[message_fragments.Piece]] = deque()
         self.channels = {message_fragments.SHELL: Channel(self), message_fragments.IOPUB: Channel(self)}
 
     def listen(self) -> None:
@@ -73,7 +73,7 @@ class Connection:
 
     def send(self, data: bytes) -> None:
         """Send a request, as soon as the kernel takes it."""
-        self._outgoing.extend(message_fragments.split(data))
+        self._outgoing.extend(message_fragments.split([data]))
         self._flush()
 
     def _flush(self) -> None:

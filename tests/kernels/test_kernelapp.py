@@ -57,7 +57,7 @@ def test_a_cell_is_transformed_once_and_the_same_cell_run_again_anew():
 
 @given(st.lists(st.binary(max_size=300_000), max_size=3), st.randoms(use_true_random=False))
 def test_messages_come_through_whole_however_their_fragments_are_mixed(messages, chance):
-    queues = [list(map(b"".join, message_fragments.split(message))) for message in messages]
+    queues = [list(map(b"".join, message_fragments.split([message]))) for message in messages]
     assembler, arrived = message_fragments.Assembler(), []
     while any(queues):
         record = chance.choice([queue for queue in queues if queue]).pop(0)
@@ -71,9 +71,9 @@ def test_records_that_are_no_fragments_and_messages_that_nobody_ends_leave_nothi
     assert assembler.add(b"") is None
     assert assembler.add(b"short") is None
     for _ in range(10_000):
-        assert assembler.add(b"".join(next(message_fragments.split(bytes(100_000))))) is None
+        assert assembler.add(b"".join(next(message_fragments.split([bytes(100_000)])))) is None
     assert sum(len(begun) for begun in assembler._begun.values()) < 100
-    assert [assembler.add(b"".join(record)) for record in message_fragments.split(b"whole")] == [b"whole"]
+    assert [assembler.add(b"".join(record)) for record in message_fragments.split([b"who", b"", b"le"])] == [b"whole"]
 
 
 def test_every_cell_of_the_course_is_transformed_as_the_shell_does_it():
@@ -218,7 +218,7 @@ def test_what_a_method_accepts_is_looked_up_once():
 
 @given(st.lists(st.binary(max_size=300), min_size=1, max_size=9))
 def test_a_message_comes_with_its_buffers(parts):
-    assert message_fragments.parted(memoryview(message_fragments.joined(parts))) == parts
+    assert message_fragments.parted(memoryview(b"".join(message_fragments.pieces(parts)))) == parts
 
 
 @pytest.mark.parametrize("message", [b"", b"\0", b"\0\0\0\5four", b"\xff\xff\xff\xff", bytes(4_000_000)])

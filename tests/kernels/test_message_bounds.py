@@ -13,7 +13,7 @@ from grader.kernels.message_bounds import MAX_ITEMS, MAX_TEXT_BYTES, is_cheap
 
 def message(content: bytes, header: bytes = b'{"msg_id": "1", "msg_type": "display_data"}') -> memoryview:
     text = b'{"header": %s, "parent_header": {"msg_id": "2"}, "metadata": {}, "content": %s}' % (header, content)
-    return memoryview(message_fragments.joined([text]))
+    return memoryview(b"".join(message_fragments.pieces([text])))
 
 
 BOMBS = {

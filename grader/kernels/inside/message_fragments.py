@@ -9,7 +9,8 @@ from __future__ import annotations
 import itertools
 import os
 import struct
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 
 RECORD_BYTES = 1 << 17
 """Enough for any fragment."""
@@ -20,26 +21,27 @@ SHELL, IOPUB = b"s", b"o"
 PARTS = ("header", "parent_header", "metadata", "content")
 """What a message is sent with, either way: the rest of a message of jupyter_client follows from its header."""
 
+Piece = bytes | memoryview
+
 _LENGTH = struct.Struct("!I")
 _HEAD = struct.Struct("!IIB")  # the sender's process ID, its number of the message, and whether this is the last
 _FRAGMENT_BYTES = 1 << 16  # a socket's buffer, which a record must fit into, holds three of them
-_MANY = 64
+_MANY, _MANY_PARTS = 64, 1 << 10
 
 _numbers = itertools.count()
 
 
-def joined(parts: Iterable[bytes | memoryview], channel: bytes = b"") -> bytes:
-    """What a kernel's message is sent as: the channel, its text, and the buffers that it comes with."""
-    pieces = (piece for part in parts for piece in (_LENGTH.pack(memoryview(part).nbytes), part))
-    return b"".join((channel, *pieces))
+def pieces(parts: Iterable[Piece], channel: bytes = b"") -> list[Piece]:
+    """What a kernel's message is sent as: the channel, and its text and buffers, each with its length before it."""
+    return [channel, *(piece for part in parts for piece in (_LENGTH.pack(memoryview(part).nbytes), part))]
 
 
 def parted(message: memoryview) -> list[memoryview]:
-    """The parts that were `joined`; none where the message is no such thing."""
+    """The parts that `pieces` was given; none where the message is no such thing."""
     parts: list[memoryview] = []
     start = 0
     while start < len(message):
-        if len(message) - start < _LENGTH.size or len(parts) == _MANY:
+        if len(message) - start < _LENGTH.size or len(parts) == _MANY_PARTS:
             return []
         begin = start + _LENGTH.size
         start = begin + _LENGTH.unpack_from(message, start)[0]
@@ -47,12 +49,24 @@ def parted(message: memoryview) -> list[memoryview]:
     return parts if start == len(message) else []
 
 
-def split(message: bytes) -> Iterator[tuple[bytes, memoryview]]:
-    """The records that a message is sent as, each in two pieces: megabytes are not copied for this."""
-    pid, number, view = os.getpid(), next(_numbers) & 0xFFFFFFFF, memoryview(message)
-    for start in range(0, len(message) or 1, _FRAGMENT_BYTES):
-        end = start + _FRAGMENT_BYTES
-        yield _HEAD.pack(pid, number, end >= len(message)), view[start:end]
+def split(message: Sequence[Piece]) -> Iterator[list[Piece]]:
+    """The records that a message is sent as, each in pieces: megabytes are not copied for this."""
+    pid, number = os.getpid(), next(_numbers) & 0xFFFFFFFF
+    views = deque(memoryview(piece).cast("B") for piece in message)
+    left = sum(map(len, views))
+    while True:
+        size = min(left, _FRAGMENT_BYTES)
+        left -= size
+        record: list[Piece] = [_HEAD.pack(pid, number, left == 0)]
+        while size:
+            view = views.popleft()
+            record.append(view[:size])
+            if len(view) > size:
+                views.appendleft(view[size:])
+            size -= min(size, len(view))
+        yield record
+        if not left:
+            return
 
 
 class Assembler:

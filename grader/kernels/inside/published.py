@@ -51,7 +51,7 @@ class LateSession(Session):
                 return message
             told = {part: message[part] for part in message_fragments.PARTS}
             channel = message_fragments.SHELL if stream is None else message_fragments.IOPUB
-            sent = message_fragments.joined([self._packed(told), *(buffers or [])], channel)
+            sent = message_fragments.pieces([self._packed(told), *(buffers or [])], channel)
             for record in message_fragments.split(sent):
                 self._connection.sendmsg(record)
         elif self.published is not None and message["msg_type"] in OUTPUTS:

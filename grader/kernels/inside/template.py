@@ -58,6 +58,8 @@ class Template:
         self._limits: dict[str, int] = config["limits"]
         self._kernels: dict[int, Kernel] = {}
         self._app: Any = None
+        self._many = False
+        """Whether so many kernels are wanted that what makes each of them cheaper is worth its time."""
         self._nursery: namespaces.Nursery | None = None
         self._nurseries: list[namespaces.Nursery] = []  # the branches', as long as they have none
         self._branches: dict[int, namespaces.Nursery | None] = {}
@@ -75,6 +77,7 @@ class Template:
                 seccomp.program()  # made once, here, and not in every kernel
         if kind == "cold":
             return []
+        memory_pages.lay_out()
         gc.disable()  # of what is imported and set up here nothing is garbage
         self._app = libraries.load_kernel(self._config["libraries"])
         return self._run_steps([("cell", source) for source in self._config["setup_cells"]])
@@ -92,6 +95,8 @@ class Template:
         memory_pages.fill_gaps()
         gc.freeze()  # what is here stays: a collection in a fork must not touch, and so copy, its pages
         gc.enable()
+        if self._many:
+            memory_pages.gather()
         return published
 
     def serve(self, prepare: Callable[[], list[list[dict[str, Any]]]]) -> NoReturn:
@@ -148,7 +153,8 @@ class Template:
         return True
 
     def _improve(self) -> None:
-        """Make further kernels and branches cheaper: there will be some."""
+        """Make further kernels and branches cheaper: there will be many."""
+        self._many = True
         if self._app is not None:
             self._app.rehearse()
             memory_pages.gather()
@@ -186,7 +192,7 @@ class Template:
             confine.die_with_parent()
             confine.adopt_orphans()
             branch = Template(socket.socket(fileno=descriptor), self._config)
-            branch._app = self._app
+            branch._app, branch._many = self._app, self._many
             branch._nursery = nursery
             branch.serve(lambda: branch._run_steps(steps))
         except BaseException:
