@@ -256,7 +256,7 @@ class Runner:
         if step.cell is None:
             answer = await client.probe(probe_source(step, self.spec.all_cases[0]), cell_seconds(self.spec))
             if step.do == "export" and step.part is not None:
-                export = read_export(answer and answer[0], step.part.elements)
+                export = read_export(answer[0] if answer else None, step.part.elements)
                 if export is not None and not (self._over and step.part.id in self.visible):
                     self.visible[step.part.id] = export
             return

@@ -83,4 +83,4 @@ async def _compute(cells: Sequence[PlannedCell], steps: Sequence[Step], start: S
             answer = await client.probe(probe_source(Step(do="export", part=asked), visible), seconds)
     except (DeadKernelError, CellTimeoutError):
         return
-    found.update(read_export(answer and answer[0]) or {})
+    found.update(read_export(answer[0] if answer else None) or {})
