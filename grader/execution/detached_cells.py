@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
 from grader.course.graph import PartReference
+from grader.notebook.code import Code
 from grader.notebook.gradient_names import gradient_of, tensor_of
 from grader.notebook.syntax import bound_by, elements_bound, names_bound
 
@@ -200,10 +201,10 @@ def _constant(value: str | bool) -> ast.expr:
 # --- lists of gradients, and the lines that write their elements
 
 
-def filled_in(trees: Iterable[ast.Module]) -> set[str]:
+def filled_in(cells: Iterable[Code]) -> set[str]:
     """The names into which cells write element by element, or that a method is called on, such as `append`."""
     found: set[str] = set()
-    for node in (node for tree in trees for node in ast.walk(tree)):
+    for node in (node for cell in cells for node in cell.nodes):
         written = node.value if isinstance(node, ast.Subscript) and isinstance(node.ctx, ast.Store) else None
         called = node.func.value if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) else None
         found.update(each.id for each in (written, called) if isinstance(each, ast.Name))

@@ -86,17 +86,17 @@ def _rewritten(part: ProbePart, reference: PartReference, again: Sequence[tuple[
     own = _own_names(again, names, part.forward, lines)
     names.update(zip(own, own, strict=True))
     given = [*part.forward, *part.given] if not part.values else ()
-    tried = {index: code[index].tree for index in indices
+    tried = {index: code[index] for index in indices
              if code[index].is_python and (index in makes or cells[index].student)}  # fmt: skip
     filled = filled_in(tried.values())
     rewriter = Rewriter(names, reference, given, filled, walrus=walrus)
     codes: dict[int, str] = {}
     lasts = {name: index for index, those in bound.items() for name in those & names.keys()}
-    for index, tree in tried.items():
+    for index, cell in tried.items():
         here = {name for name, place in lasts.items() if place == index}
         # A formula too deep for it, or a `return` outside of functions: the cell is run as it stands.
         with contextlib.suppress(RecursionError, SyntaxError, ValueError):
-            codes[index] = _compiled(rewriter.rewritten(tree, here, later.get(index, {})))
+            codes[index] = _compiled(rewriter.rewritten(cell.tree, here, later.get(index, {})))
     reads: dict[str, frozenset[str]] = {}
     for line in lines:
         for name in names.keys() & set(line.binds):

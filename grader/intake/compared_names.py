@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ast
+import functools
 import io
 import tokenize
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from grader.notebook.code import Code
 from grader.notebook.gradient_names import gradient_of
@@ -39,13 +40,16 @@ def compared_names(sources: Sequence[str], gradients: Collection[str], known: Co
     return {name: gradient for name, gradient in found.items() if meant.count(gradient) == 1}
 
 
-def _compared_in(source: str) -> Iterator[tuple[str, str]]:
+@functools.lru_cache(maxsize=512)
+def _compared_in(source: str) -> list[tuple[str, str]]:
     """The name and the gradient of each `cmp('h', name, h)`."""
-    for call in ast.walk(Code(source).tree):
+    found: list[tuple[str, str]] = []
+    for call in Code(source).nodes:
         if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "cmp":
             names = [one.id for one in call.args[1:] if isinstance(one, ast.Name)]
             if len(names) == 2 and len(call.args) == 3:
-                yield names[0], gradient_of(names[1])
+                found.append((names[0], gradient_of(names[1])))
+    return found
 
 
 def renamed(source: str, names: Mapping[str, str]) -> str:

@@ -60,9 +60,14 @@ class Code(Record, frozen=True, dict=True):
         return self._parsed or ast.Module([], [])
 
     @cached_property
+    def nodes(self) -> tuple[ast.AST, ...]:
+        """All nodes of its tree, outer ones first."""
+        return tuple(ast.walk(self.tree))
+
+    @cached_property
     def statements(self) -> tuple[Statement, ...]:
         """Every simple statement that binds a name or writes into one (`dC[i] += …`), in the order of the source."""
-        found = [made for node in ast.walk(self.tree) if (made := _statement(node)) is not None]
+        found = [made for node in self.nodes if (made := _statement(node)) is not None]
         return tuple(sorted(found, key=lambda statement: (statement.first, statement.last)))
 
     @cached_property
@@ -84,7 +89,7 @@ class Code(Record, frozen=True, dict=True):
     def first_bindings(self) -> list[tuple[int, str]]:
         """Its lines with each name that they are the first to bind, in their order."""
         found: dict[str, int] = {}
-        for node in ast.walk(self.tree):
+        for node in self.nodes:
             for name in bound_and_written(node)[0]:
                 found[name] = min(found.get(name, node.lineno), node.lineno)  # type: ignore[attr-defined]
         return sorted(((line, name) for name, line in found.items()), key=lambda one: one[0])
@@ -108,7 +113,7 @@ class Code(Record, frozen=True, dict=True):
         return [each for each in self.statements if each.first <= last and each.last >= first]
 
     def _loops_around(self, line: int) -> list[ast.For | ast.While]:
-        loops = [node for node in ast.walk(self.tree) if isinstance(node, ast.For | ast.While)]
+        loops = [node for node in self.nodes if isinstance(node, ast.For | ast.While)]
         return [loop for loop in loops if loop.lineno <= line <= (loop.end_lineno or 0)]
 
     def unfinished(self, line: int) -> list[Statement]:

@@ -21,6 +21,10 @@ _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 """Of an interlaced PNG: the first column and row, and the steps between columns and between rows."""
 _POSITIVE, _NEGATIVE, _NOT_FINITE = (217, 98, 10), (42, 111, 219), (190, 0, 150)
+_STEPS = 64
+"""Degrees of opacity of each sign, up to the palette's last."""
+_PALETTE = bytes([0, 0, 0, *_POSITIVE * _STEPS, *_NEGATIVE * _STEPS, *_NOT_FINITE])
+_OPACITY = bytes([0, *range(3, 256, 4), *range(3, 256, 4), 255])
 
 
 class Picture(Record, frozen=True):
@@ -123,17 +127,17 @@ def heat_map_png(heat_map: HeatMap) -> str:
     values = np.array(heat_map.values, dtype=np.float64)
     finite = np.isfinite(values)
     scale = heat_map.scale if heat_map.scale > 0 else math.inf
-    # The root lets the eye see values far below the largest; 64 steps keep the file small.
+    # The root lets the eye see values far below the largest.
     opacity = np.minimum(np.abs(np.where(finite, values, 0.0)) / scale, 1.0) ** 0.6
-    pixels = np.empty((*values.shape, 4), dtype=np.uint8)
-    pixels[..., :3] = np.where((values > 0)[..., None], _POSITIVE, _NEGATIVE)
-    pixels[..., 3] = np.round(opacity * 63) * 4 + 3
-    pixels[(values == 0) | (scale == math.inf)] = 0
-    pixels[~finite] = (*_NOT_FINITE, 255)
     rows, columns = values.shape
-    raw = np.insert(pixels.reshape(rows, columns * 4), 0, 0, axis=1).tobytes()  # each row begins with its filter: none
-    header = struct.pack(">IIBBBBB", columns, rows, 8, 6, 0, 0, 0)
-    return _as_base64([(b"IHDR", header), (b"IDAT", zlib.compress(raw, 1)), (b"IEND", b"")])
+    raw = np.zeros((rows, 1 + columns), dtype=np.uint8)  # each row begins with its filter: none
+    pixels = raw[:, 1:]
+    pixels[:] = np.round(opacity * (_STEPS - 1)) + np.where(values > 0, 1, 1 + _STEPS)
+    pixels[(values == 0) | (scale == math.inf)] = 0
+    pixels[~finite] = 2 * _STEPS + 1
+    header = struct.pack(">IIBBBBB", columns, rows, 8, 3, 0, 0, 0)
+    colours = [(b"PLTE", _PALETTE), (b"tRNS", _OPACITY)]
+    return _as_base64([(b"IHDR", header), *colours, (b"IDAT", zlib.compress(raw, 1)), (b"IEND", b"")])
 
 
 def _as_base64(chunks: Iterable[tuple[bytes, bytes]]) -> str:

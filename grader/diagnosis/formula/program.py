@@ -54,7 +54,7 @@ class Program(Statements):
         own = [cell for cell in cells if cell.part == part]
         for cell in own:
             if cell.student:
-                self.used = frozenset(node.id for node in ast.walk(cell.code.tree) if isinstance(node, ast.Name))
+                self.used = frozenset(node.id for node in cell.code.nodes if isinstance(node, ast.Name))
                 self.run(cell.code.tree.body)
         for cell in own:
             if cell.role == "backward":
