@@ -122,9 +122,14 @@ def names_read(tree: ast.AST) -> frozenset[str]:
     )
 
 
+_BINDING = (ast.stmt, ast.NamedExpr, ast.ExceptHandler, ast.pattern)
+"""Of expressions, only one binds names."""
+
+
 def names_bound(tree: ast.AST) -> frozenset[str]:
     """The names that are bound in a piece of code; those that are only written into are not."""
-    bound = [name for node in ast.walk(tree) for name in bound_and_written(node)[0]]
+    binding = (node for node in ast.walk(tree) if isinstance(node, _BINDING))
+    bound = [name for node in binding for name in bound_and_written(node)[0]]
     if isinstance(tree, ast.expr) and isinstance(getattr(tree, "ctx", None), ast.Store):  # a target, by itself
         _sort_target(tree, bound, [])
     return frozenset(bound)

@@ -137,7 +137,7 @@ def heat_map_png(heat_map: HeatMap) -> str:
     pixels[~finite] = 2 * _STEPS + 1
     header = struct.pack(">IIBBBBB", columns, rows, 8, 3, 0, 0, 0)
     colours = [(b"PLTE", _PALETTE), (b"tRNS", _OPACITY)]
-    return _as_base64([(b"IHDR", header), *colours, (b"IDAT", zlib.compress(raw, 1)), (b"IEND", b"")])
+    return _as_base64([(b"IHDR", header), *colours, (b"IDAT", zlib.compress(raw.tobytes(), 1)), (b"IEND", b"")])
 
 
 def _as_base64(chunks: Iterable[tuple[bytes, bytes]]) -> str:
