@@ -9,6 +9,8 @@ import sys
 import types
 from typing import Any
 
+_BARS = "tqdm.notebook"
+"""The module of progress bars for notebooks."""
 _own_pid = 0
 """The process that runs the cells: what they fork is another."""
 
@@ -37,10 +39,10 @@ def hold() -> None:
     shell.unobserve_all("exit_now")
     shell.kernel.do_shutdown = _stay
     pdb.set_trace = _go_on
-    if importlib.util.find_spec("ipywidgets") is None:  # else a progress bar for notebooks raises
-        bars: Any = types.ModuleType("tqdm.notebook")
+    if _BARS not in sys.modules and importlib.util.find_spec("ipywidgets") is None:  # else one for notebooks raises
+        bars: Any = types.ModuleType(_BARS)
         bars.__getattr__ = lambda name: getattr(importlib.import_module("tqdm.std"), name.replace("_notebook", ""))
-        sys.modules.setdefault("tqdm.notebook", bars)
+        sys.modules[_BARS] = bars
     kernel = shell.kernel
     if not hasattr(kernel, "_stdout"):  # older versions of ipykernel don't keep their streams
         kernel._stdout, kernel._stderr = sys.stdout, sys.stderr
