@@ -58,9 +58,9 @@ def _diagnosis(marks: PartMarks, where: Where, name: str) -> Diagnosis | None:
 
     The line on its own is looked at first: one step, with full-rank random numbers above it and nothing in the way.
     """
-    cases = marks.decision.speaking(name)
+    cases = marks.combined.speaking(name)
     subject = Subject(marks, where, name, cases)
-    if marks.decision.visible_only(name) and (found := observed.hard_coded(subject)):
+    if marks.combined.visible_only(name) and (found := observed.hard_coded(subject)):
         return found
     alone = Subject(marks, where, name, marks.detached(name))
     if alone.scenes and not alone.follows and (found := _why(alone)) is not None:

@@ -86,7 +86,7 @@ def value_not_finite(name: str, value: torch.Tensor | None) -> Diagnosis | None:
 
 def hard_coded(subject: Subject) -> Diagnosis | None:
     """Right at the visible size only: a number in the student's line that is a size there."""
-    if not subject.checked or not subject.marks.decision.visible_only(subject.gradient):
+    if not subject.checked or not subject.marks.combined.visible_only(subject.gradient):
         return None
     changing = _changing(subject)
     for number, where in _numbers(subject):
@@ -172,7 +172,7 @@ def _from_the_changed(name: str, scene: Scene) -> torch.Tensor | None:
 
 def hidden_by_float32(subject: Subject) -> Diagnosis | None:
     """Right as far as float32 shows, and wrong beyond: the student's own `cmp` said True."""
-    if not subject.checked or not subject.marks.decision.right_in_float32(subject.gradient):
+    if not subject.checked or not subject.marks.combined.right_in_float32(subject.gradient):
         return None
     message = (
         f"In the visible case, `{subject.gradient}` is right up to float32 rounding, so cmp says True. "

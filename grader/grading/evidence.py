@@ -47,7 +47,7 @@ def evidence_for(marks: PartMarks, where: Where, check: Check, cells: Mapping[in
     found, expected = marks.visible.exported.get(check.name), marks.visible.expected(check.name)
     statement = where.statement(check.name)
     maps: dict[str, Any] = {}
-    differs = not check.verdict.is_right and not marks.decision.right_as_seen(check.name)
+    differs = not check.verdict.is_right and not marks.combined.right_as_seen(check.name)
     if found is not None and found.tensor is not None and expected is not None and differs:
         maps = _maps(found.tensor, _wanted(marks, check, expected))
     return Evidence(

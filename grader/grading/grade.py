@@ -33,7 +33,7 @@ from grader.grading.warm_exercise import WarmExercise
 from grader.intake.saved_cmp import SavedCmp, with_saved
 from grader.intake.take_in import Intake, take_in
 from grader.kernels import KernelSource
-from grader.marking.used_parts import UsedParts
+from grader.marking.parts_using_others import PartUsingOthers
 from grader.marking.verdicts import PartMarks, References
 from grader.records import Check, Evidence, Flag, Grade, Grading, PartView, Submission, Verdict
 from grader.wording import rounded
@@ -157,7 +157,7 @@ class Grader(WarmExercise):
         wheres = {part_id: Where(marks) for part_id, marks in judged.marked.items()}
         for part_id, part_checks in self.exercise.parts.items():
             marks, where = judged.marked[part_id], wheres[part_id]
-            used = UsedParts(part_id, self.exercise, visible)
+            used = PartUsingOthers(part_id, self.exercise, visible)
             for name in visible[part_id].in_backward_order(part_checks.names):
                 check = marks.check(name)
                 settled = used.settled(check, checks, lambda other: wheres[other.part].code(other.name))

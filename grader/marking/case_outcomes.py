@@ -1,6 +1,6 @@
 """What each tensor of a part is worth in one case.
 
-A `PartCase` looks at no other case: what all of them say together is `decision`'s to decide.
+A `PartCase` looks at no other case: what all of them say together is for `combined_outcomes` to decide.
 """
 
 from __future__ import annotations

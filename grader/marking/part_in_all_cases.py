@@ -1,6 +1,6 @@
 """One part in all cases: what every case's kernel left of it, beside the reference.
 
-It judges nothing: `stopped`, `short_floats` and `deciding` read from here what they judge by.
+It judges nothing: `unfinished_cells`, `float32_only` and `combined_outcomes` read from here what they judge by.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ import torch
 
 from grader.execution.tensors import StudentTensor
 from grader.intake.take_in import PlannedCell
-from grader.marking.decision import Decision
+from grader.marking.combined_outcomes import CombinedOutcomes
 from grader.marking.outcome import Outcome
 from grader.marking.part_in_all_cases import PartCases
 from grader.marking.tolerance import conformed
@@ -31,21 +31,21 @@ class Remarks:
     Args:
         part: the part in all cases.
         stops: where its cells stopped.
-        decision: what the cases say.
+        combined: what the cases say.
     """
 
-    def __init__(self, part: PartCases, stops: Stops, decision: Decision) -> None:
+    def __init__(self, part: PartCases, stops: Stops, combined: CombinedOutcomes) -> None:
         self._part = part
         self._visible = part.visible
         self._checks = part.checks
         self._cells = part.student_cells
         self._stops = stops
-        self._decision = decision
+        self._combined = combined
 
     def right_alone(self, name: str) -> str:
         """That a line is right, though its value isn't or isn't there, and what holds it up."""
         if name in self._checks.values:
-            right = self._decision.worst(gradient_of(name))[0] is Outcome.RIGHT
+            right = self._combined.worst(gradient_of(name))[0] is Outcome.RIGHT
             return f"Right on its own; {'the loop stopped before its update' if right else 'its gradient is not'}."
         if (line := self.rebound(name)) is not None:
             return f"Right; from line {line} on, {name} is something else."
@@ -122,7 +122,7 @@ class Remarks:
 
     def _state(self, name: str) -> str | None:
         """What keeps the lines below a gradient from being judged by their values; None where nothing does."""
-        worst, _ = self._decision.worst(name)
+        worst, _ = self._combined.worst(name)
         if worst in (Outcome.RIGHT, Outcome.CARRIED):
             return None
         found = self._visible.exported.get(name, StudentTensor.absent())

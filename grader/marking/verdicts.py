@@ -14,7 +14,7 @@ from grader.execution.execute import Execution
 from grader.execution.tensors import Export, StudentTensor
 from grader.intake.take_in import PlannedCell
 from grader.marking.case_outcomes import PartCase
-from grader.marking.decision import Decision
+from grader.marking.combined_outcomes import CombinedOutcomes
 from grader.marking.float32_only import ShortFloats
 from grader.marking.line_alone import Alone
 from grader.marking.near_zero import Edge, Finding, Trial, judge, untried
@@ -40,7 +40,7 @@ class PartMarks(PartCases):
         tried: the steps of the chain rule of which right values prove little.
 
     Attributes:
-        decision: what the cases say together.
+        combined: what the cases say together.
         remarks: what is said beside a verdict.
     """
 
@@ -49,8 +49,8 @@ class PartMarks(PartCases):
         super().__init__(part_id, exercise, cells, execution, references)
         self._stops = Stops(self)
         self._short_floats = ShortFloats(self, self._stops)
-        self.decision = Decision(self, self._stops, self._short_floats)
-        self.remarks = Remarks(self, self._stops, self.decision)
+        self.combined = CombinedOutcomes(self, self._stops, self._short_floats)
+        self.remarks = Remarks(self, self._stops, self.combined)
         self._tried = tried
         self._judged: dict[str, list[Trial]] = {}
         self._cmp: dict[str, CmpLine | None] = {}
@@ -74,7 +74,7 @@ class PartMarks(PartCases):
 
     def check(self, name: str) -> Check:
         """The verdict on one check."""
-        worst, case_id = self.decision.worst(name)
+        worst, case_id = self.combined.worst(name)
         unfinished = self._stops.could_not_check(name) is not None
         absent = self.visible.outcomes[name] is Outcome.ABSENT
         if worst is Outcome.RIGHT and absent and not unfinished and self._only_not_reached(name):
@@ -83,7 +83,7 @@ class PartMarks(PartCases):
             told = (Outcome.CARRIED,) if unfinished else (Outcome.CARRIED, Outcome.WRONG)
             if worst not in told or not self._tried_alone(name):
                 return self._absent(name)
-        if worst is Outcome.RIGHT and not self.decision.confirmed(name):
+        if worst is Outcome.RIGHT and not self.combined.confirmed(name):
             return self._check(name, Verdict.UNCHECKED, 0.0, VISIBLE, _UNCONFIRMED)
         if worst is Outcome.RIGHT:
             slip = self.slip_by_symmetry(name)
@@ -103,10 +103,10 @@ class PartMarks(PartCases):
             share = 1.0 if self.remarks.rebound(name) else self.exercise.spec.carried
             if self.visible.outcomes[name] is not Outcome.CARRIED:
                 remark = " ".join(filter(None, (self.remarks.right_alone(name), remark)))
-        elif self.decision.visible_only(name):
+        elif self.combined.visible_only(name):
             share = self.exercise.spec.visible_only
             remark = "It is right for the sizes and numbers you see, but not for others."
-        elif self.decision.right_in_float32(name):
+        elif self.combined.right_in_float32(name):
             remark = remark or "cmp says True in the visible case: float32 is too coarse to show the difference."
         elif name in self.checks.values:
             remark = remark or self.remarks.right_elsewhere(name)
@@ -183,7 +183,7 @@ class PartMarks(PartCases):
 
     def right_by_value(self, name: str) -> bool:
         """Whether a value is right in every case, whatever its line is."""
-        return self.decision.worst(name)[0] is Outcome.RIGHT
+        return self.combined.worst(name)[0] is Outcome.RIGHT
 
     def _right(self, name: str) -> Check:
         line = self.cmp(name)

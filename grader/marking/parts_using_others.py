@@ -22,7 +22,7 @@ MAX_NAMED = 4
 """So many pieces of code are named in a sentence."""
 
 
-class UsedParts:
+class PartUsingOthers:
     """A part that uses others.
 
     Args:
