@@ -29,3 +29,8 @@ def points(number: float) -> str:
 def shape(sizes: Sequence[int] | None) -> str:
     """A shape as Python writes it, `(32, 27)`; a dash where there is none."""
     return "–" if sizes is None else str(tuple(sizes))
+
+
+def quoted(code: str) -> str:
+    """A name or a formula in a sentence, as the reports set it."""
+    return f"`{code}`"
