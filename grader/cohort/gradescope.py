@@ -24,7 +24,7 @@ from grader.grading.pool import GraderPool
 from grader.grading.ungradable import ungradable
 from grader.intake.collect import collect_one
 from grader.records import Grading, Record, Submission
-from grader.reports.lms_csv import gradescope_json
+from grader.reports.gradescope_json import gradescope_json
 
 DISTRIBUTION = "backprop-grader"
 SETTINGS = "autograder.json"
