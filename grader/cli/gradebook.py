@@ -79,7 +79,7 @@ def override(
     It holds for what the student has handed in now: a new notebook is graded on its own.
     """
     from grader.cli.show import show_override
-    from grader.cohort.run import override_mark
+    from grader.cohort.changes import override_mark
 
     if check is not None and part is not None:
         raise UsageError("Give either --check or --part, not both.")
@@ -162,7 +162,7 @@ def rename(
     It holds for later runs, too.
     """
     from grader.cli.show import show_grades
-    from grader.cohort.people import rename_student
+    from grader.cohort.changes import rename_student
 
     with open_gradebook(folder, gradebook) as book:
         show_grades(rename_student(book, course_here(), folder, old, new))
@@ -180,7 +180,7 @@ def remove(
     The gradings stay in the gradebook, but count nowhere.
     """
     from grader.cli.show import show_remarks
-    from grader.cohort.people import remove_student
+    from grader.cohort.changes import remove_student
 
     with open_gradebook(folder, gradebook) as book:
         removed = remove_student(book, course_here(), folder, student, exercise)
@@ -203,7 +203,7 @@ def extend(
     total.
     """
     from grader.cli.show import show_grades, show_remarks
-    from grader.cohort.people import extend_due_date
+    from grader.cohort.changes import extend_due_date
     from grader.timestamps import NotATime, parse_time
 
     if (until is None) is not excuse:
@@ -227,7 +227,7 @@ def overrides(
 ) -> None:
     """List the marks that were set by hand, or take one back."""
     from grader.cli.show import show_grades, show_overrides
-    from grader.cohort.run import undo_override
+    from grader.cohort.changes import undo_override
 
     with open_gradebook(folder, gradebook) as book:
         if undo is not None:

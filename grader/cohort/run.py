@@ -1,4 +1,4 @@
-"""Many submissions: having them graded, and writing what `grader grade` promises to write."""
+"""`grader grade`: having many submissions graded, each kept in the gradebook and written as soon as it is there."""
 
 from __future__ import annotations
 
@@ -10,18 +10,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from grader.cohort.similarity import own_lines, similar_groups
+from grader.cohort.report_files import is_written, write_cohort, write_grading
+from grader.cohort.similarity import similar
 from grader.course.course import Course
-from grader.errors import UsageError
-from grader.files import as_text, folder_names, safe_name, write_file
+from grader.files import folder_names, safe_name
 from grader.gradebook import Gradebook, Key
-from grader.gradebook.overrides import new_override
 from grader.intake.collect import Found
 from grader.records import Grade, Grading
-from grader.reports.cohort_page import CohortRow, Group
-from grader.reports.html import render_index, render_report
-from grader.reports.json_csv_junit import grade_json, grades_csv, junit_pieces, totals_csv
-from grader.reports.totals import Excused
 from grader.version import grader_version
 
 if TYPE_CHECKING:  # it comes with all of torch, which a gradebook needs only while there is something to grade
@@ -102,7 +97,7 @@ def grade_cohort(
             if names.get(grade.student) != safe_name(grade.student) and not is_written(grade, folder, names):
                 for grading in book.gradings(student=grade.student, exercise=grade.exercise):
                     write_grading(grading, folder, course, names)
-        write_cohort(everybody, folder, course, similar(book, course), book.people.excused(everybody))
+        write_cohort(everybody, book, course, folder, similar(book, course))
     asked = {(item.student, item.exercise) for item in found}
     return [grade for grade in everybody if (grade.student, grade.exercise) in asked]
 
@@ -127,112 +122,3 @@ def _known(item: Found, versions: Mapping[str, str], book: Gradebook) -> int | N
         return None
     key = Key(submission.digest, versions[item.exercise], grader_version())
     return book.known([item.student, *item.group], item.exercise, key)
-
-
-def is_written(grade: Grade, folder: Path, names: Mapping[str, str]) -> bool:
-    """Whether the folder has the files of this very grade; the JSON is written after the report."""
-    try:
-        return (folder / report_paths(grade, names)[1]).read_text(encoding="utf-8") == grade_json(grade)
-    except OSError:
-        return False
-
-
-def similar(book: Gradebook, course: Course) -> list[Group]:
-    """The groups of suspiciously similar submissions, of all that the gradebook's students handed in last.
-
-    Who handed something in together is no such group.
-    """
-    known = course.catalog.ids
-    together = {student: {*said} for student, said in book.people.identities().items()}
-    found = similar_groups(
-        own_lines(grading, course.exercise(grading.grade.exercise))
-        for grading in book.gradings()
-        if grading.grade.exercise in known and grading.cells
-    )
-    shared = [set.intersection(*(together.get(student, set()) for student in group.students)) for group in found]
-    return [group for group, same in zip(found, shared, strict=True) if not any(each.kind == "group" for each in same)]
-
-
-def override_mark(
-    book: Gradebook,
-    course: Course,
-    folder: Path,
-    student: str,
-    exercise: str | None,
-    check: str | None,
-    points: float,
-    reason: str,
-    part: str | None = None,
-) -> Grade:
-    """Set a mark by hand for what a student handed in last, and write its files and the cohort's pages anew.
-
-    Raises:
-        UsageError: no such submission, check or part, or a number that can't be its points.
-    """
-    student, reason = as_text(student), as_text(reason)  # a student as `collect` names whose file is called that
-    found = list(book.gradings(student=student, exercise=exercise))
-    if not found:
-        what = f"submission of {student!r}" + (f" for {exercise}" if exercise is not None else "")
-        raise UsageError(f"The gradebook has no {what}: `grader export csv` lists what it has.")
-    if len(found) > 1:
-        exercises = " or ".join(each.grade.exercise for each in found)
-        raise UsageError(f"{student!r} handed in several exercises: say which with --exercise: {exercises}.")
-    book.override(found[0], new_override(found[0].grade, check, points, reason, part=part))
-    (grade,) = write_again(book, course, folder, student, found[0].grade.exercise)
-    return grade
-
-
-def undo_override(book: Gradebook, course: Course, folder: Path, number: int) -> Grade:
-    """Take back a mark that was set by hand, and write its submission's files and the cohort's pages anew.
-
-    Raises:
-        UsageError: no such mark counts.
-    """
-    undone = book.log.withdraw("overrides", [number], None)
-    if not undone:
-        raise UsageError(f"There is no mark {number} to take back: `grader overrides DIR` lists the numbers.")
-    (grade,) = write_again(book, course, folder, undone[0].student, undone[0].exercise)
-    return grade
-
-
-def write_again(
-    book: Gradebook, course: Course, folder: Path, student: str, exercise: str | None = None
-) -> list[Grade]:
-    """Write a student's files, of an exercise or all, and the cohort's pages anew; the student's grades."""
-    gradings, names = list(book.gradings(student=student, exercise=exercise)), folder_names(book.students())
-    for grading in gradings:
-        write_grading(grading, folder, course, names)
-    everybody = list(book.grades())
-    write_cohort(everybody, folder, course, similar(book, course), book.people.excused(everybody))
-    return [grading.grade for grading in gradings]
-
-
-def report_paths(grade: Grade, names: Mapping[str, str]) -> tuple[str, str]:
-    """Where a submission's report and JSON lie below the output folder; `names` are the students' `folder_names`."""
-    stem = f"{names[grade.student]}/{safe_name(grade.exercise)}"
-    return f"{stem}.html", f"{stem}.json"
-
-
-def write_grading(grading: Grading, folder: Path, course: Course, names: Mapping[str, str]) -> None:
-    """Write one student's report and JSON."""
-    page, data = report_paths(grading.grade, names)
-    write_file(folder / page, render_report(grading, course.templates))
-    write_file(folder / data, grade_json(grading.grade))
-
-
-def write_cohort(
-    grades: Sequence[Grade], folder: Path, course: Course, similar: Sequence[Group], excused: Excused
-) -> None:
-    """Write the pages that are about all submissions together."""
-    names = folder_names(grade.student for grade in grades)
-    rows = [CohortRow(grade=grade, path=_report_in(folder, grade, names)) for grade in grades]
-    write_file(folder / "index.html", render_index(rows, similar, course.templates, course.catalog.titles, excused))
-    write_file(folder / "grades.csv", grades_csv(grades))
-    write_file(folder / "totals.csv", totals_csv(grades, excused))
-    write_file(folder / "junit.xml", junit_pieces(grades))
-
-
-def _report_in(folder: Path, grade: Grade, names: Mapping[str, str]) -> str | None:
-    """Where the report lies; None where this folder has none, because it was graded into another."""
-    path = report_paths(grade, names)[0]
-    return path if (folder / path).is_file() else None

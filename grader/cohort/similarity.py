@@ -12,7 +12,9 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
+from grader.course.course import Course
 from grader.course.exercise import Exercise
+from grader.gradebook import Gradebook
 from grader.records import Grading, Record
 from grader.reports.cohort_page import Group
 
@@ -33,6 +35,22 @@ class Own(Record, frozen=True):
     student: str
     exercise: str
     lines: list[str]
+
+
+def similar(book: Gradebook, course: Course) -> list[Group]:
+    """The groups of suspiciously similar submissions, of all that the gradebook's students handed in last.
+
+    Who handed something in together is no such group.
+    """
+    known = course.catalog.ids
+    together = {student: {*said} for student, said in book.people.identities().items()}
+    found = similar_groups(
+        own_lines(grading, course.exercise(grading.grade.exercise))
+        for grading in book.gradings()
+        if grading.grade.exercise in known and grading.cells
+    )
+    shared = [set.intersection(*(together.get(student, set()) for student in group.students)) for group in found]
+    return [group for group, same in zip(found, shared, strict=True) if not any(each.kind == "group" for each in same)]
 
 
 def own_lines(grading: Grading, exercise: Exercise) -> Own:

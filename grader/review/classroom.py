@@ -9,7 +9,7 @@ from functools import cached_property
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from grader.cohort.run import similar
+from grader.cohort.similarity import similar
 from grader.course.course import Course
 from grader.errors import GraderError
 from grader.gradebook import Gradebook

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from grader.cohort.run import is_written, write_cohort, write_grading
+from grader.cohort.report_files import is_written, write_cohort, write_grading
 from grader.course.course import Course
 from grader.errors import GraderError
 from grader.files import folder_names
@@ -97,8 +97,7 @@ class ReportsOnDisk:
         assert self.folder is not None
         try:
             if key is None:
-                everybody = list(self.book.grades())
-                write_cohort(everybody, self.folder, self.course, self.groups, self.book.people.excused(everybody))
+                write_cohort(list(self.book.grades()), self.book, self.course, self.folder, self.groups)
             else:
                 names = folder_names(self.book.students())
                 for grading in self.book.gradings(student=key[0], exercise=key[1]):

@@ -22,7 +22,8 @@ from alembic.migration import MigrationContext
 from sqlalchemy import event, make_url
 from sqlalchemy.exc import DBAPIError
 
-from grader.cohort.run import grade_cohort, override_mark
+from grader.cohort.changes import override_mark
+from grader.cohort.run import grade_cohort
 from grader.course.catalog import Terms
 from grader.errors import UsageError
 from grader.files import safe_name
