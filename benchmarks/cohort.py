@@ -21,7 +21,7 @@ import msgspec
 from grader.cohort.report_files import write_cohort
 from grader.cohort.similarity import similar
 from grader.course.course import Course
-from grader.gradebook import Gradebook
+from grader.gradebook.gradebook import Gradebook
 from grader.grading.pool import GraderPool
 from grader.intake.collect import collect
 from grader.records import Grading

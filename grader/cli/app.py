@@ -12,7 +12,7 @@ from grader.errors import UsageError
 
 if TYPE_CHECKING:
     from grader.course.course import Course
-    from grader.gradebook import Gradebook
+    from grader.gradebook.gradebook import Gradebook
 
 app = typer.Typer(
     name="grader",
@@ -42,7 +42,7 @@ def open_gradebook(folder: Path, url: str | None, *, make: bool = False) -> Grad
     Raises:
         UsageError: there is none, or it can't be opened.
     """
-    from grader.gradebook import Gradebook
+    from grader.gradebook.gradebook import Gradebook
     from grader.gradebook.location import gradebook_place, remember_place
 
     place = gradebook_place(folder, url)

@@ -11,9 +11,10 @@ from grader.cohort.similarity import similar
 from grader.course.course import Course
 from grader.errors import UsageError
 from grader.files import as_text, folder_names
-from grader.gradebook import Gradebook
+from grader.gradebook.gradebook import Gradebook
 from grader.gradebook.late_policy import Extension
 from grader.gradebook.overrides import new_override
+from grader.gradebook.review_records import SubmissionKey
 from grader.intake.handed_in.names import composed
 from grader.records import Grade
 
@@ -90,8 +91,10 @@ def override_mark(
     if len(found) > 1:
         exercises = " or ".join(each.grade.exercise for each in found)
         raise UsageError(f"{student!r} handed in several exercises: say which with --exercise: {exercises}.")
-    book.override(found[0], new_override(found[0].grade, check, points, reason, part=part))
-    (grade,) = write_again(book, course, folder, student, found[0].grade.exercise)
+    (grading,) = found
+    key = SubmissionKey(student, grading.grade.exercise, grading.submission)
+    book.log.set_mark(key, new_override(grading.grade, check, points, reason, part=part))
+    (grade,) = write_again(book, course, folder, student, key.exercise)
     return grade
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from grader.course.course import Course
 from grader.files import folder_names, safe_name, write_file
-from grader.gradebook import Gradebook
+from grader.gradebook.gradebook import Gradebook
 from grader.records import Grade, Grading
 from grader.reports.cohort_page import CohortRow, Group
 from grader.reports.html import render_index, render_report

@@ -14,7 +14,8 @@ from grader.cohort.report_files import is_written, write_cohort, write_grading
 from grader.cohort.similarity import similar
 from grader.course.course import Course
 from grader.files import folder_names, safe_name
-from grader.gradebook import Gradebook, Key
+from grader.gradebook.gradebook import Gradebook
+from grader.gradebook.results import GradingKey
 from grader.intake.collect import Found
 from grader.records import Grade, Grading
 from grader.version import grader_version
@@ -120,5 +121,5 @@ def _known(item: Found, versions: Mapping[str, str], book: Gradebook) -> int | N
     submission = item.submission()
     if submission.problem is not None or item.exercise not in versions:
         return None
-    key = Key(submission.digest, versions[item.exercise], grader_version())
+    key = GradingKey(submission.digest, versions[item.exercise], grader_version())
     return book.known([item.student, *item.group], item.exercise, key)

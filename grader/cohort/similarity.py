@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 
 from grader.course.course import Course
 from grader.course.exercise import Exercise
-from grader.gradebook import Gradebook
+from grader.gradebook.gradebook import Gradebook
 from grader.records import Grading, Record
 from grader.reports.cohort_page import Group
 

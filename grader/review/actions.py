@@ -7,7 +7,7 @@ import msgspec
 from grader.cohort.feedback import write_feedback
 from grader.errors import UsageError
 from grader.gradebook.overrides import new_override
-from grader.gradebook.review_log import Changed, Kind, Note, Of
+from grader.gradebook.review_records import Changed, Kind, Note, SubmissionKey
 from grader.records import Grading
 from grader.reports.cell_names import has_line
 from grader.review.class_page import chosen, read_query, where_diagnosed
@@ -162,7 +162,7 @@ def take_back(desk: Desk, call: Call) -> str:
     return f"/item/{reopened}" if reopened else _shown(desk, undone, call)
 
 
-def _shown(desk: Desk, undone: list[Of], call: Call) -> str:
+def _shown(desk: Desk, undone: list[SubmissionKey], call: Call) -> str:
     if call.form.get("item") or call.form.get("of"):
         return call.back
     return submission_address(undone[0].student, undone[0].exercise) if len(undone) == 1 else "/class"

@@ -12,9 +12,9 @@ from sqlalchemy.exc import SQLAlchemyError
 from grader.cohort.similarity import similar
 from grader.course.course import Course
 from grader.errors import GraderError
-from grader.gradebook import Gradebook
+from grader.gradebook.gradebook import Gradebook
 from grader.gradebook.results import Result
-from grader.gradebook.review_log import Mark, Note, Of
+from grader.gradebook.review_records import Mark, Note, SubmissionKey
 from grader.records import Grading
 from grader.reports.cohort_page import Cohort, CohortRow, Group, cohort_of
 from grader.reports.totals import Excused, totals
@@ -52,10 +52,10 @@ class Snapshot:
         """The question of this key."""
         return next((item for item in self.items if item.key == key), None)
 
-    def of(self, student: str, exercise: str) -> Of | None:
+    def of(self, student: str, exercise: str) -> SubmissionKey | None:
         """What a student handed in last."""
         result = self.results.get((student, exercise))
-        return Of(student, exercise, result.key.submission) if result is not None else None
+        return SubmissionKey(student, exercise, result.key.submission) if result is not None else None
 
 
 class Classroom:
@@ -110,7 +110,7 @@ class Classroom:
             if self._snapshot is not None:
                 self._snapshot = self._taken()
 
-    def grading(self, of: Of) -> Grading | None:
+    def grading(self, of: SubmissionKey) -> Grading | None:
         """All that there is to show of what a student handed in last."""
         return next(iter(self.book.gradings(student=of.student, exercise=of.exercise)), None)
 

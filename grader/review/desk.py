@@ -12,8 +12,9 @@ import msgspec
 from grader.course.course import Course
 from grader.errors import UsageError
 from grader.files import as_text
-from grader.gradebook import Gradebook
-from grader.gradebook.review_log import Of, ReviewLog
+from grader.gradebook.gradebook import Gradebook
+from grader.gradebook.review_log import ReviewLog
+from grader.gradebook.review_records import SubmissionKey
 from grader.records import Record
 from grader.reports.html import render
 from grader.review.access import Session
@@ -96,7 +97,7 @@ class Call:
         """What was filled into a form that failed."""
         return self.failed.form.get(name, default) if self.failed is not None else default
 
-    def of(self, now: Snapshot) -> Of:
+    def of(self, now: Snapshot) -> SubmissionKey:
         """The submission that a form is about.
 
         Raises:
@@ -152,7 +153,7 @@ def submission_address(student: str, exercise: str, check: str = "") -> str:
     return "/submission?" + urlencode(fields, errors="surrogatepass")
 
 
-def quoted(of: Of) -> str:
+def quoted(of: SubmissionKey) -> str:
     """A submission as a form's field."""
     return urlencode({"student": of.student, "exercise": of.exercise, "submission": of.submission})
 

@@ -19,7 +19,7 @@ import grader.startup  # noqa: F401  (before what imports nbformat)
 from grader.cohort.run import grade_cohort
 from grader.course.course import Course
 from grader.errors import GraderError
-from grader.gradebook import Gradebook
+from grader.gradebook.gradebook import Gradebook
 from grader.intake.collect import Found
 from grader.records import Record
 

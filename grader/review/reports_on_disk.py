@@ -13,8 +13,8 @@ from grader.cohort.report_files import is_written, write_cohort, write_grading
 from grader.course.course import Course
 from grader.errors import GraderError
 from grader.files import folder_names
-from grader.gradebook import Gradebook
-from grader.gradebook.review_log import Of
+from grader.gradebook.gradebook import Gradebook
+from grader.gradebook.review_records import SubmissionKey
 from grader.reports.cohort_page import Group
 
 SOON = 1.0
@@ -47,7 +47,7 @@ class ReportsOnDisk:
         if folder is not None:
             self._thread.start()
 
-    def changed(self, found: Iterable[Of]) -> None:
+    def changed(self, found: Iterable[SubmissionKey]) -> None:
         """Have these students' reports and JSON written, and after a pause the class's pages."""
         self._wait_for([(of.student, of.exercise) for of in found])
 

@@ -20,7 +20,7 @@ from filelock import FileLock, Timeout
 from grader.course.course import Course
 from grader.errors import UsageError
 from grader.files import as_text
-from grader.gradebook import Gradebook
+from grader.gradebook.gradebook import Gradebook
 from grader.records import Record
 from grader.review.access import Rules
 from grader.review.app import make_app

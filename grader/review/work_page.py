@@ -9,7 +9,7 @@ import msgspec
 from grader.cohort.similarity import own_lines
 from grader.course.course import Course
 from grader.course.exercise import Exercise
-from grader.gradebook.review_log import Mark, Note, Of
+from grader.gradebook.review_records import Mark, Note, SubmissionKey
 from grader.records import Grade, Grading, Record
 from grader.reports.heat_map_png import Picture
 from grader.reports.student_page import Cell, Page, Row, page_of
@@ -30,7 +30,7 @@ class Place(Record, frozen=True):
 class Panel(Record, frozen=True):
     """A submission as far as a question is about it; `shared` are the lines that others have, too."""
 
-    of: Of
+    of: SubmissionKey
     page: Page
     rows: list[Row]
     cells: list[Cell]
@@ -40,7 +40,7 @@ class Panel(Record, frozen=True):
 class Work(Record, frozen=True, kw_only=True):
     """The whole page. `before` and `after` are the keys of the open questions next to this one."""
 
-    of: Of
+    of: SubmissionKey
     item: Item | None
     position: int
     left: int
@@ -81,7 +81,7 @@ def read_place(value: str) -> tuple[str | None, str | None]:
 
 
 def work_on(
-    classroom: Classroom, now: Snapshot, of: Of, item: Item | None, check: tuple[str, str] | None = None
+    classroom: Classroom, now: Snapshot, of: SubmissionKey, item: Item | None, check: tuple[str, str] | None = None
 ) -> Work | None:
     """Everything about a submission: in the light of a question, or of a check; None where it is no longer there."""
     grading = classroom.grading(of)
@@ -127,7 +127,7 @@ def _without_pictures(grading: Grading, checks: Sequence[tuple[str, str]]) -> Gr
     return msgspec.structs.replace(grading, evidence=evidence, parts=parts)
 
 
-def _panel(of: Of, page: Page, checks: Sequence[tuple[str, str]], part: str | None) -> Panel:
+def _panel(of: SubmissionKey, page: Page, checks: Sequence[tuple[str, str]], part: str | None) -> Panel:
     wanted = {*checks}
     rows = [row for each in page.parts for row in each.rows if (row.check.part, row.check.name) in wanted]
     cells = [cell for each in page.parts for cell in each.cells] + page.other_cells
@@ -157,7 +157,7 @@ def _compared(classroom: Classroom, item: Item, first: Grading) -> list[Panel]:
         shared = {
             (cell.anchor, line.number) for cell in cells for line in cell.lines if "".join(line.text.split()) in common
         }
-        of = Of(grading.grade.student, grading.grade.exercise, grading.submission)
+        of = SubmissionKey(grading.grade.student, grading.grade.exercise, grading.submission)
         panels.append(Panel(of, page, [], [cell for cell in cells if cell.lines], shared))
     return panels
 

@@ -20,7 +20,7 @@ from grader.cohort.run import grade_cohort
 from grader.cohort.similarity import own_lines, similar, similar_groups
 from grader.course.catalog import Late, Terms
 from grader.errors import UsageError
-from grader.gradebook import Gradebook
+from grader.gradebook.gradebook import Gradebook
 from grader.grading.workers import InProcess
 from tests.intake.test_handed_in import PLATFORMS, WHO
 

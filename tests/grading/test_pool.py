@@ -9,7 +9,7 @@ import pytest
 
 from grader.cohort.run import grade_cohort
 from grader.errors import UsageError
-from grader.gradebook import Gradebook
+from grader.gradebook.gradebook import Gradebook
 from grader.grading.grade import Grader
 from grader.grading.pool import GraderPool
 from grader.grading.pytest_items import grade_batch

@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from grader.gradebook import Gradebook
+from grader.gradebook.gradebook import Gradebook
 from grader.records import Override
 from grader.review.access import Rules
 from grader.review.app import make_app
