@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -58,7 +58,7 @@ class Snapshot:
         return SubmissionKey(student, exercise, result.key.submission) if result is not None else None
 
 
-class Classroom:
+class ClassCache:
     """Reads the gradebook once, and afterwards only what others changed in it.
 
     Args:
@@ -128,9 +128,3 @@ class Classroom:
 
 def _key(result: Result) -> tuple[str, str]:
     return result.grade.student, result.grade.exercise
-
-
-def used_comments(notes: Sequence[Note], exercise: str) -> list[str]:
-    """The comments written before in an exercise, the most recent first, each once."""
-    said = (note for note in reversed(notes) if note.kind == "comment" and note.of.exercise == exercise)
-    return list(dict.fromkeys(note.text for note in said))
