@@ -98,7 +98,8 @@ def grade(
         with contextlib.ExitStack() as stack:
             if not resume or (gradebook is None and not out.exists()):  # all is left to be graded: so begin already
                 opened = contextlib.nullcontext(stack.enter_context(graders(arrivals.found)))
-            from grader.cli.show import grading_progress, show_cohort, show_remarks, show_without_submission
+            from grader.cli.progress import grading_progress
+            from grader.cli.show_class import show_cohort, show_remarks, show_without_submission
             from grader.cohort.naming import handed_in_csv, without_submission
             from grader.cohort.run import grade_cohort
             from grader.files import write_file

@@ -14,7 +14,7 @@ from grader.records import Check, Grade, Verdict
 from grader.student.hints import next_hint
 from grader.student.next_step import next_step, standings
 from grader.student.progress import STATE, read_progress, remember_check
-from grader.student.reset import find_target, part_names, reset
+from grader.student.reset import find_target, reset
 from tests.conftest import HERE
 
 
@@ -172,13 +172,6 @@ def test_a_part_is_known_by_its_id_and_by_its_title(course):
     title = course.spec("mini").part("training").title
     for target in ("training", "mini/training", title, f"mini/{title}", f"{title.upper()} "):
         assert find_target(course, target) == ("mini", "training")
-
-
-def test_parts_that_share_an_id_are_shown_as_reset_wants_them(course):
-    spec = course.spec("mini")
-    again = msgspec.structs.replace(spec, id="more")
-    assert part_names([spec])["mini", "training"] == "training"
-    assert part_names([spec, again])["more", "training"] == "more/training"
 
 
 def test_the_last_hint_says_so_and_a_part_can_have_hints_as_a_whole(course, desk):
