@@ -16,7 +16,7 @@ from torch import Tensor
 
 from grader.course.catalog import Case
 from grader.course.exercise import Cell, Exercise
-from grader.course.graph import Named, PartReference, backward_pass, members_of
+from grader.course.graph import Named, backward_pass, members_of
 from grader.course.isolation import (
     Namespace,
     default_dtype,
@@ -25,6 +25,7 @@ from grader.course.isolation import (
     quiet_place,
     run_own_cell,
 )
+from grader.course.part_reference import PartReference
 from grader.errors import CourseError
 from grader.garbage_collection import uncollected
 from grader.notebook.file import MAKES_GRADIENTS

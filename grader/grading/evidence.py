@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from grader.course.graph import PartReference
+from grader.course.part_reference import PartReference
 from grader.diagnosis.where import Where
 from grader.execution.execute import CellRun
 from grader.intake.take_in import PlannedCell

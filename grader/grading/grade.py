@@ -12,7 +12,7 @@ import msgspec
 
 from grader.course.catalog import Case, ScaledCase, in_float32
 from grader.course.exercise import Exercise
-from grader.course.graph import PartReference
+from grader.course.part_reference import PartReference
 from grader.diagnosis.autograd_use.flags import (
     apply_policy,
     autograd_flags,

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from grader.course.catalog import Case
-from grader.course.graph import PartReference
+from grader.course.part_reference import PartReference
 from grader.execution.tensors import Export
 from grader.marking.carried import charged, on_its_own, trained
 from grader.marking.case_values import CaseValues

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from grader.course.catalog import Case
-from grader.course.graph import PartReference
+from grader.course.part_reference import PartReference
 from grader.execution.tensors import Export, StudentTensor
 from grader.marking.tolerance import Tolerance, conformed
 from grader.notebook.gradient_names import tensor_of

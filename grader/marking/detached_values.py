@@ -12,7 +12,7 @@ from functools import cached_property
 
 from torch import Tensor
 
-from grader.course.graph import PartReference
+from grader.course.part_reference import PartReference
 from grader.execution.detached import Detached, DetachedRun
 from grader.execution.tensors import Export, StudentTensor
 from grader.marking.tolerance import FLOAT64, conformed

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from grader.course.graph import PartReference
+from grader.course.part_reference import PartReference
 from grader.execution.detached import Detached
 from grader.execution.tensors import StudentTensor
 from grader.marking.detached_values import DetachedValues

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from grader.course.graph import PartReference
+from grader.course.part_reference import PartReference
 from grader.execution.detached import DetachedRun
 from grader.execution.tensors import Export, StudentTensor
 from grader.marking.line_alone import NEAR, Alone

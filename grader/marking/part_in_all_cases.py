@@ -12,7 +12,7 @@ import torch
 
 from grader.course.catalog import Case
 from grader.course.exercise import Exercise
-from grader.course.graph import PartReference
+from grader.course.part_reference import PartReference
 from grader.execution.execute import CellError, CellRun, Execution, HiddenRun
 from grader.execution.tensors import Export, StudentTensor
 from grader.intake.take_in import PlannedCell
