@@ -79,7 +79,7 @@ def grade(
     from grader.execution.time_limits import FACTOR
     from grader.execution.time_limits import time_factor as factor_in_force
     from grader.grading.workers import Workers, open_workers
-    from grader.intake.collect import Found
+    from grader.intake.found import Found
 
     if workers is not None and scheduler is not None:
         raise UsageError("--workers starts processes here, --scheduler uses a cluster's: give one of the two.")

@@ -16,7 +16,7 @@ from grader.course.course import Course
 from grader.files import folder_names, safe_name
 from grader.gradebook.gradebook import Gradebook
 from grader.gradebook.results import GradingKey
-from grader.intake.collect import Found
+from grader.intake.found import Found
 from grader.records import Grade, Grading
 from grader.version import grader_version
 

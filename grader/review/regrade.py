@@ -15,7 +15,7 @@ import msgspec
 from grader.course.course import Course
 from grader.errors import UsageError
 from grader.gradebook.results import Result
-from grader.intake.collect import Found
+from grader.intake.found import Found
 from grader.records import Record
 from grader.review.regrade_process import Order, Said
 

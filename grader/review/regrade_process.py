@@ -20,7 +20,7 @@ from grader.cohort.run import grade_cohort
 from grader.course.course import Course
 from grader.errors import GraderError
 from grader.gradebook.gradebook import Gradebook
-from grader.intake.collect import Found
+from grader.intake.found import Found
 from grader.records import Record
 
 if TYPE_CHECKING:

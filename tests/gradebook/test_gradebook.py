@@ -32,7 +32,7 @@ from grader.gradebook.gradebook import Gradebook
 from grader.gradebook.results import GradingKey, Result
 from grader.gradebook.schema import gradings, metadata
 from grader.grading.ungradable import ungradable
-from grader.intake.collect import Found
+from grader.intake.found import Found
 from grader.records import Check, Grade, Grading, Submission, Verdict
 from grader.version import grader_version
 from tests import gradebook_killed

@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from grader.errors import UsageError
-from grader.intake.collect import Found, _in_one_case, _told_apart, collect
+from grader.intake.collect import _in_one_case, _told_apart, collect
+from grader.intake.found import Found
 from grader.intake.handed_in.files import Arrived
 from grader.intake.handed_in.names import taken_apart
 from grader.intake.handed_in.owners import Identity
