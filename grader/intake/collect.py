@@ -12,8 +12,9 @@ from grader.course.course import Course
 from grader.errors import UsageError
 from grader.files import as_text, safe_name
 from grader.intake.found import Found
+from grader.intake.handed_in.arrived import is_zip
 from grader.intake.handed_in.choice import Chosen, chosen, too_many
-from grader.intake.handed_in.files import files_in, is_zip
+from grader.intake.handed_in.files import files_in
 from grader.intake.handed_in.owners import Identity, Owner
 from grader.intake.handed_in.platforms import Area, area_of_file, areas
 from grader.intake.take_in import guess_exercise

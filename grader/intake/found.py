@@ -6,8 +6,8 @@ from datetime import datetime
 from pathlib import Path
 
 from grader.errors import SubmissionError
+from grader.intake.handed_in.arrived import Arrived
 from grader.intake.handed_in.choice import read_file
-from grader.intake.handed_in.files import Arrived
 from grader.intake.handed_in.owners import Identity
 from grader.records import Record, Submission
 
