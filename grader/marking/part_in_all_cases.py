@@ -154,6 +154,12 @@ class PartCases:
         return self.hidden.get(first.id) if first is not None else None
 
     @property
+    def alone(self) -> Alone | None:
+        """The part's lines on their own in the first hidden case, if they were run detached there."""
+        first = self.first_hidden
+        return first.alone if first is not None else None
+
+    @property
     def twins(self) -> list[PartCase]:
         """The hidden cases with the visible one's parameters: the same in float64."""
         return [part_case for case_id, part_case in self.hidden.items() if self.as_visible(case_id)]
