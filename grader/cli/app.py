@@ -27,7 +27,6 @@ FOLDER = typer.Argument(metavar="DIR", help="The folder that `grader grade --out
 GRADEBOOK = typer.Option(metavar="URL", help="The gradebook: a file, or postgresql://…; by default DIR's own.")
 
 Kernel = Literal["snapshot", "cold"]
-Sandbox = Literal["bwrap", "none"]
 
 EXIT_NOT_RIGHT = 1
 EXIT_USAGE = 2

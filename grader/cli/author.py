@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from grader.cli.app import EXIT_NOT_RIGHT, Kernel, Sandbox, app, course_here
+from grader.choices import Sandbox
+from grader.cli.app import EXIT_NOT_RIGHT, Kernel, app, course_here
 from grader.errors import UsageError
 
 

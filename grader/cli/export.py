@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from grader.cli.app import EXIT_UNGRADED, FOLDER, GRADEBOOK, Sandbox, app, course_here, open_gradebook, warn
+from grader.choices import By, Export, Sandbox
+from grader.cli.app import EXIT_UNGRADED, FOLDER, GRADEBOOK, app, course_here, open_gradebook, warn
 from grader.cli.encoding import write_data
 from grader.errors import UsageError
-
-ExportFormat = Literal["csv", "totals", "canvas", "moodle", "gradescope", "junit", "json", "gradescope-autograder"]
 
 
 @app.command(epilog="Example:  grader export canvas graded --roster canvas-gradebook.csv --out import.csv")
 def export(
-    format_: Annotated[ExportFormat, typer.Argument(metavar="FORMAT", help="One of those above.")],
+    format_: Annotated[Export, typer.Argument(metavar="FORMAT", help="One of those above.")],
     folder: Annotated[Path | None, FOLDER] = None,
     out: Annotated[Path | None, typer.Option(metavar="PATH", help="The file to write, or Gradescope's folder.")] = None,
     roster: Annotated[
@@ -27,10 +26,7 @@ def export(
     ] = None,
     sandbox: Annotated[Sandbox, typer.Option(help="For gradescope-autograder: the sandbox.")] = "bwrap",
     gradebook: Annotated[str | None, GRADEBOOK] = None,
-    by: Annotated[
-        Literal["exercise", "part", "check"],
-        typer.Option(help="For csv, canvas and moodle: a column for each of these."),
-    ] = "exercise",
+    by: Annotated[By, typer.Option(help="For csv, canvas and moodle: a column for each of these.")] = "exercise",
     run: Annotated[
         int | None, typer.Option(metavar="N", help="Only this run's results; `grader runs` has the numbers.")
     ] = None,

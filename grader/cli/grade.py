@@ -11,13 +11,13 @@ from typing import Annotated
 
 import typer
 
+from grader.choices import Sandbox
 from grader.cli.app import (
     EXIT_NOT_RIGHT,
     EXIT_STOPPED,
     EXIT_UNGRADED,
     GRADEBOOK,
     Kernel,
-    Sandbox,
     app,
     course_here,
     open_gradebook,

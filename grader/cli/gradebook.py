@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from grader.cli.app import EXIT_NOT_RIGHT, FOLDER, GRADEBOOK, Sandbox, app, course_here, open_gradebook
+from grader.choices import Sandbox
+from grader.cli.app import EXIT_NOT_RIGHT, FOLDER, GRADEBOOK, app, course_here, open_gradebook
 from grader.errors import UsageError
 
 

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
 
+from grader.choices import By, Format
 from grader.cohort.csv_file import read_roster
 from grader.errors import UsageError
 from grader.files import folder_names, safe_name, write_file
 from grader.records import Grade
-from grader.reports.breakdown import By, broken_down, points_csv
+from grader.reports.breakdown import broken_down, points_csv
 from grader.reports.gradescope_json import gradescope_json
 from grader.reports.json_csv_junit import grades_csv, grades_json, junit_xml, totals_csv
 from grader.reports.lms_csv import NOBODY, Known, canvas_csv, moodle_csv
 from grader.reports.totals import Excused
-
-Format = Literal["csv", "canvas", "moodle", "gradescope", "junit", "json", "totals"]
 
 _WHOLE: dict[str, Callable[[Sequence[Grade]], str]] = {"csv": grades_csv, "junit": junit_xml, "json": grades_json}
 _BY_QUESTION = ("csv", "canvas", "moodle")

@@ -13,10 +13,10 @@ import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 
+from grader.choices import Sandbox
 from grader.course.course import Course
 from grader.errors import CourseError, GraderError
 from grader.files import data_dir, write_file
@@ -38,7 +38,7 @@ class Settings(Record, frozen=True):
     """What the zip's maker decided: the exercise, and what confines the submissions."""
 
     exercise: str
-    sandbox: Literal["bwrap", "none"]
+    sandbox: Sandbox
 
 
 class _User(Record, frozen=True):

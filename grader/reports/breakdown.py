@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import msgspec
 
+from grader.choices import By
 from grader.records import Check, Grade
 from grader.reports.json_csv_junit import csv_text
-
-By = Literal["exercise", "part", "check"]
 
 
 def broken_down(grades: Sequence[Grade], by: By) -> list[Grade]:

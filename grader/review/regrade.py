@@ -8,18 +8,16 @@ import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 
+from grader.choices import Sandbox
 from grader.course.course import Course
 from grader.errors import UsageError
 from grader.gradebook.results import Result
 from grader.intake.found import Found
 from grader.records import Record
 from grader.review.regrade_process import Order, Said
-
-Sandbox = Literal["bwrap", "none"]
 
 
 class Progress(Record, frozen=True):

@@ -17,6 +17,7 @@ import msgspec
 import uvicorn
 from filelock import FileLock, Timeout
 
+from grader.choices import Sandbox
 from grader.course.course import Course
 from grader.errors import UsageError
 from grader.files import as_text
@@ -26,7 +27,7 @@ from grader.review.access import Rules
 from grader.review.app import make_app
 from grader.review.app_state import AppState
 from grader.review.class_cache import ClassCache
-from grader.review.regrade import Regrader, Sandbox
+from grader.review.regrade import Regrader
 from grader.review.reports_on_disk import ReportsOnDisk
 from grader.review.users import Users
 
