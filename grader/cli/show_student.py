@@ -16,7 +16,7 @@ from grader.records import Grading, Verdict
 from grader.reports.terminal import VERDICT_STYLES, console, printable, say, show_grading
 from grader.reports.verdict_text import changes
 from grader.student.hints import NO_HINT, Hints
-from grader.student.next_step import Standing
+from grader.student.next_step import ExerciseStatus
 from grader.wording import in_points, out_of
 
 if TYPE_CHECKING:
@@ -26,25 +26,25 @@ BAR = 8
 """The width of a part's bar of progress, in columns."""
 
 
-def show_standings(found: Sequence[Standing], step: str) -> None:
+def show_statuses(found: Sequence[ExerciseStatus], step: str) -> None:
     """The exercises with their parts, what passes of each in this workspace, and the next thing to do.
 
     A part is written as `grader reset` takes it, whatever other exercises call theirs.
     """
-    for standing in found:
-        spec, checked = standing.spec, standing.checked
+    for status in found:
+        spec, checked = status.spec, status.checked
         console.print(f"[bold]{spec.id}[/bold]  {spec.title}, about {spec.minutes} minutes")
         table = Table(box=None, padding=(0, 2, 0, 0), show_header=False)
         for part in spec.parts:
-            total = standing.counts[part.id]
+            total = status.counts[part.id]
             right = checked.right(part.id) if checked is not None else 0
             style = "green" if right == total else ""
             told = f"{_bar(right, total)} {right} of {total} right" if checked is not None else ""
             worth = f"{in_points(part.points)} points"
             table.add_row(Text(f"  {spec.id}/{part.id}", "cyan"), part.title, worth, Text(told, style))
         console.print(table)
-        if standing.notebook is not None:
-            console.print(Text(f"    {_last_check(standing)}", style="dim"), soft_wrap=True)
+        if status.notebook is not None:
+            console.print(Text(f"    {_last_check(status)}", style="dim"), soft_wrap=True)
     console.print(Text(step), soft_wrap=True)
 
 
@@ -54,13 +54,13 @@ def _bar(right: int, total: int) -> str:
     return "█" * full + "░" * (BAR - full)
 
 
-def _last_check(standing: Standing) -> str:
-    assert standing.notebook is not None
-    name = printable(standing.notebook.name)
-    if standing.checked is None:
+def _last_check(status: ExerciseStatus) -> str:
+    assert status.notebook is not None
+    name = printable(status.notebook.name)
+    if status.checked is None:
         return f"{name}: not checked yet"
-    when = time.strftime("%d %B, %H:%M", time.localtime(standing.checked.time)).lstrip("0")
-    stale = "; it has changed since, so this may be out of date" if standing.stale else ""
+    when = time.strftime("%d %B, %H:%M", time.localtime(status.checked.time)).lstrip("0")
+    stale = "; it has changed since, so this may be out of date" if status.stale else ""
     return f"{name}: checked on {when}{stale}"
 
 

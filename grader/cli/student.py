@@ -22,12 +22,12 @@ def list_() -> None:
 
     What is right is what the last `grader check` of each notebook in this folder found.
     """
-    from grader.cli.show_student import show_standings
-    from grader.student.next_step import next_step, standings
+    from grader.cli.show_student import show_statuses
+    from grader.student.next_step import exercise_statuses, next_step
 
     course = course_here()
-    found = standings(course, Path.cwd())
-    show_standings(found, next_step(found, course.catalog))
+    found = exercise_statuses(course, Path.cwd())
+    show_statuses(found, next_step(found, course.catalog))
 
 
 @app.command(epilog="Example:  grader init my-backprop")

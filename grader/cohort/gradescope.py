@@ -23,7 +23,7 @@ from grader.files import data_dir, write_file
 from grader.grading.pool import GraderPool
 from grader.grading.ungradable import ungradable
 from grader.intake.collect import collect_one
-from grader.records import Grading, Record, Submission
+from grader.records import Record
 from grader.reports.gradescope_json import gradescope_json
 
 DISTRIBUTION = "backprop-grader"
@@ -115,22 +115,14 @@ def run_submission(autograder: Path) -> None:
     """Grade what lies in `submission/` and write `results/results.json`, whatever comes of it."""
     settings = msgspec.json.decode((autograder / "source" / SETTINGS).read_bytes(), type=Settings)
     course = Course(autograder / "source" / "exercises")
-    submission = _submission(autograder, course, settings.exercise)
+    found = collect_one(autograder / "submission", _student(autograder), course, settings.exercise)
+    submission = found.submission()
     try:
         with GraderPool(course, "snapshot", settings.sandbox) as pool:
             grading = pool.grade(submission)
     except GraderError as error:
         grading = ungradable(submission, course.spec(settings.exercise), str(error))
-    write_results(grading, autograder)
-
-
-def write_results(grading: Grading, autograder: Path) -> None:
-    """Write Gradescope's `results.json`, whole or not at all."""
     write_file(autograder / "results" / "results.json", gradescope_json(grading.grade))
-
-
-def _submission(autograder: Path, course: Course, exercise: str) -> Submission:
-    return collect_one(autograder / "submission", _student(autograder), course, exercise).submission()
 
 
 def _student(autograder: Path) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
 from pathlib import Path
@@ -24,6 +24,11 @@ if TYPE_CHECKING:  # it comes with all of torch, which a gradebook needs only wh
     from grader.grading.workers import Workers
 
 
+Submitted = Callable[[str, str], datetime | None]
+"""Student and exercise → when it was handed in, where that is known."""
+Done = Callable[[Grade], None]
+
+
 def grade_cohort(
     found: Sequence[Found],
     course: Course,
@@ -32,8 +37,8 @@ def grade_cohort(
     open_graders: Callable[[Sequence[Found]], AbstractContextManager[Workers]],
     *,
     resume: bool = True,
-    submitted: Callable[[str, str], datetime | None] = lambda *_: None,
-    done: Callable[[Grade], None] = lambda _: None,
+    submitted: Submitted = lambda *_: None,
+    done: Done = lambda _: None,
 ) -> list[Grade]:
     """Grade every submission, keep it in the gradebook, and write its report, its JSON, and then the cohort's pages.
 
@@ -46,7 +51,7 @@ def grade_cohort(
         folder: where to write; made where it is missing.
         open_graders: opens the workers for what is left to grade.
         resume: take over what the gradebook has of the same content, exercise and grader.
-        submitted: student and exercise → when it was handed in, where that is known.
+        submitted: says when something was handed in.
         done: is called with each grade as soon as it is kept and its files are written.
 
     Returns:
@@ -55,52 +60,78 @@ def grade_cohort(
     Raises:
         UsageError: `folder` can't be written to.
     """
-    run = book.start(folder, course.catalog.terms)
-    names = folder_names({*book.students(), *(item.student for item in found)})
-    paths = {  # in a zip it is the member's, which can't be taken up from there again, and says whose it was
-        (item.student, item.exercise): str(Path(item.path).absolute().joinpath(*item.inside)) for item in found
-    }
-    versions = {id_: course.exercise(id_).version for id_ in {item.exercise for item in found} & {*course.catalog.ids}}
-
-    def taken_over(item: Found) -> bool:
-        known = _known(item, versions, book)
-        if known is None:
-            return False
-        where = paths.get((item.student, item.exercise))
-        grading = book.take_over(run, known, item.student, submitted(item.student, item.exercise), where)
-        if not is_written(grading.grade, folder, names):
-            write_grading(grading, folder, course, names)
-        done(grading.grade)
-        return True
-
-    def finished(grading: Grading) -> None:
-        version = versions.get(grading.grade.exercise, "")
-        when = submitted(grading.grade.student, grading.grade.exercise)
-        path = paths.get((grading.grade.student, grading.grade.exercise))
-        grading = book.add(run, msgspec.structs.replace(grading, exercise_version=version), when, path)
-        write_grading(grading, folder, course, names)
-        done(grading.grade)
-
+    run = _Run(found, course, book, folder, submitted, done)
     try:
-        left = list(found)
-        if resume:
-            left = [item for item in found if not taken_over(item)]
+        left = [item for item in found if not (resume and run.take_over(item))]
         first, others = _one_of_each_group(left)
         if left:
             with open_graders(left) as graders:
-                graders.grade(first, finished)
-                if again := [item for item in others if not taken_over(item)]:
-                    graders.grade(again, finished)
-        book.finish(run)
+                graders.grade(first, run.keep)
+                if again := [item for item in others if not run.take_over(item)]:
+                    graders.grade(again, run.keep)
+        book.finish(run.number)
     finally:  # an interrupted run leaves the pages of what it did
-        everybody = list(book.grades())
-        for grade in everybody:  # of an earlier run, before there was another whose folder would be the same
-            if names.get(grade.student) != safe_name(grade.student) and not is_written(grade, folder, names):
-                for grading in book.gradings(student=grade.student, exercise=grade.exercise):
-                    write_grading(grading, folder, course, names)
-        write_cohort(everybody, book, course, folder, similar(book, course))
+        everybody = run.write_pages()
     asked = {(item.student, item.exercise) for item in found}
     return [grade for grade in everybody if (grade.student, grade.exercise) in asked]
+
+
+class _Run:
+    """A run of the gradebook, and the files that it leaves in a folder; the arguments are those of `grade_cohort`."""
+
+    def __init__(
+        self, found: Sequence[Found], course: Course, book: Gradebook, folder: Path, submitted: Submitted, done: Done
+    ) -> None:
+        self.course, self.book, self.folder = course, book, folder
+        self.submitted, self.done = submitted, done
+        self.number = book.start(folder, course.catalog.terms)
+        self.names = folder_names({*book.students(), *(item.student for item in found)})
+        self.paths = {  # in a zip it is the member's, which can't be taken up from there again, and says whose it was
+            (item.student, item.exercise): str(Path(item.path).absolute().joinpath(*item.inside)) for item in found
+        }
+        exercises = {item.exercise for item in found} & {*course.catalog.ids}
+        self.versions = {id_: course.exercise(id_).version for id_ in exercises}
+
+    def take_over(self, item: Found) -> bool:
+        """Take over the grading of this very submission that the gradebook has; whether it has one."""
+        submission = item.submission()
+        if submission.problem is not None or item.exercise not in self.versions:
+            return False
+        key = GradingKey(submission.digest, self.versions[item.exercise], grader_version())
+        known = self.book.known([item.student, *item.group], item.exercise, key)
+        if known is None:
+            return False
+        when, path = self._handed_in(item.student, item.exercise)
+        grading = self.book.take_over(self.number, known, item.student, when, path)
+        if not is_written(grading.grade, self.folder, self.names):
+            self._write(grading)
+        self.done(grading.grade)
+        return True
+
+    def keep(self, grading: Grading) -> None:
+        """Keep a grading that was just made."""
+        version = self.versions.get(grading.grade.exercise, "")
+        when, path = self._handed_in(grading.grade.student, grading.grade.exercise)
+        grading = self.book.add(self.number, msgspec.structs.replace(grading, exercise_version=version), when, path)
+        self._write(grading)
+        self.done(grading.grade)
+
+    def write_pages(self) -> list[Grade]:
+        """Write the pages about everybody in the gradebook; their grades."""
+        everybody = list(self.book.grades())
+        for grade in everybody:  # of an earlier run, before there was another whose folder would be the same
+            own = self.names.get(grade.student) == safe_name(grade.student)
+            if not own and not is_written(grade, self.folder, self.names):
+                for grading in self.book.gradings(student=grade.student, exercise=grade.exercise):
+                    self._write(grading)
+        write_cohort(everybody, self.book, self.course, self.folder, similar(self.book, self.course))
+        return everybody
+
+    def _handed_in(self, student: str, exercise: str) -> tuple[datetime | None, str | None]:
+        return self.submitted(student, exercise), self.paths.get((student, exercise))
+
+    def _write(self, grading: Grading) -> None:
+        write_grading(grading, self.folder, self.course, self.names)
 
 
 def _one_of_each_group(found: Sequence[Found]) -> tuple[list[Found], list[Found]]:
@@ -114,12 +145,3 @@ def _one_of_each_group(found: Sequence[Found]) -> tuple[list[Found], list[Found]
         else:
             first[key] = item
     return list(first.values()), others
-
-
-def _known(item: Found, versions: Mapping[str, str], book: Gradebook) -> int | None:
-    """The number of this very submission's grading, where the gradebook has it already."""
-    submission = item.submission()
-    if submission.problem is not None or item.exercise not in versions:
-        return None
-    key = GradingKey(submission.digest, versions[item.exercise], grader_version())
-    return book.known([item.student, *item.group], item.exercise, key)

@@ -76,7 +76,9 @@ def similar_groups(submissions: Iterable[Own]) -> list[Group]:
 def _groups(submissions: Sequence[Own]) -> list[Group]:
     holders = Counter(line for own in submissions for line in own.lines)
     usual = max(FEW, len(submissions) // 50)
-    unusual = [_without_usual(own, holders, usual) for own in submissions]
+    unusual = [
+        Own(own.student, own.exercise, [line for line in own.lines if holders[line] <= usual]) for own in submissions
+    ]
     unusual = [own for own in unusual if sum(map(len, own.lines)) >= ENOUGH]
     links = _links(["\n".join(own.lines)[:LONG] for own in unusual])
     groups = []
@@ -85,10 +87,6 @@ def _groups(submissions: Sequence[Own]) -> list[Group]:
         students = sorted(unusual[member].student for member in members)
         groups.append(Group(submissions[0].exercise, students, alike, len(shared)))
     return sorted(groups, key=lambda group: (-group.alike, -group.lines, group.students))
-
-
-def _without_usual(own: Own, holders: Counter[str], usual: int) -> Own:
-    return Own(own.student, own.exercise, [line for line in own.lines if holders[line] <= usual])
 
 
 def _links(texts: Sequence[str]) -> list[tuple[int, int, int]]:

@@ -63,7 +63,8 @@ class People:
             UsageError: there is no `old`, or both handed in an exercise in the same run and no time says which counts.
         """
         with self._engine.begin() as connection:
-            if old == new or not _has(connection, old):
+            there = select(results.c.run).where(results.c.student == old).limit(1)
+            if old == new or connection.execute(there).first() is None:
                 raise UsageError(f"The gradebook has no {old!r} to rename: `grader export csv` lists what it has.")
             _settle_clashes(connection, old, new)
             known = {(row.kind, row.value) for row in connection.execute(_of(identities, new))}
@@ -133,10 +134,6 @@ def extensions_in(engine: Engine, student: str | None) -> Extensions:
             )
             for row in connection.execute(query)
         }
-
-
-def _has(connection: Connection, student: str) -> bool:
-    return connection.execute(select(results.c.run).where(results.c.student == student).limit(1)).first() is not None
 
 
 def _of(table: Table, student: str) -> Select[tuple[object, ...]]:

@@ -33,8 +33,9 @@ from grader.grading.warm_exercise import WarmExercise
 from grader.intake.saved_cmp import SavedCmp, with_saved
 from grader.intake.take_in import Intake, take_in
 from grader.kernels import KernelSource
+from grader.marking.part_in_all_cases import References
 from grader.marking.parts_using_others import PartUsingOthers
-from grader.marking.verdicts import PartMarks, References
+from grader.marking.verdicts import PartMarks
 from grader.records import Check, Evidence, Flag, Grade, Grading, PartView, Submission, Verdict
 from grader.wording import rounded
 

@@ -104,7 +104,7 @@ def _found(each: Chosen, owner: Owner, area: Area, root: Path, ids: Sequence[str
     file = each.file
     return Found(
         student=owner.student,
-        exercise=each.exercise if each.exercise is not None else _only(ids),
+        exercise=each.exercise if each.exercise is not None else ids[0] if len(ids) == 1 else UNKNOWN,
         path=file.path if file is not None else str(root / area.where),
         inside=file.inside if file is not None else [],
         problem=problem,
@@ -116,10 +116,6 @@ def _found(each: Chosen, owner: Owner, area: Area, root: Path, ids: Sequence[str
         empty=file is None,
         stray=file is None and area.named,
     )
-
-
-def _only(ids: Sequence[str]) -> str:
-    return ids[0] if len(ids) == 1 else UNKNOWN
 
 
 def _as_the_others(found: Sequence[Found]) -> list[Found]:

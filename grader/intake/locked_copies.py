@@ -52,8 +52,6 @@ def read_statements(pieces: Sequence[Piece], match: int | None, how: How | None,
             readings.append(Reading(piece, "copy", copy))
         elif _binds_gradients(piece, known):
             readings.append(Reading(piece, "gradient"))
-        elif whole and not _rescued(piece, known):
-            readings.append(Reading(piece, "copy", match))
         else:
             readings.append(Reading(piece, "own"))
     if any(reading.does == "copy" and reading.piece.binds for reading in readings):

@@ -30,11 +30,6 @@ class ShortFloats:
         self.part = part
         self.stops = stops
 
-    @property
-    def wanted(self) -> bool:
-        """Whether some tensor can't be judged in float64, because the student's code works in float32 only."""
-        return bool(self.names)
-
     @cached_property
     def names(self) -> frozenset[str]:
         """The tensors that float64 can't judge: their own code insists on it, or is given what float32 rounded."""

@@ -26,8 +26,6 @@ from grader.marking.unfinished_cells import Stops
 from grader.notebook.gradient_names import gradient_of, tensor_of
 from grader.records import VISIBLE, Check, CmpLine, Verdict
 
-__all__ = ["PartMarks", "References"]
-
 NUMERICAL = 1e-11
 """Formulas leave some 1e-15 of a gradient to rounding in float64, finite differences at the best 1e-10."""
 
@@ -58,7 +56,7 @@ class PartMarks(PartCases):
     @property
     def wants_float32(self) -> bool:
         """Whether some tensor can't be judged in float64, because the student's code works in float32 only."""
-        return self._short_floats.wanted
+        return bool(self._short_floats.names)
 
     def cmp(self, name: str) -> CmpLine | None:
         """What the student's own `cmp` shows on the visible case."""

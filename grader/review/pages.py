@@ -7,7 +7,7 @@ from collections import Counter
 from grader.review.app_state import AppState
 from grader.review.call import Call, quoted, submission_address
 from grader.review.class_page import COLUMNS, read_query, table_of
-from grader.review.queue import TITLES, Item, Kind
+from grader.review.queue import TITLES, Kind
 from grader.review.work_page import work_on
 
 ITEMS = 200
@@ -28,13 +28,9 @@ def queue(state: AppState, call: Call) -> str:
     shown = [item for item in items if wanted in ("", item.kind.value)]
     return state.page(
         "queue", call, now, items=shown[:ITEMS], found=len(shown), counts=[(kind, counts[kind]) for kind in Kind],
-        TITLES=TITLES, kind=wanted, settled=settled, address_of=_item_address, total=len(now.items),
+        TITLES=TITLES, kind=wanted, settled=settled, total=len(now.items),
         comparing=state.cache.groups is None,
     )  # fmt: skip
-
-
-def _item_address(item: Item) -> str:
-    return f"/item/{item.key}"
 
 
 def work(state: AppState, call: Call) -> str:

@@ -81,16 +81,13 @@ class ReportsOnDisk:
                 if self._closing and not self._due:
                     return
                 # The class comes last: its pages hold what the others do.
-                key = min(self._due, key=self._turn, default=None)
+                key = min(self._due, key=lambda key: (key is None, self._due[key]), default=None)
                 left = self._due[key] - time.monotonic() if self._due else None
                 if not self._closing and (left is None or left > 0):
                     self._wake.wait(left)
                     continue
                 del self._due[key]
             self._write(key)
-
-    def _turn(self, key: tuple[str, str] | None) -> tuple[bool, float]:
-        return key is None, self._due[key]
 
     def _write(self, key: tuple[str, str] | None) -> None:
         """One student's files, or the pages about everybody."""
