@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 from sqlalchemy import Connection, Engine, Row, Select, Table, and_, exists, func, insert, not_, select
 from sqlalchemy.exc import IntegrityError, OperationalError
 
@@ -123,9 +124,7 @@ class ReviewLog:
                     renamed = dict.fromkeys(names, of.student)
                     raise Changed(_mark(standing, renamed) if standing is not None else None)
             row = {
-                "student": of.student,
-                "exercise": of.exercise,
-                "submission": of.submission,
+                **msgspec.structs.asdict(of),
                 "part": override.part,
                 "name": override.name,
                 "points": override.points,
@@ -137,12 +136,12 @@ class ReviewLog:
 
     def add_notes(self, added: Iterable[Note]) -> list[int]:
         """Keep notes, all of them or none, as one action; the numbers of their rows."""
-        rows = [_row_of(note) for note in added]
-        if not rows:
+        added = list(added)
+        if not added:
             return []
         when = _now()
-        with self._writing(SubmissionKey(rows[0]["student"], rows[0]["exercise"], rows[0]["submission"])) as connection:
-            made = [insert(notes).values({**row, "made": when}).returning(notes.c.id) for row in rows]
+        with self._writing(added[0].of) as connection:
+            made = [insert(notes).values({**_row_of(note), "made": when}).returning(notes.c.id) for note in added]
             return [int(connection.execute(each).one().id) for each in made]
 
     def withdraw(self, source: Source, rows: Sequence[int], by: str | None) -> list[SubmissionKey]:
@@ -200,19 +199,8 @@ def _note(row: Row[Any], renamed: Mapping[str, str]) -> Note:
 
 
 def _row_of(note: Note) -> dict[str, Any]:
-    return {
-        "student": note.of.student,
-        "exercise": note.of.exercise,
-        "submission": note.of.submission,
-        "kind": note.kind,
-        "item": note.item,
-        "part": note.part,
-        "name": note.name,
-        "cell": note.cell,
-        "line": note.line,
-        "text": note.text,
-        "author": note.by,
-    }
+    said = {name: getattr(note, name) for name in ("kind", "item", "part", "name", "cell", "line", "text")}
+    return {**msgspec.structs.asdict(note.of), **said, "author": note.by}
 
 
 _LABELS: Mapping[str, str] = {
