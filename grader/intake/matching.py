@@ -18,7 +18,7 @@ from grader.intake.compared_names import compared_names, renamed
 from grader.intake.locked_copies import How, Reading, read_statements
 from grader.intake.part_assignment import find_parts
 from grader.intake.release_index import Released, normal, ratio, released
-from grader.intake.syntax_repair import Allowance, first_error, mend
+from grader.intake.syntax_repair import Allowance, first_error, repair
 from grader.notebook.file import grade_id_of, part_of, role_of
 from grader.notebook.statements import Dissected, dissect
 from grader.records import Record
@@ -88,9 +88,9 @@ def _dissected(source: str, known: Released, allowance: Allowance) -> tuple[Diss
     if dissected.pieces is not None:
         return dissected, {}
     asked = {*known.names, *known.definitions}
-    mended = mend(source, allowance) if any(name in source for name in asked) else None
-    if mended is not None and mended.bound & asked:
-        return mended.dissected, mended.lost
+    repaired = repair(source, allowance) if any(name in source for name in asked) else None
+    if repaired is not None and repaired.bound & asked:
+        return repaired.dissected, repaired.lost
     return dissected, dict([first_error(source) or (1, "")])
 
 

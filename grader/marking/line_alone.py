@@ -149,8 +149,8 @@ class Alone(DetachedValues):
         found = self.run.recorded.get(name)
         if found is None:
             return self._fits_otherwise(name) or None
-        if self._fits(name, found) or self._mended(name) or self._fits_otherwise(name):
-            return None if any(map(self._mended, self.directly_above(name))) else True
+        if self._fits(name, found) or self._attempted_again(name) or self._fits_otherwise(name):
+            return None if any(map(self._attempted_again, self.directly_above(name))) else True
         value = self.value(name)
         if value is None:
             return False
@@ -181,7 +181,7 @@ class Alone(DetachedValues):
                 return False
         return name in other and self._fits(name, other[name])
 
-    def _mended(self, name: str) -> bool:
+    def _attempted_again(self, name: str) -> bool:
         """Whether it is a second attempt that is right, below lines that start from the first."""
         again, first = self.run.again.get(name), self.run.recorded.get(name)
         if again is None or first is None:

@@ -38,7 +38,7 @@ class Annotation(Record, frozen=True):
 
 
 def annotations_for(grading: Grading, file: str, text: str) -> list[Annotation]:
-    """What to mend, at the student's lines: wrong and missing are errors, what could not be checked is a warning.
+    """What to fix, at the student's lines: wrong and missing are errors, what could not be checked is a warning.
 
     Args:
         grading: the result.
