@@ -119,22 +119,25 @@ def _same(one: Sequence[float], other: Sequence[float]) -> bool:
 # --- terms of a sum
 
 
-def wrong_terms(wrong: WrongTensor, node: Node, trials: Sequence[Scene]) -> Diagnosis | None:
-    """The terms that are a constant times what they should be, two slips at most; arguments as above."""
+def wrong_terms(wrong: WrongTensor, node: Node, trials: Sequence[Scene]) -> list[Diagnosis]:
+    """The terms that are a constant times what they should be, where these are one or two; arguments as above."""
     terms = list(dict.fromkeys(islice(_terms(node), MAX_TERMS + 1)))
     if not 1 < len(terms) <= MAX_TERMS:
-        return None
+        return []
     scales: list[list[float]] = []
     for trial in trials:
         found = _scales(node, terms, trial)
         if found is None:
-            return None
+            return []
         scales.append(found)
     cases = len(wrong.scenes)
     steady = all(map(_same, scales[cases:], scales))
     slips = _slips(wrong, terms, scales[:cases]) if steady else None
-    if slips is None or not 0 < len(slips) <= MAX_SLIPS:
-        return None
+    return slips if slips is not None and len(slips) <= MAX_SLIPS else []
+
+
+def said_of(slips: Sequence[Diagnosis]) -> Diagnosis:
+    """What is said of wrong terms."""
     text = " and ".join(slip.message for slip in slips)
     message = f"{TWO}: {text}." if len(slips) > 1 else f"{text[0].upper()}{text[1:]}: the rest of the sum fits."
     return Diagnosis(code=slips[0].code, message=message)

@@ -17,7 +17,7 @@ from grader.diagnosis.case_view import Scene
 from grader.diagnosis.formula.expression import shown
 from grader.diagnosis.formula.node import Node, name, parts, use
 from grader.diagnosis.repair.changed_afterwards import spoiled
-from grader.diagnosis.repair.constants import TWO, scaled, wrong_scale, wrong_terms
+from grader.diagnosis.repair.constants import said_of, scaled, wrong_scale, wrong_terms
 from grader.diagnosis.slips.catalogue import UNDONE, UNDONE_FROM_AFAR
 from grader.diagnosis.slips.edit import Candidate, Context, Edit, edits
 from grader.diagnosis.wrong_tensor import WrongTensor
@@ -78,13 +78,15 @@ def _searched(wrong: WrongTensor, context: Context, trials: Sequence[Scene]) -> 
     found = _first_right(wrong, edits(UNDONE, context), trials, nearly)
     if found is not None:
         return found
-    terms_off = wrong_terms(wrong, node, trials)
-    if terms_off is not None and not terms_off.message.startswith(TWO):
-        return terms_off
+    slips = wrong_terms(wrong, node, trials)
+    if len(slips) == 1:
+        return said_of(slips)
     found = wrong_scale(wrong, node, trials) or _first_right(
         wrong, edits(UNDONE_FROM_AFAR, context.further), trials, nearly
     )
-    return found or terms_off or next(filter(None, (scaled(wrong, edit, trials) for edit in nearly)), None)
+    if found is not None or slips:
+        return found or said_of(slips)
+    return next(filter(None, (scaled(wrong, edit, trials) for edit in nearly)), None)
 
 
 def _first_right(
