@@ -9,7 +9,7 @@ What counts for a student and an exercise is their last result, whichever run it
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -28,6 +28,7 @@ from grader.gradebook.review_log import ReviewLog
 from grader.gradebook.schema import extensions, gradings, renames, results, runs
 from grader.gradebook.stored_grading import decoded, packed, unpacked
 from grader.records import Check, Grade, Grading
+from grader.timestamps import now
 from grader.version import grader_version
 
 _Settle = Callable[[Grade], Grade]
@@ -172,7 +173,7 @@ class Gradebook:
 
     def start(self, folder: Path, terms: Mapping[str, Terms] | None = None) -> int:
         """A new run that writes into `folder`, under these terms of the exercises; its number."""
-        row = {"folder": str(folder.absolute()), "started": _now(), "grader_version": grader_version()}
+        row = {"folder": str(folder.absolute()), "started": now("seconds"), "grader_version": grader_version()}
         said = {exercise: each for exercise, each in (terms or {}).items() if each != Terms()}
         if said:
             row["terms"] = msgspec.json.encode(said).decode()
@@ -183,7 +184,7 @@ class Gradebook:
     def finish(self, run: int) -> None:
         """Every submission of the run has its result."""
         with self._engine.begin() as connection:
-            connection.execute(update(runs).where(runs.c.id == run).values(finished=_now()))
+            connection.execute(update(runs).where(runs.c.id == run).values(finished=now("seconds")))
 
     def known(self, students: Sequence[str], exercise: str, key: GradingKey) -> int | None:
         """The number of the last grading with this key that is to be had again: one that could be made at all.
@@ -226,7 +227,7 @@ class Gradebook:
             "submission": grading.submission,
             "exercise_version": grading.exercise_version,
             "grader_version": grader_version(),
-            "made": _now(),
+            "made": now("seconds"),
             "status": grade.status,
             "score": grade.score,
             "max_score": grade.max_score,
@@ -261,7 +262,3 @@ def _add_result(
 
 def _settled(grading: Grading, settle: _Settle) -> Grading:
     return msgspec.structs.replace(grading, grade=settle(grading.grade))
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

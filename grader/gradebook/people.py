@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 from sqlalchemy import Connection, Engine, Select, Table, delete, insert, select, update
 
@@ -13,6 +13,7 @@ from grader.gradebook.late_policy import Extension
 from grader.gradebook.schema import extensions, identities, renames, results
 from grader.intake.handed_in.owners import Identity
 from grader.records import Grade
+from grader.timestamps import now
 
 Extensions = Mapping[tuple[str, str | None], Extension]
 """Student and exercise, or None for all of them → the extension that counts."""
@@ -106,8 +107,7 @@ class People:
     def extend(self, student: str, exercise: str | None, extension: Extension) -> None:
         """Keep until when a student has for an exercise, or for all."""
         due = extension.due.isoformat() if extension.due is not None else None
-        made = datetime.now(UTC).isoformat(timespec="seconds")
-        row = {"student": student, "exercise": exercise, "due": due, "reason": extension.reason, "made": made}
+        row = {"student": student, "exercise": exercise, "due": due, "reason": extension.reason, "made": now("seconds")}
         with self._engine.begin() as connection:
             connection.execute(insert(extensions).values(row))
 

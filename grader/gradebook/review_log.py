@@ -9,7 +9,6 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
@@ -21,6 +20,7 @@ from grader.gradebook.people import People
 from grader.gradebook.review_records import Action, Changed, Mark, Note, Source, SubmissionKey
 from grader.gradebook.schema import notes, overrides, withdrawn
 from grader.records import Override
+from grader.timestamps import now
 from grader.wording import points
 
 _TABLES: dict[Source, Table] = {"overrides": overrides, "notes": notes}
@@ -139,7 +139,7 @@ class ReviewLog:
         added = list(added)
         if not added:
             return []
-        when = _now()
+        when = now()
         with self._writing(added[0].of) as connection:
             made = [insert(notes).values({**_row_of(note), "made": when}).returning(notes.c.id) for note in added]
             return [int(connection.execute(each).one().id) for each in made]
@@ -153,7 +153,7 @@ class ReviewLog:
             if row is None:
                 continue
             of = _of(row, renamed)
-            values = {"source": source, "row": number, "student": of.student, "author": by, "made": _now()}
+            values = {"source": source, "row": number, "student": of.student, "author": by, "made": now()}
             try:
                 with self._writing(of) as connection:
                     connection.execute(insert(withdrawn).values(values))
@@ -219,7 +219,3 @@ def _label(source: Source, rows: Sequence[Row[Any]]) -> str:
         where = rows[0].name or (f"part {rows[0].part}" if rows[0].part else "the whole")
         return f"the mark of {points(rows[0].points)} for {where} of {who}"
     return f"{_LABELS[rows[0].kind]} {who}"
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="microseconds")

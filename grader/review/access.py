@@ -9,7 +9,6 @@ import asyncio
 import hmac
 import secrets
 from collections.abc import Collection
-from datetime import UTC, datetime
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs, urlsplit
 
@@ -22,6 +21,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from grader.records import Record
 from grader.reports.html import render
 from grader.review.users import Users
+from grader.timestamps import now
 
 CONTENT_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -73,7 +73,7 @@ class Session:
         self.name = name
         self.csrf = secrets.token_urlsafe(24)
         self.flash: str | None = None
-        self.since = datetime.now(UTC).isoformat(timespec="microseconds")
+        self.since = now()
 
 
 class Guard:
