@@ -27,10 +27,7 @@ BAR = 8
 
 
 def show_statuses(found: Sequence[ExerciseStatus], step: str) -> None:
-    """The exercises with their parts, what passes of each in this workspace, and the next thing to do.
-
-    A part is written as `grader reset` takes it, whatever other exercises call theirs.
-    """
+    """The exercises with their parts, what passes of each in this workspace, and the next thing to do."""
     for status in found:
         spec, checked = status.spec, status.checked
         console.print(f"[bold]{spec.id}[/bold]  {spec.title}, about {spec.minutes} minutes")
@@ -41,7 +38,7 @@ def show_statuses(found: Sequence[ExerciseStatus], step: str) -> None:
             style = "green" if right == total else ""
             told = f"{_bar(right, total)} {right} of {total} right" if checked is not None else ""
             worth = f"{in_points(part.points)} points"
-            table.add_row(Text(f"  {spec.id}/{part.id}", "cyan"), part.title, worth, Text(told, style))
+            table.add_row(Text(f"  {part.id}", "cyan"), part.title, worth, Text(told, style))
         console.print(table)
         if status.notebook is not None:
             console.print(Text(f"    {_last_check(status)}", style="dim"), soft_wrap=True)

@@ -51,7 +51,7 @@ def init(folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder 
 @app.command(epilog="Example:  grader reset 01_backprop_ninja/training")
 def reset(
     target: Annotated[
-        str, typer.Argument(metavar="PART_OR_EXERCISE", help="Its name in `grader list`, or a part's title.")
+        str, typer.Argument(metavar="EXERCISE[/PART]", help="Their names in `grader list`; a part's title is one, too.")
     ],
     notebook: Annotated[
         Path | None, typer.Argument(metavar="[NOTEBOOK]", help="By default the exercise's notebook in this folder.")

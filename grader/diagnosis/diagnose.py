@@ -10,13 +10,13 @@ from __future__ import annotations
 import msgspec
 
 from grader.diagnosis import observed
+from grader.diagnosis.gradient_lines import GradientLines
 from grader.diagnosis.missing import raised_behind, unknown_name, why_missing
 from grader.diagnosis.repair.changed_afterwards import changed_through
 from grader.diagnosis.repair.constants import scaled_shape
 from grader.diagnosis.repair.own_gradient_names import in_a_stand_in
 from grader.diagnosis.repair.repair import repair
 from grader.diagnosis.slips.catalogue import MADE, MADE_OTHERWISE, MADE_TWICE
-from grader.diagnosis.where import Where
 from grader.diagnosis.wrong_tensor import WrongTensor
 from grader.marking.case_outcomes import PartCase
 from grader.marking.near_zero import Trial
@@ -33,7 +33,7 @@ OBSERVATIONS: tuple[observed.Observation, ...] = (
 """What is seen rather than computed."""
 
 
-def explained(check: Check, marks: PartMarks, where: Where) -> Check:
+def explained(check: Check, marks: PartMarks, where: GradientLines) -> Check:
     """A check with the reason why its gradient is wrong or missing, where one is found."""
     if check.verdict is Verdict.MISSING:
         diagnosis = why_missing(marks, check.name) or raised_behind(
@@ -53,7 +53,7 @@ def explained(check: Check, marks: PartMarks, where: Where) -> Check:
     return msgspec.structs.replace(check, diagnosis=found)
 
 
-def _diagnosis(marks: PartMarks, where: Where, name: str) -> Diagnosis | None:
+def _diagnosis(marks: PartMarks, where: GradientLines, name: str) -> Diagnosis | None:
     """The simplest slip that explains a wrong gradient, in every hidden float64 case that speaks of it; or None.
 
     The line on its own is looked at first: one step, with full-rank random numbers above it and nothing in the way.
@@ -70,7 +70,7 @@ def _diagnosis(marks: PartMarks, where: Where, name: str) -> Diagnosis | None:
     return _why(wrong)
 
 
-def _by_symmetry(marks: PartMarks, where: Where, name: str, slip: Trial) -> Diagnosis:
+def _by_symmetry(marks: PartMarks, where: GradientLines, name: str, slip: Trial) -> Diagnosis:
     """What is wrong with a line whose value is right only because the true gradient is zero."""
     wrong = WrongTensor(marks, where, name, marks.tried_again(slip))
     found = _computed(wrong) if wrong.scenes else None

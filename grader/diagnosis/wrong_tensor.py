@@ -13,8 +13,8 @@ from grader.diagnosis.case_view import COARSE, Scene
 from grader.diagnosis.formula.bindings import Line, names_behind
 from grader.diagnosis.formula.node import Node
 from grader.diagnosis.formula.program import Program
+from grader.diagnosis.gradient_lines import GradientLines
 from grader.diagnosis.guess import Guess
-from grader.diagnosis.where import Where
 from grader.execution.tensors import Export, StudentTensor
 from grader.marking.case_outcomes import PartCase
 from grader.marking.tolerance import FLOAT64, conformed
@@ -51,7 +51,7 @@ class WrongTensor:
         formula: what a gradient is computed by that stands between two asked ones; None for all others.
     """
 
-    def __init__(self, marks: PartMarks, where: Where, gradient: str, cases: Sequence[PartCase]) -> None:
+    def __init__(self, marks: PartMarks, where: GradientLines, gradient: str, cases: Sequence[PartCase]) -> None:
         self.marks = marks
         self.where = where
         self.gradient = gradient

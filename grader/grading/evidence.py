@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from grader.course.part_reference import PartReference
-from grader.diagnosis.where import Where
+from grader.diagnosis.gradient_lines import GradientLines
 from grader.execution.execute import CellRun
 from grader.intake.take_in import PlannedCell
 from grader.marking.tolerance import conformed
@@ -35,7 +35,7 @@ _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
-def evidence_for(marks: PartMarks, where: Where, check: Check, cells: Mapping[int, int]) -> Evidence:
+def evidence_for(marks: PartMarks, where: GradientLines, check: Check, cells: Mapping[int, int]) -> Evidence:
     """What stands beside one check: never a number of a hidden case.
 
     Args:

@@ -21,7 +21,7 @@ from grader.diagnosis.autograd_use.flags import (
     wants_explaining,
 )
 from grader.diagnosis.diagnose import explained
-from grader.diagnosis.where import Where
+from grader.diagnosis.gradient_lines import GradientLines
 from grader.errors import ExecutionError, SubmissionError
 from grader.execution.execute import Execution, HiddenRun, Runner
 from grader.execution.plan import probe_parts
@@ -155,7 +155,7 @@ class Grader(WarmExercise):
         """Every check with its reason, and what a report shows beside it."""
         checks: list[Check] = []
         evidence: list[Evidence] = []
-        wheres = {part_id: Where(marks) for part_id, marks in judged.marked.items()}
+        wheres = {part_id: GradientLines(marks) for part_id, marks in judged.marked.items()}
         for part_id, part_checks in self.exercise.parts.items():
             marks, where = judged.marked[part_id], wheres[part_id]
             used = PartUsingOthers(part_id, self.exercise, visible)
