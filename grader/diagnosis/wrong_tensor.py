@@ -31,8 +31,8 @@ Counted and not timed, so that the same notebook gets the same answer on every m
 class Budget:
     """How many hypotheses may still be tried."""
 
-    def __init__(self, hypotheses: int = MAX_HYPOTHESES) -> None:
-        self.left = hypotheses
+    def __init__(self) -> None:
+        self.left = MAX_HYPOTHESES
 
     def spend(self) -> bool:
         """Take one; whether there was one left."""

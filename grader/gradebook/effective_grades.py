@@ -22,7 +22,7 @@ _TermsOfRuns = Mapping[int, Mapping[str, Terms]]
 """Run and exercise → its terms, where it has any."""
 
 
-def last_run(upto: int | None = None) -> ScalarSelect[int | None]:
+def last_run(upto: int | None) -> ScalarSelect[int | None]:
     """The last run, up to `upto`, with a result for the same student and exercise as the query's row of `results`."""
     other = results.alias()
     query = select(func.max(other.c.run)).where(other.c.student == results.c.student)
@@ -43,7 +43,7 @@ class EffectiveGrades:
         student: whose results are asked for; None for everybody's.
     """
 
-    def __init__(self, engine: Engine, run: int | None, upto: int | None = None, student: str | None = None) -> None:
+    def __init__(self, engine: Engine, run: int | None, upto: int | None, student: str | None) -> None:
         upto = run if upto is None else upto
         log = ReviewLog(engine)
         self._set_by_hand, self._comments = _overrides(log, student), _comments(log, student)

@@ -137,22 +137,16 @@ class Gradebook:
             key = GradingKey(row.submission, row.exercise_version, row.grader_version)
             yield Result(grade=grade, key=key, path=row.path)
 
-    def gradings(
-        self, run: int | None = None, student: str | None = None, exercise: str | None = None
-    ) -> Iterator[Grading]:
-        """As `grades`, with all that reports show; of one student, of one exercise, or of all."""
+    def gradings(self, student: str | None = None, exercise: str | None = None) -> Iterator[Grading]:
+        """Everybody's last grading as it counts, with all that reports show; of one student or exercise, or of all."""
         query = select(*_OWNER, gradings.c.grading)
         if exercise is not None:
             query = query.where(results.c.exercise == exercise)
-        for row, settled in self._results(query, run, student=student):
+        for row, settled in self._results(query, None, None, student):
             yield _settled(unpacked(row.grading, row.student), settled)
 
     def _results(
-        self,
-        query: Select[tuple[object, ...]],
-        run: int | None,
-        upto: int | None = None,
-        student: str | None = None,
+        self, query: Select[tuple[object, ...]], run: int | None, upto: int | None, student: str | None
     ) -> Iterator[tuple[Row, _Settle]]:  # type: ignore[type-arg]
         self.run(run)
         if student is not None:
@@ -240,7 +234,7 @@ class Gradebook:
         return self._as_it_counts(run, grading, when)
 
     def _as_it_counts(self, run: int, grading: Grading, submitted: str | None) -> Grading:
-        effective = EffectiveGrades(self._engine, run, student=grading.grade.student)
+        effective = EffectiveGrades(self._engine, run, None, grading.grade.student)
         return _settled(grading, partial(effective.of, run, grading.submission, submitted))
 
 

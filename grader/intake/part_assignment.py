@@ -17,7 +17,7 @@ from grader.notebook.statements import Piece
 
 def find_parts(cells: Sequence[Sequence[Reading]], known: Released) -> list[str | None]:
     """The part of every gradient among the statements of a notebook's cells, in order; None for the others."""
-    return _PartAssignment(cells, known).found
+    return _PartAssignment(cells, known).parts()
 
 
 class _PartAssignment:
@@ -40,31 +40,40 @@ class _PartAssignment:
         self.of_cell: dict[int, set[str]] = {}
         for seen, cell in zip(statements, self.cells, strict=True):
             self.of_cell.setdefault(cell, set()).update(_names(seen.piece) if seen.does == "gradient" else ())
-        sure = [self._sure(number, seen) for number, seen in enumerate(statements)]
-        self.last = {part: self._last_new(part, sure) for part in self.plain}
-        for number, seen in enumerate(statements):
+        self.sure = [self._sure(number, seen) for number, seen in enumerate(statements)]
+        self.last = {part: self._last_new(part) for part in self.plain}
+
+    def parts(self) -> list[str | None]:
+        """The part of every statement that has one."""
+        sure = self.sure
+        for number, seen in enumerate(self.statements):
             if seen.does != "gradient" and sure[number] is None:
                 self._follow(seen)
                 calls = seen.piece.reads & self.keeping.keys() if seen.does == "own" else ()
                 self.found[number] = next((self.keeping[name] for name in calls), None)
                 continue
-            part = self._goes_on(number, seen) or sure[number] or self._guess(number, seen)
+            part = self._goes_on(seen) or sure[number] or self._guess(number, seen)
             if part is not None and part == sure[number] and self._passing_through(number, seen, part):
                 part = seen.hint or self.context
             elif part is not None and sure[number] is None and self._on_the_way(number, seen, part):
                 part = seen.hint
             self.found[number] = part
             if part is not None:
-                self.bound[part].update(_names(seen.piece))
-                if seen.piece.kind == "definition":
-                    asked = set(_names(seen.piece)).intersection(known.gradients[part])
-                    if part in known.trained:
-                        self.functions[seen.piece.binds[0]] = part
-                    if part in known.trained or not asked <= self.handed:
-                        self.keeping[seen.piece.binds[0]] = part
-                self.latest.update(dict.fromkeys(_names(seen.piece), (number, part)))
+                self._remember(number, seen.piece, part)
                 if sure[number] is not None:
                     self.context = part
+        return self.found
+
+    def _remember(self, number: int, piece: Piece, part: str) -> None:
+        """What a part's statement binds, which later ones may be computed from or call."""
+        self.bound[part].update(_names(piece))
+        self.latest.update(dict.fromkeys(_names(piece), (number, part)))
+        if piece.kind == "definition":
+            asked = set(_names(piece)).intersection(self.known.gradients[part])
+            if part in self.known.trained:
+                self.functions[piece.binds[0]] = part
+            if part in self.known.trained or not asked <= self.handed:
+                self.keeping[piece.binds[0]] = part
 
     def _follow(self, seen: Reading) -> None:
         """A forward pass of a part's own stands here: what follows belongs to it."""
@@ -105,11 +114,11 @@ class _PartAssignment:
         """The names that a statement binds, and those in the functions that it calls."""
         return {*_names(piece), *(name for called in piece.reads for name in self.inside.get(called, ()))}
 
-    def _last_new(self, part: str, sure: Sequence[str | None]) -> int:
+    def _last_new(self, part: str) -> int:
         """The last statement that is surely a part's and binds something for the first time: scratch work doesn't."""
         last, bound = -1, set[str]()
         for number, seen in enumerate(self.statements):
-            if sure[number] == part and not bound.issuperset(_names(seen.piece)):
+            if self.sure[number] == part and not bound.issuperset(_names(seen.piece)):
                 last = number
                 bound.update(_names(seen.piece))
         return last
@@ -158,7 +167,7 @@ class _PartAssignment:
                 names.update(other.piece.binds)
         return False
 
-    def _goes_on(self, number: int, seen: Reading) -> str | None:
+    def _goes_on(self, seen: Reading) -> str | None:
         """The training part, where a statement just below its loop changes what it has bound, or calls its function."""
         names = _names(seen.piece)
         called = [self.functions[name] for name in seen.piece.reads if name in self.functions]

@@ -42,8 +42,8 @@ class Repaired(Record, frozen=True):
 class Allowance:
     """What may still be parsed for a notebook's broken cells, in characters."""
 
-    def __init__(self, left: int = MAX_PARSED) -> None:
-        self.left = left
+    def __init__(self) -> None:
+        self.left = MAX_PARSED
 
     def first_error(self, source: str) -> tuple[int, str] | None:
         """As `first_error`. Raises `_SpentError` where nothing is left."""

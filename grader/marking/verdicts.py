@@ -43,7 +43,7 @@ class PartMarks(PartCases):
     """
 
     def __init__(self, part_id: str, exercise: Exercise, cells: Sequence[PlannedCell], execution: Execution,
-                 references: References, tried: Sequence[Edge] = ()) -> None:  # fmt: skip
+                 references: References, tried: Sequence[Edge]) -> None:  # fmt: skip
         super().__init__(part_id, exercise, cells, execution, references)
         self._stops = Stops(self)
         self._short_floats = ShortFloats(self, self._stops)

@@ -160,10 +160,10 @@ def take_back(state: AppState, call: Call) -> str:
     state.reports.changed(undone)
     call.session.flash = f"Taken back: {call.form.get('label', 'it')[:300]}."
     reopened = call.form.get("reopens", "")
-    return f"/item/{reopened}" if reopened else _shown(state, undone, call)
+    return f"/item/{reopened}" if reopened else _shown(undone, call)
 
 
-def _shown(state: AppState, undone: list[SubmissionKey], call: Call) -> str:
+def _shown(undone: list[SubmissionKey], call: Call) -> str:
     if call.form.get("item") or call.form.get("of"):
         return call.back
     return submission_address(undone[0].student, undone[0].exercise) if len(undone) == 1 else "/class"

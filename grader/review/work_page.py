@@ -79,7 +79,7 @@ def read_place(value: str) -> tuple[str | None, str | None]:
 
 
 def work_on(
-    cache: ClassCache, now: Snapshot, of: SubmissionKey, item: Item | None, check: tuple[str, str] | None = None
+    cache: ClassCache, now: Snapshot, of: SubmissionKey, item: Item | None, check: tuple[str, str] | None
 ) -> Work | None:
     """Everything about a submission: in the light of a question, or of a check; None where it is no longer there."""
     grading = cache.grading(of)
