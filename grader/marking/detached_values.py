@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Sequence, Set
+from dataclasses import dataclass
 from functools import cached_property
 
 from torch import Tensor
@@ -19,10 +20,11 @@ from grader.marking.tolerance import FLOAT64, conformed
 from grader.notebook.gradient_names import gradient_of, tensor_of
 
 
+@dataclass(eq=False)
 class DetachedValues:
     """A part's detached run in one case.
 
-    Args:
+    Attributes:
         detached: what came of it: one run, or two with other numbers in some gradients.
         reference: autograd's side.
         gradients: the gradients that the part asks for, in the order of the exercise.
@@ -30,15 +32,14 @@ class DetachedValues:
         values: the trained parameters.
     """
 
-    def __init__(self, detached: Detached, reference: PartReference, gradients: Sequence[str],
-                 upstream: Sequence[str], values: Sequence[str]) -> None:  # fmt: skip
-        self.reference = reference
-        self.lines = detached.lines
-        self.runs = detached.runs
-        self.run = detached.runs[0]
-        self.gradients = gradients
-        self.upstream = upstream
-        self.values = values
+    detached: Detached
+    reference: PartReference
+    gradients: Sequence[str]
+    upstream: Sequence[str]
+    values: Sequence[str]
+
+    def __post_init__(self) -> None:
+        self.lines, self.runs, self.run = self.detached.lines, self.detached.runs, self.detached.runs[0]
         self._chained: dict[tuple[frozenset[str], frozenset[str]], dict[str, Tensor]] = {}
 
     def value(self, name: str) -> Tensor | None:

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from torch import Tensor
 
-from grader.course.part_reference import PartReference
-from grader.execution.detached import Detached
 from grader.execution.tensors import StudentTensor
 from grader.marking.detached_values import DetachedValues
 from grader.marking.tolerance import FLOAT64, conformed
@@ -21,11 +17,10 @@ _SHORT = {"torch.float32", "torch.float16", "torch.bfloat16"}
 
 
 class Alone(DetachedValues):
-    """A part's lines in one case, each judged on its own. The arguments are those of `DetachedValues`."""
+    """A part's lines in one case, each judged on its own."""
 
-    def __init__(self, detached: Detached, reference: PartReference, gradients: Sequence[str],
-                 upstream: Sequence[str], values: Sequence[str]) -> None:  # fmt: skip
-        super().__init__(detached, reference, gradients, upstream, values)
+    def __post_init__(self) -> None:
+        super().__post_init__()
         self._said: dict[str, bool | None] = {}
 
     def says(self, name: str) -> bool | None:
