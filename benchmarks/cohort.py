@@ -18,9 +18,10 @@ from pathlib import Path
 
 import msgspec
 
-from grader.cohort.run import similar, write_cohort
+from grader.cohort.report_files import write_cohort
+from grader.cohort.similarity import similar
 from grader.course.course import Course
-from grader.gradebook import Gradebook
+from grader.gradebook.gradebook import Gradebook
 from grader.grading.pool import GraderPool
 from grader.intake.collect import collect
 from grader.records import Grading
@@ -69,7 +70,7 @@ def write(folder: Path) -> None:
     before, started = highest(), time.process_time()
     with Gradebook(folder / "gradebook.db") as book:
         grades = list(book.grades())
-        write_cohort(grades, folder, course, similar(book, course))
+        write_cohort(grades, book, course, folder, similar(book, course))
     used = highest() - before
     sizes = " ".join(f"{name} {(folder / name).stat().st_size / 2**20:.1f} MB" for name in ("index.html", "junit.xml"))
     print(f"{len(grades)} submissions: {time.process_time() - started:.1f} s of CPU, {used / 1024:.0f} MB; {sizes}")

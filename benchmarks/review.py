@@ -22,7 +22,7 @@ from statistics import median
 
 import msgspec
 
-from grader.gradebook import Gradebook
+from grader.gradebook.gradebook import Gradebook
 
 ROUNDS = 15
 TOP = Path(__file__).parent.parent

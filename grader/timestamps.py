@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, tzinfo
+from datetime import UTC, datetime, tzinfo
 from zoneinfo import ZoneInfo
 
 EXAMPLE = "2026-12-04T23:59:00+01:00"
@@ -66,6 +66,11 @@ def _naive(bare: str, text: str) -> datetime:
         except ValueError:
             continue
     raise NotATime(f"{text!r} isn't a time; write it as {EXAMPLE}.")
+
+
+def now(timespec: str = "microseconds") -> str:
+    """This moment as records keep it: UTC in ISO 8601."""
+    return datetime.now(UTC).isoformat(timespec=timespec)
 
 
 def zone_named(name: str) -> tzinfo:

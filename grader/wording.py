@@ -21,6 +21,11 @@ def in_points(number: float) -> str:
     return f"{number:.2f}".rstrip("0").rstrip(".")
 
 
+def out_of(number: float, most: float) -> str:
+    """Points beside those that there are: `29 / 30`."""
+    return f"{in_points(number)} / {in_points(most)}"
+
+
 def points(number: float) -> str:
     """Points with their noun: `1 point`, `0.5 points`."""
     return f"{in_points(number)} {'point' if number == 1 else 'points'}"
@@ -29,3 +34,8 @@ def points(number: float) -> str:
 def shape(sizes: Sequence[int] | None) -> str:
     """A shape as Python writes it, `(32, 27)`; a dash where there is none."""
     return "–" if sizes is None else str(tuple(sizes))
+
+
+def quoted(code: str) -> str:
+    """A name or a formula in a sentence, as the reports set it."""
+    return f"`{code}`"

@@ -10,8 +10,8 @@ import time
 
 from grader.cohort.run import grade_cohort
 from grader.course.course import Course
-from grader.gradebook import Gradebook
-from grader.intake.collect import Found
+from grader.gradebook.gradebook import Gradebook
+from grader.intake.found import Found
 from grader.records import Grade, Grading
 from tests.conftest import HERE
 

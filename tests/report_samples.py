@@ -23,7 +23,7 @@ from grader.records import (
     PartView,
     Verdict,
 )
-from grader.reports.html import CohortRow
+from grader.reports.cohort_page import CohortRow
 
 SCRIPT = "<script>document.title = 'owned'</script><img src=x onerror=\"document.title = 'owned'\">"
 HOSTILE_NAMES = [

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Sequence
 
 from benchmarks.programs import solution_cells
-from grader.diagnosis.where import Where
+from grader.diagnosis.gradient_lines import GradientLines
 from grader.records import Check
 from tests.workbench import Workbench, checks_of
 
@@ -40,7 +40,7 @@ class Slipped:
             assert sum(sources[cell].count(old) for cell in hits) == 1, old
             sources[hits[0]] = sources[hits[0]].replace(old, new)
         marks, _, _ = bench.mark(part, sources)
-        where = Where(marks)
+        where = GradientLines(marks)
         for name, check in checks_of(marks).items():
             self.checks[f"{part}/{name}"] = check
             place = where.statement(name)

@@ -9,7 +9,8 @@ import pytest
 from grader.course.course import Course
 from grader.execution.time_limits import FACTOR
 from grader.grading.pool import GraderPool
-from grader.intake.collect import Found, collect
+from grader.intake.collect import collect
+from grader.intake.found import Found
 from grader.records import Grade, Grading, Verdict
 from tests.conftest import ROOT
 

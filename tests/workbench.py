@@ -21,7 +21,7 @@ from grader.course.course import Course
 from grader.course.exercise import Cell
 from grader.course.reference import Reference
 from grader.diagnosis.diagnose import explained
-from grader.diagnosis.where import Where
+from grader.diagnosis.gradient_lines import GradientLines
 from grader.execution.detached import DetachedPlan, read_detached
 from grader.execution.detached_plan import plan_detached
 from grader.execution.execute import CellError, CellRun, Execution, HiddenRun
@@ -230,7 +230,7 @@ class Workbench:
 
 def checks_of(marks: PartMarks) -> dict[str, Check]:
     """Name → the check with its diagnosis."""
-    where = Where(marks)
+    where = GradientLines(marks)
     return {name: explained(marks.check(name), marks, where) for name in marks.checks.names}
 
 

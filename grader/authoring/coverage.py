@@ -9,7 +9,7 @@ from nbformat import NotebookNode
 from grader.authoring.answer_leaks import Answer, answers, given_away, looks_like_a_gradient
 from grader.authoring.release import answers_in
 from grader.course.exercise import Exercise
-from grader.course.graph import PartReference
+from grader.course.part_reference import PartReference
 from grader.notebook.code import Code
 from grader.notebook.file import MAKES_GRADIENTS, grade_id_of, part_of, role_of
 from grader.notebook.gradient_names import gradient_of, tensor_of

@@ -19,7 +19,7 @@ from grader.authoring.cell_rules import layout_problems
 from grader.course.catalog import ExerciseSpec, Part
 from grader.course.course import Course
 from grader.course.exercise import Exercise, PartChecks, ReleaseNotes, read_own_notebook
-from grader.course.graph import PartReference
+from grader.course.part_reference import PartReference
 from grader.course.reference import Reference
 from grader.errors import CourseError
 from grader.notebook.code import Code

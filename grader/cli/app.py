@@ -12,7 +12,7 @@ from grader.errors import UsageError
 
 if TYPE_CHECKING:
     from grader.course.course import Course
-    from grader.gradebook import Gradebook
+    from grader.gradebook.gradebook import Gradebook
 
 app = typer.Typer(
     name="grader",
@@ -27,8 +27,6 @@ FOLDER = typer.Argument(metavar="DIR", help="The folder that `grader grade --out
 GRADEBOOK = typer.Option(metavar="URL", help="The gradebook: a file, or postgresql://…; by default DIR's own.")
 
 Kernel = Literal["snapshot", "cold"]
-ExportFormat = Literal["csv", "totals", "canvas", "moodle", "gradescope", "junit", "json", "gradescope-autograder"]
-Sandbox = Literal["bwrap", "none"]
 
 EXIT_NOT_RIGHT = 1
 EXIT_USAGE = 2
@@ -42,7 +40,7 @@ def open_gradebook(folder: Path, url: str | None, *, make: bool = False) -> Grad
     Raises:
         UsageError: there is none, or it can't be opened.
     """
-    from grader.gradebook import Gradebook
+    from grader.gradebook.gradebook import Gradebook
     from grader.gradebook.location import gradebook_place, remember_place
 
     place = gradebook_place(folder, url)

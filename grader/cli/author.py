@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from grader.cli.app import EXIT_NOT_RIGHT, Kernel, Sandbox, app, course_here
+from grader.choices import Sandbox
+from grader.cli.app import EXIT_NOT_RIGHT, Kernel, app, course_here
 from grader.errors import UsageError
 
 
@@ -47,7 +48,7 @@ def release() -> None:
     Run it after every change to a solution or the catalogue.
     """
     from grader.authoring.release import released_text
-    from grader.cli.show import working
+    from grader.cli.progress import working
     from grader.files import write_file
     from grader.reports.terminal import say_whole
 
@@ -72,7 +73,7 @@ def verify(
     Exit status: 0 all is well, 1 something is not.
     """
     from grader.authoring.verify import verify_course
-    from grader.cli.show import working
+    from grader.cli.progress import working
     from grader.reports.terminal import say_whole
 
     with working("verifying"):
@@ -89,7 +90,8 @@ def doctor() -> None:
 
     Exit status: 0 all hold, 1 some don't.
     """
-    from grader.cli.show import show_guarantees, working
+    from grader.cli.progress import working
+    from grader.cli.show import show_guarantees
     from grader.kernels.doctor import examine
 
     with working("trying each guarantee"):

@@ -8,7 +8,7 @@ import grader.startup  # noqa: F401  (before what imports nbformat)
 
 # Each adds its commands to the application, in the order of `grader --help`.
 # isort: off
-from grader.cli import student, grade, gradebook, author  # noqa: F401
+from grader.cli import student, grade, gradebook, export, author  # noqa: F401
 # isort: on
 
 from grader.cli.app import EXIT_USAGE, app, warn

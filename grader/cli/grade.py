@@ -11,13 +11,13 @@ from typing import Annotated
 
 import typer
 
+from grader.choices import Sandbox
 from grader.cli.app import (
     EXIT_NOT_RIGHT,
     EXIT_STOPPED,
     EXIT_UNGRADED,
     GRADEBOOK,
     Kernel,
-    Sandbox,
     app,
     course_here,
     open_gradebook,
@@ -79,7 +79,7 @@ def grade(
     from grader.execution.time_limits import FACTOR
     from grader.execution.time_limits import time_factor as factor_in_force
     from grader.grading.workers import Workers, open_workers
-    from grader.intake.collect import Found
+    from grader.intake.found import Found
 
     if workers is not None and scheduler is not None:
         raise UsageError("--workers starts processes here, --scheduler uses a cluster's: give one of the two.")
@@ -98,7 +98,8 @@ def grade(
         with contextlib.ExitStack() as stack:
             if not resume or (gradebook is None and not out.exists()):  # all is left to be graded: so begin already
                 opened = contextlib.nullcontext(stack.enter_context(graders(arrivals.found)))
-            from grader.cli.show import grading_progress, show_cohort, show_remarks, show_without_submission
+            from grader.cli.progress import grading_progress
+            from grader.cli.show_class import show_cohort, show_remarks, show_without_submission
             from grader.cohort.naming import handed_in_csv, without_submission
             from grader.cohort.run import grade_cohort
             from grader.files import write_file

@@ -1,32 +1,21 @@
-"""Commands about what was graded: runs, marks by hand, names, the review, feedback and exports."""
+"""Commands about what was graded: runs, marks by hand, names, the review and the feedback."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
-from grader.cli.app import (
-    EXIT_NOT_RIGHT,
-    EXIT_UNGRADED,
-    FOLDER,
-    GRADEBOOK,
-    ExportFormat,
-    Sandbox,
-    app,
-    course_here,
-    open_gradebook,
-    warn,
-)
-from grader.cli.encoding import write_data
+from grader.choices import Sandbox
+from grader.cli.app import EXIT_NOT_RIGHT, FOLDER, GRADEBOOK, app, course_here, open_gradebook
 from grader.errors import UsageError
 
 
 @app.command(epilog="Example:  grader runs graded")
 def runs(folder: Annotated[Path, FOLDER], gradebook: Annotated[str | None, GRADEBOOK] = None) -> None:
     """List the gradebook's runs: what was graded, and when."""
-    from grader.cli.show import show_runs
+    from grader.cli.show_class import show_runs
 
     with open_gradebook(folder, gradebook) as book:
         show_runs(book.runs())
@@ -46,7 +35,7 @@ def diff(
 
     Exit status: 0 nobody's, 1 somebody's.
     """
-    from grader.cli.show import show_changes
+    from grader.cli.show_class import show_changes
     from grader.gradebook.diff import changes
 
     with open_gradebook(folder, gradebook) as book:
@@ -78,8 +67,8 @@ def override(
 
     It holds for what the student has handed in now: a new notebook is graded on its own.
     """
-    from grader.cli.show import show_override
-    from grader.cohort.run import override_mark
+    from grader.cli.show_class import show_override
+    from grader.cohort.changes import override_mark
 
     if check is not None and part is not None:
         raise UsageError("Give either --check or --part, not both.")
@@ -161,8 +150,8 @@ def rename(
 
     It holds for later runs, too.
     """
-    from grader.cli.show import show_grades
-    from grader.cohort.people import rename_student
+    from grader.cli.show_class import show_grades
+    from grader.cohort.changes import rename_student
 
     with open_gradebook(folder, gradebook) as book:
         show_grades(rename_student(book, course_here(), folder, old, new))
@@ -179,8 +168,8 @@ def remove(
 
     The gradings stay in the gradebook, but count nowhere.
     """
-    from grader.cli.show import show_remarks
-    from grader.cohort.people import remove_student
+    from grader.cli.show_class import show_remarks
+    from grader.cohort.changes import remove_student
 
     with open_gradebook(folder, gradebook) as book:
         removed = remove_student(book, course_here(), folder, student, exercise)
@@ -202,8 +191,8 @@ def extend(
     Nothing is graded again, and the last extension counts. What an excused student doesn't hand in is left out of the
     total.
     """
-    from grader.cli.show import show_grades, show_remarks
-    from grader.cohort.people import extend_due_date
+    from grader.cli.show_class import show_grades, show_remarks
+    from grader.cohort.changes import extend_due_date
     from grader.timestamps import NotATime, parse_time
 
     if (until is None) is not excuse:
@@ -226,71 +215,11 @@ def overrides(
     gradebook: Annotated[str | None, GRADEBOOK] = None,
 ) -> None:
     """List the marks that were set by hand, or take one back."""
-    from grader.cli.show import show_grades, show_overrides
-    from grader.cohort.run import undo_override
+    from grader.cli.show_class import show_grades, show_overrides
+    from grader.cohort.changes import undo_override
 
     with open_gradebook(folder, gradebook) as book:
         if undo is not None:
             show_grades([undo_override(book, course_here(), folder, undo)])
         else:
             show_overrides([grade for grade in book.grades() if grade.overrides], book.log.numbers())
-
-
-@app.command(epilog="Example:  grader export canvas graded --roster canvas-gradebook.csv --out import.csv")
-def export(
-    format_: Annotated[ExportFormat, typer.Argument(metavar="FORMAT", help="One of those above.")],
-    folder: Annotated[Path | None, FOLDER] = None,
-    out: Annotated[Path | None, typer.Option(metavar="PATH", help="The file to write, or Gradescope's folder.")] = None,
-    roster: Annotated[
-        Path | None, typer.Option(metavar="CSV", help="Canvas's or Moodle's own export, to find each student's row.")
-    ] = None,
-    exercise: Annotated[
-        str | None, typer.Option(metavar="ID", help="Only this exercise; gradescope-autograder needs one.")
-    ] = None,
-    sandbox: Annotated[Sandbox, typer.Option(help="For gradescope-autograder: the sandbox.")] = "bwrap",
-    gradebook: Annotated[str | None, GRADEBOOK] = None,
-    by: Annotated[
-        Literal["exercise", "part", "check"],
-        typer.Option(help="For csv, canvas and moodle: a column for each of these."),
-    ] = "exercise",
-    run: Annotated[
-        int | None, typer.Option(metavar="N", help="Only this run's results; `grader runs` has the numbers.")
-    ] = None,
-) -> None:
-    """Write everybody's grades in the format of another place.
-
-    Without --out they are printed.
-
-    FORMAT is csv, totals, json, junit, canvas, moodle, gradescope (a results.json for each submission), or
-    gradescope-autograder (the zip that grades on Gradescope; it needs no DIR).
-
-    Exit status: 0 all written; 3 the roster has no row for some student (the others are written).
-    """
-    if format_ == "gradescope-autograder":
-        _export_autograder(exercise, sandbox, out)
-        return
-    from grader.cohort.export import export_grades
-
-    if folder is None:
-        raise UsageError("Give the folder that `grader grade --out` wrote: grader export FORMAT DIR.")
-    with open_gradebook(folder, gradebook) as book:
-        everybody = list(book.grades())
-        grades = everybody if run is None else list(book.grades(run))
-        grades = [grade for grade in grades if exercise in (None, grade.exercise)]
-        excused = {(student, of) for student, of in book.people.excused(everybody) if exercise in (None, of)}
-        text, unknown = export_grades(format_, grades, roster, out, book.people.identities(), by, excused)
-    if text is not None:
-        write_data(text)
-    if unknown:
-        named = ", ".join(map(repr, unknown))
-        warn(f"the roster has no row, or several, for {named}.")
-        raise typer.Exit(EXIT_UNGRADED)
-
-
-def _export_autograder(exercise: str | None, sandbox: Sandbox, out: Path | None) -> None:
-    from grader.cohort.gradescope import Settings, autograder_zip
-    from grader.files import write_file
-
-    if exercise is None or out is None:
-        raise UsageError("Say which exercise the autograder is for and where it goes: --exercise ID --out FILE.zip.")
-    write_file(out, autograder_zip(course_here(), Settings(exercise=exercise, sandbox=sandbox)))

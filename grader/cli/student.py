@@ -22,12 +22,12 @@ def list_() -> None:
 
     What is right is what the last `grader check` of each notebook in this folder found.
     """
-    from grader.cli.show import show_standings
-    from grader.student.next_step import next_step, standings
+    from grader.cli.show_student import show_statuses
+    from grader.student.next_step import exercise_statuses, next_step
 
     course = course_here()
-    found = standings(course, Path.cwd())
-    show_standings(found, next_step(found, course.catalog))
+    found = exercise_statuses(course, Path.cwd())
+    show_statuses(found, next_step(found, course.catalog))
 
 
 @app.command(epilog="Example:  grader init my-backprop")
@@ -37,16 +37,21 @@ def init(folder: Annotated[Path, typer.Argument(metavar="DIR", help="The folder 
     A file that is there already is left as it is.
     """
     from grader.cli.show import show_files
+    from grader.cli.show_student import check_command
+    from grader.reports.terminal import say_whole
     from grader.student.init import make_workspace
 
-    made, kept = make_workspace(course_here(), folder)
+    course = course_here()
+    made, kept = make_workspace(course, folder)
     show_files(made, kept)
+    first = folder / f"{course.catalog.ids[0]}.ipynb"
+    say_whole(f"Next: work on {first}, save it, then `{check_command(first)}`.")
 
 
 @app.command(epilog="Example:  grader reset 01_backprop_ninja/training")
 def reset(
     target: Annotated[
-        str, typer.Argument(metavar="PART_OR_EXERCISE", help="Its name in `grader list`, or a part's title.")
+        str, typer.Argument(metavar="EXERCISE[/PART]", help="Their names in `grader list`; a part's title is one, too.")
     ],
     notebook: Annotated[
         Path | None, typer.Argument(metavar="[NOTEBOOK]", help="By default the exercise's notebook in this folder.")
@@ -84,7 +89,8 @@ def check(
     Exit status: 0 everything is right, 1 something is not there or not right, 3 the notebook can't be graded.
     With --watch: 0 when it is stopped.
     """
-    from grader.cli.show import show_hints, show_next, way_to_hints, working_on
+    from grader.cli.progress import working_on
+    from grader.cli.show_student import show_hints, show_next, way_to_hints
     from grader.reports.terminal import show_grading
 
     course = course_here(notebook)
@@ -97,7 +103,7 @@ def check(
 
         grading = check_notebook(course, notebook, exercise, step)
     if explain:
-        from grader.cli.show import show_understanding
+        from grader.cli.show_student import show_understanding
         from grader.student.check import explain_notebook
 
         if cells := explain_notebook(course, notebook, exercise):
@@ -115,7 +121,7 @@ def check(
 
 
 def _watch(course: Course, notebook: Path, exercise: str | None) -> None:
-    from grader.cli.show import show_recheck, way_to_hints
+    from grader.cli.show_student import show_recheck, way_to_hints
     from grader.reports.terminal import console
     from grader.student.check import watch_notebook
 

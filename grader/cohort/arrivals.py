@@ -12,7 +12,8 @@ from grader.cohort.times import Times
 from grader.course.course import Course
 from grader.errors import UsageError
 from grader.files import as_text
-from grader.intake.collect import Found, collect
+from grader.intake.collect import collect
+from grader.intake.found import Found
 from grader.intake.handed_in.owners import Identity
 from grader.records import Record
 from grader.reports.roster import Person, Roster

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Literal
 
+from grader.choices import By, Format
 from grader.cohort.csv_file import read_roster
 from grader.errors import UsageError
 from grader.files import folder_names, safe_name, write_file
 from grader.records import Grade
-from grader.reports.json_csv_junit import grades_csv, junit_xml, totals_csv
-from grader.reports.lms_csv import Known, canvas_csv, grades_json, gradescope_json, moodle_csv
-from grader.reports.questions import By, points_csv, taken_apart
+from grader.reports.breakdown import broken_down, points_csv
+from grader.reports.gradescope_json import gradescope_json
+from grader.reports.json_csv_junit import grades_csv, grades_json, junit_xml, totals_csv
+from grader.reports.lms_csv import NOBODY, Known, canvas_csv, moodle_csv
 from grader.reports.totals import Excused
-
-_NOBODY: Known = {}
-
-Format = Literal["csv", "canvas", "moodle", "gradescope", "junit", "json", "totals"]
 
 _WHOLE: dict[str, Callable[[Sequence[Grade]], str]] = {"csv": grades_csv, "junit": junit_xml, "json": grades_json}
 _BY_QUESTION = ("csv", "canvas", "moodle")
@@ -29,7 +26,7 @@ def export_grades(
     grades: Sequence[Grade],
     roster: Path | None,
     out: Path | None,
-    known: Known = _NOBODY,
+    known: Known = NOBODY,
     by: By = "exercise",
     excused: Excused = frozenset(),
 ) -> tuple[str | None, list[str]]:
@@ -46,7 +43,7 @@ def export_grades(
     if by != "exercise":
         if kind not in _BY_QUESTION:
             raise UsageError(f"--by is for {', '.join(_BY_QUESTION)}: leave it out for {kind}.")
-        grades = taken_apart(grades, by)
+        grades = broken_down(grades, by)
         pieces = {grade.exercise for grade in grades}
         excused = {
             (student, piece) for student, exercise in excused for piece in pieces if piece.startswith(f"{exercise}/")

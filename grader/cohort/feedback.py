@@ -14,7 +14,7 @@ from pathlib import Path, PurePath
 
 from grader.course.course import Course
 from grader.files import folder_names, safe_name, write_file
-from grader.gradebook import Gradebook
+from grader.gradebook.gradebook import Gradebook
 from grader.intake.handed_in.platform_names import canvas, moodle
 from grader.records import Comment, Grade, Record
 from grader.reports.html import render_report

@@ -13,18 +13,18 @@ import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 
+from grader.choices import Sandbox
 from grader.course.course import Course
 from grader.errors import CourseError, GraderError
 from grader.files import data_dir, write_file
 from grader.grading.pool import GraderPool
 from grader.grading.ungradable import ungradable
 from grader.intake.collect import collect_one
-from grader.records import Grading, Record, Submission
-from grader.reports.lms_csv import gradescope_json
+from grader.records import Record
+from grader.reports.gradescope_json import gradescope_json
 
 DISTRIBUTION = "backprop-grader"
 SETTINGS = "autograder.json"
@@ -38,7 +38,7 @@ class Settings(Record, frozen=True):
     """What the zip's maker decided: the exercise, and what confines the submissions."""
 
     exercise: str
-    sandbox: Literal["bwrap", "none"]
+    sandbox: Sandbox
 
 
 class _User(Record, frozen=True):
@@ -115,22 +115,14 @@ def run_submission(autograder: Path) -> None:
     """Grade what lies in `submission/` and write `results/results.json`, whatever comes of it."""
     settings = msgspec.json.decode((autograder / "source" / SETTINGS).read_bytes(), type=Settings)
     course = Course(autograder / "source" / "exercises")
-    submission = _submission(autograder, course, settings.exercise)
+    found = collect_one(autograder / "submission", _student(autograder), course, settings.exercise)
+    submission = found.submission()
     try:
         with GraderPool(course, "snapshot", settings.sandbox) as pool:
             grading = pool.grade(submission)
     except GraderError as error:
         grading = ungradable(submission, course.spec(settings.exercise), str(error))
-    write_results(grading, autograder)
-
-
-def write_results(grading: Grading, autograder: Path) -> None:
-    """Write Gradescope's `results.json`, whole or not at all."""
     write_file(autograder / "results" / "results.json", gradescope_json(grading.grade))
-
-
-def _submission(autograder: Path, course: Course, exercise: str) -> Submission:
-    return collect_one(autograder / "submission", _student(autograder), course, exercise).submission()
 
 
 def _student(autograder: Path) -> str:

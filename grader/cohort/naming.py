@@ -13,7 +13,8 @@ import msgspec
 from grader.cohort.csv_file import read_csv
 from grader.errors import UsageError
 from grader.files import as_text
-from grader.intake.collect import Found, once_each
+from grader.intake.collect import once_each
+from grader.intake.found import Found
 from grader.intake.handed_in.names import composed
 from grader.intake.handed_in.owners import Identity
 from grader.reports.json_csv_junit import Cell, csv_text

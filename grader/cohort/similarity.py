@@ -12,7 +12,9 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
+from grader.course.course import Course
 from grader.course.exercise import Exercise
+from grader.gradebook.gradebook import Gradebook
 from grader.records import Grading, Record
 from grader.reports.cohort_page import Group
 
@@ -33,6 +35,22 @@ class Own(Record, frozen=True):
     student: str
     exercise: str
     lines: list[str]
+
+
+def similar(book: Gradebook, course: Course) -> list[Group]:
+    """The groups of suspiciously similar submissions, of all that the gradebook's students handed in last.
+
+    Who handed something in together is no such group.
+    """
+    known = course.catalog.ids
+    together = {student: {*said} for student, said in book.people.identities().items()}
+    found = similar_groups(
+        own_lines(grading, course.exercise(grading.grade.exercise))
+        for grading in book.gradings()
+        if grading.grade.exercise in known and grading.cells
+    )
+    shared = [set.intersection(*(together.get(student, set()) for student in group.students)) for group in found]
+    return [group for group, same in zip(found, shared, strict=True) if not any(each.kind == "group" for each in same)]
 
 
 def own_lines(grading: Grading, exercise: Exercise) -> Own:
@@ -58,7 +76,9 @@ def similar_groups(submissions: Iterable[Own]) -> list[Group]:
 def _groups(submissions: Sequence[Own]) -> list[Group]:
     holders = Counter(line for own in submissions for line in own.lines)
     usual = max(FEW, len(submissions) // 50)
-    unusual = [_without_usual(own, holders, usual) for own in submissions]
+    unusual = [
+        Own(own.student, own.exercise, [line for line in own.lines if holders[line] <= usual]) for own in submissions
+    ]
     unusual = [own for own in unusual if sum(map(len, own.lines)) >= ENOUGH]
     links = _links(["\n".join(own.lines)[:LONG] for own in unusual])
     groups = []
@@ -67,10 +87,6 @@ def _groups(submissions: Sequence[Own]) -> list[Group]:
         students = sorted(unusual[member].student for member in members)
         groups.append(Group(submissions[0].exercise, students, alike, len(shared)))
     return sorted(groups, key=lambda group: (-group.alike, -group.lines, group.students))
-
-
-def _without_usual(own: Own, holders: Counter[str], usual: int) -> Own:
-    return Own(own.student, own.exercise, [line for line in own.lines if holders[line] <= usual])
 
 
 def _links(texts: Sequence[str]) -> list[tuple[int, int, int]]:

@@ -1,9 +1,9 @@
-"""The graph that autograd recorded of a part's forward pass, and what the chain rule makes of other numbers in it."""
+"""The graph that autograd recorded of a forward pass: which tensors with a name were computed from which, and how."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -20,104 +20,25 @@ Member = tuple[str, int]
 """A name of the forward pass and a place in its list; 0 where it is none."""
 Edge = tuple[Any, int]
 """A node of autograd's graph, and which of its operands is meant."""
-_KEPT = 6
-"""So many answers of the chain rule are kept of a part in a case."""
-STRAIGHT = 1e-4
-"""How far from its gradient a parameter may have moved, as a share of its way, for that to be rounding."""
 
 
-class PartReference:
-    """A part's forward pass in one case, and every gradient that autograd gives for it.
-
-    A list of tensors is one tensor here, whose first dimension is the place in the list: so is its gradient, and so is
-    what takes the place of that. In the graph its elements are apart, and each may be computed from the one before it.
+class Graph:
+    """A part's forward pass in one case, as autograd recorded it.
 
     Attributes:
         root: the scalar that `backward` was called on.
-        tensors: name → tensor of the forward pass that the root depends on, the root itself left out.
+        named: what each name stands for that the root depends on, the root itself left out.
         lists: of these names, those of lists.
-        gradients: name of the tensor (`X`, not `dX`) → its gradient, same shape and dtype.
-        values: name → tensor compared by value (the trained parameters).
-        initial: the same names → what they were before the part's reference code trained them.
-        forward: the values of `tensors` when `backward` was called: later cells may train them in place.
-        constants: the other numbers and tensors that had a name then (`n`, `Xb`).
-        sequences: the other lists of tensors, or of numbers, each as one tensor.
     """
 
-    def __init__(self, root: Tensor, named: Mapping[str, Named], gradients: dict[str, Tensor],
-                 constants: dict[str, int | float | Tensor],
-                 sequences: Mapping[str, Tensor] | None = None) -> None:  # fmt: skip
+    def __init__(self, root: Tensor, named: Mapping[str, Named]) -> None:
         self.root = root
         self.named = named
         self.lists = frozenset(name for name, value in named.items() if isinstance(value, list))
-        self.tensors = {name: torch.stack(value).detach() if isinstance(value, list) else value
-                        for name, value in named.items()}  # fmt: skip
-        self.gradients = gradients
-        self.forward = {name: tensor.detach().clone() for name, tensor in self.tensors.items()}
-        self.constants = constants
-        self.sequences = sequences or {}
-        self.values: dict[str, Tensor] = {}
-        self.initial: dict[str, Tensor] = {}
-        self._kept: dict[Hashable, dict[str, Tensor]] = {}
-
-    def chained_once(self, key: Hashable, upstream: Callable[[], Mapping[str, Tensor]]) -> dict[str, Tensor]:
-        """As `chained`, from what is the same for many submissions: kept under `key`, and not to be written to."""
-        if key not in self._kept:
-            if len(self._kept) == _KEPT:
-                del self._kept[next(iter(self._kept))]
-            self._kept[key] = self.chained(upstream())
-        return self._kept[key]
-
-    def chained(self, upstream: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """What the chain rule gives for every tensor, from the student's own gradients further up.
-
-        Each tensor's incoming gradient is recorded by a hook, which then hands on the student's value in its place,
-        so one backward pass answers for all tensors at once (`docs/verdicts.md`, "carried").
-
-        Args:
-            upstream: name of a tensor → the student's gradient for it, in the tensor's own shape and dtype.
-        """
-        return backward_pass(self.root, self.named, upstream)
-
-    def local(self, name: str, cotangent: Tensor, of: Collection[str] | None = None) -> dict[str, Tensor]:
-        """The gradient that reaches each tensor, or those in `of`, from `name` alone, when `cotangent` is its gradient.
-
-        Tensors that `name` was not computed from get zeros.
-        """
-        sources = [key for key in self.tensors if key != name and (of is None or key in of)]
-        return self.gradients_of(name, cotangent, sources)
-
-    def gradients_of(self, name: str, cotangent: Tensor, sources: Sequence[str], *,
-                     create_graph: bool = False) -> dict[str, Tensor]:  # fmt: skip
-        """As `local`, for `sources`; with `create_graph` what is found can be differentiated by `cotangent`."""
-        rows = list(cotangent) if name in self.lists else [cotangent]
-        members = [member for key in sources for member in self.members(key)]
-        # As `grad_outputs`, the rows would have torch import sympy, to compare two shapes: most of a second, once.
-        pairs = zip(self.members(name), rows, strict=True)
-        through = torch.stack([(member * row).sum() for member, row in pairs]).sum()
-        found = iter(
-            torch.autograd.grad(through, members, retain_graph=True, create_graph=create_graph, allow_unused=True)
-        )
-        gradients = {}
-        for key in sources:
-            here = [torch.zeros_like(member) if gradient is None else gradient
-                    for member, gradient in zip(self.members(key), found, strict=False)]  # fmt: skip
-            gradients[key] = torch.stack(here) if key in self.lists else here[0]
-        return gradients
 
     def members(self, name: str) -> list[Tensor]:
         """The tensors of the graph that a name stands for: one, or those of a list."""
         return members_of(self.named[name])
-
-    @cached_property
-    def shapes(self) -> dict[str, torch.Size]:
-        """Name → shape of every tensor."""
-        return {name: tensor.shape for name, tensor in self.tensors.items()}
-
-    @property
-    def known(self) -> set[str]:
-        """All that has a name: tensors and constants."""
-        return {*self.tensors, *self.constants}
 
     @cached_property
     def consumers(self) -> dict[str, list[str]]:
@@ -148,7 +69,7 @@ class PartReference:
 
     @cached_property
     def _uses(self) -> dict[str, list[str]]:
-        uses: dict[str, list[str]] = {name: [] for name in self.tensors}
+        uses: dict[str, list[str]] = {name: [] for name in self.named}
         for source, _, user, _ in self._direct_uses:
             if user not in uses[source]:
                 uses[source].append(user)
@@ -251,25 +172,6 @@ class PartReference:
             found.append(next((name for name in left if not above[name].intersection(left)), left[0]))
             left.remove(found[-1])
         return found
-
-    def step_size(self, name: str) -> float | None:
-        """How far the reference's training has gone along a parameter's gradient; None where that was no single step.
-
-        Where a gradient is zero up to rounding it tells nothing, and the other parameters' does.
-        """
-        for names in ([name], list(self.values)):
-            moved = [(self.initial[key] - self.values[key], self.gradients[key]) for key in names]
-            along = sum(float((gradient * gradient).sum()) for _, gradient in moved)
-            rate = sum(float((way * gradient).sum()) for way, gradient in moved) / along if along else 0.0
-            missed = max(float((way - rate * gradient).abs().max()) for way, gradient in moved)
-            if rate and missed <= STRAIGHT * max(float(way.abs().max()) for way, _ in moved):
-                return rate
-        return None
-
-    @property
-    def drifts(self) -> bool:
-        """Whether the part trains its values in several steps, or in one that isn't along the gradient."""
-        return bool(self.values) and self.step_size(next(iter(self.values))) is None
 
 
 def members_of(value: Named) -> list[Tensor]:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from grader.course.catalog import Case
 from grader.course.exercise import Cell, Exercise
-from grader.course.graph import Named, PartReference, backward_pass, members_of
+from grader.course.graph import Named, backward_pass, members_of
 from grader.course.isolation import (
     Namespace,
     default_dtype,
@@ -25,6 +25,7 @@ from grader.course.isolation import (
     quiet_place,
     run_own_cell,
 )
+from grader.course.part_reference import PartReference
 from grader.errors import CourseError
 from grader.garbage_collection import uncollected
 from grader.notebook.file import MAKES_GRADIENTS
@@ -110,7 +111,7 @@ class _Run:
         """Run everything; the reference of every part."""
         done: dict[str, PartReference] = {}
         # What autograd saves for backward is copied: a training loop may change the parameters in place afterwards.
-        with self._intercepted_backward(), torch.autograd.graph.saved_tensors_hooks(_copied, _as_it_is):
+        with self._intercepted_backward(), torch.autograd.graph.saved_tensors_hooks(_copied, lambda kept: kept):
             for cell in self.exercise.cells:
                 if cell.role in MAKES_GRADIENTS and cell.part is not None and cell.part not in done:
                     if not done and self.case.id == VISIBLE:
@@ -222,7 +223,3 @@ def _is_list(value: object) -> bool:
 
 def _copied(tensor: Tensor) -> Tensor:
     return tensor.detach().clone()
-
-
-def _as_it_is(tensor: Tensor) -> Tensor:
-    return tensor

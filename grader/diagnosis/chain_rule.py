@@ -13,7 +13,7 @@ from typing import NamedTuple, Self
 import torch
 from torch import Tensor
 
-from grader.course.graph import PartReference
+from grader.course.part_reference import PartReference
 from grader.diagnosis.formula.operations import broadcast_shape
 from grader.marking.tolerance import Tolerance
 

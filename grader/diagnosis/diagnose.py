@@ -10,14 +10,14 @@ from __future__ import annotations
 import msgspec
 
 from grader.diagnosis import observed
+from grader.diagnosis.gradient_lines import GradientLines
 from grader.diagnosis.missing import raised_behind, unknown_name, why_missing
 from grader.diagnosis.repair.changed_afterwards import changed_through
 from grader.diagnosis.repair.constants import scaled_shape
 from grader.diagnosis.repair.own_gradient_names import in_a_stand_in
 from grader.diagnosis.repair.repair import repair
 from grader.diagnosis.slips.catalogue import MADE, MADE_OTHERWISE, MADE_TWICE
-from grader.diagnosis.subject import Subject
-from grader.diagnosis.where import Where
+from grader.diagnosis.wrong_tensor import WrongTensor
 from grader.marking.case_outcomes import PartCase
 from grader.marking.near_zero import Trial
 from grader.marking.verdicts import PartMarks
@@ -33,7 +33,7 @@ OBSERVATIONS: tuple[observed.Observation, ...] = (
 """What is seen rather than computed."""
 
 
-def explained(check: Check, marks: PartMarks, where: Where) -> Check:
+def explained(check: Check, marks: PartMarks, where: GradientLines) -> Check:
     """A check with the reason why its gradient is wrong or missing, where one is found."""
     if check.verdict is Verdict.MISSING:
         diagnosis = why_missing(marks, check.name) or raised_behind(
@@ -53,37 +53,37 @@ def explained(check: Check, marks: PartMarks, where: Where) -> Check:
     return msgspec.structs.replace(check, diagnosis=found)
 
 
-def _diagnosis(marks: PartMarks, where: Where, name: str) -> Diagnosis | None:
+def _diagnosis(marks: PartMarks, where: GradientLines, name: str) -> Diagnosis | None:
     """The simplest slip that explains a wrong gradient, in every hidden float64 case that speaks of it; or None.
 
     The line on its own is looked at first: one step, with full-rank random numbers above it and nothing in the way.
     """
-    cases = marks.decision.speaking(name)
-    subject = Subject(marks, where, name, cases)
-    if marks.decision.visible_only(name) and (found := observed.hard_coded(subject)):
+    cases = marks.combined.speaking(name)
+    wrong = WrongTensor(marks, where, name, cases)
+    if marks.combined.visible_only(name) and (found := observed.hard_coded(wrong)):
         return found
-    alone = Subject(marks, where, name, marks.detached(name))
+    alone = WrongTensor(marks, where, name, marks.detached(name))
     if alone.scenes and not alone.follows and (found := _why(alone)) is not None:
         return found
-    if subject.scenes and subject.follows:
-        return _earlier(subject, cases)
-    return _why(subject)
+    if wrong.scenes and wrong.follows:
+        return _earlier(wrong, cases)
+    return _why(wrong)
 
 
-def _by_symmetry(marks: PartMarks, where: Where, name: str, slip: Trial) -> Diagnosis:
+def _by_symmetry(marks: PartMarks, where: GradientLines, name: str, slip: Trial) -> Diagnosis:
     """What is wrong with a line whose value is right only because the true gradient is zero."""
-    subject = Subject(marks, where, name, marks.tried_again(slip))
-    found = _computed(subject) if subject.scenes else None
+    wrong = WrongTensor(marks, where, name, marks.tried_again(slip))
+    found = _computed(wrong) if wrong.scenes else None
     message = f"{slip.slip} {found.message}" if found is not None else slip.slip
     return Diagnosis(code="right-by-symmetry", message=message)
 
 
-def _earlier(subject: Subject, cases: list[PartCase]) -> Diagnosis | None:
+def _earlier(wrong: WrongTensor, cases: list[PartCase]) -> Diagnosis | None:
     """Where the mistake is: in a gradient on the way, which the student computes though no check asks for it."""
-    above = subject.first.descendants
-    for other in subject.first.own:
-        if other in above and gradient_of(other) not in subject.marks.checks.gradients:
-            earlier = Subject(subject.marks, subject.where, gradient_of(other), cases)
+    above = wrong.first.descendants
+    for other in wrong.first.own:
+        if other in above and gradient_of(other) not in wrong.marks.checks.gradients:
+            earlier = WrongTensor(wrong.marks, wrong.where, gradient_of(other), cases)
             if earlier.scenes and not earlier.follows:
                 found = _why(earlier)
                 if found is not None:
@@ -93,29 +93,29 @@ def _earlier(subject: Subject, cases: list[PartCase]) -> Diagnosis | None:
     return None
 
 
-def _why(subject: Subject) -> Diagnosis | None:
+def _why(wrong: WrongTensor) -> Diagnosis | None:
     """The first hypothesis that explains a tensor which does not follow from what is above it."""
     for observe in OBSERVATIONS:
-        found = observe(subject)
+        found = observe(wrong)
         if found is not None:
             return found
-    if not subject.scenes or not any(scene.clear for scene in subject.scenes):
+    if not wrong.scenes or not any(scene.clear for scene in wrong.scenes):
         return None
-    return _computed(subject) or observed.whole_numbers(subject) or observed.hidden_by_float32(subject)
+    return _computed(wrong) or observed.whole_numbers(wrong) or observed.hidden_by_float32(wrong)
 
 
-def _computed(subject: Subject) -> Diagnosis | None:
-    if (found := changed_through(subject)) is not None:
+def _computed(wrong: WrongTensor) -> Diagnosis | None:
+    if (found := changed_through(wrong)) is not None:
         return found
     for family in MADE:
-        for guess in family(subject):
-            if not subject.budget.spend():
+        for guess in family(wrong):
+            if not wrong.budget.spend():
                 return None
-            if subject.explains(guess):
+            if wrong.explains(guess):
                 return guess.diagnosis
-    if (found := in_a_stand_in(subject, _computed) or repair(subject)) is not None:
+    if (found := in_a_stand_in(wrong, _computed) or repair(wrong)) is not None:
         return found
-    others = (guess for family in MADE_OTHERWISE for guess in family(subject))
-    found = next((guess.diagnosis for guess in others if subject.explains(guess)), None)
-    shown = (scaled_shape(subject, guess) for family in MADE_TWICE for guess in family(subject))
+    others = (guess for family in MADE_OTHERWISE for guess in family(wrong))
+    found = next((guess.diagnosis for guess in others if wrong.explains(guess)), None)
+    shown = (scaled_shape(wrong, guess) for family in MADE_TWICE for guess in family(wrong))
     return found or next(filter(None, shown), None)

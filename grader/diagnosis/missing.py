@@ -8,7 +8,6 @@ import re
 import unicodedata
 
 from grader.diagnosis.formula.program import Made
-from grader.diagnosis.words import quoted
 from grader.execution.execute import CellRun
 from grader.marking.outcome import Outcome
 from grader.marking.verdicts import PartMarks
@@ -17,7 +16,7 @@ from grader.notebook.gradient_names import nearest
 from grader.notebook.statements import brings_names
 from grader.notebook.syntax import imported
 from grader.records import Diagnosis
-from grader.wording import listed
+from grader.wording import listed, quoted
 
 _HARMLESS = re.compile(r"(?!.*\]\()[\w ,.:;()\[\]'=+-]{1,160}", re.ASCII)
 """What is repeated of an error's text: the student's code may have made it, and it goes into pages and comments."""

@@ -7,7 +7,7 @@ import copy
 from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
-from grader.course.graph import PartReference
+from grader.course.part_reference import PartReference
 from grader.notebook.code import Code
 from grader.notebook.gradient_names import gradient_of, tensor_of
 from grader.notebook.syntax import bound_by, elements_bound, names_bound

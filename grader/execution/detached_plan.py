@@ -11,7 +11,7 @@ from collections.abc import Collection, Mapping, Sequence, Set
 import torch
 from torch import Tensor
 
-from grader.course.graph import PartReference
+from grader.course.part_reference import PartReference
 from grader.execution.detached import DetachedCase, DetachedPart, DetachedPlan, Lines
 from grader.execution.detached_cells import Rewriter, bound_in, filled_in
 from grader.execution.name_uses import uses_after

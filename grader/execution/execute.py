@@ -18,7 +18,7 @@ import nbformat
 from nbclient.exceptions import CellTimeoutError, DeadKernelError
 
 from grader.course.catalog import Case, ExerciseSpec
-from grader.course.graph import PartReference
+from grader.course.part_reference import PartReference
 from grader.execution.cell_client import Client
 from grader.execution.detached import Detached, read_detached
 from grader.execution.detached_plan import plan_detached

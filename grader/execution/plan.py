@@ -10,7 +10,7 @@ import msgspec
 
 from grader.course.catalog import Case
 from grader.course.exercise import Exercise
-from grader.course.graph import PartReference
+from grader.course.part_reference import PartReference
 from grader.execution.detached import DetachedCase
 from grader.execution.tensors import MAX_ELEMENTS
 from grader.intake.take_in import PlannedCell

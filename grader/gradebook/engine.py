@@ -11,7 +11,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, event, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from grader.errors import UsageError
-from grader.gradebook.recognise import recognise
+from grader.gradebook.recognize import recognize
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
 _MIGRATION_LOCK = 6_027_011
@@ -68,7 +68,7 @@ def _engine(url: URL) -> Engine:
 def _prepare_sqlite(connection: Any, _: object) -> None:
     """WAL, so that readers don't wait; a commit is on the disk when it returns."""
     connection.isolation_level = None  # transactions are begun below: Python's own would not hold schema changes
-    recognise(connection)
+    recognize(connection)
     for pragma in ("journal_mode = WAL", "synchronous = FULL", "foreign_keys = ON"):
         connection.execute(f"PRAGMA {pragma}")
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from datetime import UTC, datetime
 
 import msgspec
 
 from grader.errors import UsageError
 from grader.records import Check, Grade, Override
+from grader.timestamps import now
 from grader.wording import rounded
 
 
@@ -72,9 +72,8 @@ def new_override(
         what, was, most = "this submission", grade.score, grade.max_score
     if not (math.isfinite(points) and 0 <= points <= most):
         raise UsageError(f"{points:g} points can't be given: {what} is worth 0 to {most:g}.")
-    at = datetime.now(UTC).isoformat(timespec="microseconds")
     name = found.name if found is not None else None
-    return Override(points=points, was=was, reason=reason, at=at, part=part, name=name, by=by)
+    return Override(points=points, was=was, reason=reason, at=now(), part=part, name=name, by=by)
 
 
 def _check_named(grade: Grade, wanted: str) -> Check:

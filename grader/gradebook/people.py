@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 
 from sqlalchemy import Connection, Engine, Select, Table, delete, insert, select, update
 
@@ -13,6 +13,7 @@ from grader.gradebook.late_policy import Extension
 from grader.gradebook.schema import extensions, identities, renames, results
 from grader.intake.handed_in.owners import Identity
 from grader.records import Grade
+from grader.timestamps import now
 
 Extensions = Mapping[tuple[str, str | None], Extension]
 """Student and exercise, or None for all of them → the extension that counts."""
@@ -63,7 +64,8 @@ class People:
             UsageError: there is no `old`, or both handed in an exercise in the same run and no time says which counts.
         """
         with self._engine.begin() as connection:
-            if old == new or not _has(connection, old):
+            there = select(results.c.run).where(results.c.student == old).limit(1)
+            if old == new or connection.execute(there).first() is None:
                 raise UsageError(f"The gradebook has no {old!r} to rename: `grader export csv` lists what it has.")
             _settle_clashes(connection, old, new)
             known = {(row.kind, row.value) for row in connection.execute(_of(identities, new))}
@@ -105,8 +107,7 @@ class People:
     def extend(self, student: str, exercise: str | None, extension: Extension) -> None:
         """Keep until when a student has for an exercise, or for all."""
         due = extension.due.isoformat() if extension.due is not None else None
-        made = datetime.now(UTC).isoformat(timespec="seconds")
-        row = {"student": student, "exercise": exercise, "due": due, "reason": extension.reason, "made": made}
+        row = {"student": student, "exercise": exercise, "due": due, "reason": extension.reason, "made": now("seconds")}
         with self._engine.begin() as connection:
             connection.execute(insert(extensions).values(row))
 
@@ -133,10 +134,6 @@ def extensions_in(engine: Engine, student: str | None) -> Extensions:
             )
             for row in connection.execute(query)
         }
-
-
-def _has(connection: Connection, student: str) -> bool:
-    return connection.execute(select(results.c.run).where(results.c.student == student).limit(1)).first() is not None
 
 
 def _of(table: Table, student: str) -> Select[tuple[object, ...]]:

@@ -16,7 +16,7 @@ class Run(Record, frozen=True):
     results: int
 
 
-class Key(Record, frozen=True):
+class GradingKey(Record, frozen=True):
     """What a grade depends on: the submission's content (SHA-256), the exercise's version, the grader's."""
 
     submission: str
@@ -28,5 +28,5 @@ class Result(Record, frozen=True):
     """One submission's grade in a run, after overrides, with its key; `path` is its file, where that was noted."""
 
     grade: Grade
-    key: Key
+    key: GradingKey
     path: str | None = None

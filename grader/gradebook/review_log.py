@@ -9,81 +9,25 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Any
 
+import msgspec
 from sqlalchemy import Connection, Engine, Row, Select, Table, and_, exists, func, insert, not_, select
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from grader.errors import UsageError
 from grader.gradebook.people import People
+from grader.gradebook.review_records import Action, Changed, Mark, Note, Source, SubmissionKey
 from grader.gradebook.schema import notes, overrides, withdrawn
-from grader.records import Comment, Override, Record
+from grader.records import Override
+from grader.timestamps import now
 from grader.wording import points
 
-Kind = Literal["comment", "internal", "settled", "disputed"]
-"""A comment for the student; a note for colleagues; a question of the queue that is settled; a mark in dispute."""
-Source = Literal["overrides", "notes"]
 _TABLES: dict[Source, Table] = {"overrides": overrides, "notes": notes}
 _BUSY = (
     "Nothing was saved: another program is writing to the gradebook, and SQLite takes one writer at a time. "
     "Try again, or keep the gradebook in PostgreSQL."
 )
-
-
-class Of(Record, frozen=True):
-    """What something was done to: one submission's content."""
-
-    student: str
-    exercise: str
-    submission: str
-
-
-class Mark(Record, frozen=True):
-    """A mark as it is kept, with the number of its row."""
-
-    id: int
-    of: Of
-    override: Override
-
-
-class Note(Record, frozen=True, kw_only=True):
-    """What a person wrote; `item` is the key of the queue's question that it settles or opens."""
-
-    of: Of
-    kind: Kind
-    text: str
-    id: int = 0
-    by: str | None = None
-    at: str = ""
-    item: str | None = None
-    part: str | None = None
-    name: str | None = None
-    cell: int | None = None
-    line: int | None = None
-
-    @property
-    def comment(self) -> Comment:
-        """The note as the student reads it."""
-        return Comment(self.text, self.at, self.by, self.part, self.name, self.cell, self.line)
-
-
-class Action(Record, frozen=True):
-    """What somebody did in one go: the rows of one table, with the same author and time."""
-
-    source: Source
-    rows: list[int]
-    of: Of
-    label: str
-    item: str | None
-
-
-class Changed(UsageError):
-    """Another mark stands where this one should go. `mark` is that one, None where it was taken back."""
-
-    def __init__(self, mark: Mark | None) -> None:
-        self.mark = mark
-        super().__init__("Somebody else changed this mark meanwhile.")
 
 
 class ReviewLog:
@@ -156,7 +100,7 @@ class ReviewLog:
 
     # --- writing ----------------------------------------------------------------------------------------------------
 
-    def set_mark(self, of: Of, override: Override, seen: int | None = None) -> int:
+    def set_mark(self, of: SubmissionKey, override: Override, seen: int | None = None) -> int:
         """Keep a mark; it is on the disk when this returns. The number of its row.
 
         Args:
@@ -180,9 +124,7 @@ class ReviewLog:
                     renamed = dict.fromkeys(names, of.student)
                     raise Changed(_mark(standing, renamed) if standing is not None else None)
             row = {
-                "student": of.student,
-                "exercise": of.exercise,
-                "submission": of.submission,
+                **msgspec.structs.asdict(of),
                 "part": override.part,
                 "name": override.name,
                 "points": override.points,
@@ -194,15 +136,15 @@ class ReviewLog:
 
     def add_notes(self, added: Iterable[Note]) -> list[int]:
         """Keep notes, all of them or none, as one action; the numbers of their rows."""
-        rows = [_row_of(note) for note in added]
-        if not rows:
+        added = list(added)
+        if not added:
             return []
-        when = _now()
-        with self._writing(Of(rows[0]["student"], rows[0]["exercise"], rows[0]["submission"])) as connection:
-            made = [insert(notes).values({**row, "made": when}).returning(notes.c.id) for row in rows]
+        when = now()
+        with self._writing(added[0].of) as connection:
+            made = [insert(notes).values({**_row_of(note), "made": when}).returning(notes.c.id) for note in added]
             return [int(connection.execute(each).one().id) for each in made]
 
-    def withdraw(self, source: Source, rows: Sequence[int], by: str | None) -> list[Of]:
+    def withdraw(self, source: Source, rows: Sequence[int], by: str | None) -> list[SubmissionKey]:
         """Take rows back; the submissions that they were about. Those that were taken back already are left out."""
         table, done, renamed = _TABLES[source], [], self._people.renames()
         for number in rows:
@@ -211,7 +153,7 @@ class ReviewLog:
             if row is None:
                 continue
             of = _of(row, renamed)
-            values = {"source": source, "row": number, "student": of.student, "author": by, "made": _now()}
+            values = {"source": source, "row": number, "student": of.student, "author": by, "made": now()}
             try:
                 with self._writing(of) as connection:
                     connection.execute(insert(withdrawn).values(values))
@@ -221,7 +163,7 @@ class ReviewLog:
         return done
 
     @contextmanager
-    def _writing(self, of: Of) -> Iterator[Connection]:
+    def _writing(self, of: SubmissionKey) -> Iterator[Connection]:
         """A transaction in which nobody else writes about this student and exercise."""
         try:
             with self._engine.connect().execution_options(immediate=True) as connection, connection.begin():
@@ -240,9 +182,9 @@ def _standing(source: Source, table: Table) -> Select[Any]:
     return select(table).where(not_(back))
 
 
-def _of(row: Row[Any], renamed: Mapping[str, str]) -> Of:
+def _of(row: Row[Any], renamed: Mapping[str, str]) -> SubmissionKey:
     """The submission that a row is about, under the student's name that counts now; rows keep the one they had."""
-    return Of(renamed.get(row.student, row.student), row.exercise, row.submission)
+    return SubmissionKey(renamed.get(row.student, row.student), row.exercise, row.submission)
 
 
 def _mark(row: Row[Any], renamed: Mapping[str, str]) -> Mark:
@@ -257,19 +199,8 @@ def _note(row: Row[Any], renamed: Mapping[str, str]) -> Note:
 
 
 def _row_of(note: Note) -> dict[str, Any]:
-    return {
-        "student": note.of.student,
-        "exercise": note.of.exercise,
-        "submission": note.of.submission,
-        "kind": note.kind,
-        "item": note.item,
-        "part": note.part,
-        "name": note.name,
-        "cell": note.cell,
-        "line": note.line,
-        "text": note.text,
-        "author": note.by,
-    }
+    said = {name: getattr(note, name) for name in ("kind", "item", "part", "name", "cell", "line", "text")}
+    return {**msgspec.structs.asdict(note.of), **said, "author": note.by}
 
 
 _LABELS: Mapping[str, str] = {
@@ -288,7 +219,3 @@ def _label(source: Source, rows: Sequence[Row[Any]]) -> str:
         where = rows[0].name or (f"part {rows[0].part}" if rows[0].part else "the whole")
         return f"the mark of {points(rows[0].points)} for {where} of {who}"
     return f"{_LABELS[rows[0].kind]} {who}"
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="microseconds")

@@ -27,7 +27,7 @@ from grader.errors import ClusterError
 from grader.grading.dask_worker import GraderPlugin, grade_packed
 from grader.grading.pool import SandboxKind
 from grader.grading.ungradable import ungradable
-from grader.intake.collect import Found
+from grader.intake.found import Found
 from grader.kernels import KernelKind, scratch_folders
 from grader.records import Grading
 

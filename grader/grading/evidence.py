@@ -13,8 +13,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from grader.course.graph import PartReference
-from grader.diagnosis.where import Where
+from grader.course.part_reference import PartReference
+from grader.diagnosis.gradient_lines import GradientLines
 from grader.execution.execute import CellRun
 from grader.intake.take_in import PlannedCell
 from grader.marking.tolerance import conformed
@@ -35,7 +35,7 @@ _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 
 
-def evidence_for(marks: PartMarks, where: Where, check: Check, cells: Mapping[int, int]) -> Evidence:
+def evidence_for(marks: PartMarks, where: GradientLines, check: Check, cells: Mapping[int, int]) -> Evidence:
     """What stands beside one check: never a number of a hidden case.
 
     Args:
@@ -47,7 +47,7 @@ def evidence_for(marks: PartMarks, where: Where, check: Check, cells: Mapping[in
     found, expected = marks.visible.exported.get(check.name), marks.visible.expected(check.name)
     statement = where.statement(check.name)
     maps: dict[str, Any] = {}
-    differs = not check.verdict.is_right and not marks.decision.right_as_seen(check.name)
+    differs = not check.verdict.is_right and not marks.combined.right_as_seen(check.name)
     if found is not None and found.tensor is not None and expected is not None and differs:
         maps = _maps(found.tensor, _wanted(marks, check, expected))
     return Evidence(

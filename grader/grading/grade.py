@@ -12,7 +12,7 @@ import msgspec
 
 from grader.course.catalog import Case, ScaledCase, in_float32
 from grader.course.exercise import Exercise
-from grader.course.graph import PartReference
+from grader.course.part_reference import PartReference
 from grader.diagnosis.autograd_use.flags import (
     apply_policy,
     autograd_flags,
@@ -21,7 +21,7 @@ from grader.diagnosis.autograd_use.flags import (
     wants_explaining,
 )
 from grader.diagnosis.diagnose import explained
-from grader.diagnosis.where import Where
+from grader.diagnosis.gradient_lines import GradientLines
 from grader.errors import ExecutionError, SubmissionError
 from grader.execution.execute import Execution, HiddenRun, Runner
 from grader.execution.plan import probe_parts
@@ -33,8 +33,9 @@ from grader.grading.warm_exercise import WarmExercise
 from grader.intake.saved_cmp import SavedCmp, with_saved
 from grader.intake.take_in import Intake, take_in
 from grader.kernels import KernelSource
-from grader.marking.used_parts import UsedParts
-from grader.marking.verdicts import PartMarks, References
+from grader.marking.part_in_all_cases import References
+from grader.marking.parts_using_others import PartUsingOthers
+from grader.marking.verdicts import PartMarks
 from grader.records import Check, Evidence, Flag, Grade, Grading, PartView, Submission, Verdict
 from grader.wording import rounded
 
@@ -154,10 +155,10 @@ class Grader(WarmExercise):
         """Every check with its reason, and what a report shows beside it."""
         checks: list[Check] = []
         evidence: list[Evidence] = []
-        wheres = {part_id: Where(marks) for part_id, marks in judged.marked.items()}
+        wheres = {part_id: GradientLines(marks) for part_id, marks in judged.marked.items()}
         for part_id, part_checks in self.exercise.parts.items():
             marks, where = judged.marked[part_id], wheres[part_id]
-            used = UsedParts(part_id, self.exercise, visible)
+            used = PartUsingOthers(part_id, self.exercise, visible)
             for name in visible[part_id].in_backward_order(part_checks.names):
                 check = marks.check(name)
                 settled = used.settled(check, checks, lambda other: wheres[other.part].code(other.name))

@@ -16,7 +16,7 @@ import msgspec
 import torch
 
 from grader.course.exercise import Exercise
-from grader.course.graph import PartReference
+from grader.course.part_reference import PartReference
 from grader.execution.execute import Execution
 from grader.execution.tensors import Export, StudentTensor
 from grader.intake.matching import match_cells

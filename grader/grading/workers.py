@@ -12,7 +12,7 @@ from typing import Protocol
 from grader.course.course import Course
 from grader.grading.pool import GraderPool, SandboxKind
 from grader.grading.pytest_items import grade_batch
-from grader.intake.collect import Found
+from grader.intake.found import Found
 from grader.kernels import KernelKind
 from grader.records import Grading
 

@@ -4,80 +4,23 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime
 from pathlib import Path
 
 import msgspec
 
 from grader.course.course import Course
-from grader.errors import SubmissionError, UsageError
+from grader.errors import UsageError
 from grader.files import as_text, safe_name
-from grader.intake.handed_in.choice import Chosen, chosen, read_file, too_many
-from grader.intake.handed_in.files import Arrived, files_in, is_zip
+from grader.intake.found import Found
+from grader.intake.handed_in.arrived import is_zip
+from grader.intake.handed_in.choice import Chosen, chosen, too_many
+from grader.intake.handed_in.files import files_in
 from grader.intake.handed_in.owners import Identity, Owner
 from grader.intake.handed_in.platforms import Area, area_of_file, areas
 from grader.intake.take_in import guess_exercise
-from grader.records import Record, Submission
 
 UNKNOWN = "unknown"
 _STRAY = "if it is nobody's, move it elsewhere, or give the class list with --roster"
-
-
-class Found(Record, frozen=True):
-    """A file that was handed in: whose, for which exercise, or why it can't be taken in.
-
-    `exercise` is empty where the file gives no hint of one. `inside` are the members to go through where `path` is a
-    zip. `identities`, `submitted` and `late` are what the platform says, `group` is everybody who handed it in
-    together, and `remarks` say what was guessed, and what was left aside. `empty` tells that there is no file to grade,
-    and `stray` that nothing but the name of some other file says that it is somebody's.
-    """
-
-    student: str
-    exercise: str
-    path: str
-    problem: str | None = None
-    inside: list[str] = []
-    identities: list[Identity] = []
-    submitted: datetime | None = None
-    late: bool | None = None
-    group: list[str] = []
-    remarks: list[str] = []
-    empty: bool = False
-    stray: bool = False
-
-    @property
-    def shown(self) -> str:
-        """The file's path in a message, through its zip."""
-        return self._file().shown
-
-    def read(self) -> bytes:
-        """The file's bytes, as a notebook's.
-
-        Raises:
-            SubmissionError: it can't be read, or is too large to be.
-        """
-        return read_file(self._file())
-
-    def size(self) -> int:
-        """The file's size in bytes, or what most have where it is in a zip; 0 where it can't be read."""
-        if self.inside:
-            return 1 << 20
-        try:
-            return Path(self.path).stat().st_size
-        except OSError:
-            return 0
-
-    def submission(self) -> Submission:
-        """The submission itself; a file that can't be read becomes one that says so."""
-        try:
-            problem, data = self.problem, b"" if self.problem else self.read()
-        except SubmissionError as error:
-            problem, data = str(error), b""
-        return Submission(student=self.student, exercise=self.exercise, data=data, problem=problem)
-
-    def _file(self) -> Arrived:
-        way = [self.path, *self.inside][-1].replace("\\", "/").split("/")
-        return Arrived(way[-1:], self.path, self.inside)
 
 
 def collect(
@@ -161,7 +104,7 @@ def _found(each: Chosen, owner: Owner, area: Area, root: Path, ids: Sequence[str
     file = each.file
     return Found(
         student=owner.student,
-        exercise=each.exercise if each.exercise is not None else _only(ids),
+        exercise=each.exercise if each.exercise is not None else ids[0] if len(ids) == 1 else UNKNOWN,
         path=file.path if file is not None else str(root / area.where),
         inside=file.inside if file is not None else [],
         problem=problem,
@@ -173,10 +116,6 @@ def _found(each: Chosen, owner: Owner, area: Area, root: Path, ids: Sequence[str
         empty=file is None,
         stray=file is None and area.named,
     )
-
-
-def _only(ids: Sequence[str]) -> str:
-    return ids[0] if len(ids) == 1 else UNKNOWN
 
 
 def _as_the_others(found: Sequence[Found]) -> list[Found]:

@@ -22,12 +22,17 @@ Does = Literal["copy", "gradient", "own"]
 
 
 class Reading(Record, frozen=True):
-    """A statement and what it does. `cell` is the released cell that it is a copy of or belongs to, if any."""
+    """A statement and what it does.
+
+    `cell` is the released cell that it is a copy of or belongs to, if any, `hint` the part that its cell's metadata
+    names, and `part` the one that a gradient turns out to belong to.
+    """
 
     piece: Piece
     does: Does
     cell: int | None = None
     part: str | None = None
+    hint: str | None = None
 
 
 def read_statements(pieces: Sequence[Piece], match: int | None, how: How | None, known: Released) -> list[Reading]:
@@ -47,8 +52,6 @@ def read_statements(pieces: Sequence[Piece], match: int | None, how: How | None,
             readings.append(Reading(piece, "copy", copy))
         elif _binds_gradients(piece, known):
             readings.append(Reading(piece, "gradient"))
-        elif whole and not _rescued(piece, known):
-            readings.append(Reading(piece, "copy", match))
         else:
             readings.append(Reading(piece, "own"))
     if any(reading.does == "copy" and reading.piece.binds for reading in readings):

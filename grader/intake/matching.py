@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import islice
 
 import msgspec
 from nbformat import NotebookNode
@@ -15,9 +16,9 @@ from nbformat import NotebookNode
 from grader.course.exercise import Exercise
 from grader.intake.compared_names import compared_names, renamed
 from grader.intake.locked_copies import How, Reading, read_statements
-from grader.intake.part_assignment import Seen, find_parts
+from grader.intake.part_assignment import find_parts
 from grader.intake.release_index import Released, normal, ratio, released
-from grader.intake.syntax_repair import Allowance, first_error, mend
+from grader.intake.syntax_repair import Allowance, first_error, repair
 from grader.notebook.file import grade_id_of, part_of, role_of
 from grader.notebook.statements import Dissected, dissect
 from grader.records import Record
@@ -56,7 +57,6 @@ def understand(cells: Sequence[NotebookNode], exercise: Exercise) -> list[CellRe
     known = released(exercise)
     ids = _ids(exercise)
     found: list[CellReading] = []
-    drafts: list[tuple[int, Seen]] = []
     allowance = Allowance()
     meant = names_by_cmp(cells, known)
     for position, node in enumerate(cells, start=1):
@@ -68,13 +68,12 @@ def understand(cells: Sequence[NotebookNode], exercise: Exercise) -> list[CellRe
         if dissected.pieces is None:
             found.append(_broken(position, node, dissected, match, how, known, lost))
             continue
-        readings = read_statements(dissected.pieces, match, how, known)
         hint = _hint(node, match, known)
-        drafts += [(len(found), Seen(reading.piece, reading.cell, hint, reading.does)) for reading in readings]
+        readings = [msgspec.structs.replace(each, hint=hint) for each in
+                    read_statements(dissected.pieces, match, how, known)]  # fmt: skip
         found.append(CellReading(position, node.source, dissected, match, how, readings, lost=lost))
-    parts = find_parts([seen for _, seen in drafts], [cell for cell, _ in drafts], known)
-    parts = [_defined(seen, part, known) for (_, seen), part in zip(drafts, parts, strict=True)]
-    return _with_parts(found, [cell for cell, _ in drafts], parts, known)
+    parts = iter(find_parts([reading.readings for reading in found], known))
+    return [_with_parts(reading, list(islice(parts, len(reading.readings))), known) for reading in found]
 
 
 def names_by_cmp(cells: Sequence[NotebookNode], known: Released) -> dict[str, str]:
@@ -89,9 +88,9 @@ def _dissected(source: str, known: Released, allowance: Allowance) -> tuple[Diss
     if dissected.pieces is not None:
         return dissected, {}
     asked = {*known.names, *known.definitions}
-    mended = mend(source, allowance) if any(name in source for name in asked) else None
-    if mended is not None and mended.bound & asked:
-        return mended.dissected, mended.lost
+    repaired = repair(source, allowance) if any(name in source for name in asked) else None
+    if repaired is not None and repaired.bound & asked:
+        return repaired.dissected, repaired.lost
     return dissected, dict([first_error(source) or (1, "")])
 
 
@@ -145,44 +144,34 @@ def _broken(
     return CellReading(position, node.source, dissected, match, how, broken=True, part=part, lost=lost)
 
 
-def _defined(seen: Seen, part: str | None, known: Released) -> str | None:
+def _defined(each: Reading, part: str | None, known: Released) -> str | None:
     """The part of a class or function that the exercise leaves to the student, whatever names are inside of it."""
-    homes = known.definitions.get(seen.piece.binds[0], []) if seen.piece.kind == "definition" else []
+    homes = known.definitions.get(each.piece.binds[0], []) if each.piece.kind == "definition" else []
     asking = [known.cells[index].part for index in homes]
-    if not asking or seen.does != "gradient":
+    if not asking or each.does != "gradient":
         return part
-    return seen.hint if seen.hint in asking else asking[0]
+    return each.hint if each.hint in asking else asking[0]
 
 
 # --- parts ----------------------------------------------------------------------------------------------------------
 
 
-def _with_parts(
-    found: Sequence[CellReading], cells: Sequence[int], parts: Sequence[str | None], known: Released
-) -> list[CellReading]:
-    """The readings with the gradients' parts filled in, and the released cell that most of their names are left in."""
-    by_cell: dict[int, list[str | None]] = {}
-    for cell, part in zip(cells, parts, strict=True):
-        by_cell.setdefault(cell, []).append(part)
-    done = []
-    for number, reading in enumerate(found):
-        if reading.broken:
-            done.append(reading)
-            continue
-        bound: dict[str, set[str]] = {}
-        for each, part in zip(reading.readings, by_cell.get(number, []), strict=True):
-            if part is not None:
-                bound.setdefault(part, set()).update(each.piece.binds, each.piece.inner)
-        homes = {part: _home(reading, part, names, known) for part, names in bound.items()}
-        statements = [
-            each if part is None else Reading(each.piece, "gradient", homes[part], part)
-            for each, part in zip(reading.readings, by_cell.get(number, []), strict=True)
-        ]
-        match, how = reading.match, reading.how
-        if match is None:
-            match, how = _as_a_whole(statements)
-        done.append(msgspec.structs.replace(reading, match=match, how=how, readings=statements))
-    return done
+def _with_parts(reading: CellReading, parts: Sequence[str | None], known: Released) -> CellReading:
+    """The reading with its gradients' parts filled in, and the released cell that most of their names are left in."""
+    parts = [_defined(each, part, known) for each, part in zip(reading.readings, parts, strict=True)]
+    bound: dict[str, set[str]] = {}
+    for each, part in zip(reading.readings, parts, strict=True):
+        if part is not None:
+            bound.setdefault(part, set()).update(each.piece.binds, each.piece.inner)
+    homes = {part: _home(reading, part, names, known) for part, names in bound.items()}
+    statements = [
+        each if part is None else Reading(each.piece, "gradient", homes[part], part)
+        for each, part in zip(reading.readings, parts, strict=True)
+    ]
+    match, how = reading.match, reading.how
+    if match is None:
+        match, how = _as_a_whole(statements)
+    return msgspec.structs.replace(reading, match=match, how=how, readings=statements)
 
 
 def _home(reading: CellReading, part: str, bound: set[str], known: Released) -> int | None:

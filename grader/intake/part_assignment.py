@@ -9,37 +9,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Literal
 
+from grader.intake.locked_copies import Reading
 from grader.intake.release_index import Released
 from grader.notebook.statements import Piece
-from grader.records import Record
 
 
-class Seen(Record, frozen=True):
-    """A statement, the released cell it is a copy of, the part that its cell's metadata names, and what it does."""
-
-    piece: Piece
-    cell: int | None
-    hint: str | None
-    does: Literal["copy", "gradient", "own"]
+def find_parts(cells: Sequence[Sequence[Reading]], known: Released) -> list[str | None]:
+    """The part of every gradient among the statements of a notebook's cells, in order; None for the others."""
+    return _PartAssignment(cells, known).parts()
 
 
-def find_parts(statements: Sequence[Seen], cells: Sequence[int], known: Released) -> list[str | None]:
-    """The part of every gradient among a notebook's statements; None for the others.
+class _PartAssignment:
+    """What the statements of a notebook say of each other's parts, gone through in their order."""
 
-    Args:
-        statements: all statements of all cells, in order.
-        cells: for each the number of the cell it stands in.
-        known: the exercise.
-    """
-    return _Parting(statements, cells, known).found
-
-
-class _Parting:
-    def __init__(self, statements: Sequence[Seen], cells: Sequence[int], known: Released) -> None:
-        self.statements = statements
-        self.cells = cells
+    def __init__(self, cells: Sequence[Sequence[Reading]], known: Released) -> None:
+        self.statements = statements = [each for cell in cells for each in cell]
+        self.cells = [number for number, cell in enumerate(cells) for _ in cell]
         self.known = known
         self.plain = [part for part in known.order if part not in known.trained]
         self.found: list[str | None] = [None] * len(statements)
@@ -52,35 +38,44 @@ class _Parting:
         self.hinted = {seen.hint for seen in statements}
         self.context: str | None = None
         self.of_cell: dict[int, set[str]] = {}
-        for seen, cell in zip(statements, cells, strict=True):
+        for seen, cell in zip(statements, self.cells, strict=True):
             self.of_cell.setdefault(cell, set()).update(_names(seen.piece) if seen.does == "gradient" else ())
-        sure = [self._sure(number, seen) for number, seen in enumerate(statements)]
-        self.last = {part: self._last_new(part, sure) for part in self.plain}
-        for number, seen in enumerate(statements):
+        self.sure = [self._sure(number, seen) for number, seen in enumerate(statements)]
+        self.last = {part: self._last_new(part) for part in self.plain}
+
+    def parts(self) -> list[str | None]:
+        """The part of every statement that has one."""
+        sure = self.sure
+        for number, seen in enumerate(self.statements):
             if seen.does != "gradient" and sure[number] is None:
                 self._follow(seen)
                 calls = seen.piece.reads & self.keeping.keys() if seen.does == "own" else ()
                 self.found[number] = next((self.keeping[name] for name in calls), None)
                 continue
-            part = self._goes_on(number, seen) or sure[number] or self._guess(number, seen)
+            part = self._goes_on(seen) or sure[number] or self._guess(number, seen)
             if part is not None and part == sure[number] and self._passing_through(number, seen, part):
                 part = seen.hint or self.context
             elif part is not None and sure[number] is None and self._on_the_way(number, seen, part):
                 part = seen.hint
             self.found[number] = part
             if part is not None:
-                self.bound[part].update(_names(seen.piece))
-                if seen.piece.kind == "definition":
-                    asked = set(_names(seen.piece)).intersection(known.gradients[part])
-                    if part in known.trained:
-                        self.functions[seen.piece.binds[0]] = part
-                    if part in known.trained or not asked <= self.handed:
-                        self.keeping[seen.piece.binds[0]] = part
-                self.latest.update(dict.fromkeys(_names(seen.piece), (number, part)))
+                self._remember(number, seen.piece, part)
                 if sure[number] is not None:
                     self.context = part
+        return self.found
 
-    def _follow(self, seen: Seen) -> None:
+    def _remember(self, number: int, piece: Piece, part: str) -> None:
+        """What a part's statement binds, which later ones may be computed from or call."""
+        self.bound[part].update(_names(piece))
+        self.latest.update(dict.fromkeys(_names(piece), (number, part)))
+        if piece.kind == "definition":
+            asked = set(_names(piece)).intersection(self.known.gradients[part])
+            if part in self.known.trained:
+                self.functions[piece.binds[0]] = part
+            if part in self.known.trained or not asked <= self.handed:
+                self.keeping[piece.binds[0]] = part
+
+    def _follow(self, seen: Reading) -> None:
         """A forward pass of a part's own stands here: what follows belongs to it."""
         own = [name for name in seen.piece.binds if name in self.known.binders and name not in self.known.tensors]
         cell = seen.cell if seen.cell is not None or not own else self.known.binders[own[0]]
@@ -88,7 +83,7 @@ class _Parting:
         if part in self.plain and self.plain.index(part) > 0 and (own or not seen.piece.binds):
             self.context = part
 
-    def _sure(self, number: int, seen: Seen) -> str | None:
+    def _sure(self, number: int, seen: Reading) -> str | None:
         """The part of a statement that its own names decide, or for a function those of the loop that calls it."""
         names = set(_names(seen.piece))
         loops = [seen.piece]
@@ -119,16 +114,16 @@ class _Parting:
         """The names that a statement binds, and those in the functions that it calls."""
         return {*_names(piece), *(name for called in piece.reads for name in self.inside.get(called, ()))}
 
-    def _last_new(self, part: str, sure: Sequence[str | None]) -> int:
+    def _last_new(self, part: str) -> int:
         """The last statement that is surely a part's and binds something for the first time: scratch work doesn't."""
         last, bound = -1, set[str]()
         for number, seen in enumerate(self.statements):
-            if sure[number] == part and not bound.issuperset(_names(seen.piece)):
+            if self.sure[number] == part and not bound.issuperset(_names(seen.piece)):
                 last = number
                 bound.update(_names(seen.piece))
         return last
 
-    def _passing_through(self, number: int, seen: Seen, part: str) -> bool:
+    def _passing_through(self, number: int, seen: Reading, part: str) -> bool:
         """Whether a later part's cell computes an earlier part's gradient, or does so anew, on its way to its own.
 
         It is on the way where the cell binds nothing else that only other parts ask for.
@@ -153,7 +148,7 @@ class _Parting:
             todo += new
         return found
 
-    def _on_the_way(self, number: int, seen: Seen, guessed: str) -> bool:
+    def _on_the_way(self, number: int, seen: Reading, guessed: str) -> bool:
         """Whether a cell uses another part's name for something of its own, and computes its own gradients from that.
 
         The other parts have cells of their own, and one above has bound the name already.
@@ -172,7 +167,7 @@ class _Parting:
                 names.update(other.piece.binds)
         return False
 
-    def _goes_on(self, number: int, seen: Seen) -> str | None:
+    def _goes_on(self, seen: Reading) -> str | None:
         """The training part, where a statement just below its loop changes what it has bound, or calls its function."""
         names = _names(seen.piece)
         called = [self.functions[name] for name in seen.piece.reads if name in self.functions]
@@ -193,7 +188,7 @@ class _Parting:
         forward = (self.known.tensors | {"loss"}) & names
         return bool(asked & names) and (bool(forward) or not any(self._asking(name) for name in asked & names))
 
-    def _guess(self, number: int, seen: Seen) -> str | None:
+    def _guess(self, number: int, seen: Reading) -> str | None:
         piece = seen.piece
         names = _names(piece)
         asking = [part for part in self.plain if any(name in self.known.gradients[part] for name in names)]
@@ -213,7 +208,7 @@ class _Parting:
             return self.context
         return self._by_place(number, names, asking)
 
-    def _again_elsewhere(self, number: int, seen: Seen, asking: Sequence[str]) -> bool:
+    def _again_elsewhere(self, number: int, seen: Reading, asking: Sequence[str]) -> bool:
         """Whether cells were merged: this one names its part's gradient anew, and no cell is there for the next."""
         if seen.hint is None or not set(_names(seen.piece)) <= self.bound[seen.hint]:
             return False
@@ -267,7 +262,7 @@ class _Parting:
         return self.context in (None, asking[0])
 
 
-def _inside_functions(statements: Sequence[Seen]) -> dict[str, set[str]]:
+def _inside_functions(statements: Sequence[Reading]) -> dict[str, set[str]]:
     """Function → the names that it binds, or that the functions do which it calls and which stand above it."""
     found: dict[str, set[str]] = {}
     for piece in (seen.piece for seen in statements if seen.piece.kind == "definition"):

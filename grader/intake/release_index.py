@@ -54,7 +54,7 @@ class Released:
             for piece in pieces:
                 self._learn(piece, index)
             if cell.role == "parameters":
-                self.settings.update(self._bound_in(index))
+                self.settings.update(name for name, binder in self.binders.items() if binder == index)
             lines = cell.source.split("\n")
             for statement in cell.code.statements:
                 text = normal("\n".join(lines[statement.first - 1 : statement.last]))
@@ -91,9 +91,6 @@ class Released:
                 for name in statement.reads:
                     found.setdefault(gradient_of(name), set()).update(map(gradient_of, statement.binds))
         return {name: found.get(name, set()).intersection(self.gradients[part]) for name in self.gradients[part]}
-
-    def _bound_in(self, index: int) -> set[str]:
-        return {name for name, binder in self.binders.items() if binder == index}
 
     @functools.cached_property
     def names(self) -> list[str]:

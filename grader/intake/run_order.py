@@ -17,7 +17,7 @@ class Unit(Record, frozen=True, kw_only=True):
     `needs` is the released cell that must have been run before it, `cell` the gradients cell that it belongs to.
     `position` is its cell's place in the notebook, from 1, and `first_line` the line of that cell where it begins.
     `shows` says that it binds nothing that others could use, and `sure` that a copy is known by more than its names.
-    `lost` is `PlannedCell`'s.
+    `lost` is `PlannedCell`'s, and `changed` says what was set to the release's in a training loop.
     """
 
     code: Code | None
@@ -33,6 +33,7 @@ class Unit(Record, frozen=True, kw_only=True):
     position: int | None = None
     first_line: int = 1
     lost: dict[int, str] = {}
+    changed: list[str] = []
 
 
 def in_order(units: Sequence[Unit], known: Released) -> list[Unit]:

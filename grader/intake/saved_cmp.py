@@ -88,20 +88,18 @@ def _named(lines: Sequence[tuple[str, bool]], parts: Sequence[str], known: Relea
                 break
 
 
-def with_saved(check: Check, saved: Sequence[SavedCmp], now: CmpLine | None, problem: str | None = None) -> Check:
+def with_saved(check: Check, saved: Sequence[SavedCmp], now: CmpLine | None) -> Check:
     """The check, with a remark where the notebook's own saved `cmp` line says otherwise.
 
     Args:
         check: our verdict.
         saved: the lines that the notebook came with.
         now: what `cmp` says of the same gradient in our run of the visible case.
-        problem: what else is known to be different in our run, as a sentence.
     """
     line = next((each for each in saved if (each.part, each.name) == (check.part, check.name)), None)
     if line is None or line.approximate == check.verdict.is_right or check.verdict is Verdict.UNCHECKED:
         return check
-    why = _why(check, line, now) + (f" {problem}" if problem else "")
-    text = f"The saved cmp line says approximate: {line.approximate}. {why}"
+    text = f"The saved cmp line says approximate: {line.approximate}. {_why(check, line, now)}"
     return msgspec.structs.replace(check, remark=f"{check.remark} {text}" if check.remark else text)
 
 

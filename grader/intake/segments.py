@@ -49,10 +49,11 @@ def context_of(readings: Sequence[CellReading], known: Released) -> Context:
     )
 
 
-def last_attempts(readings: Sequence[CellReading], known: Released, changed: list[str]) -> list[CellReading]:
+def last_attempts(readings: Sequence[CellReading], known: Released) -> tuple[list[CellReading], list[str]]:
     """The cells without the training loops, or calls of functions with one, that another below makes anew.
 
-    The last one counts, and from a fresh network: what an earlier attempt trained would be in its way.
+    The last one counts, and from a fresh network: what an earlier attempt trained would be in its way. With it comes
+    a sentence on that, where it is so.
     """
     functions = {
         each.piece.binds[0]: each.piece for reading in readings for each in reading.readings
@@ -74,8 +75,8 @@ def last_attempts(readings: Sequence[CellReading], known: Released, changed: lis
         if names and any(names <= others for _, _, others in attempts[number + 1 :])
     }  # fmt: skip
     if not earlier:
-        return list(readings)
-    changed.append(
+        return list(readings), []
+    said = (
         f"There are {len(earlier) + 1} training loops: only the last one counts, and it started from a fresh network."
     )
     return [
@@ -84,14 +85,14 @@ def last_attempts(readings: Sequence[CellReading], known: Released, changed: lis
             for each in reading.readings
         ])
         for reading in readings
-    ]  # fmt: skip
+    ], [said]  # fmt: skip
 
 
-def units_of(reading: CellReading, known: Released, context: Context, changed: list[str]) -> Iterator[Unit]:
+def units_of(reading: CellReading, known: Released, context: Context) -> Iterator[Unit]:
     """What is to be run of one submitted cell: a stretch of it for each part that it has gradients of."""
     gradients_cell = reading.match is not None and known.cells[reading.match].role == "gradients"
     if reading.match is not None and not gradients_cell and not reading.has_gradients:
-        yield Unit(code=None, needs=reading.match, sure=reading.how != "names", part=_part(reading.match, known))
+        yield Unit(code=None, needs=reading.match, sure=reading.how != "names", part=known.cells[reading.match].part)
     if reading.broken:
         if reading.match is None or gradients_cell:
             needs = reading.match if reading.match is not None else -1
@@ -102,14 +103,10 @@ def units_of(reading: CellReading, known: Released, context: Context, changed: l
     stretches = list(_stretches(reading.readings, known.trained))
     for number, stretch in enumerate(stretches):
         end = len(reading.dissected.lines) if number == len(stretches) - 1 else stretch[-1].piece.last
-        unit = _unit(reading, stretch, start, end, known, context, changed)
+        unit = _unit(reading, stretch, start, end, known, context)
         start = end + 1
         if unit is not None:
             yield unit
-
-
-def _part(index: int, known: Released) -> str | None:
-    return known.cells[index].part
 
 
 def _stretches(readings: Sequence[Reading], trained: Sequence[str]) -> Iterator[list[Reading]]:
@@ -141,9 +138,8 @@ def _stretches(readings: Sequence[Reading], trained: Sequence[str]) -> Iterator[
 
 
 def _unit(
-    reading: CellReading, stretch: Sequence[Reading], first: int, last: int, known: Released, context: Context,
-    changed: list[str],
-) -> Unit | None:  # fmt: skip
+    reading: CellReading, stretch: Sequence[Reading], first: int, last: int, known: Released, context: Context
+) -> Unit | None:
     gradients = [each for each in stretch if each.does == "gradient"]
     own = [each for each in stretch if each.does == "own"]
     if not gradients and (named := _named_cell(reading, known)) is not None:
@@ -158,11 +154,11 @@ def _unit(
     cells = [each.cell for each in gradients if each.cell is not None]
     home = max(cells, key=cells.count) if cells else None
     part = gradients[0].part if gradients else None
+    changed: list[str] = []
     if part in known.trained and home is not None:
-        code, sentences = with_given_lines(
+        code, changed = with_given_lines(
             code, known.cells[home].code, known.settings, known.gradients[part], context.functions
         )
-        changed += sentences
     code = with_shared(code, _kept_in_functions(gradients, known, context))
     shown = "\n".join(reading.source.split("\n")[first - 1 : last])
     reads = {name for each in own if each.piece.kind != "definition" for name in each.piece.reads}
@@ -181,6 +177,7 @@ def _unit(
         position=reading.position,
         first_line=first,
         lost={line - first + 1: said for line, said in reading.lost.items() if first <= line <= last},
+        changed=changed,
     )
 
 

@@ -27,7 +27,7 @@ _DECORATED = re.compile(r"^\s*(@|(async\s+)?def\b|class\b)")
 _HEADER = re.compile(r"^\s*(for|while|if|elif|else|with|def|class|try|except|finally)\b")
 
 
-class Mended(Record, frozen=True):
+class Repaired(Record, frozen=True):
     """What is left of a cell, taken apart, and the lines (from 1) at which a statement was left out.
 
     With each line comes what Python says of it, if it does. `bound` are the names that the statements bind which are
@@ -42,8 +42,8 @@ class Mended(Record, frozen=True):
 class Allowance:
     """What may still be parsed for a notebook's broken cells, in characters."""
 
-    def __init__(self, left: int = MAX_PARSED) -> None:
-        self.left = left
+    def __init__(self) -> None:
+        self.left = MAX_PARSED
 
     def first_error(self, source: str) -> tuple[int, str] | None:
         """As `first_error`. Raises `_SpentError` where nothing is left."""
@@ -57,7 +57,7 @@ class _SpentError(Exception):
     """The allowance is spent."""
 
 
-def mend(source: str, allowance: Allowance) -> Mended | None:
+def repair(source: str, allowance: Allowance) -> Repaired | None:
     """Leave the broken statements out; None where that can't be done, or where the cell holds git's conflict markers.
 
     Of two versions between such markers nobody can say which one is meant.
@@ -65,12 +65,12 @@ def mend(source: str, allowance: Allowance) -> Mended | None:
     if _CONFLICT.search(source):
         return None
     try:
-        return _mended(source, allowance)
+        return _repaired(source, allowance)
     except _SpentError:
         return None
 
 
-def _mended(source: str, allowance: Allowance) -> Mended | None:
+def _repaired(source: str, allowance: Allowance) -> Repaired | None:
     lines = source.split("\n")
     lost: dict[int, list[str]] = {}
     says: dict[int, str] = {}
@@ -95,7 +95,7 @@ def _mended(source: str, allowance: Allowance) -> Mended | None:
             kept = [name for name in names if name in elsewhere]
             lines[line - 1] = text[: len(text) - len(text.lstrip())] + _nothing(kept)
     bound = frozenset(name for piece in others for name in (*piece.binds, *piece.inner))
-    return Mended(dissect("\n".join(lines)), dict(sorted(says.items())), bound)
+    return Repaired(dissect("\n".join(lines)), dict(sorted(says.items())), bound)
 
 
 def first_error(source: str) -> tuple[int, str] | None:

@@ -129,13 +129,14 @@ def _evidence(readings: Sequence[CellReading], known: Released) -> int:
 
 def _planned(readings: Sequence[CellReading], known: Released) -> tuple[list[PlannedCell], list[str]]:
     """The release's locked cells with the student's between them, and what was set to the release's in a loop."""
-    changed: list[str] = []
     copies = {reading.match: reading.position for reading in reversed(readings)}
-    readings = last_attempts(readings, known, changed)
+    readings, changed = last_attempts(readings, known)
     context = context_of(readings, known)
+    units = [unit for reading in readings for unit in units_of(reading, known, context)]
+    changed += [sentence for unit in units for sentence in unit.changed]
     cells: list[PlannedCell] = []
     emitted = 0
-    for unit in in_order([unit for reading in readings for unit in units_of(reading, known, context, changed)], known):
+    for unit in in_order(units, known):
         # Nothing of the student's can matter to the setup, and a kernel that has run it is at hand.
         upto = max(emitted, known.leading if unit.code is not None else 0, unit.needs + 1)
         cells += _locked(known, emitted, upto, copies)

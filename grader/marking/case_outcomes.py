@@ -1,23 +1,20 @@
 """What each tensor of a part is worth in one case.
 
-A `PartCase` looks at no other case: what all of them say together is `decision`'s to decide.
+A `PartCase` looks at no other case: what all of them say together is for `combined_outcomes` to decide.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
-from grader.course.catalog import Case
-from grader.course.graph import PartReference
-from grader.execution.tensors import Export
 from grader.marking.carried import charged, on_its_own, trained
 from grader.marking.case_values import CaseValues
 from grader.marking.line_alone import Alone
 from grader.marking.outcome import Outcome
-from grader.marking.tolerance import Tolerance
 from grader.notebook.gradient_names import gradient_of
 
 
+@dataclass(eq=False)
 class PartCase(CaseValues):
     """One part in one case, judged.
 
@@ -28,13 +25,11 @@ class PartCase(CaseValues):
         outcomes: name → what the case says of it.
     """
 
-    def __init__(self, case: Case, gradients: Sequence[str], upstream: Sequence[str], values: Sequence[str],
-                 exported: Export, reference: PartReference, tolerance: Tolerance,
-                 rounding: Mapping[str, float] | None = None, left: Export | None = None,
-                 alone: Alone | None = None, alike: PartCase | None = None) -> None:  # fmt: skip
-        super().__init__(case, gradients, upstream, values, exported, reference, tolerance, rounding, left)
-        self.alone = alone
-        self.alike = alike
+    alone: Alone | None = None
+    alike: PartCase | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
         self.absent: set[str] = set()
         self.outcomes = self._outcomes()
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from grader.course.catalog import Case
-from grader.course.graph import PartReference
+from grader.course.part_reference import PartReference
 from grader.execution.tensors import Export, StudentTensor
 from grader.marking.tolerance import Tolerance, conformed
 from grader.notebook.gradient_names import tensor_of
@@ -18,34 +19,39 @@ ROUNDINGS = 64
 """How many times autograd's own float32 rounding error a differently ordered computation may be off."""
 
 
+@dataclass(eq=False)
 class CaseValues:
     """The student's tensors in one case, beside the reference.
 
     Attributes:
         exported: name → the student's tensor.
         reference: autograd's side.
+        rounding: tensor name → how far float32 alone moves its gradient, where that decides.
+        left: the gradients that the part starts from, as its own cells have left them.
         upstream: tensor name → the student's usable gradient for it, as the chain rule is given it.
         changed: tensor name → what the part's own cells have made of a gradient that it starts from, which `exported`
             has as it was before; only those that differ.
     """
 
-    def __init__(self, case: Case, gradients: Sequence[str], upstream: Sequence[str], values: Sequence[str],
-                 exported: Export, reference: PartReference, tolerance: Tolerance,
-                 rounding: Mapping[str, float] | None = None, left: Export | None = None) -> None:  # fmt: skip
-        self.case = case
-        self.gradients = gradients
-        self.upstream_names = upstream
-        self.values = values
-        self.exported = exported
-        self.reference = reference
-        self.tolerance = tolerance
-        self.rounding = rounding
+    case: Case
+    gradients: Sequence[str]
+    upstream_names: Sequence[str]
+    values: Sequence[str]
+    exported: Export
+    reference: PartReference
+    tolerance: Tolerance
+    rounding: Mapping[str, float] | None = None
+    left: Export | None = None
+
+    def __post_init__(self) -> None:
         self._usable: dict[str, Tensor | None] = {}
         self.upstream = {
-            tensor_of(name): tensor for name in (*gradients, *upstream) if (tensor := self.usable(name)) is not None
+            tensor_of(name): tensor
+            for name in (*self.gradients, *self.upstream_names)
+            if (tensor := self.usable(name)) is not None
         }
         self.changed = {
-            tensor_of(name): tensor for name, found in (left or {}).items()
+            tensor_of(name): tensor for name, found in (self.left or {}).items()
             if (tensor := self._conformed(name, found)) is not None and not self._as_before(name, tensor)
         }  # fmt: skip
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from functools import cached_property
 
 from grader.marking.case_outcomes import PartCase
@@ -18,22 +19,12 @@ _SHORT = {"torch.float32", "torch.float16", "torch.bfloat16"}
 _SHORT_FLOAT = re.compile(r"(?<![A-Za-z])(float(16|32)?|half|bfloat16|Float(Tensor|Storage))(?![A-Za-z0-9])|\bnumpy\b")
 
 
+@dataclass(eq=False)
 class ShortFloats:
-    """The tensors of a part that only float32 can judge.
+    """The tensors of a part that only float32 can judge."""
 
-    Args:
-        part: the part in all cases.
-        stops: where its cells stopped.
-    """
-
-    def __init__(self, part: PartCases, stops: Stops) -> None:
-        self.part = part
-        self.stops = stops
-
-    @property
-    def wanted(self) -> bool:
-        """Whether some tensor can't be judged in float64, because the student's code works in float32 only."""
-        return bool(self.names)
+    part: PartCases
+    stops: Stops
 
     @cached_property
     def names(self) -> frozenset[str]:

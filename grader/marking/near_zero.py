@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from grader.course.graph import PartReference
+from grader.course.part_reference import PartReference
 from grader.execution.detached import DetachedRun
 from grader.execution.tensors import Export, StudentTensor
 from grader.marking.line_alone import NEAR, Alone
@@ -112,22 +112,17 @@ def edges(checked: Sequence[str], references: Sequence[PartReference]) -> list[E
 # --- what came of it
 
 
-def judge(alone: Alone, tried: Sequence[Edge]) -> list[Trial]:
+def judge(alone: Alone | None, tried: Sequence[Edge]) -> list[Trial]:
     """What two detached runs say of the steps to try.
 
     Args:
-        alone: the part in the case in which it was run detached twice.
+        alone: the part in the case in which it was run detached twice, where it was.
         tried: the steps.
     """
-    if len(alone.runs) < 2 or not alone.sound:
-        return untried(tried)
+    if alone is None or len(alone.runs) < 2 or not alone.sound:
+        return [Trial(edge, Finding.UNKNOWN, gradient_of(edge.upper)) for edge in tried]
     first, second = alone.runs[:2]
     return [_judge(alone, edge, first, second) for edge in tried]
-
-
-def untried(tried: Sequence[Edge]) -> list[Trial]:
-    """The steps, of which nothing can be said."""
-    return [Trial(edge, Finding.UNKNOWN, gradient_of(edge.upper)) for edge in tried]
 
 
 def _judge(alone: Alone, edge: Edge, first: DetachedRun, second: DetachedRun) -> Trial:

@@ -1,4 +1,4 @@
-"""What one case says of one tensor."""
+"""What one case says of one tensor, before all cases are heard: the verdict is what comes of all."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """One part in all cases: what every case's kernel left of it, beside the reference.
 
-It judges nothing: `stopped`, `short_floats` and `deciding` read from here what they judge by.
+It judges nothing: `unfinished_cells`, `float32_only` and `combined_outcomes` read from here what they judge by.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import torch
 
 from grader.course.catalog import Case
 from grader.course.exercise import Exercise
-from grader.course.graph import PartReference
+from grader.course.part_reference import PartReference
 from grader.execution.execute import CellError, CellRun, Execution, HiddenRun
 from grader.execution.tensors import Export, StudentTensor
 from grader.intake.take_in import PlannedCell
@@ -152,6 +152,12 @@ class PartCases:
         """The first of the hidden cases, if it came to its end."""
         first = next(iter(self.exercise.cases[1:]), None)
         return self.hidden.get(first.id) if first is not None else None
+
+    @property
+    def alone(self) -> Alone | None:
+        """The part's lines on their own in the first hidden case, if they were run detached there."""
+        first = self.first_hidden
+        return first.alone if first is not None else None
 
     @property
     def twins(self) -> list[PartCase]:

@@ -11,7 +11,7 @@ import torch
 
 from grader.execution.tensors import StudentTensor
 from grader.intake.take_in import PlannedCell
-from grader.marking.decision import Decision
+from grader.marking.combined_outcomes import CombinedOutcomes
 from grader.marking.outcome import Outcome
 from grader.marking.part_in_all_cases import PartCases
 from grader.marking.tolerance import conformed
@@ -31,21 +31,21 @@ class Remarks:
     Args:
         part: the part in all cases.
         stops: where its cells stopped.
-        decision: what the cases say.
+        combined: what the cases say.
     """
 
-    def __init__(self, part: PartCases, stops: Stops, decision: Decision) -> None:
+    def __init__(self, part: PartCases, stops: Stops, combined: CombinedOutcomes) -> None:
         self._part = part
         self._visible = part.visible
         self._checks = part.checks
         self._cells = part.student_cells
         self._stops = stops
-        self._decision = decision
+        self._combined = combined
 
     def right_alone(self, name: str) -> str:
         """That a line is right, though its value isn't or isn't there, and what holds it up."""
         if name in self._checks.values:
-            right = self._decision.worst(gradient_of(name))[0] is Outcome.RIGHT
+            right = self._combined.worst(gradient_of(name))[0] is Outcome.RIGHT
             return f"Right on its own; {'the loop stopped before its update' if right else 'its gradient is not'}."
         if (line := self.rebound(name)) is not None:
             return f"Right; from line {line} on, {name} is something else."
@@ -54,10 +54,10 @@ class Remarks:
         above = self._visible.reference.computed_from(tensor_of(name))
         states = {other: self._state(other) for other in self._checks.gradients if tensor_of(other) in above}
         held_up = [(other, state) for other, state in states.items() if state is not None and other != name]
-        first = self._part.first_hidden
-        if self._visible.outcomes[name] is not Outcome.ABSENT and first is not None and first.alone is not None:
-            slips = first.alone.slips_on_the_way()
-            held_up += [(first.alone.variable(slip), "is wrong") for slip in slips if tensor_of(slip) in above]
+        alone = self._part.alone
+        if self._visible.outcomes[name] is not Outcome.ABSENT and alone is not None:
+            slips = alone.slips_on_the_way()
+            held_up += [(alone.variable(slip), "is wrong") for slip in slips if tensor_of(slip) in above]
         if not held_up:
             differing = self._first_differing() if self._checks.values else None
             stopped = self._visible.outcomes[name] is Outcome.ABSENT or self._stops.stopped_short(name) is not None
@@ -74,16 +74,15 @@ class Remarks:
 
     def rebound(self, name: str) -> int | None:
         """The line from which on a gradient's name is something else, when its own line was done with."""
-        first = self._part.first_hidden
-        if first is None or first.alone is None or not first.alone.rebound(name):
+        alone = self._part.alone
+        if alone is None or not alone.rebound(name):
             return None
-        lines = [cell.code.line_that_binds(first.alone.variable(name)) for cell in self._cells]
+        lines = [cell.code.line_that_binds(alone.variable(name)) for cell in self._cells]
         return next((line for line in reversed(lines) if line is not None), None)
 
     def forward_differs(self, name: str) -> str | None:
         """Why a gradient of a training loop can't be judged: its line starts from a forward pass that isn't ours."""
-        first = self._part.first_hidden
-        alone = first.alone if first is not None else None
+        alone = self._part.alone
         if alone is None or not self._checks.values or name in self._checks.values:
             return None
         above = alone.reference.computed_from(tensor_of(name))
@@ -95,8 +94,7 @@ class Remarks:
 
     def _first_differing(self) -> str | None:
         """The first tensor of a training loop's forward pass that isn't the exercise's."""
-        first = self._part.first_hidden
-        differing = first.alone.differing if first is not None and first.alone is not None else frozenset()
+        differing = self._part.alone.differing if self._part.alone is not None else frozenset()
         if (found := self._first_binding(differing)) is None:
             return None
         cell, line, bound = found
@@ -122,7 +120,7 @@ class Remarks:
 
     def _state(self, name: str) -> str | None:
         """What keeps the lines below a gradient from being judged by their values; None where nothing does."""
-        worst, _ = self._decision.worst(name)
+        worst, _ = self._combined.worst(name)
         if worst in (Outcome.RIGHT, Outcome.CARRIED):
             return None
         found = self._visible.exported.get(name, StudentTensor.absent())
@@ -141,8 +139,7 @@ class Remarks:
         """Of a list of gradients some of which are right, which are not."""
         if tensor_of(name) not in self._visible.reference.lists:
             return None
-        first = self._part.first_hidden
-        wrong = first.alone.wrong_elements(name) if first is not None and first.alone is not None else []
+        wrong = self._part.alone.wrong_elements(name) if self._part.alone is not None else []
         if not 0 < len(wrong) < len(self._visible.reference.forward[tensor_of(name)]):
             return None
         return f"It is wrong at {_elements(name, wrong)}; elsewhere in the list the line is right."

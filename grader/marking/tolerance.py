@@ -10,10 +10,6 @@ from torch import Tensor
 
 from grader.records import CmpLine
 
-FLOAT64_RTOL = 1e-8
-FLOAT64_ATOL = 1e-12
-"""Where rounding is no excuse: float64 leaves about 1e-15 of it on the sums of these exercises."""
-
 _SURELY = 1.001
 """More than any rounding: a difference that is so many times what any element may be off needs no closer look."""
 
@@ -46,7 +42,8 @@ class Tolerance(NamedTuple):
         return torch.allclose(student, expected, rtol=self.rtol, atol=atol)
 
 
-FLOAT64 = Tolerance(FLOAT64_RTOL, FLOAT64_ATOL)
+FLOAT64 = Tolerance(rtol=1e-8, atol=1e-12)
+"""Where rounding is no excuse: float64 leaves about 1e-15 of it on the sums of these exercises."""
 
 
 def conformed(student: Tensor, shape: torch.Size) -> Tensor | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 
@@ -18,15 +19,11 @@ from grader.notebook.file import REFERENCE_ROLES
 from grader.notebook.gradient_names import gradient_of
 
 
+@dataclass(frozen=True)
 class Stops:
-    """The stops of a part.
+    """The stops of a part."""
 
-    Args:
-        part: the part in all cases.
-    """
-
-    def __init__(self, part: PartCases) -> None:
-        self.part = part
+    part: PartCases
 
     # --- in the visible case
 

@@ -14,10 +14,10 @@ from grader.execution.execute import Execution
 from grader.execution.tensors import Export, StudentTensor
 from grader.intake.take_in import PlannedCell
 from grader.marking.case_outcomes import PartCase
-from grader.marking.decision import Decision
+from grader.marking.combined_outcomes import CombinedOutcomes
 from grader.marking.float32_only import ShortFloats
 from grader.marking.line_alone import Alone
-from grader.marking.near_zero import Edge, Finding, Trial, judge, untried
+from grader.marking.near_zero import Edge, Finding, Trial, judge
 from grader.marking.outcome import Outcome
 from grader.marking.part_in_all_cases import PartCases, References
 from grader.marking.remarks import Remarks
@@ -25,8 +25,6 @@ from grader.marking.tolerance import cmp_line, finite_or_none
 from grader.marking.unfinished_cells import Stops
 from grader.notebook.gradient_names import gradient_of, tensor_of
 from grader.records import VISIBLE, Check, CmpLine, Verdict
-
-__all__ = ["PartMarks", "References"]
 
 NUMERICAL = 1e-11
 """Formulas leave some 1e-15 of a gradient to rounding in float64, finite differences at the best 1e-10."""
@@ -40,17 +38,17 @@ class PartMarks(PartCases):
         tried: the steps of the chain rule of which right values prove little.
 
     Attributes:
-        decision: what the cases say together.
+        combined: what the cases say together.
         remarks: what is said beside a verdict.
     """
 
     def __init__(self, part_id: str, exercise: Exercise, cells: Sequence[PlannedCell], execution: Execution,
-                 references: References, tried: Sequence[Edge] = ()) -> None:  # fmt: skip
+                 references: References, tried: Sequence[Edge]) -> None:  # fmt: skip
         super().__init__(part_id, exercise, cells, execution, references)
         self._stops = Stops(self)
         self._short_floats = ShortFloats(self, self._stops)
-        self.decision = Decision(self, self._stops, self._short_floats)
-        self.remarks = Remarks(self, self._stops, self.decision)
+        self.combined = CombinedOutcomes(self, self._stops, self._short_floats)
+        self.remarks = Remarks(self, self._stops, self.combined)
         self._tried = tried
         self._judged: dict[str, list[Trial]] = {}
         self._cmp: dict[str, CmpLine | None] = {}
@@ -58,23 +56,19 @@ class PartMarks(PartCases):
     @property
     def wants_float32(self) -> bool:
         """Whether some tensor can't be judged in float64, because the student's code works in float32 only."""
-        return self._short_floats.wanted
+        return bool(self._short_floats.names)
 
     def cmp(self, name: str) -> CmpLine | None:
         """What the student's own `cmp` shows on the visible case."""
         if name not in self._cmp:
-            found, expected = (
-                self.visible.exported.get(name, StudentTensor.absent()).tensor,
-                self.visible.expected(name),
-            )
-            self._cmp[name] = (
-                None if found is None or expected is None else cmp_line(found, expected, self.visible.tolerance)
-            )
+            found, right = self.visible.exported.get(name, StudentTensor.absent()).tensor, self.visible.expected(name)
+            tolerance = self.visible.tolerance
+            self._cmp[name] = None if found is None or right is None else cmp_line(found, right, tolerance)
         return self._cmp[name]
 
     def check(self, name: str) -> Check:
         """The verdict on one check."""
-        worst, case_id = self.decision.worst(name)
+        worst, case_id = self.combined.worst(name)
         unfinished = self._stops.could_not_check(name) is not None
         absent = self.visible.outcomes[name] is Outcome.ABSENT
         if worst is Outcome.RIGHT and absent and not unfinished and self._only_not_reached(name):
@@ -83,37 +77,40 @@ class PartMarks(PartCases):
             told = (Outcome.CARRIED,) if unfinished else (Outcome.CARRIED, Outcome.WRONG)
             if worst not in told or not self._tried_alone(name):
                 return self._absent(name)
-        if worst is Outcome.RIGHT and not self.decision.confirmed(name):
-            return self._check(name, Verdict.UNCHECKED, 0.0, VISIBLE, _UNCONFIRMED)
+        if worst is Outcome.RIGHT and not self.combined.confirmed(name):
+            return self._check(name, Verdict.UNCHECKED, _UNCONFIRMED)
         if worst is Outcome.RIGHT:
             slip = self.slip_by_symmetry(name)
             if slip is not None and self.first_hidden is not None:
-                return self._check(name, Verdict.WRONG, 0.0, self.first_hidden.case.id, None)
+                return self._check(name, Verdict.WRONG, None, case_id=self.first_hidden.case.id)
             return self._right(name)
-        if worst is Outcome.WRONG and (differing := self.remarks.forward_differs(name)) is not None:
-            return self._check(name, Verdict.UNCHECKED, 0.0, VISIBLE, differing)
         if worst is Outcome.BLANK:
-            return self._check(name, Verdict.UNCHECKED, 0.0, VISIBLE, _BLANK)
-        stopped = self._stops.stopped_short(name) if worst is Outcome.WRONG else None
-        if stopped is not None and (self._stops.stopped_in(name) or not self._tried_alone(name)):
-            return self._check(name, Verdict.MISSING, 0.0, VISIBLE, stopped)
-        share = 0.0
+            return self._check(name, Verdict.UNCHECKED, _BLANK)
+        return self._carried(name, case_id) if worst is Outcome.CARRIED else self._wrong(name, worst, case_id)
+
+    def _carried(self, name: str, case_id: str) -> Check:
         remark = self.remarks.shape(name)
-        if worst is Outcome.CARRIED:
-            share = 1.0 if self.remarks.rebound(name) else self.exercise.spec.carried
-            if self.visible.outcomes[name] is not Outcome.CARRIED:
-                remark = " ".join(filter(None, (self.remarks.right_alone(name), remark)))
-        elif self.decision.visible_only(name):
+        if self.visible.outcomes[name] is not Outcome.CARRIED:
+            remark = " ".join(filter(None, (self.remarks.right_alone(name), remark)))
+        share = 1.0 if self.remarks.rebound(name) else self.exercise.spec.carried
+        return self._check(name, Verdict.CARRIED, remark or self.remarks.wrong_elements(name), share, case_id)
+
+    def _wrong(self, name: str, worst: Outcome, case_id: str) -> Check:
+        if worst is Outcome.WRONG:
+            if (differing := self.remarks.forward_differs(name)) is not None:
+                return self._check(name, Verdict.UNCHECKED, differing)
+            stopped = self._stops.stopped_short(name)
+            if stopped is not None and (self._stops.stopped_in(name) or not self._tried_alone(name)):
+                return self._check(name, Verdict.MISSING, stopped)
+        share, remark = 0.0, self.remarks.shape(name)
+        if self.combined.visible_only(name):
             share = self.exercise.spec.visible_only
             remark = "It is right for the sizes and numbers you see, but not for others."
-        elif self.decision.right_in_float32(name):
+        elif self.combined.right_in_float32(name):
             remark = remark or "cmp says True in the visible case: float32 is too coarse to show the difference."
         elif name in self.checks.values:
             remark = remark or self.remarks.right_elsewhere(name)
-        remark = remark or self.remarks.wrong_elements(name)
-        if worst is Outcome.CARRIED:
-            return self._check(name, Verdict.CARRIED, share, case_id, remark)
-        return self._check(name, Verdict.WRONG, share, case_id, remark)
+        return self._check(name, Verdict.WRONG, remark or self.remarks.wrong_elements(name), share, case_id)
 
     def _only_not_reached(self, name: str) -> bool:
         """Whether a line is right on its own, and something above it stopped its cell in the visible case alone.
@@ -157,11 +154,11 @@ class PartMarks(PartCases):
 
     def follows(self, name: str) -> bool | None:
         """Whether a value moves with random numbers in the gradients above it; None where nobody can tell."""
-        first = self.first_hidden
+        first, alone = self.first_hidden, self.alone
         value = first.usable(name) if first is not None else None
-        if first is None or first.alone is None or value is None or name in self._short_floats.names:
+        if alone is None or value is None or name in self._short_floats.names:
             return None  # code that works in float32 only is tried in float64
-        return first.alone.trains_on(name, value) if name in self.checks.values else first.alone.follows(name, value)
+        return alone.trains_on(name, value) if name in self.checks.values else alone.follows(name, value)
 
     @cached_property
     def unmoved(self) -> list[str]:
@@ -170,8 +167,7 @@ class PartMarks(PartCases):
 
     def skipped(self, name: str) -> str:
         """The gradients directly above one that takes up nothing of them."""
-        first = self.first_hidden
-        return first.alone.skipped(name) if first is not None and first.alone is not None else "the gradients above it"
+        return self.alone.skipped(name) if self.alone is not None else "the gradients above it"
 
     def is_numerical(self, name: str) -> bool:
         """Whether a right value is right to so few digits, in float64, as a numerical derivative is."""
@@ -183,7 +179,7 @@ class PartMarks(PartCases):
 
     def right_by_value(self, name: str) -> bool:
         """Whether a value is right in every case, whatever its line is."""
-        return self.decision.worst(name)[0] is Outcome.RIGHT
+        return self.combined.worst(name)[0] is Outcome.RIGHT
 
     def _right(self, name: str) -> Check:
         line = self.cmp(name)
@@ -199,7 +195,7 @@ class PartMarks(PartCases):
         own_way = f"It is computed in a different way, not from {self.skipped(name)}." if name in self.unmoved else None
         remarks = [text for text in (remark, self._can_not_tell(name) or own_way) if text is not None]
         verdict = Verdict.EXACT if exact else Verdict.APPROXIMATE
-        return self._check(name, verdict, 1.0, VISIBLE, " ".join(remarks) or None)
+        return self._check(name, verdict, " ".join(remarks) or None, 1.0)
 
     def slip_by_symmetry(self, name: str) -> Trial | None:
         """The trial in which a line with a right value made something else than the chain rule of other numbers."""
@@ -213,18 +209,18 @@ class PartMarks(PartCases):
         """What the two detached runs of the first hidden case say of the steps to a gradient."""
         if name not in self._judged:
             edges = [edge for edge in self._tried if gradient_of(edge.lower) == name]
-            first = self.first_hidden if edges else None
-            alone = first.alone if first is not None else None
-            self._judged[name] = [] if first is None else judge(alone, edges) if alone is not None else untried(edges)
+            self._judged[name] = [] if self.first_hidden is None else judge(self.alone, edges)
         return self._judged[name]
 
     def _absent(self, name: str) -> Check:
         reason = self._stops.could_not_check(name)
         if reason is not None:
-            return self._check(name, Verdict.UNCHECKED, 0.0, VISIBLE, reason)
-        return self._check(name, Verdict.MISSING, 0.0, VISIBLE, self.remarks.absent(name))
+            return self._check(name, Verdict.UNCHECKED, reason)
+        return self._check(name, Verdict.MISSING, self.remarks.absent(name))
 
-    def _check(self, name: str, verdict: Verdict, share: float, case_id: str, remark: str | None) -> Check:
+    def _check(
+        self, name: str, verdict: Verdict, remark: str | None, share: float = 0.0, case_id: str = VISIBLE
+    ) -> Check:
         part_case = self.visible if case_id == VISIBLE else self.hidden.get(case_id) or self.float32[case_id]
         found, expected = part_case.exported.get(name), part_case.expected(name)
         line = self.cmp(name) if case_id == VISIBLE else None  # of a hidden case only shapes are shown, never numbers

@@ -54,7 +54,7 @@ def read_notebook(data: bytes) -> NotebookNode:
         )
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # missing or repeated cell ids: mended below
+            warnings.simplefilter("ignore")  # missing or repeated cell ids: fixed below
             notebook = nbformat.convert(nbformat.from_dict(_repaired(raw)), 4)
         # What comes from format 3 still has its sources in lines, and its cells as they were.
         notebook.cells = nbformat.from_dict(_repaired_cells(notebook.cells))

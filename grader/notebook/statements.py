@@ -192,7 +192,7 @@ def as_written(text: str) -> str:
 
 
 def region(dissected: Dissected, first: int, last: int, dropped: Sequence[Piece], guarded: Sequence[Piece],
-           replaced: Sequence[tuple[Piece, str]] = ()) -> Code:  # fmt: skip
+           replaced: Sequence[tuple[Piece, str]]) -> Code:  # fmt: skip
     """The lines `first` to `last` of a cell as they are run: without `dropped`, and with `guarded` kept from raising.
 
     `replaced` have another text, of one line.

@@ -11,7 +11,7 @@ from pathlib import Path
 from grader.records import Check, Grade, Grading, Record, Verdict, count_verdicts
 from grader.reports.verdict_text import GLYPHS, explain
 from grader.safe_text import safe_text
-from grader.wording import in_points
+from grader.wording import out_of
 
 MAX_SUMMARY = 1 << 20
 """GitHub's limit on a step's summary, in bytes."""
@@ -38,7 +38,7 @@ class Annotation(Record, frozen=True):
 
 
 def annotations_for(grading: Grading, file: str, text: str) -> list[Annotation]:
-    """What to mend, at the student's lines: wrong and missing are errors, what could not be checked is a warning.
+    """What to fix, at the student's lines: wrong and missing are errors, what could not be checked is a warning.
 
     Args:
         grading: the result.
@@ -106,7 +106,7 @@ def job_summary(grades: Sequence[Grade], titles: Mapping[str, str] | None = None
     known = titles if titles is not None else {}
     lines = ["## Gradients", "", "| student | exercise | score | |", "|---|---|---:|---|"]
     for grade in grades:
-        score = "–" if grade.status == "ungradable" else f"{in_points(grade.score)} / {in_points(grade.max_score)}"
+        score = "–" if grade.status == "ungradable" else out_of(grade.score, grade.max_score)
         exercise = _cell(known.get(grade.exercise, grade.exercise))
         lines.append(f"| {_cell(grade.student)} | {exercise} | {score} | {_cell(_in_short(grade))} |")
     for grade in grades:

@@ -163,6 +163,3 @@ def _percent(share: float) -> str:
 def _href(path: str) -> str:
     """A relative path with `/` between folders as a link; whatever the names hold, it stays a path below the page."""
     return "./" + quote(path, safe="/", errors="surrogateescape")
-
-
-__all__ = ["CohortRow", "render", "render_index", "render_report"]

@@ -23,6 +23,11 @@ def grade_json(grade: Grade) -> str:
     return msgspec.json.format(msgspec.json.encode(grade), indent=2).decode() + "\n"
 
 
+def grades_json(grades: Sequence[Grade]) -> str:
+    """A list of Grades, each as `docs/grade.schema.json` describes it."""
+    return msgspec.json.format(msgspec.json.encode(list(grades)), indent=2).decode() + "\n"
+
+
 def grades_csv(grades: Sequence[Grade]) -> str:
     """One row a submission: student, exercise, status, score, maximum, verdict counts, flags, reason, and so on.
 

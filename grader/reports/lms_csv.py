@@ -1,4 +1,4 @@
-"""Grades in the formats of the places that grades go to. Pure functions of records and of a roster's rows.
+"""Grades as the CSV that a learning platform takes back. Pure functions of records and of a roster's rows.
 
 A submission that could not be graded has no mark, never a zero, wherever the format has room for the difference.
 Scores have at most two decimals from the start, so they are the same in all formats.
@@ -8,18 +8,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
-
-import msgspec
+from typing import NamedTuple
 
 from grader.errors import UsageError
 from grader.intake.handed_in.owners import Identity
-from grader.records import Check, Grade
-from grader.reports.json_csv_junit import commented, csv_text, placed
+from grader.records import Grade
+from grader.reports.json_csv_junit import commented, csv_text
 from grader.reports.roster import POINTS_POSSIBLE, Person, Roster
 from grader.reports.totals import Excused
-from grader.reports.verdict_text import explain
-from grader.wording import in_points, rounded
+from grader.wording import in_points
 
 CANVAS_COLUMNS = ["Student", "ID", "SIS User ID", "SIS Login ID", "Section"]
 _MOODLE_KINDS = ("participant", "first", "last", "full", "login", "number", "email")
@@ -27,7 +24,7 @@ _MOODLE_KINDS = ("participant", "first", "last", "full", "login", "number", "ema
 
 Known = Mapping[str, Sequence[Identity]]
 """Student → what platforms know them by."""
-_NOBODY: Known = {}
+NOBODY: Known = {}
 _EMPTY: Mapping[tuple[str, str], str] = {}
 
 
@@ -38,16 +35,8 @@ class Exported(NamedTuple):
     unknown: list[str]
 
 
-def grades_json(grades: Sequence[Grade]) -> str:
-    """A list of Grades, each as `docs/grade.schema.json` describes it."""
-    return msgspec.json.format(msgspec.json.encode(list(grades)), indent=2).decode() + "\n"
-
-
-# --- CSV for a learning platform ------------------------------------------------------------------------------------
-
-
 def canvas_csv(
-    grades: Sequence[Grade], roster: Roster | None = None, known: Known = _NOBODY, excused: Excused = frozenset()
+    grades: Sequence[Grade], roster: Roster | None = None, known: Known = NOBODY, excused: Excused = frozenset()
 ) -> Exported:
     """Canvas's gradebook CSV: one column an exercise, and a row with the points possible.
 
@@ -105,7 +94,7 @@ def _canvas_row(student: str, known: Sequence[Identity]) -> dict[str, str]:
     return {"Student": student, **({"ID": number} if number is not None else {"SIS Login ID": student})}
 
 
-def moodle_csv(grades: Sequence[Grade], roster: Roster | None = None, known: Known = _NOBODY) -> Exported:
+def moodle_csv(grades: Sequence[Grade], roster: Roster | None = None, known: Known = NOBODY) -> Exported:
     """Moodle's grade import: rows keyed by e-mail address or ID number, a column for each exercise.
 
     An exercise in which somebody wrote comments has a second column with them, for Moodle's "Feedback for".
@@ -210,43 +199,3 @@ def _filled(
 
 def _csv(columns: Sequence[str], rows: Iterable[Mapping[str, str]]) -> str:
     return csv_text(columns, ([row.get(column) for column in columns] for row in rows))
-
-
-# --- Gradescope -----------------------------------------------------------------------------------------------------
-
-
-def gradescope_json(grade: Grade) -> str:
-    """Gradescope's `results.json` for one submission: a test for each check, and the whole Grade as extra data."""
-    results: dict[str, Any] = {
-        "score": grade.score,
-        "output": _summary(grade),
-        "output_format": "text",
-        "visibility": "visible",
-        "tests": [_gradescope_test(check, grade) for check in grade.checks],
-        "extra_data": {"grade": grade},
-    }
-    return msgspec.json.format(msgspec.json.encode(results), indent=2).decode() + "\n"
-
-
-def _summary(grade: Grade) -> str:
-    if grade.status == "ungradable":
-        lines = [f"This submission could not be graded, so its 0 points mean nothing yet. {grade.reason}"]
-        return "\n".join([*lines, *map(placed, grade.comments)])
-    lines = [f"{in_points(grade.score)} of {in_points(grade.max_score)} points."]
-    lines += grade.standing.reasons if grade.standing is not None else []
-    names = {(check.part, check.name) for check in grade.checks}
-    lines += [placed(comment) for comment in grade.comments if (comment.part, comment.name) not in names]
-    return "\n".join(lines + [flag.message for flag in grade.flags])
-
-
-def _gradescope_test(check: Check, grade: Grade) -> dict[str, Any]:
-    said = [each.text for each in grade.comments if (each.part, each.name) == (check.part, check.name)]
-    return {
-        "name": f"{check.part}: {check.name}",
-        "score": rounded(check.points),
-        "max_score": rounded(check.max_points),
-        "status": "passed" if check.points == check.max_points else "failed",
-        "output": "\n".join([explain(check), *said]),
-        "output_format": "text",
-        "visibility": "visible",
-    }

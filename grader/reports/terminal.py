@@ -13,7 +13,7 @@ from grader.records import Check, Grading, Verdict
 from grader.reports.cell_names import line_name
 from grader.reports.verdict_text import GLYPHS, carried_by_reason, explain, missing_by_reason
 from grader.safe_text import safe_text
-from grader.wording import in_points
+from grader.wording import out_of
 
 
 class SafeConsole(Console):
@@ -56,7 +56,7 @@ def show_grading(grading: Grading, way_to_hints: str | None = None) -> None:
         checks = [check for check in grade.checks if check.part == part.id]
         points, maximum = sum(check.points for check in checks), sum(check.max_points for check in checks)
         console.print()
-        say(f"{part.title}   {in_points(points)} / {in_points(maximum)}", style="bold")
+        say(f"{part.title}   {out_of(points, maximum)}", style="bold")
         _show_checks(checks, _own_lines(grading, part.id))
     for flag in grade.flags:
         say(flag.message, "! ", style="magenta")
@@ -65,7 +65,7 @@ def show_grading(grading: Grading, way_to_hints: str | None = None) -> None:
     if start is not None and start.verdict is not Verdict.UNCHECKED:
         stuck = f" Stuck? For a hint: {printable(way_to_hints)}" if way_to_hints is not None else ""
         say(f"Start with {start.name}.{stuck}", style="cyan")
-    say(f"{in_points(grade.score)} / {in_points(grade.max_score)} points", style="bold")
+    say(f"{out_of(grade.score, grade.max_score)} points", style="bold")
 
 
 def say_whole(text: str) -> None:

@@ -9,7 +9,6 @@ import asyncio
 import hmac
 import secrets
 from collections.abc import Collection
-from datetime import UTC, datetime
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qs, urlsplit
 
@@ -20,8 +19,9 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from grader.records import Record
-from grader.review.login import login_page
+from grader.reports.html import render
 from grader.review.users import Users
+from grader.timestamps import now
 
 CONTENT_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -73,7 +73,7 @@ class Session:
         self.name = name
         self.csrf = secrets.token_urlsafe(24)
         self.flash: str | None = None
-        self.since = datetime.now(UTC).isoformat(timespec="microseconds")
+        self.since = now()
 
 
 class Guard:
@@ -155,14 +155,14 @@ class Guard:
 
     async def _by_password(self, request: Request, users: Users) -> Response | None:
         if request.method != "POST" or request.url.path != "/login":
-            return HTMLResponse(login_page(None), 401)
+            return _login_page(None)
         form = parse_form(await read_body(request))
         name = form.get("name", "").strip()
         async with self._guessing:
             if await run_in_threadpool(users.knows, name, form.get("password", "")):
                 return self._let_in(request, name)
             await asyncio.sleep(1)  # one guess a second, whoever guesses
-        return HTMLResponse(login_page("The name or the password is wrong."), 401)
+        return _login_page("The name or the password is wrong.")
 
     def _let_in(self, request: Request, name: str) -> Response:
         if len(self._sessions) >= _SESSIONS:
@@ -173,6 +173,11 @@ class Guard:
         tls = request.headers.get("x-forwarded-proto") == "https"  # a lie would only keep the cookie from its sender
         response.set_cookie(self.rules.cookie, key, httponly=True, samesite="strict", secure=tls, path="/")
         return response
+
+
+def _login_page(problem: str | None) -> Response:
+    """The form on which people say who they are; `problem` says why the last try failed."""
+    return HTMLResponse(render("review/login.html.jinja", None, problem=problem), 401)
 
 
 async def read_body(request: Request) -> bytes:

@@ -16,9 +16,10 @@ from starlette.types import ASGIApp
 from grader.errors import GraderError
 from grader.review import actions, pages, static
 from grader.review.access import Guard, Rules, Session, parse_form, read_body
-from grader.review.desk import Call, Desk, Failed
+from grader.review.app_state import AppState
+from grader.review.call import Call, Failed
 
-Page = Callable[[Desk, Call], str]
+Page = Callable[[AppState, Call], str]
 _Endpoint = Callable[[Request], Awaitable[Response]]
 
 _ACTIONS: dict[str, tuple[Page, Page]] = {
@@ -37,18 +38,18 @@ _ACTIONS: dict[str, tuple[Page, Page]] = {
 _NO_GRADEBOOK = "The gradebook can't be reached, and nothing was saved: go back, and try again in a moment."
 
 
-def make_app(desk: Desk, rules: Rules) -> ASGIApp:
+def make_app(state: AppState, rules: Rules) -> ASGIApp:
     """The whole application, behind its guard."""
     routes = [
         Route("/", _redirect),
-        Route("/queue", _page(desk, pages.queue)),
-        Route("/item/{key}", _page(desk, pages.work)),
-        Route("/submission", _page(desk, pages.work)),
-        Route("/class", _page(desk, pages.class_table)),
-        Route("/feedback", _page(desk, pages.feedback)),
-        Route("/regrade", _page(desk, pages.regrading)),
+        Route("/queue", _page(state, pages.queue)),
+        Route("/item/{key}", _page(state, pages.work)),
+        Route("/submission", _page(state, pages.work)),
+        Route("/class", _page(state, pages.class_table)),
+        Route("/feedback", _page(state, pages.feedback)),
+        Route("/regrade", _page(state, pages.regrading)),
         Route("/static/{name}", _static),
-        *(Route(path, _action(desk, *each), methods=["POST"]) for path, each in _ACTIONS.items()),
+        *(Route(path, _action(state, *each), methods=["POST"]) for path, each in _ACTIONS.items()),
     ]
     return Guard(Starlette(routes=routes), rules)
 
@@ -66,13 +67,13 @@ async def _static(request: Request) -> Response:
     return Response(static.content(name), media_type=static.TYPES[name], headers=caching)
 
 
-def _page(desk: Desk, page: Page) -> _Endpoint:
+def _page(state: AppState, page: Page) -> _Endpoint:
     async def answer(request: Request) -> Response:
         call = Call(request.url.path, request.query_params, {}, _session(request))
         try:
-            text = await run_in_threadpool(page, desk, call)
+            text = await run_in_threadpool(page, state, call)
         except pages.NotThere as error:
-            return HTMLResponse(await run_in_threadpool(pages.problem, desk, call, str(error)), 404)
+            return HTMLResponse(await run_in_threadpool(pages.problem, state, call, str(error)), 404)
         except SQLAlchemyError:
             return PlainTextResponse(_NO_GRADEBOOK, 503)
         except GraderError as error:  # a template of the course's own, say
@@ -82,24 +83,24 @@ def _page(desk: Desk, page: Page) -> _Endpoint:
     return answer
 
 
-def _action(desk: Desk, action: Page, page: Page) -> _Endpoint:
+def _action(state: AppState, action: Page, page: Page) -> _Endpoint:
     async def answer(request: Request) -> Response:
         session = _session(request)
         form = parse_form(await read_body(request))
         call = Call(request.url.path, {}, form, session)
         if not hmac.compare_digest(form.get("csrf", "").encode(), session.csrf.encode()):
             text = "This form is from an earlier session, or too large. Load the page again; nothing was saved."
-            return HTMLResponse(await run_in_threadpool(pages.problem, desk, call, text), 403)
+            return HTMLResponse(await run_in_threadpool(pages.problem, state, call, text), 403)
         try:
-            return RedirectResponse(await run_in_threadpool(action, desk, call), 303)
+            return RedirectResponse(await run_in_threadpool(action, state, call), 303)
         except GraderError as error:
             call.failed = Failed(str(error), form)
         except SQLAlchemyError:
             return PlainTextResponse(_NO_GRADEBOOK, 503)
         try:
-            return HTMLResponse(await run_in_threadpool(page, desk, call), 409)
+            return HTMLResponse(await run_in_threadpool(page, state, call), 409)
         except pages.NotThere:
-            return HTMLResponse(await run_in_threadpool(pages.problem, desk, call, call.failed.message), 409)
+            return HTMLResponse(await run_in_threadpool(pages.problem, state, call, call.failed.message), 409)
 
     return answer
 

@@ -9,7 +9,7 @@ from enum import StrEnum
 import msgspec
 
 from grader.gradebook.results import Result
-from grader.gradebook.review_log import Mark, Note, Of
+from grader.gradebook.review_records import Mark, Note, SubmissionKey
 from grader.grading.ungradable import ITSELF_FAILED
 from grader.records import Check, Flag, Grade, Record, Verdict
 from grader.reports.cohort_page import Group
@@ -50,11 +50,11 @@ class Item(Record, frozen=True, kw_only=True):
 
     key: str
     kind: Kind
-    of: Of
+    of: SubmissionKey
     says: list[str]
     part: str | None = None
     checks: list[tuple[str, str]] = []
-    others: list[Of] = []
+    others: list[SubmissionKey] = []
     settled: Note | None = None
 
     @property
@@ -73,7 +73,7 @@ def items_of(
 ) -> list[Item]:
     """Every question, settled or not, in the queue's order: by kind, then by exercise and student."""
     grades = {(each.grade.student, each.grade.exercise): each for each in results}
-    of_key = {key: Of(*key, each.key.submission) for key, each in grades.items()}
+    of_key = {key: SubmissionKey(*key, each.key.submission) for key, each in grades.items()}
     found = [item for key, each in grades.items() for item in _of_grade(each.grade, of_key[key])]
     found += _similar(groups, of_key)
     found += _disputed(marks, notes := list(notes), {*of_key.values()})
@@ -86,13 +86,13 @@ def _with(item: Item, note: Note | None) -> Item:
     return item if note is None else msgspec.structs.replace(item, settled=note)
 
 
-def item_key(kind: Kind, of: Of, *detail: str) -> str:
+def item_key(kind: Kind, of: SubmissionKey, *detail: str) -> str:
     """A short name for a question about a submission's content."""
     text = "\0".join([kind, of.student, of.exercise, of.submission, *detail])
     return f"{kind}-{hashlib.sha256(text.encode('utf-8', 'surrogatepass')).hexdigest()[:20]}"
 
 
-def _of_grade(grade: Grade, of: Of) -> list[Item]:
+def _of_grade(grade: Grade, of: SubmissionKey) -> list[Item]:
     if grade.status == "ungradable":
         failed = (grade.reason or "").startswith(ITSELF_FAILED)
         kind = Kind.FAILED if failed else Kind.UNGRADABLE
@@ -132,7 +132,7 @@ def _named(grade: Grade, part: str | None, flags: Sequence[Flag]) -> list[tuple[
     return [(check.part, check.name) for check in grade.checks if check.part == part and check.name in words]
 
 
-def _similar(groups: Sequence[Group], of_key: Mapping[tuple[str, str], Of]) -> list[Item]:
+def _similar(groups: Sequence[Group], of_key: Mapping[tuple[str, str], SubmissionKey]) -> list[Item]:
     found = []
     for group in groups:
         members = [of_key[student, group.exercise] for student in group.students if (student, group.exercise) in of_key]
@@ -144,7 +144,7 @@ def _similar(groups: Sequence[Group], of_key: Mapping[tuple[str, str], Of]) -> l
     return found
 
 
-def _disputed(marks: Iterable[Mark], notes: Sequence[Note], current: set[Of]) -> list[Item]:
+def _disputed(marks: Iterable[Mark], notes: Sequence[Note], current: set[SubmissionKey]) -> list[Item]:
     """Marks that a person was told are disputed, and those that two people set differently."""
     found = [
         Item(
@@ -158,7 +158,7 @@ def _disputed(marks: Iterable[Mark], notes: Sequence[Note], current: set[Of]) ->
         for note in notes
         if note.kind == "disputed" and note.of in current
     ]
-    by_place: dict[tuple[Of, str | None, str | None], list[Mark]] = {}
+    by_place: dict[tuple[SubmissionKey, str | None, str | None], list[Mark]] = {}
     for mark in marks:
         if mark.of in current:
             by_place.setdefault((mark.of, mark.override.part, mark.override.name), []).append(mark)

@@ -7,19 +7,18 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import msgspec
 
+from grader.choices import Sandbox
 from grader.course.course import Course
 from grader.errors import UsageError
 from grader.gradebook.results import Result
-from grader.intake.collect import Found
+from grader.intake.found import Found
 from grader.records import Record
 from grader.review.regrade_process import Order, Said
-
-Sandbox = Literal["bwrap", "none"]
 
 
 class Progress(Record, frozen=True):
@@ -32,10 +31,11 @@ class Progress(Record, frozen=True):
     error: str | None = None
 
 
+@dataclass(eq=False)
 class Regrader:
     """Has submissions graded in a process of its own.
 
-    Args:
+    Attributes:
         course: the course.
         gradebook: its URL or file.
         folder: where the reports go; None where there is no such folder.
@@ -43,14 +43,13 @@ class Regrader:
         finished: is called when a regrading has ended.
     """
 
-    def __init__(
-        self, course: Course, gradebook: str, folder: Path | None, sandbox: Sandbox, finished: Callable[[], None]
-    ) -> None:
-        self.course = course
-        self.gradebook = gradebook
-        self.folder = folder
-        self.sandbox = sandbox
-        self.finished = finished
+    course: Course
+    gradebook: str
+    folder: Path | None
+    sandbox: Sandbox
+    finished: Callable[[], None]
+
+    def __post_init__(self) -> None:
         self.progress: Progress | None = None
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None

@@ -11,16 +11,17 @@ import sys
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import msgspec
 
 import grader.startup  # noqa: F401  (before what imports nbformat)
+from grader.choices import Sandbox
 from grader.cohort.run import grade_cohort
 from grader.course.course import Course
 from grader.errors import GraderError
-from grader.gradebook import Gradebook
-from grader.intake.collect import Found
+from grader.gradebook.gradebook import Gradebook
+from grader.intake.found import Found
 from grader.records import Record
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Order(Record, frozen=True):
     exercises: str
     gradebook: str
     folder: str
-    sandbox: Literal["bwrap", "none"]
+    sandbox: Sandbox
 
 
 class Said(Record, frozen=True):

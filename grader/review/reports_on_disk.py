@@ -9,12 +9,12 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from grader.cohort.run import is_written, write_cohort, write_grading
+from grader.cohort.report_files import is_written, write_cohort, write_grading
 from grader.course.course import Course
 from grader.errors import GraderError
 from grader.files import folder_names
-from grader.gradebook import Gradebook
-from grader.gradebook.review_log import Of
+from grader.gradebook.gradebook import Gradebook
+from grader.gradebook.review_records import SubmissionKey
 from grader.reports.cohort_page import Group
 
 SOON = 1.0
@@ -47,7 +47,7 @@ class ReportsOnDisk:
         if folder is not None:
             self._thread.start()
 
-    def changed(self, found: Iterable[Of]) -> None:
+    def changed(self, found: Iterable[SubmissionKey]) -> None:
         """Have these students' reports and JSON written, and after a pause the class's pages."""
         self._wait_for([(of.student, of.exercise) for of in found])
 
@@ -81,7 +81,7 @@ class ReportsOnDisk:
                 if self._closing and not self._due:
                     return
                 # The class comes last: its pages hold what the others do.
-                key = min(self._due, key=self._turn, default=None)
+                key = min(self._due, key=lambda key: (key is None, self._due[key]), default=None)
                 left = self._due[key] - time.monotonic() if self._due else None
                 if not self._closing and (left is None or left > 0):
                     self._wake.wait(left)
@@ -89,16 +89,12 @@ class ReportsOnDisk:
                 del self._due[key]
             self._write(key)
 
-    def _turn(self, key: tuple[str, str] | None) -> tuple[bool, float]:
-        return key is None, self._due[key]
-
     def _write(self, key: tuple[str, str] | None) -> None:
         """One student's files, or the pages about everybody."""
         assert self.folder is not None
         try:
             if key is None:
-                everybody = list(self.book.grades())
-                write_cohort(everybody, self.folder, self.course, self.groups, self.book.people.excused(everybody))
+                write_cohort(list(self.book.grades()), self.book, self.course, self.folder, self.groups)
             else:
                 names = folder_names(self.book.students())
                 for grading in self.book.gradings(student=key[0], exercise=key[1]):

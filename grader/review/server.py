@@ -17,16 +17,17 @@ import msgspec
 import uvicorn
 from filelock import FileLock, Timeout
 
+from grader.choices import Sandbox
 from grader.course.course import Course
 from grader.errors import UsageError
 from grader.files import as_text
-from grader.gradebook import Gradebook
+from grader.gradebook.gradebook import Gradebook
 from grader.records import Record
 from grader.review.access import Rules
 from grader.review.app import make_app
-from grader.review.classroom import Classroom
-from grader.review.desk import Desk
-from grader.review.regrade import Regrader, Sandbox
+from grader.review.app_state import AppState
+from grader.review.class_cache import ClassCache
+from grader.review.regrade import Regrader
 from grader.review.reports_on_disk import ReportsOnDisk
 from grader.review.users import Users
 
@@ -59,9 +60,9 @@ def serve(options: Options, course: Course, say: Callable[[str], None]) -> None:
     with listening, _only_one(options.gradebook), Gradebook(options.gradebook) as book:
         port = listening.getsockname()[1]
         rules = msgspec.structs.replace(rules, cookie=f"grader-review-{port}")
-        with open_desk(options, course, book) as desk:
+        with open_state(options, course, book) as state:
             config = uvicorn.Config(
-                make_app(desk, rules), log_level="warning", access_log=False, server_header=False, ws="none",
+                make_app(state, rules), log_level="warning", access_log=False, server_header=False, ws="none",
                 lifespan="off", proxy_headers=False, timeout_graceful_shutdown=5,
             )  # fmt: skip
             address = f"http://{_bracketed(shown)}:{port}/"
@@ -78,20 +79,20 @@ def serve(options: Options, course: Course, say: Callable[[str], None]) -> None:
 
 
 @contextlib.contextmanager
-def open_desk(options: Options, course: Course, book: Gradebook) -> Iterator[Desk]:
+def open_state(options: Options, course: Course, book: Gradebook) -> Iterator[AppState]:
     """All that the pages work with; what is still to be written is written when it is closed."""
-    classroom = Classroom(book, course)
+    cache = ClassCache(book, course)
     reports = ReportsOnDisk(book, course, options.folder)
 
     def looked_again() -> None:
-        classroom.compare()
-        reports.groups = classroom.groups or []
+        cache.compare()
+        reports.groups = cache.groups or []
         reports.catch_up()
 
     regrader = Regrader(course, options.gradebook, options.folder, options.sandbox, looked_again)
     threading.Thread(target=looked_again, daemon=True).start()
     try:
-        yield Desk(book, course, options.folder, classroom, reports, regrader)
+        yield AppState(book, course, options.folder, cache, reports, regrader)
     finally:
         regrader.stop()
         reports.close()

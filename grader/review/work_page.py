@@ -1,4 +1,4 @@
-"""One submission on the desk: where the question is, what can be set, and what was. Plain records for the template."""
+"""One submission on the state: where the question is, what can be set, and what was. Plain records for the template."""
 
 from __future__ import annotations
 
@@ -7,13 +7,11 @@ from collections.abc import Sequence
 import msgspec
 
 from grader.cohort.similarity import own_lines
-from grader.course.course import Course
-from grader.course.exercise import Exercise
-from grader.gradebook.review_log import Mark, Note, Of
+from grader.gradebook.review_records import Mark, Note, SubmissionKey
 from grader.records import Grade, Grading, Record
 from grader.reports.heat_map_png import Picture
 from grader.reports.student_page import Cell, Page, Row, page_of
-from grader.review.classroom import Classroom, Snapshot, used_comments
+from grader.review.class_cache import ClassCache, Snapshot
 from grader.review.queue import Item, Kind
 
 
@@ -30,7 +28,7 @@ class Place(Record, frozen=True):
 class Panel(Record, frozen=True):
     """A submission as far as a question is about it; `shared` are the lines that others have, too."""
 
-    of: Of
+    of: SubmissionKey
     page: Page
     rows: list[Row]
     cells: list[Cell]
@@ -40,7 +38,7 @@ class Panel(Record, frozen=True):
 class Work(Record, frozen=True, kw_only=True):
     """The whole page. `before` and `after` are the keys of the open questions next to this one."""
 
-    of: Of
+    of: SubmissionKey
     item: Item | None
     position: int
     left: int
@@ -81,17 +79,17 @@ def read_place(value: str) -> tuple[str | None, str | None]:
 
 
 def work_on(
-    classroom: Classroom, now: Snapshot, of: Of, item: Item | None, check: tuple[str, str] | None = None
+    cache: ClassCache, now: Snapshot, of: SubmissionKey, item: Item | None, check: tuple[str, str] | None
 ) -> Work | None:
     """Everything about a submission: in the light of a question, or of a check; None where it is no longer there."""
-    grading = classroom.grading(of)
+    grading = cache.grading(of)
     if grading is None:
         return None
     checks = item.checks if item is not None else [check] if check is not None else []
     page = page_of(_without_pictures(grading, checks))
     panels = [_panel(of, page, checks, item.part if item is not None else None)]
     if item is not None and item.kind is Kind.SIMILAR:
-        panels = _compared(classroom, item, grading)
+        panels = _compared(cache, item, grading)
     marks = [mark for mark in now.marks if mark.of == of]
     # A question that is settled keeps its place among those that are open.
     order = [each.key for each in now.items if each.settled is None or (item is not None and each.key == item.key)]
@@ -106,7 +104,7 @@ def work_on(
         chosen=chosen if any(place.value == chosen for place in places) else place_value(None, None),
         marks=marks,
         notes=[note for note in now.notes if note.of == of],
-        used=used_comments(now.notes, of.exercise)[:30],
+        used=_used_comments(now.notes, of.exercise)[:30],
         path=now.results[of.student, of.exercise].path,
         position=place + 1 if item is not None else 0,
         left=len(now.open),
@@ -127,7 +125,7 @@ def _without_pictures(grading: Grading, checks: Sequence[tuple[str, str]]) -> Gr
     return msgspec.structs.replace(grading, evidence=evidence, parts=parts)
 
 
-def _panel(of: Of, page: Page, checks: Sequence[tuple[str, str]], part: str | None) -> Panel:
+def _panel(of: SubmissionKey, page: Page, checks: Sequence[tuple[str, str]], part: str | None) -> Panel:
     wanted = {*checks}
     rows = [row for each in page.parts for row in each.rows if (row.check.part, row.check.name) in wanted]
     cells = [cell for each in page.parts for cell in each.cells] + page.other_cells
@@ -145,29 +143,25 @@ def _theirs(picture: Picture) -> Picture:
     return msgspec.structs.replace(picture, title="The student’s") if picture.title == "Yours" else picture
 
 
-def _compared(classroom: Classroom, item: Item, first: Grading) -> list[Panel]:
+def _compared(cache: ClassCache, item: Item, first: Grading) -> list[Panel]:
     """Each student's cells, with the lines that all of the group have."""
-    gradings = [first, *filter(None, (classroom.grading(of) for of in item.others))]
-    lines = [{*own_lines(each, _exercise(classroom.course, each)).lines} for each in gradings]
+    gradings = [first, *filter(None, (cache.grading(of) for of in item.others))]
+    lines = [{*own_lines(each, cache.course.exercise(each.grade.exercise)).lines} for each in gradings]
     common = set.intersection(*lines)
     panels = []
     for number, grading in enumerate(gradings):
         page = page_of(_without_pictures(grading, []))
-        cells = [_renamed(cell, f"s{number}-") for part in page.parts for cell in part.cells]
+        cells = [
+            msgspec.structs.replace(cell, anchor=f"s{number}-{cell.anchor}")
+            for part in page.parts
+            for cell in part.cells
+        ]
         shared = {
             (cell.anchor, line.number) for cell in cells for line in cell.lines if "".join(line.text.split()) in common
         }
-        of = Of(grading.grade.student, grading.grade.exercise, grading.submission)
+        of = SubmissionKey(grading.grade.student, grading.grade.exercise, grading.submission)
         panels.append(Panel(of, page, [], [cell for cell in cells if cell.lines], shared))
     return panels
-
-
-def _exercise(course: Course, grading: Grading) -> Exercise:
-    return course.exercise(grading.grade.exercise)
-
-
-def _renamed(cell: Cell, prefix: str) -> Cell:
-    return msgspec.structs.replace(cell, anchor=prefix + cell.anchor)
 
 
 def _places(grade: Grade, marks: Sequence[Mark]) -> list[Place]:
@@ -190,3 +184,9 @@ def _places(grade: Grade, marks: Sequence[Mark]) -> list[Place]:
             for check in own
         ]  # fmt: skip
     return places
+
+
+def _used_comments(notes: Sequence[Note], exercise: str) -> list[str]:
+    """The comments written before in an exercise, the most recent first, each once."""
+    said = (note for note in reversed(notes) if note.kind == "comment" and note.of.exercise == exercise)
+    return list(dict.fromkeys(note.text for note in said))

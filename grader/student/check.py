@@ -10,8 +10,9 @@ from threading import Event
 from grader.course.course import Course
 from grader.errors import SubmissionError, UsageError
 from grader.grading.pool import GraderPool
-from grader.intake.collect import Found, collect
+from grader.intake.collect import collect
 from grader.intake.explain_cells import CellSense, in_words
+from grader.intake.found import Found
 from grader.intake.matching import understand
 from grader.intake.release_index import released
 from grader.kernels import default_kind

@@ -6,27 +6,20 @@ the cells that were executed, and answers with what to show.
 
 from __future__ import annotations
 
-import base64
-import contextlib
 import importlib.util
-import json
 import os
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from types import ModuleType
-from typing import IO, Any
+from typing import Any
 
 from IPython.core.interactiveshell import InteractiveShell
 from IPython.core.magic import Magics, line_magic, magics_class
 from IPython.core.magic_arguments import argument, magic_arguments, parse_argstring
 from IPython.display import DisplayHandle, display
 
-PYTHON = "GRADER_PYTHON"
-"""The environment variable that names the Python of the process that checks, where it isn't the kernel's own."""
-MAX_ERROR = 300
-"""Characters of the last line that a process wrote which are shown."""
+from grader.student.checker_process import Answer, CheckerProcess
+
 _STARTING = "Starting the checker: it loads PyTorch once"
 PROBE = Path(__file__).parent.parent / "kernels" / "probe"
 
@@ -37,7 +30,7 @@ class _Output:
     def __init__(self) -> None:
         self._handle: DisplayHandle | None = None
 
-    def show(self, answer: dict[str, Any]) -> None:
+    def show(self, answer: Answer) -> None:
         """Show HTML where the front end can, else the text."""
         data = {"text/plain": answer["text"], "text/html": answer["html"]}
         if self._handle is None:
@@ -59,11 +52,7 @@ class GraderMagics(Magics):
         super().__init__(shell=shell)
         self._ran: list[tuple[str, str | None]] = []
         self._probe: ModuleType | None = None
-        self._log: IO[str] | None = None
-        self._answered = False
-        self._process: subprocess.Popen[str] | None = None
-        with contextlib.suppress(OSError):  # it is said when a check is asked for
-            self._process = self._started()
+        self._checker = CheckerProcess(self._notebook())
 
     @magic_arguments()
     @argument("names", nargs="*", help="Gradients to check, such as dlogits dprobs; by default, all.")
@@ -89,13 +78,7 @@ class GraderMagics(Magics):
 
     def close(self) -> None:
         """End the process beside the kernel."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.communicate()
-            self._process = None
-        if self._log is not None:
-            self._log.close()
-            self._log = None
+        self._checker.close()
 
     @property
     def _shell(self) -> Any:
@@ -103,7 +86,7 @@ class GraderMagics(Magics):
 
     def _ask(self, do: str, options: Any) -> None:
         output = _Output()
-        if not self._answered:
+        if not self._checker.answered:
             output.show({"text": f"{_STARTING} …", "html": f"<div>{_STARTING} …</div>"})
         answer = self._asked(do, options, output)
         if "error" in answer:
@@ -112,15 +95,15 @@ class GraderMagics(Magics):
             return
         output.show(answer)
 
-    def _asked(self, do: str, options: Any, output: _Output) -> dict[str, Any]:
+    def _asked(self, do: str, options: Any, output: _Output) -> Answer:
         names = options.names if isinstance(options.names, list) else [options.names] if options.names else []
         only = [name for said in names for name in said.split(",") if name]
         common = {"cells": self._history(), "exercise": options.exercise, "only": only}
-        found = self._answer({**common, "do": "names", "tensors": self._tensor_names()}, output)
+        found = self._checker.ask({**common, "do": "names", "tensors": self._tensor_names()}, output.show)
         if "error" in found:
             return found
         asked = {**common, "do": do, "exercise": found["use"], "export": self._export(found["names"], found["lists"])}
-        return self._answer(asked, output)
+        return self._checker.ask(asked, output.show)
 
     def _history(self) -> list[dict[str, str | None]]:
         """The cells that were executed, each with the notebook's id of it, where that was told.
@@ -153,75 +136,11 @@ class GraderMagics(Magics):
         exported: dict[str, Any] = self._probe.export(self._shell.user_ns, part)
         return exported
 
-    # --- the process beside the kernel
-
-    def _started(self) -> subprocess.Popen[str]:
-        environment = {name: value for name, value in os.environ.items() if name != "JPY_PARENT_PID"}
-        apart: dict[str, Any] = {"start_new_session": True}  # an interrupt of the kernel is not for it
-        if sys.platform == "win32":
-            apart = {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP}
-        python = os.environ.get(PYTHON) or sys.executable
-        if self._log is None:
-            self._log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 - closed in close
-        return subprocess.Popen(  # noqa: S603 - our own module, on this very interpreter, or the one that is named
-            [python, "-P", "-m", "grader.student.magics_server", str(self._notebook())],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            env={**environment, "MPLBACKEND": "agg", "PYTHONUTF8": "1"},
-            text=True,
-            encoding="utf-8",
-            **apart,
-        )
-
     def _notebook(self) -> Path:
         """The notebook's file, as far as the front end tells: Jupyter's and VS Code's ways."""
         told = self._shell.user_ns.get("__vsc_ipynb_file__") or os.environ.get("JPY_SESSION_NAME") or ""
         name = Path(told).name
         return Path.cwd() / (name if name.endswith(".ipynb") else "notebook.ipynb")
-
-    def _answer(self, request: dict[str, Any], output: _Output) -> dict[str, Any]:
-        if self._process is not None and self._process.poll() is not None and self._answered:
-            self.close()
-        if self._process is None:
-            try:
-                self._process = self._started()
-            except OSError as error:
-                python = os.environ.get(PYTHON, sys.executable)
-                return {"error": f"{python} can't be started ({error.strerror}): correct the path in {PYTHON}."}
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        try:
-            self._process.stdin.write(json.dumps(request, default=_base64) + "\n")
-            self._process.stdin.flush()
-            while (line := self._process.stdout.readline()) and "last" not in (answer := json.loads(line)):
-                output.show(answer)
-        except KeyboardInterrupt:
-            self.close()  # its answer would be taken for that to the next question
-            raise
-        except OSError:
-            line = ""
-        if not line:
-            return {"error": self._why_it_ended()}
-        self._answered = True
-        return dict(answer)
-
-    def _why_it_ended(self) -> str:
-        """What the process wrote last before it ended; another is started for the next question."""
-        last = ""
-        if self._process is not None and self._log is not None:
-            self._process.kill()
-            self._process.communicate()
-            self._log.seek(0)
-            last = self._log.read().strip().split("\n")[-1][:MAX_ERROR]
-        self.close()
-        why = f"it ended with “{last}”" if last else "it ended without an error message"
-        python = os.environ.get(PYTHON)
-        where = f" on {python}, which {PYTHON} names," if python else ""
-        return (
-            f"The checker{where} can't go on: {why}. Try again; if it ends again, `grader check` in a terminal gives "
-            "the same verdicts."
-        )
 
 
 def load(shell: InteractiveShell) -> None:
@@ -254,8 +173,3 @@ def _loaded(name: str) -> ModuleType:
 def _without_comment(line: str) -> str:
     """A magic's arguments without what a student wrote behind them: `%check dlogits  # again`."""
     return line.split("#")[0]
-
-
-def _base64(data: bytes) -> str:
-    """The tensors in a request, which is text."""
-    return base64.b64encode(data).decode("ascii")

@@ -10,7 +10,7 @@ from grader.records import Record, Verdict
 from grader.student.progress import Checked, Progress, is_stale, read_progress
 
 
-class Standing(Record, frozen=True):
+class ExerciseStatus(Record, frozen=True):
     """An exercise in a workspace. `notebook` is None where it has none; `stale`: changed since it was checked."""
 
     spec: ExerciseSpec
@@ -27,13 +27,13 @@ class Standing(Record, frozen=True):
         return all(self.checked.right(part) == count for part, count in self.counts.items())
 
 
-def standings(course: Course, folder: Path) -> list[Standing]:
+def exercise_statuses(course: Course, folder: Path) -> list[ExerciseStatus]:
     """Every exercise of the course as it stands in `folder`, in the catalogue's order."""
     progress = read_progress(folder)
-    return [_standing(course, spec, folder, progress) for spec in course.catalog.exercises]
+    return [_status(course, spec, folder, progress) for spec in course.catalog.exercises]
 
 
-def _standing(course: Course, spec: ExerciseSpec, folder: Path, progress: Progress) -> Standing:
+def _status(course: Course, spec: ExerciseSpec, folder: Path, progress: Progress) -> ExerciseStatus:
     counts = {part: len(checks.names) for part, checks in course.exercise(spec.id).parts.items()}
     checks = [
         (checked.time, name, checked)
@@ -43,32 +43,32 @@ def _standing(course: Course, spec: ExerciseSpec, folder: Path, progress: Progre
     if checks:
         _, name, checked = max(checks, key=lambda found: found[0])
         stale = is_stale(folder / name, checked)
-        return Standing(spec=spec, counts=counts, notebook=folder / name, checked=checked, stale=stale)
+        return ExerciseStatus(spec=spec, counts=counts, notebook=folder / name, checked=checked, stale=stale)
     own = folder / f"{spec.id}.ipynb"
-    return Standing(spec=spec, counts=counts, notebook=own if own.is_file() else None)
+    return ExerciseStatus(spec=spec, counts=counts, notebook=own if own.is_file() else None)
 
 
-def next_step(found: list[Standing], catalog: Catalog) -> str:
+def next_step(found: list[ExerciseStatus], catalog: Catalog) -> str:
     """The next thing to do, in one sentence."""
-    if not any(standing.notebook for standing in found):
+    if not any(status.notebook for status in found):
         return "There are no notebooks of this course here. Next: `grader init DIR` makes a folder to work in."
-    for standing in found:
-        if not standing.done:
-            return f"Next: {_step(standing)}"
+    for status in found:
+        if not status.done:
+            return f"Next: {_step(status)}"
     return f"Everything is right in all {len(catalog.exercises)} exercises."
 
 
-def _step(standing: Standing) -> str:
-    if standing.notebook is None:
-        return f"`grader init .` adds {standing.spec.id}.ipynb, the next exercise."
-    name = standing.notebook.name
-    if standing.checked is None:
+def _step(status: ExerciseStatus) -> str:
+    if status.notebook is None:
+        return f"`grader init .` adds {status.spec.id}.ipynb, the next exercise."
+    name = status.notebook.name
+    if status.checked is None:
         return f"work on {name}, save it, then `grader check {name}`."
-    if standing.stale:
+    if status.stale:
         return f"`grader check {name}`: it has changed since its last check."
     for whats in ({Verdict.WRONG: "fix", Verdict.MISSING: "fill in"}, {Verdict.UNCHECKED: "look at"}):
-        for part in standing.spec.parts:
-            for tensor, found in standing.checked.verdicts.get(part.id, {}).items():
+        for part in status.spec.parts:
+            for tensor, found in status.checked.verdicts.get(part.id, {}).items():
                 if found in whats:
                     return f"{whats[found]} {tensor} in “{part.title}”; `grader check {name} --hint` opens a hint."
     return f"`grader check {name}`."

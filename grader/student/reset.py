@@ -5,27 +5,15 @@ from __future__ import annotations
 import copy
 import json
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from grader.course.catalog import ExerciseSpec
 from grader.course.course import Course
 from grader.course.exercise import Exercise
 from grader.errors import UnreadableNotebook, UsageError
 from grader.files import is_notebook, replace_file
 from grader.intake.matching import match_cells
 from grader.notebook.file import grader_metadata, parse_json, read_notebook
-
-
-def part_names(exercises: Sequence[ExerciseSpec]) -> dict[tuple[str, str], str]:
-    """Exercise and part → what `grader reset` calls the part: its id, behind the exercise's where several have it."""
-    ids = [part.id for spec in exercises for part in spec.parts]
-    return {
-        (spec.id, part.id): part.id if ids.count(part.id) == 1 else f"{spec.id}/{part.id}"
-        for spec in exercises
-        for part in spec.parts
-    }
 
 
 def find_target(course: Course, target: str) -> tuple[str, str | None]:

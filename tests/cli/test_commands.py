@@ -16,7 +16,7 @@ import pytest
 from rich.console import Console
 
 from grader.cli.app import course_here
-from grader.cli.show import working
+from grader.cli.progress import working
 from tests.warm_python import grader, python
 
 COMMANDS = [
@@ -68,6 +68,7 @@ def test_list_shows_the_catalogue(mini):
     out = grader("list", cwd=mini).stdout
     assert "A mini course" in out
     assert "12 points" in out
+    assert "\n  training " in out
 
 
 def test_list_outside_a_course_shows_the_packages_own(tmp_path):
@@ -86,7 +87,8 @@ def test_a_notebook_is_of_the_course_that_it_lies_in_or_else_of_the_one_one_stan
 
 
 def test_init_makes_a_workspace_and_never_overwrites(mini):
-    grader("init", "desk", cwd=mini)
+    said = grader("init", "desk", cwd=mini).stdout
+    assert "Next: work on desk/mini.ipynb, save it, then `grader check desk/mini.ipynb`." in said
     notebook = mini / "desk" / "mini.ipynb"
     assert json.loads(notebook.read_text())["cells"]
     assert (mini / "desk" / "mini_data.py").exists()
@@ -195,7 +197,7 @@ def test_output_in_another_encoding_is_no_traceback(mini, solved, encoding):
 
 def test_what_turns_while_one_waits_can_be_shown_anywhere(monkeypatch):
     console = Console(file=io.StringIO(), force_terminal=True)
-    monkeypatch.setattr("grader.cli.show.error_console", console)
+    monkeypatch.setattr("grader.cli.progress.error_console", console)
     with working("trying"):
         console.print("é")
     assert {char for char in console.file.getvalue() if not char.isascii()} == {"é"}

@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 
 from grader.cohort.arrivals import Naming, arrive
+from grader.cohort.changes import extend_due_date, override_mark, remove_student, rename_student
 from grader.cohort.export import export_grades
 from grader.cohort.naming import handed_in_csv, without_submission
-from grader.cohort.people import extend_due_date, remove_student, rename_student
-from grader.cohort.run import grade_cohort, override_mark, similar
-from grader.cohort.similarity import own_lines, similar_groups
+from grader.cohort.run import grade_cohort
+from grader.cohort.similarity import own_lines, similar, similar_groups
 from grader.course.catalog import Late, Terms
 from grader.errors import UsageError
-from grader.gradebook import Gradebook
+from grader.gradebook.gradebook import Gradebook
 from grader.grading.workers import InProcess
 from tests.intake.test_handed_in import PLATFORMS, WHO
 

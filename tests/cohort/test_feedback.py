@@ -10,8 +10,8 @@ import pytest
 
 from grader.cohort.feedback import canvas_place, gradescope_place, moodle_place, write_feedback
 from grader.files import safe_name
-from grader.gradebook import Gradebook
-from grader.gradebook.review_log import Note, Of
+from grader.gradebook.gradebook import Gradebook
+from grader.gradebook.review_records import Note, SubmissionKey
 from tests.report_samples import HIDDEN_NUMBER
 from tests.review.serving import EXERCISE, fill, invented
 
@@ -48,7 +48,7 @@ def written(tmp_path, course):
     with Gradebook(tmp_path / "gradebook.sqlite") as book:
         fill(tmp_path / "gradebook.sqlite", tmp_path, paths=paths)
         for kind in ("comment", "internal", "disputed", "settled"):
-            of = Of("alice", EXERCISE, invented("alice").submission)
+            of = SubmissionKey("alice", EXERCISE, invented("alice").submission)
             book.log.add_notes([Note(of=of, kind=kind, text=f"={kind} note", by="tom", cell=1, line=4, item="x")])
         yield write_feedback(book, course, tmp_path / "feedback")
 

@@ -22,7 +22,7 @@ from grader.diagnosis.formula.operations import MAX_ELEMENTS
 from grader.diagnosis.formula.program import Program
 from grader.diagnosis.formula.reader import Reader
 from grader.diagnosis.formula.statements import MAX_CALLS
-from grader.diagnosis.subject import MAX_HYPOTHESES, Budget
+from grader.diagnosis.wrong_tensor import MAX_HYPOTHESES, Budget
 from grader.execution.tensors import StudentTensor, TensorNote
 from grader.intake.take_in import PlannedCell
 from grader.notebook.code import Code

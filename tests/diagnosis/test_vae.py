@@ -10,7 +10,7 @@ import pytest
 from grader.authoring.verify import exercise_problems
 from grader.course.course import Course
 from grader.diagnosis.diagnose import explained
-from grader.diagnosis.where import Where
+from grader.diagnosis.gradient_lines import GradientLines
 from grader.records import Verdict
 from tests.conftest import HERE
 from tests.workbench import Workbench
@@ -64,7 +64,7 @@ def marked(part, old, new):
     assert cells, f"no cell holds {old!r}"
     changed = {cell: where.solution[cell].replace(old, new, 1) for cell in cells}
     marks, _, _ = where.mark(part, {**where.solution, **changed})
-    return [explained(marks.check(name), marks, Where(marks)) for name in marks.checks.names]
+    return [explained(marks.check(name), marks, GradientLines(marks)) for name in marks.checks.names]
 
 
 @pytest.mark.parametrize(("part", "old", "new", "name", "code"), SLIPS)

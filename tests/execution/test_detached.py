@@ -10,7 +10,7 @@ import msgspec
 import pytest
 import torch
 
-from grader.course.graph import PartReference
+from grader.course.part_reference import PartReference
 from grader.execution.detached import DetachedCase, DetachedPart, DetachedPlan, Lines, read_detached
 from grader.execution.detached_cells import Rewriter, bound_in
 from grader.kernels.probe import grader_detached

@@ -22,15 +22,17 @@ from alembic.migration import MigrationContext
 from sqlalchemy import event, make_url
 from sqlalchemy.exc import DBAPIError
 
-from grader.cohort.run import grade_cohort, override_mark
+from grader.cohort.changes import override_mark
+from grader.cohort.run import grade_cohort
 from grader.course.catalog import Terms
 from grader.errors import UsageError
 from grader.files import safe_name
-from grader.gradebook import Gradebook, Key, Result
 from grader.gradebook.diff import changes
+from grader.gradebook.gradebook import Gradebook
+from grader.gradebook.results import GradingKey, Result
 from grader.gradebook.schema import gradings, metadata
 from grader.grading.ungradable import ungradable
-from grader.intake.collect import Found
+from grader.intake.found import Found
 from grader.records import Check, Grade, Grading, Submission, Verdict
 from grader.version import grader_version
 from tests import gradebook_killed
@@ -193,7 +195,7 @@ def test_what_a_submission_costs_does_not_grow_with_the_gradebook(tmp_path):
         event.listen(book._engine, "before_cursor_execute", lambda *call: asked.append((call[2], call[3])))
         number = book.start(tmp_path, {"mini": Terms(counts="best")})
         book.add(number, grading())
-        known = book.known(["ann"], "mini", Key("1" * 64, "v1", grader_version()))
+        known = book.known(["ann"], "mini", GradingKey("1" * 64, "v1", grader_version()))
         book.take_over(book.start(tmp_path, {"mini": Terms(counts="best")}), known, "ann")
         selects = [call for call in asked if call[0].startswith("SELECT")]
         assert len(selects) > 5
@@ -209,7 +211,7 @@ def test_another_exercise_or_grader_grades_anew(run, handed_in, course, monkeypa
     monkeypatch.setattr(course.exercise("mini"), "version", "another")
     assert run(found) == ["ann"]
     assert run(found) == []
-    for module in ("cohort.run", "gradebook"):
+    for module in ("cohort.run", "gradebook.gradebook"):
         monkeypatch.setattr(f"grader.{module}.grader_version", lambda: "another")
     assert run(found) == ["ann"]
 
@@ -259,11 +261,11 @@ def test_diff_says_whose_marks_changed_and_why(run, handed_in, book, course, mon
 
 
 def test_diff_names_versions_overrides_and_what_could_not_be_graded(book, tmp_path):
-    ours = Key("1", "v1", "g1")
+    ours = GradingKey("1", "v1", "g1")
     before = grading().grade
     results = {}
     results["old"] = [Result(before, ours)]
-    results["new"] = [Result(msgspec.structs.replace(before, score=2.0), Key("1", "v2", "g2"))]
+    results["new"] = [Result(msgspec.structs.replace(before, score=2.0), GradingKey("1", "v2", "g2"))]
     (change,) = changes(results["old"], results["new"])
     assert change.why == ["the exercise changed", "the grader changed from g1 to g2"]
     failed = ungradable(Submission("ann", "mini"), None, "It is empty.").grade

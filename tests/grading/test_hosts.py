@@ -15,7 +15,7 @@ import msgspec
 import pytest
 from sqlalchemy import select
 
-from grader.gradebook import Gradebook
+from grader.gradebook.gradebook import Gradebook
 from grader.gradebook.schema import gradings
 from grader.records import Submission
 from tests.conftest import ROOT

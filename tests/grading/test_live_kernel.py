@@ -23,7 +23,7 @@ from grader.errors import UsageError
 from grader.grading.live_kernel import Ran, read_history
 from grader.reports.cell_output import as_text, narrowed
 from grader.reports.html import render_cell_output
-from grader.student import magics
+from grader.student import checker_process
 from tests.conftest import HERE
 from tests.report_samples import sample_grading
 from tests.warm_python import popen
@@ -73,7 +73,7 @@ def _kernel(course, tmp_path, monkeypatch):
     monkeypatch.syspath_prepend(str(tmp_path / "exercises"))
     monkeypatch.setenv("IPYTHONDIR", str(tmp_path / "ipython"))
     monkeypatch.setenv("JPY_SESSION_NAME", f"somewhere/{course}.ipynb")
-    monkeypatch.setattr(magics, "subprocess", SimpleNamespace(Popen=popen, PIPE=subprocess.PIPE))
+    monkeypatch.setattr(checker_process, "subprocess", SimpleNamespace(Popen=popen, PIPE=subprocess.PIPE))
     InteractiveShell.clear_instance()
     shell = InteractiveShell.instance()
     shell.history_manager.enabled = False

@@ -9,12 +9,12 @@ import pytest
 
 from grader.cohort.run import grade_cohort
 from grader.errors import UsageError
-from grader.gradebook import Gradebook
+from grader.gradebook.gradebook import Gradebook
 from grader.grading.grade import Grader
 from grader.grading.pool import GraderPool
 from grader.grading.pytest_items import grade_batch
 from grader.grading.workers import InProcess
-from grader.intake.collect import Found
+from grader.intake.found import Found
 from grader.records import Submission
 from grader.student.hints import next_hint
 from grader.student.progress import STATE

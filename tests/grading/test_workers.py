@@ -21,7 +21,7 @@ from grader.grading import dask_cluster, dask_worker
 from grader.grading import pool as pool_module
 from grader.grading.dask_cluster import open_dask
 from grader.grading.workers import InProcess, open_workers
-from grader.intake.collect import Found
+from grader.intake.found import Found
 from grader.kernels import open_source
 from grader.records import Submission
 from tests.conftest import ROOT

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from grader.errors import UsageError
-from grader.intake.collect import Found, _in_one_case, _told_apart, collect
-from grader.intake.handed_in.files import Arrived
+from grader.intake.collect import _in_one_case, _told_apart, collect
+from grader.intake.found import Found
+from grader.intake.handed_in.arrived import Arrived
 from grader.intake.handed_in.names import taken_apart
 from grader.intake.handed_in.owners import Identity
 from grader.intake.handed_in.platforms import areas
@@ -457,7 +458,7 @@ def test_a_zip_writes_nothing_and_its_names_are_labels_alone(arrive, tmp_path, s
 
 
 def test_a_zip_bomb_is_one_students_problem(arrive, monkeypatch, solved):
-    monkeypatch.setattr("grader.intake.handed_in.files.MAX_BYTES", 2**16)
+    monkeypatch.setattr("grader.intake.handed_in.zips.MAX_BYTES", 2**16)
     data = io.BytesIO()
     with zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("mini.ipynb", b" " * 2**20)

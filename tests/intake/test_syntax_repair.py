@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from grader.intake.syntax_repair import MAX_PARSED, Allowance, mend
+from grader.intake.syntax_repair import MAX_PARSED, Allowance, repair
 from grader.notebook.statements import dissect
 from tests.lecture import STEPS
 
@@ -31,7 +31,7 @@ CASES = {
 @pytest.mark.parametrize("name", CASES)
 def test_only_what_is_no_python_is_left_out(name):
     source, left, lost = CASES[name]
-    found = mend(source, Allowance())
+    found = repair(source, Allowance())
     kept = "\n".join(found.dissected.lines)
     assert [line.rstrip() for line in kept.split("\n")] == [line.rstrip() for line in left.split("\n")]
     assert [*found.lost] == lost
@@ -39,30 +39,30 @@ def test_only_what_is_no_python_is_left_out(name):
 
 
 def test_python_says_what_is_wrong_with_each_line_that_is_left_out():
-    found = mend("dh = 1 $ 2\nx = dh\ndW = 3 4\ny = dW", Allowance())
+    found = repair("dh = 1 $ 2\nx = dh\ndW = 3 4\ny = dW", Allowance())
     assert found.lost == {1: "invalid syntax", 3: "invalid syntax"}
-    assert "U+201C" in mend("dh = 1\ndW = \u201c3", Allowance()).lost[2]
+    assert "U+201C" in repair("dh = 1\ndW = \u201c3", Allowance()).lost[2]
 
 
 def test_what_is_all_python_needs_no_mending():
-    assert mend("dh = 1", Allowance()) is None
+    assert repair("dh = 1", Allowance()) is None
 
 
 def test_between_conflict_markers_nobody_knows_which_version_is_meant():
-    assert mend("<<<<<<< HEAD\ndh = 1\n=======\ndh = 2\n>>>>>>> theirs", Allowance()) is None
+    assert repair("<<<<<<< HEAD\ndh = 1\n=======\ndh = 2\n>>>>>>> theirs", Allowance()) is None
 
 
 def test_a_cell_of_nothing_but_errors_is_left_as_it_is():
-    assert mend("no python\n" * 200, Allowance()) is None
+    assert repair("no python\n" * 200, Allowance()) is None
 
 
 def test_what_is_parsed_for_a_notebook_has_an_end():
     allowance = Allowance()
     broken = "dh = (1\nother = 2\n" * 40
-    assert mend("dh = (1\nother = 2", allowance) is not None
+    assert repair("dh = (1\nother = 2", allowance) is not None
     for _ in range(MAX_PARSED // len(broken)):
-        mend(broken, allowance)
-    assert mend("dh = (1\nother = 2", allowance) is None
+        repair(broken, allowance)
+    assert repair("dh = (1\nother = 2", allowance) is None
 
 
 TEXT = "\n".join(STEPS.values())
@@ -74,7 +74,7 @@ def test_whatever_is_typed_into_a_cell_it_is_mended_line_for_line(slips):
     source = TEXT
     for place, letter in slips:
         source = source[:place] + letter + source[place:]
-    found = mend(source, Allowance())
+    found = repair(source, Allowance())
     if found is None:
         assert dissect(source).pieces is not None
         return
@@ -85,7 +85,7 @@ def test_whatever_is_typed_into_a_cell_it_is_mended_line_for_line(slips):
 
 
 def test_half_a_product_on_a_line_of_its_own_is_no_decorator():
-    found = mend("dW2 = h.T\n@ dlogits\ndb2 = dlogits.sum(0)\ndh = dlogits", Allowance())
+    found = repair("dW2 = h.T\n@ dlogits\ndb2 = dlogits.sum(0)\ndh = dlogits", Allowance())
     assert found is not None
     assert [*found.lost] == [2]
     assert {"db2", "dh"} <= found.bound

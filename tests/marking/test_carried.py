@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from grader.course.catalog import Case
-from grader.course.graph import PartReference, backward_pass
+from grader.course.graph import backward_pass
+from grader.course.part_reference import PartReference
 from grader.execution.tensors import StudentTensor
 from grader.marking.case_outcomes import PartCase
 from grader.marking.outcome import Outcome

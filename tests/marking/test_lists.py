@@ -8,7 +8,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from grader.course.graph import PartReference, backward_pass
+from grader.course.graph import backward_pass
+from grader.course.part_reference import PartReference
 from grader.kernels.probe import grader_detached
 from tests.slips import bench
 from tests.workbench import checks_of

@@ -12,9 +12,10 @@ import pytest
 
 from grader.records import CellView, Comment, Override
 from grader.reports.cell_names import has_line
+from grader.reports.gradescope_json import gradescope_json
 from grader.reports.html import render_report
 from grader.reports.json_csv_junit import grade_json, grades_csv, junit_xml
-from grader.reports.lms_csv import gradescope_json, moodle_csv
+from grader.reports.lms_csv import moodle_csv
 from tests.report_samples import PART, SCRIPT, sample_grading
 
 AT = "2026-11-29T12:00:00+00:00"

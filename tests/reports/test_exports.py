@@ -17,8 +17,9 @@ from grader.course.catalog import Late, Terms
 from grader.errors import UsageError
 from grader.gradebook.late_policy import Attempt, with_standing
 from grader.records import Check, Flag, Grade, Verdict
-from grader.reports.json_csv_junit import grades_csv, junit_xml, totals_csv
-from grader.reports.lms_csv import canvas_csv, grades_json, gradescope_json, moodle_csv
+from grader.reports.gradescope_json import gradescope_json
+from grader.reports.json_csv_junit import grades_csv, grades_json, junit_xml, totals_csv
+from grader.reports.lms_csv import canvas_csv, moodle_csv
 from grader.reports.roster import Roster
 from grader.wording import rounded
 

@@ -23,10 +23,10 @@ from PIL import Image
 from grader import files
 from grader.errors import CourseError
 from grader.records import CellOutput, CellView, Check, Diagnosis, Evidence, Flag, Grading, GraphNode, HeatMap, Verdict
-from grader.reports.cohort_page import cohort_of
+from grader.reports.cohort_page import CohortRow, cohort_of
 from grader.reports.graph_layout import lay_out
 from grader.reports.heat_map_png import Gallery, heat_map_png, pictures_of
-from grader.reports.html import CohortRow, render_index, render_report
+from grader.reports.html import render_index, render_report
 from grader.reports.student_page import page_of
 from grader.reports.verdict_text import GLYPHS
 from tests.report_samples import (

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 from rich.text import Text
 
-from grader.cli import show
+from grader.cli import progress, show_class, show_student
 from grader.records import Check, Diagnosis, Verdict
 from grader.reports import terminal
 from grader.reports.verdict_text import explain
@@ -58,8 +58,8 @@ def test_a_students_line_is_neither_markup_nor_obeyed(shown):
 
 def test_who_is_excused_is_told_among_those_who_handed_in_nothing(monkeypatch):
     out = io.StringIO()
-    monkeypatch.setattr(show, "console", Console(file=out, width=500))
-    show.show_without_submission(["Ann", "Ben"], {"Ben", "Cy"})
+    monkeypatch.setattr(show_class, "console", Console(file=out, width=500))
+    show_class.show_without_submission(["Ann", "Ben"], {"Ben", "Cy"})
     assert out.getvalue() == "2 of the roster handed in nothing: Ann, Ben (excused).\n"
 
 
@@ -71,8 +71,8 @@ def test_a_pointer_to_nowhere_is_no_line(shown):
 
 def test_progress_shows_how_many_how_fast_and_how_long_it_will_take(monkeypatch):
     seen = io.StringIO()
-    monkeypatch.setattr(show, "error_console", Console(file=seen, force_terminal=True, width=100))
-    with show.grading_progress(40) as done:
+    monkeypatch.setattr(progress, "error_console", Console(file=seen, force_terminal=True, width=100))
+    with progress.grading_progress(40) as done:
         for _ in range(10):
             time.sleep(0.03)
             done(sample_grading().grade)
@@ -122,13 +122,13 @@ def test_a_shape_that_the_diagnosis_names_is_not_named_again():
 
 
 def test_the_class_rows_show_flags():
-    out = show._summary(sample_grading().grade)
+    out = show_class._summary(sample_grading().grade)
     assert out.endswith("look at autograd-used")
 
 
 def test_after_full_marks_comes_the_next_exercise(monkeypatch):
     out = io.StringIO()
     monkeypatch.setattr(terminal, "console", Console(file=out, width=80))
-    show.show_next(COURSE.catalog, "01_backprop_ninja")
-    show.show_next(COURSE.catalog, COURSE.catalog.ids[-1])
+    show_student.show_next(COURSE.catalog, "01_backprop_ninja")
+    show_student.show_next(COURSE.catalog, COURSE.catalog.ids[-1])
     assert out.getvalue().split("\n")[:2] == ["Next: 02_layers", "That was the last exercise."]

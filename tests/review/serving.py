@@ -11,7 +11,7 @@ import sys
 
 import msgspec
 
-from grader.gradebook import Gradebook
+from grader.gradebook.gradebook import Gradebook
 from grader.records import CellOutput, CellView
 from tests.conftest import ROOT
 from tests.hostile.arena import all_scenarios

@@ -11,11 +11,11 @@ import msgspec
 import pytest
 from sqlalchemy.exc import OperationalError
 
-from grader.gradebook import Gradebook
+from grader.gradebook.gradebook import Gradebook
 from grader.records import Override
 from grader.review.access import Rules
 from grader.review.app import make_app
-from grader.review.server import Options, open_desk
+from grader.review.server import Options, open_state
 from grader.review.work_page import place_value
 from tests.report_samples import sample_grading
 from tests.review.serving import EXERCISE, fill, invented
@@ -28,8 +28,8 @@ ALICE = f"student=alice&exercise={EXERCISE}&submission={invented('alice').submis
 class Client:
     """A browser without pages: it keeps its cookie and the token of its forms."""
 
-    def __init__(self, app, desk, folder):
-        self.app, self.desk, self.folder = app, desk, folder
+    def __init__(self, app, state, folder):
+        self.app, self.state, self.folder = app, state, folder
         self.cookie = ask(app, path="/queue?token=right")[1]["set-cookie"].split(";")[0]
         page = self.get(f"/submission?student=alice&exercise={EXERCISE}")[1]
         self.csrf = re.search('name="csrf" value="([^"]+)"', page)[1]
@@ -48,8 +48,8 @@ class Client:
 def at_work(folder, course, *, files):
     fill(folder / "gradebook.sqlite", folder, hostile=False)
     options = Options(folder=folder if files else None, gradebook=str(folder / "gradebook.sqlite"))
-    with Gradebook(options.gradebook) as book, open_desk(options, course, book) as desk:
-        yield Client(make_app(desk, RULES), desk, folder)
+    with Gradebook(options.gradebook) as book, open_state(options, course, book) as state:
+        yield Client(make_app(state, RULES), state, folder)
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def test_a_form_without_its_sessions_token_does_nothing(untouched, path, csrf):
     status, _, body = untouched.post(path, csrf=csrf, points="1", reason="x", text="x")
     assert status == 403
     assert "nothing was saved" in body
-    assert untouched.desk.log.latest() == (0, 0, 0)
+    assert untouched.state.log.latest() == (0, 0, 0)
 
 
 @pytest.mark.parametrize(
@@ -110,7 +110,7 @@ def test_no_other_file_is_served(untouched, path):
 )  # fmt: skip
 def test_what_makes_no_sense_is_refused_with_a_sentence_and_nothing_is_saved(untouched, path, fields, message):
     status, _, body = untouched.post(path, **fields)
-    assert (status, untouched.desk.log.latest()) == (409, (0, 0, 0))
+    assert (status, untouched.state.log.latest()) == (409, (0, 0, 0))
     assert message in body
     typed = fields.get("text", fields.get("reason", "")).strip()
     if typed and "nobody" not in fields.get("of", "") and path in ("/mark", "/comment"):
@@ -121,7 +121,7 @@ def test_a_comment_used_before_is_offered_again_and_an_empty_text_takes_it(clien
     client.post("/comment", text="Mind the <sum>.")
     assert '<option value="Mind the &lt;sum&gt;.">' in client.get("/submission?student=bob&exercise=" + EXERCISE)[1]
     assert client.post("/comment", text="", used="Mind the <sum>.")[0] == 303
-    assert [note.text for note in client.desk.log.notes()] == ["Mind the <sum>."] * 2
+    assert [note.text for note in client.state.log.notes()] == ["Mind the <sum>."] * 2
 
 
 def test_what_is_saved_shows_at_once_and_soon_in_the_files(client):
@@ -129,32 +129,32 @@ def test_what_is_saved_shows_at_once_and_soon_in_the_files(client):
     assert (status, location) == (303, f"/submission?student=alice&exercise={EXERCISE}")
     assert "Saved: 0.5 points for the whole of alice" in client.get("/queue")[1]
     assert "by hand" in client.get("/class?status=by-hand")[1]
-    client.desk.reports.close()
+    client.state.reports.close()
     assert "A good start." in (client.folder / "alice" / f"{EXERCISE}.html").read_text(encoding="utf-8")
     assert "alice,01_backprop_ninja,graded,0.5" in (client.folder / "grades.csv").read_text(encoding="utf-8")
 
 
 def test_what_another_process_writes_is_seen(client):
     with Gradebook(client.folder / "gradebook.sqlite") as book:
-        of = client.desk.classroom.now().of("bob", EXERCISE)
+        of = client.state.cache.now().of("bob", EXERCISE)
         book.log.set_mark(of, Override(3.0, 0.0, "From elsewhere.", "2026-11-29T12:00:00+00:00"))
-        assert client.desk.classroom.now().results["bob", EXERCISE].grade.score == 3.0
+        assert client.state.cache.now().results["bob", EXERCISE].grade.score == 3.0
         run = book.start(client.folder)
         book.add(run, msgspec.structs.replace(invented("late"), submission="9" * 64))
-        assert client.desk.classroom.now().of("late", EXERCISE).submission == "9" * 64
+        assert client.state.cache.now().of("late", EXERCISE).submission == "9" * 64
         book.add(run, msgspec.structs.replace(invented("later"), submission="8" * 64))
-        assert client.desk.classroom.now().of("later", EXERCISE) is not None
+        assert client.state.cache.now().of("later", EXERCISE) is not None
 
 
 def test_a_gradebook_that_is_gone_is_said_and_nothing_is_called_saved(client, monkeypatch):
     def gone(*_):
         raise OperationalError("INSERT", {}, Exception("server closed the connection"))
 
-    monkeypatch.setattr(client.desk.log, "set_mark", gone)
+    monkeypatch.setattr(client.state.log, "set_mark", gone)
     status, _, body = client.post("/mark", points="1", reason="x")
     assert status == 503
     assert "nothing was saved" in body
-    monkeypatch.setattr(client.desk.book, "size", gone)
+    monkeypatch.setattr(client.state.book, "size", gone)
     assert client.get("/queue")[0] == 503
 
 
@@ -172,7 +172,7 @@ def test_two_threads_that_save_for_one_check_never_both_think_they_were_first(cl
     for thread in threads:
         thread.join()
     assert sorted(answers) == [303] + [409] * 7
-    assert len(client.desk.log.marks()) == 1
+    assert len(client.state.log.marks()) == 1
 
 
 def test_pages_of_a_large_class_stay_small(tmp_path, course):
@@ -183,9 +183,9 @@ def test_pages_of_a_large_class_stay_small(tmp_path, course):
             grade = msgspec.structs.replace(grading.grade, student=f"{'a long name ' * 5}{number}")
             book.add(run, msgspec.structs.replace(grading, grade=grade, submission=f"{number:064}"))
         options = Options(folder=None, gradebook=str(tmp_path / "gradebook.sqlite"))
-        with open_desk(options, course, book) as desk:
+        with open_state(options, course, book) as state:
             client = Client.__new__(Client)
-            client.app = make_app(desk, RULES)
+            client.app = make_app(state, RULES)
             client.cookie = ask(client.app, path="/queue?token=right")[1]["set-cookie"].split(";")[0]
             for path in ("/queue", "/class", "/class?page=3", "/class?find=7"):
                 status, body = client.get(path)

@@ -7,8 +7,8 @@ from urllib.parse import urlencode
 
 import pytest
 
-from grader.gradebook import Gradebook
-from grader.gradebook.review_log import Note, Of
+from grader.gradebook.gradebook import Gradebook
+from grader.gradebook.review_records import Note, SubmissionKey
 from grader.records import Override
 from grader.review.users import Users
 from tests.hostile.arena import all_scenarios
@@ -45,7 +45,7 @@ def served(tmp_path_factory):
     url = folder / "gradebook.sqlite"
     fill(url, folder)
     with Gradebook(url) as book:
-        of = Of("alice", EXERCISE, invented("alice").submission)
+        of = SubmissionKey("alice", EXERCISE, invented("alice").submission)
         at = "2026-11-29T12:00:00.000000+00:00"
         for part, name in (("every-gradient", "dC"), ("every-gradient", None), (None, None)):
             book.log.set_mark(of, Override(0.5, 0.0, f"Because of {HOSTILE_NAMES[0]}", at, part, name, "ann"))

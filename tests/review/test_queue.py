@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from grader.errors import UsageError
-from grader.gradebook import Gradebook, Key, Result
+from grader.gradebook.gradebook import Gradebook
 from grader.gradebook.overrides import new_override
-from grader.gradebook.review_log import Changed, Note, Of
+from grader.gradebook.results import GradingKey, Result
+from grader.gradebook.review_records import Changed, Note, SubmissionKey
 from grader.records import Check, Flag, Grade, Grading, Verdict
 from grader.reports.cohort_page import CohortRow, Group, cohort_of
 from grader.review.class_page import read_query, table_of
@@ -25,7 +26,7 @@ def graded(student, *verdicts, flags=(), status="graded", reason=None):
 
 
 def result(grade):
-    return Result(grade, Key(SUBMISSION, "v", "g"))
+    return Result(grade, GradingKey(SUBMISSION, "v", "g"))
 
 
 CLASS = [
@@ -45,7 +46,7 @@ GROUPS = [Group("mini", ["ann", "eve"], 97, 4)]
 
 
 def test_the_queue_has_the_order_of_urgency_and_nothing_of_who_is_fine():
-    of = Of("ann", "mini", SUBMISSION)
+    of = SubmissionKey("ann", "mini", SUBMISSION)
     dispute = Note(
         of=of, kind="disputed", text="She says it is right.", by="tom", at="2026-11-29", part="p", name="d1", id=7
     )
@@ -58,7 +59,7 @@ def test_the_queue_has_the_order_of_urgency_and_nothing_of_who_is_fine():
     by_kind = {item.kind: item for item in items}
     assert by_kind[Kind.UNCHECKED].checks == [("p", "d0"), ("p", "d1")]  # one question, not two
     assert by_kind[Kind.AUTOGRAD].checks == [("p", "d1")]
-    assert by_kind[Kind.SIMILAR].others == [Of("eve", "mini", SUBMISSION)]
+    assert by_kind[Kind.SIMILAR].others == [SubmissionKey("eve", "mini", SUBMISSION)]
     assert len({item.key for item in items}) == len(items)
 
 
@@ -67,7 +68,7 @@ def test_a_settled_question_stays_settled_until_another_notebook_is_handed_in():
     note = Note(of=item.of, kind="settled", text="Seen on paper.", by="tom", item=item.key)
     (settled,) = items_of([result(CLASS[2])], [], [], [note])
     assert settled.settled == note
-    (again,) = items_of([Result(CLASS[2], Key("b" * 64, "v", "g"))], [], [], [note])
+    (again,) = items_of([Result(CLASS[2], GradingKey("b" * 64, "v", "g"))], [], [], [note])
     assert again.settled is None
 
 
@@ -83,7 +84,7 @@ def book(tmp_path):
         yield book
 
 
-OF = Of("ann", "mini", SUBMISSION)
+OF = SubmissionKey("ann", "mini", SUBMISSION)
 
 
 def points(book):
@@ -142,7 +143,8 @@ def test_undo_takes_back_the_last_action_of_that_person_whole_and_then_the_one_b
     since = "2020"
     book.log.set_mark(OF, new_override(CLASS[0], "d1", 1.0, "Because.", by="tom"), 0)
     both = [
-        Note(of=Of(student, "mini", SUBMISSION), kind="comment", text="To all.", by="tom") for student in ("ann", "bob")
+        Note(of=SubmissionKey(student, "mini", SUBMISSION), kind="comment", text="To all.", by="tom")
+        for student in ("ann", "bob")
     ]
     book.log.add_notes(both)
     book.log.add_notes([Note(of=OF, kind="comment", text="Of another.", by="eve")])

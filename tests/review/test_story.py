@@ -10,7 +10,7 @@ import zipfile
 
 import pytest
 
-from grader.gradebook import Gradebook
+from grader.gradebook.gradebook import Gradebook
 from tests.review.serving import EXERCISE, ROOT, reviewing
 from tests.review.test_pages_in_a_browser import submission
 from tests.warm_python import grader

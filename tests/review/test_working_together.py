@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from sqlalchemy import make_url
 
-from grader.gradebook import Gradebook
+from grader.gradebook.gradebook import Gradebook
 from tests.review.serving import fill, reviewing
 from tests.review.test_pages_in_a_browser import submission
 from tests.warm_python import grader

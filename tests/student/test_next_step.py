@@ -12,9 +12,9 @@ from grader.errors import UsageError
 from grader.notebook.file import read_notebook
 from grader.records import Check, Grade, Verdict
 from grader.student.hints import next_hint
-from grader.student.next_step import next_step, standings
+from grader.student.next_step import exercise_statuses, next_step
 from grader.student.progress import STATE, read_progress, remember_check
-from grader.student.reset import find_target, part_names, reset
+from grader.student.reset import find_target, reset
 from tests.conftest import HERE
 
 
@@ -41,7 +41,7 @@ def remember(course, desk, **verdicts):
 
 
 def step(course, folder):
-    return next_step(standings(course, folder), course.catalog)
+    return next_step(exercise_statuses(course, folder), course.catalog)
 
 
 def test_the_next_step_goes_from_nothing_to_everything(course, tmp_path, desk):
@@ -60,15 +60,15 @@ def test_the_next_step_goes_from_nothing_to_everything(course, tmp_path, desk):
 
 def test_passes_are_counted_by_part_and_stale_when_the_code_changes(course, desk):
     remember(course, desk, dhsum=Verdict.WRONG)
-    (standing,) = standings(course, desk)
-    assert [standing.checked.right(part) for part in ("steps", "training")] == [5, 4]
+    (status,) = exercise_statuses(course, desk)
+    assert [status.checked.right(part) for part in ("steps", "training")] == [5, 4]
     notebook = json.loads((desk / "mini.ipynb").read_text())
     notebook["cells"][-1]["metadata"]["seen"] = True
     (desk / "mini.ipynb").write_text(json.dumps(notebook))
-    assert not standings(course, desk)[0].stale
+    assert not exercise_statuses(course, desk)[0].stale
     notebook["cells"][-1]["source"] = "x = 1"
     (desk / "mini.ipynb").write_text(json.dumps(notebook))
-    assert standings(course, desk)[0].stale
+    assert exercise_statuses(course, desk)[0].stale
     assert "changed since" in step(course, desk)
 
 
@@ -172,13 +172,6 @@ def test_a_part_is_known_by_its_id_and_by_its_title(course):
     title = course.spec("mini").part("training").title
     for target in ("training", "mini/training", title, f"mini/{title}", f"{title.upper()} "):
         assert find_target(course, target) == ("mini", "training")
-
-
-def test_parts_that_share_an_id_are_shown_as_reset_wants_them(course):
-    spec = course.spec("mini")
-    again = msgspec.structs.replace(spec, id="more")
-    assert part_names([spec])["mini", "training"] == "training"
-    assert part_names([spec, again])["more", "training"] == "more/training"
 
 
 def test_the_last_hint_says_so_and_a_part_can_have_hints_as_a_whole(course, desk):

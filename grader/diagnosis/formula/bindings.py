@@ -32,7 +32,7 @@ class Line(NamedTuple):
         return self.node.value or ast.Constant(None)
 
 
-def lines_of(node: ast.AST, around: tuple[ast.expr, ...] = ()) -> Iterator[Line]:
+def lines_of(node: ast.AST, around: tuple[ast.expr, ...]) -> Iterator[Line]:
     """The statements in a piece of code that bind a name or write into one, in their order."""
     if not isinstance(node, ast.Assign | ast.AugAssign | ast.AnnAssign | ast.Expr):
         inner = (*around, node.iter) if isinstance(node, ast.For) else around

@@ -14,12 +14,14 @@ import torch
 from torch import Tensor
 
 from grader.diagnosis.case_view import Scene, nearest
+from grader.diagnosis.factor_names import named_factor
 from grader.diagnosis.formula.expression import write
 from grader.diagnosis.formula.node import Node, exchanged, number, parts
+from grader.diagnosis.guess import Guess
 from grader.diagnosis.slips.edit import Edit
-from grader.diagnosis.subject import Guess, Subject
-from grader.diagnosis.words import named_factor, quoted
+from grader.diagnosis.wrong_tensor import WrongTensor
 from grader.records import Diagnosis
+from grader.wording import quoted
 
 MAX_TERMS = 6
 MAX_SLIPS = 2
@@ -30,7 +32,7 @@ ZERO = 1e-8
 _DISTRIBUTES = ("sum", "mean", "transpose", "reshape", "like", "unsqueeze", "flatten", "same", "expand")
 
 
-def wrong_scale(subject: Subject, node: Node, trials: Sequence[Scene]) -> Diagnosis | None:
+def wrong_scale(wrong: WrongTensor, node: Node, trials: Sequence[Scene]) -> Diagnosis | None:
     """The largest part of a formula that has to be a constant times what it is, if there is one.
 
     `trials` has one for each case, then those with random gradients.
@@ -38,11 +40,11 @@ def wrong_scale(subject: Subject, node: Node, trials: Sequence[Scene]) -> Diagno
     for part in parts(node):
         if part.op in ("name", "number"):
             continue
-        if not subject.budget.spend():
+        if not wrong.budget.spend():
             return None
         doubled = _doubled(node, part)
-        scales = _steady(subject, (_scale(trial, node, doubled) for trial in trials))
-        said = named_factor(subject.scenes, scales) if scales is not None else None
+        scales = _steady(wrong, (_scale(trial, node, doubled) for trial in trials))
+        said = named_factor(wrong.scenes, scales) if scales is not None else None
         if said is not None:
             message = (
                 f"A constant is missing at {quoted(write(part))}, or is wrong: with "
@@ -71,32 +73,32 @@ def _share(trial: Scene, node: Node, doubled: Node) -> Tensor | None:
     return there - here if here is not None and there is not None else None
 
 
-def scaled(subject: Subject, edit: Edit, trials: Sequence[Scene]) -> Diagnosis | None:
+def scaled(wrong: WrongTensor, edit: Edit, trials: Sequence[Scene]) -> Diagnosis | None:
     """A change that makes a formula right but for one constant, the same whatever arrives from above."""
-    scales = _steady(subject, (trial.scale_of(trial.stretched(edit.formula)) for trial in trials))
-    return _both(subject, edit.diagnosis, [1 / scale for scale in scales]) if scales is not None else None
+    scales = _steady(wrong, (trial.scale_of(trial.stretched(edit.formula)) for trial in trials))
+    return _both(wrong, edit.diagnosis, [1 / scale for scale in scales]) if scales is not None else None
 
 
-def scaled_shape(subject: Subject, guess: Guess) -> Diagnosis | None:
+def scaled_shape(wrong: WrongTensor, guess: Guess) -> Diagnosis | None:
     """A slip that the shape shows, and one constant for the whole."""
-    made = [guess.predict(scene) for scene in subject.scenes]
-    pairs = [(scene, value) for scene, value in zip(subject.scenes, made, strict=True)
+    made = [guess.predict(scene) for scene in wrong.scenes]
+    pairs = [(scene, value) for scene, value in zip(wrong.scenes, made, strict=True)
              if value is not None and value.shape == scene.student.shape != scene.shape]  # fmt: skip
     if len(pairs) < len(made):
         return None
-    scales = _steady(subject, (nearest(scene.student, value) for scene, value in pairs))
+    scales = _steady(wrong, (nearest(scene.student, value) for scene, value in pairs))
     if scales is None or not all(scene.fits(k * value) for k, (scene, value) in zip(scales, pairs, strict=True)):
         return None
-    return _both(subject, guess.diagnosis, scales)
+    return _both(wrong, guess.diagnosis, scales)
 
 
-def _both(subject: Subject, found: Diagnosis, factors: Sequence[float]) -> Diagnosis | None:
+def _both(wrong: WrongTensor, found: Diagnosis, factors: Sequence[float]) -> Diagnosis | None:
     """A slip, and the factors in each case that are another, where these have a name."""
-    said = named_factor(subject.scenes, factors, numbers=False)
+    said = named_factor(wrong.scenes, factors, numbers=False)
     return said and Diagnosis(code=found.code, message=f"{TWO}. {found.message} And the whole {said.said}.")
 
 
-def _steady(subject: Subject, scales: Iterable[float | None]) -> list[float] | None:
+def _steady(wrong: WrongTensor, scales: Iterable[float | None]) -> list[float] | None:
     """The constant in each case, where there is one for every trial, they have one sign, and are no coincidence.
 
     With random gradients from above it must be the same one. No more are asked for than that takes.
@@ -106,7 +108,7 @@ def _steady(subject: Subject, scales: Iterable[float | None]) -> list[float] | N
         if not scale or (found and (scale > 0) != (found[0] > 0)):
             return None
         found.append(scale)
-    cases = len(subject.scenes)
+    cases = len(wrong.scenes)
     return found[:cases] if _same(found[cases:], found) else None
 
 
@@ -117,22 +119,25 @@ def _same(one: Sequence[float], other: Sequence[float]) -> bool:
 # --- terms of a sum
 
 
-def wrong_terms(subject: Subject, node: Node, trials: Sequence[Scene]) -> Diagnosis | None:
-    """The terms that are a constant times what they should be, two slips at most; arguments as above."""
+def wrong_terms(wrong: WrongTensor, node: Node, trials: Sequence[Scene]) -> list[Diagnosis]:
+    """The terms that are a constant times what they should be, where these are one or two; arguments as above."""
     terms = list(dict.fromkeys(islice(_terms(node), MAX_TERMS + 1)))
     if not 1 < len(terms) <= MAX_TERMS:
-        return None
+        return []
     scales: list[list[float]] = []
     for trial in trials:
         found = _scales(node, terms, trial)
         if found is None:
-            return None
+            return []
         scales.append(found)
-    cases = len(subject.scenes)
+    cases = len(wrong.scenes)
     steady = all(map(_same, scales[cases:], scales))
-    slips = _slips(subject, terms, scales[:cases]) if steady else None
-    if slips is None or not 0 < len(slips) <= MAX_SLIPS:
-        return None
+    slips = _slips(wrong, terms, scales[:cases]) if steady else None
+    return slips if slips is not None and len(slips) <= MAX_SLIPS else []
+
+
+def said_of(slips: Sequence[Diagnosis]) -> Diagnosis:
+    """What is said of wrong terms."""
     text = " and ".join(slip.message for slip in slips)
     message = f"{TWO}: {text}." if len(slips) > 1 else f"{text[0].upper()}{text[1:]}: the rest of the sum fits."
     return Diagnosis(code=slips[0].code, message=message)
@@ -168,15 +173,15 @@ def _scales(node: Node, terms: Sequence[Node], trial: Scene) -> list[float] | No
     return scales.tolist() if trial.is_right((matrix @ scales).view(trial.expected.shape)) else None
 
 
-def _slips(subject: Subject, terms: Sequence[Node], scales: Sequence[Sequence[float]]) -> list[Diagnosis] | None:
+def _slips(wrong: WrongTensor, terms: Sequence[Node], scales: Sequence[Sequence[float]]) -> list[Diagnosis] | None:
     """What is wrong with single terms, then with the whole; None where a constant has no name."""
     per_term = list(zip(*scales, strict=True))
     common = _common(per_term)
     slips: list[Diagnosis | None] = []
     for term, found in zip(terms, per_term, strict=True):
         relative = [scale / whole if whole else 0.0 for scale, whole in zip(found, common, strict=True)]
-        slips += _slip(subject, f"the term {quoted(write(term))}", relative, "term-factor", "term-sign")
-    slips += _slip(subject, f"the whole of `{subject.gradient}`", common, "constant-factor", "sign-flipped")
+        slips += _slip(wrong, f"the term {quoted(write(term))}", relative, "term-factor", "term-sign")
+    slips += _slip(wrong, f"the whole of `{wrong.gradient}`", common, "constant-factor", "sign-flipped")
     return None if None in slips else [slip for slip in slips if slip is not None]
 
 
@@ -191,7 +196,7 @@ def _common(scales: Sequence[tuple[float, ...]]) -> tuple[float, ...]:
     return next(term for term in sharing if (term[0] < 0) == (2 * negative > len(sharing)))
 
 
-def _slip(subject: Subject, what: str, scales: Sequence[float], factor: str, sign: str) -> Iterator[Diagnosis | None]:
+def _slip(wrong: WrongTensor, what: str, scales: Sequence[float], factor: str, sign: str) -> Iterator[Diagnosis | None]:
     """Nothing where the constant is one; None where it has no name."""
     if _same(scales, [1.0] * len(scales)):
         return
@@ -199,6 +204,6 @@ def _slip(subject: Subject, what: str, scales: Sequence[float], factor: str, sig
         yield Diagnosis(code="term-too-many", message=f"{what} does not belong here")
         return
     inverse = [1 / scale if abs(scale) >= ZERO else None for scale in scales]
-    said = named_factor(subject.scenes, inverse, numbers=False)
+    said = named_factor(wrong.scenes, inverse, numbers=False)
     code = sign if said is not None and said.name == "1" else factor
     yield Diagnosis(code=code, message=f"{what} {said.said}") if said is not None else None

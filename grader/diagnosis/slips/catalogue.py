@@ -8,9 +8,11 @@ say which contribution or factor is. The first that explains is reported.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from grader.diagnosis import observed
+from grader.diagnosis.guess import Guess
 from grader.diagnosis.slips import (
     contributions,
     functions,
@@ -19,16 +21,20 @@ from grader.diagnosis.slips import (
     products,
     row_lookups,
     sums,
+    time_steps,
     whole_value,
 )
 from grader.diagnosis.slips.edit import Kind
-from grader.diagnosis.subject import Family
+from grader.diagnosis.wrong_tensor import WrongTensor
+
+Family = Callable[[WrongTensor], Iterator[Guess]]
+"""Slips of one kind, simplest first."""
 
 MADE: tuple[Family, ...] = (
     observed.upstream_changed, whole_value.zeros, whole_value.begun_with_ones, whole_value.sign,
     layout.transposed, whole_value.factor, contributions.missing,
     contributions.missing_further_up, names.too_early, products.left_out, functions.another_function,
-    contributions.steps, functions.on_the_way, names.another_value, contributions.scaled, sums.sums, layout.passed_on,
+    time_steps.some_steps, functions.on_the_way, names.another_value, contributions.scaled, sums.sums, layout.passed_on,
     functions.row_left_out, row_lookups.rows, names.stale_upstream,
     partial(names.a_step_too_far, seen=True),
 )  # fmt: skip
@@ -41,7 +47,7 @@ MADE_TWICE: tuple[Family, ...] = (layout.transposed, sums.sums, layout.passed_on
 """Those that show in the shape, and are tried together with a constant where nothing else explains."""
 
 UNDONE: tuple[Kind, ...] = (
-    names.steps, row_lookups.collected, row_lookups.crossed, layout.denominators, whole_value.signs,
+    time_steps.another_step, row_lookups.collected, row_lookups.crossed, layout.denominators, whole_value.signs,
     contributions.terms_too_many, whole_value.exponents, whole_value.numbers, whole_value.small, sums.sums_otherwise,
     layout.orders, layout.layouts, products.powers, whole_value.sizes, names.searched,
     products.removed, products.factors_put_in, names.intermediates, names.exchanges, layout.grouped,

@@ -17,9 +17,9 @@ from torch import Tensor
 from grader.diagnosis.case_view import Scene
 from grader.diagnosis.formula.expression import write
 from grader.diagnosis.formula.node import ALL, AT, Node, Value, exchanged, name, number, parts
-from grader.diagnosis.words import quoted
 from grader.notebook.gradient_names import gradient_of
 from grader.records import Diagnosis
+from grader.wording import quoted
 
 EMPTY = ("number", "size", "count", "ones_like", "zeros_like", "slice")
 """Parts that hold no tensor's numbers."""

@@ -9,8 +9,9 @@ from torch import Tensor
 
 from grader.diagnosis.case_view import Scene
 from grader.diagnosis.formula.node import Node
+from grader.diagnosis.guess import Guess
 from grader.diagnosis.slips.edit import Change, Context
-from grader.diagnosis.subject import Guess, Subject
+from grader.diagnosis.wrong_tensor import WrongTensor
 
 # --- made in the right step
 
@@ -23,12 +24,12 @@ FROM_OUTPUT: dict[str, tuple[str, Callable[[Tensor], Tensor]]] = {
 """Function → what autograd calls it, and its derivative: written with the output, and so easily taken for another."""
 
 
-def another_function(subject: Subject) -> Iterator[Guess]:
+def another_function(wrong: WrongTensor) -> Iterator[Guess]:
     """The derivative of tanh for a logistic function, and the like."""
-    for consumer in subject.elementwise_steps:
-        if subject.first.shape != subject.first.forward[consumer].shape:
+    for consumer in wrong.elementwise_steps:
+        if wrong.first.shape != wrong.first.forward[consumer].shape:
             continue  # a function of one tensor keeps its shape
-        if subject.first.made_by(consumer).startswith(("Pow", "Sqrt", "Rsqrt")):
+        if wrong.first.made_by(consumer).startswith(("Pow", "Sqrt", "Rsqrt")):
             yield Guess(
                 "wrong-power",
                 f"This is the power itself, `{consumer}`, where its derivative belongs: there the exponent comes "
@@ -36,7 +37,7 @@ def another_function(subject: Subject) -> Iterator[Guess]:
                 partial(_derived, consumer, lambda output: output),
             )
         for function, (operation, derivative) in FROM_OUTPUT.items():
-            if not all(scene.made_by(consumer).startswith(operation) for scene in subject.scenes):
+            if not all(scene.made_by(consumer).startswith(operation) for scene in wrong.scenes):
                 yield Guess(
                     "another-function",
                     f"This is the derivative of {function}, written with its output `{consumer}`, and `{consumer}` is "
@@ -64,15 +65,15 @@ TANH: tuple[tuple[str, str, Arrived], ...] = (
 """The code, what is said of the derivative, and what is computed in place of the right product."""
 
 
-def on_the_way(subject: Subject) -> Iterator[Guess]:
+def on_the_way(wrong: WrongTensor) -> Iterator[Guess]:
     """A tanh between two tensors that have a name, differentiated otherwise, where its argument has none."""
-    steps = subject.elementwise_steps
-    for consumer in subject.known_consumers:
-        if consumer in ("loss", *steps) or not subject.first.made_by(consumer).startswith("Tanh"):
+    steps = wrong.elementwise_steps
+    for consumer in wrong.known_consumers:
+        if consumer in ("loss", *steps) or not wrong.first.made_by(consumer).startswith("Tanh"):
             continue
         for code, text, arrived in TANH:
             what = text.format(consumer)
-            message = f"`{consumer}` is a tanh, and on the way to `{subject.gradient}` its derivative {what}."
+            message = f"`{consumer}` is a tanh, and on the way to `{wrong.gradient}` its derivative {what}."
             yield Guess(code, message, partial(_arrives_otherwise, consumer, arrived))
 
 
@@ -81,13 +82,13 @@ def _arrives_otherwise(consumer: str, arrived: Arrived, scene: Scene) -> Tensor 
     return scene.with_arrived(consumer, arrived(output, scene.cotangents[consumer]) / (1 - output**2))
 
 
-def row_left_out(subject: Subject) -> Iterator[Guess]:
+def row_left_out(wrong: WrongTensor) -> Iterator[Guess]:
     """A softmax differentiated as if each element acted on its own place alone."""
-    for consumer in subject.known_consumers if len(subject.consumers) == 1 else ():
-        if consumer == "loss" or not all(_is_softmax(scene, consumer) for scene in subject.scenes):
+    for consumer in wrong.known_consumers if len(wrong.consumers) == 1 else ():
+        if consumer == "loss" or not all(_is_softmax(scene, consumer) for scene in wrong.scenes):
             continue
         message = (
-            f"An element of `{subject.name}` acts on every element of its row of `{consumer}`, because the "
+            f"An element of `{wrong.name}` acts on every element of its row of `{consumer}`, because the "
             "row adds up to one: where one grows, the others shrink. Here only"
         )
         for part, power in _OWN_PLACE:

@@ -10,46 +10,47 @@ import torch
 
 from grader.diagnosis.case_view import Scene
 from grader.diagnosis.formula.node import Node
+from grader.diagnosis.guess import Guess
 from grader.diagnosis.slips.edit import Change, Context
-from grader.diagnosis.subject import Guess, Subject
-from grader.diagnosis.words import shape_text
+from grader.diagnosis.wrong_tensor import WrongTensor
 from grader.notebook.gradient_names import gradient_of
+from grader.wording import shape
 
 # --- made in the right step
 
 
-def transposed(subject: Subject) -> Iterator[Guess]:
+def transposed(wrong: WrongTensor) -> Iterator[Guess]:
     """Rows and columns exchanged, or a column that has lost its dimension and lies as a row does."""
-    rank = len(subject.first.shape)
+    rank = len(wrong.first.shape)
     exchanged = "rows and columns exchanged" if rank == 2 else "its dimensions in the opposite order"
     code, message = (
-        ("keepdim", f"`{subject.gradient}` has the shape {shape_text(subject.first.student.shape)}, its tensor "
-                    f"{shape_text(subject.first.shape)}: a dimension of size 1 got lost on the way, as in a sum "
+        ("keepdim", f"`{wrong.gradient}` has the shape {shape(wrong.first.student.shape)}, its tensor "
+                    f"{shape(wrong.first.shape)}: a dimension of size 1 got lost on the way, as in a sum "
                     "without keepdim.")
-        if rank == 2 and any(scene.student.dim() == 1 for scene in subject.scenes) else
-        ("transposed", f"`{subject.gradient}` has {exchanged}: a gradient has its tensor's layout.")
+        if rank == 2 and any(scene.student.dim() == 1 for scene in wrong.scenes) else
+        ("transposed", f"`{wrong.gradient}` has {exchanged}: a gradient has its tensor's layout.")
     )  # fmt: skip
     if rank > 1:
         yield Guess(code, message, lambda scene: scene.expected.permute(*reversed(range(rank))))
 
 
-def passed_on(subject: Subject) -> Iterator[Guess]:
+def passed_on(wrong: WrongTensor) -> Iterator[Guess]:
     """What arrived from above, in its own shape."""
-    own = shape_text(subject.first.shape)
-    for consumer in subject.known_consumers:
-        if consumer in ("loss", subject.name):
+    own = shape(wrong.first.shape)
+    for consumer in wrong.known_consumers:
+        if consumer in ("loss", wrong.name):
             continue
-        target, upstream = shape_text(subject.first.forward[consumer].shape), gradient_of(consumer)
+        target, upstream = shape(wrong.first.forward[consumer].shape), gradient_of(consumer)
         code, message = (
-            ("shape-not-restored", f"`{subject.gradient}` holds the numbers of `{upstream}` in the shape {target}: "
-                                   f"bring them back into the shape {own} of `{subject.name}`.")
-            if own != target and all(_same_numbers(scene, consumer) for scene in subject.scenes) else
-            ("sum-missing", f"`{subject.gradient}` holds `{upstream}` as it is, in the shape {target}. "
-                            f"`{subject.name}` {own} was stretched to it in the forward pass: what was used several "
+            ("shape-not-restored", f"`{wrong.gradient}` holds the numbers of `{upstream}` in the shape {target}: "
+                                   f"bring them back into the shape {own} of `{wrong.name}`.")
+            if own != target and all(_same_numbers(scene, consumer) for scene in wrong.scenes) else
+            ("sum-missing", f"`{wrong.gradient}` holds `{upstream}` as it is, in the shape {target}. "
+                            f"`{wrong.name}` {own} was stretched to it in the forward pass: what was used several "
                             "times adds up.")
-            if all(_adds_up(scene, consumer) for scene in subject.scenes) else
-            ("local-derivative-missing", f"`{upstream}` was passed straight on to `{subject.gradient}`, in its own "
-                                         f"shape: what happens between `{subject.name}` and `{consumer}` has a way "
+            if all(_adds_up(scene, consumer) for scene in wrong.scenes) else
+            ("local-derivative-missing", f"`{upstream}` was passed straight on to `{wrong.gradient}`, in its own "
+                                         f"shape: what happens between `{wrong.name}` and `{consumer}` has a way "
                                          "back, too.")
         )  # fmt: skip
         yield Guess(code, message, partial(lambda consumer, scene: scene.cotangents[consumer], consumer))

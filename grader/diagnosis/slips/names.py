@@ -8,57 +8,58 @@ from functools import partial
 from torch import Tensor
 
 from grader.diagnosis.case_view import Scene
-from grader.diagnosis.formula.node import AT, Node, number
+from grader.diagnosis.formula.node import Node
+from grader.diagnosis.guess import Guess
 from grader.diagnosis.slips.edit import Change, Context
-from grader.diagnosis.subject import Guess, Subject
+from grader.diagnosis.wrong_tensor import WrongTensor
 from grader.notebook.gradient_names import gradient_of, tensor_of
 
 # --- made in the right step
 
 
-def another_value(subject: Subject) -> Iterator[Guess]:
+def another_value(wrong: WrongTensor) -> Iterator[Guess]:
     """The value of another tensor, or its gradient, under this name."""
-    for other in _alike(subject, subject.name):
+    for other in _alike(wrong, wrong.name):
         # Its gradient may be equal only because it follows: it comes later in the backward pass.
-        later = subject.name in subject.first.reference.computed_from(other)
-        if gradient_of(other) in subject.reads or not later:
+        later = wrong.name in wrong.first.reference.computed_from(other)
+        if gradient_of(other) in wrong.reads or not later:
             yield Guess(
                 "another-gradient",
-                f"`{subject.gradient}` holds the gradient of another tensor, `{gradient_of(other)}`: something between "
+                f"`{wrong.gradient}` holds the gradient of another tensor, `{gradient_of(other)}`: something between "
                 "the two is missing, or the names were mixed up.",
                 partial(lambda other, scene: scene.own.get(other), other),
             )
-    for other in [subject.name, *_alike(subject, subject.name)]:
+    for other in [wrong.name, *_alike(wrong, wrong.name)]:
         yield Guess(
             "not-a-gradient",
-            f"`{subject.gradient}` holds `{other}` itself, a value of the forward pass, not a gradient.",
+            f"`{wrong.gradient}` holds `{other}` itself, a value of the forward pass, not a gradient.",
             partial(lambda other, scene: scene.forward[other], other),
         )
 
 
-def a_step_too_far(subject: Subject, *, seen: bool = False) -> Iterator[Guess]:
+def a_step_too_far(wrong: WrongTensor, *, seen: bool = False) -> Iterator[Guess]:
     """The gradient of a tensor that this one is computed from: the line has gone through the next step as well.
 
     `seen`: only where the line names that tensor, as it must for a step such as a logarithm's.
     """
-    for other in _alike(subject, subject.name):
-        if subject.first.reference.consumers[other] == [subject.name] and (other in subject.reads or not seen):
+    for other in _alike(wrong, wrong.name):
+        if wrong.first.reference.consumers[other] == [wrong.name] and (other in wrong.reads or not seen):
             yield Guess(
                 "another-gradient",
-                f"`{subject.gradient}` holds what belongs to `{gradient_of(other)}`: it has gone a step too far, "
-                f"through the line that computes `{subject.name}` from `{other}`.",
+                f"`{wrong.gradient}` holds what belongs to `{gradient_of(other)}`: it has gone a step too far, "
+                f"through the line that computes `{wrong.name}` from `{other}`.",
                 partial(lambda other, scene: scene.reference.chained({**scene.own, scene.name: scene.expected})[other],
                         other),
             )  # fmt: skip
 
 
-def stale_upstream(subject: Subject) -> Iterator[Guess]:
+def stale_upstream(wrong: WrongTensor) -> Iterator[Guess]:
     """The right formula with a value where its gradient belongs, with another gradient, or a part of what arrives."""
-    written = {*map(gradient_of, subject.first.own)}
-    for consumer in subject.known_consumers:
+    written = {*map(gradient_of, wrong.first.own)}
+    for consumer in wrong.known_consumers:
         if consumer == "loss":
             continue
-        arrives, uses = gradient_of(consumer), subject.first.reference.consumers[consumer]
+        arrives, uses = gradient_of(consumer), wrong.first.reference.consumers[consumer]
         for left_out in uses if len(uses) > 1 else []:  # what too_early has no evidence for
             yield Guess(
                 "path-missing",
@@ -72,8 +73,8 @@ def stale_upstream(subject: Subject) -> Iterator[Guess]:
             "gradient, not the value.",
             partial(lambda consumer, scene: scene.with_arrived(consumer, scene.forward[consumer]), consumer),
         )
-        for other in _alike(subject, consumer):
-            if gradient_of(other) in subject.ancestry or gradient_of(other) not in written:
+        for other in _alike(wrong, consumer):
+            if gradient_of(other) in wrong.ancestry or gradient_of(other) not in written:
                 yield Guess(
                     "wrong-neighbour",
                     f"The formula fits, but it is applied to `{gradient_of(other)}` where `{arrives}` belongs: what "
@@ -86,11 +87,11 @@ def _applied_to(consumer: str, other: str, scene: Scene) -> Tensor | None:
     return scene.with_arrived(consumer, scene.own.get(other, scene.chained[other]))
 
 
-def too_early(subject: Subject) -> Iterator[Guess]:
+def too_early(wrong: WrongTensor) -> Iterator[Guess]:
     """What arrives was taken before all contributions to it had been added up: it is bound again after this line."""
-    for consumer in subject.known_consumers:
-        uses = subject.first.reference.consumers.get(consumer, [])
-        for left_out in uses if len(uses) > 1 and subject.bound_later(gradient_of(consumer)) else []:
+    for consumer in wrong.known_consumers:
+        uses = wrong.first.reference.consumers.get(consumer, [])
+        for left_out in uses if len(uses) > 1 and wrong.bound_later(gradient_of(consumer)) else []:
             yield Guess(
                 "used-too-early",
                 f"`{gradient_of(consumer)}` was used here before it was complete: the path through `{left_out}` was "
@@ -103,29 +104,17 @@ def _before(consumer: str, left_out: str, scene: Scene) -> Tensor | None:
     return scene.with_arrived(consumer, scene.cotangents[consumer] - scene.at(consumer).paths[left_out])
 
 
-def _alike(subject: Subject, name: str) -> list[str]:
+def _alike(wrong: WrongTensor, name: str) -> list[str]:
     """The other tensors that have the same shape in every case; those that the student's lines name come first."""
     alike = [
         other
-        for other in subject.first.forward
-        if other != name and all(scene.forward[other].shape == scene.forward[name].shape for scene in subject.scenes)
+        for other in wrong.first.forward
+        if other != name and all(scene.forward[other].shape == scene.forward[name].shape for scene in wrong.scenes)
     ]
-    return sorted(alike, key=lambda other: other not in subject.reads and gradient_of(other) not in subject.reads)
+    return sorted(alike, key=lambda other: other not in wrong.reads and gradient_of(other) not in wrong.reads)
 
 
 # --- undone in a formula
-
-
-def steps(node: Node, context: Context) -> Iterator[Change]:
-    """In a loop another element of a list: of the step before, or after, or of the very step that the loop is in."""
-    if node.op != "pick" or node.value != (AT,):
-        return
-    text = "Everything fits except {}: the one of another step belongs there. Which step uses which?"
-    here = [Node("name", value=counter) for counter in context.counters]
-    for place in [node.args[1], *(here if node.args[1].op == "number" else ())] if here else ():
-        for shift in (0, 1, -1) if place is not node.args[1] else (1, -1):
-            moved = place + number(shift) if shift else place
-            yield Node("pick", (node.args[0], moved), (AT,)), "wrong-neighbour", text, node
 
 
 def searched(node: Node, context: Context) -> Iterator[Change]:

@@ -12,46 +12,49 @@ from grader.diagnosis.case_view import Scene
 from grader.diagnosis.chain_rule import Elementwise, summed
 from grader.diagnosis.formula.node import Node, name, number
 from grader.diagnosis.formula.operations import broadcast_shape
+from grader.diagnosis.guess import Guess, with_path_changed
 from grader.diagnosis.slips.edit import EMPTY, POWERS, Change, Context, less_one
-from grader.diagnosis.subject import Guess, Subject, changed
+from grader.diagnosis.wrong_tensor import WrongTensor
 from grader.notebook.gradient_names import gradient_of
 
 # --- made in the right step
 
 
-def left_out(subject: Subject) -> Iterator[Guess]:
+def left_out(wrong: WrongTensor) -> Iterator[Guess]:
     """The local derivative or the upstream gradient is not there."""
-    for consumer in subject.elementwise_steps:
+    for consumer in wrong.elementwise_steps:
         yield Guess(
             "local-derivative-missing",
-            f"`{gradient_of(consumer)}` was passed straight on to `{subject.gradient}`: the derivative of the line "
-            f"that computes `{consumer}`, with respect to `{subject.name}`, is missing as a factor.",
-            changed(consumer, lambda scene, step: summed(step.cotangent, scene.shape)),
+            f"`{gradient_of(consumer)}` was passed straight on to `{wrong.gradient}`: the derivative of the line "
+            f"that computes `{consumer}`, with respect to `{wrong.name}`, is missing as a factor.",
+            with_path_changed(consumer, lambda scene, step: summed(step.cotangent, scene.shape)),
         )
         yield Guess(
             "upstream-missing",
             f"Only the derivative of the step to `{consumer}` is here: by the chain rule what arrives from "
             f"above, `{gradient_of(consumer)}`, multiplies it.",
-            changed(consumer, lambda scene, step: summed(step.local, scene.shape)),
+            with_path_changed(consumer, lambda scene, step: summed(step.local, scene.shape)),
         )
 
 
 TIMES = {1: "once", 2: "twice", 3: "three times"}
 
 
-def factors(subject: Subject) -> Iterator[Guess]:
+def factors(wrong: WrongTensor) -> Iterator[Guess]:
     """One factor too few or too many, among the tensors that take part in the step."""
-    for consumer in subject.consumers:
-        reached = all(consumer in scene.elementwise for scene in subject.scenes)
-        for factor in _candidates(subject, consumer) if reached else ():
+    for consumer in wrong.consumers:
+        reached = all(consumer in scene.elementwise for scene in wrong.scenes)
+        for factor in _candidates(wrong, consumer) if reached else ():
             for power, times in TIMES.items():
-                for code, message, exponent in _too_few_or_many(subject, factor, power, times):
-                    yield Guess(code, message, changed(consumer, partial(multiplied, factor=factor, power=exponent)))
+                for code, message, exponent in _too_few_or_many(wrong, factor, power, times):
+                    yield Guess(
+                        code, message, with_path_changed(consumer, partial(multiplied, factor=factor, power=exponent))
+                    )
 
 
-def _too_few_or_many(subject: Subject, factor: str, power: int, times: str) -> Iterator[tuple[str, str, int]]:
+def _too_few_or_many(wrong: WrongTensor, factor: str, power: int, times: str) -> Iterator[tuple[str, str, int]]:
     """Code, sentence, and the exponent of the factor beside what should be there."""
-    if factor in subject.ancestry:
+    if factor in wrong.ancestry:
         for code, more_or_less, exponent in (("factor-missing", "less", -power), ("factor-too-many", "more", power)):
             yield code, (
                 f"`{factor}` is in this product {times} {more_or_less} than the chain rule calls for: check the "
@@ -61,15 +64,15 @@ def _too_few_or_many(subject: Subject, factor: str, power: int, times: str) -> I
     for exponent in (-power, power):  # what is left out may divide
         yield "factor-missing", (
             f"A factor with `{factor}` in it is left out: it belongs to the derivative of the line that uses "
-            f"`{subject.name}`."
+            f"`{wrong.name}`."
         ), exponent  # fmt: skip
 
 
-def _candidates(subject: Subject, consumer: str) -> list[str]:
+def _candidates(wrong: WrongTensor, consumer: str) -> list[str]:
     """The tensor itself, what it is combined with, and the result."""
-    uses = subject.first.reference.consumers
-    siblings = [name for name, consumers in uses.items() if consumer in consumers and name != subject.name]
-    return list(dict.fromkeys([subject.name, *siblings, consumer]))
+    uses = wrong.first.reference.consumers
+    siblings = [name for name, consumers in uses.items() if consumer in consumers and name != wrong.name]
+    return list(dict.fromkeys([wrong.name, *siblings, consumer]))
 
 
 def multiplied(scene: Scene, step: Elementwise, *, factor: str, power: int) -> Tensor | None:

@@ -10,8 +10,9 @@ from torch import Tensor
 
 from grader.diagnosis.case_view import Scene
 from grader.diagnosis.formula.node import Node
+from grader.diagnosis.guess import Guess, Predict
 from grader.diagnosis.slips.edit import Change, Context
-from grader.diagnosis.subject import Guess, Predict, Subject
+from grader.diagnosis.wrong_tensor import WrongTensor
 from grader.notebook.gradient_names import gradient_of
 
 # --- made in the right step
@@ -28,24 +29,24 @@ MAX_PLACES = 16
 """Columns of indices that are gone through one by one."""
 
 
-def rows(subject: Subject) -> Iterator[Guess]:
+def rows(wrong: WrongTensor) -> Iterator[Guess]:
     """Of all contributions to a row or an element only one was kept, one a column of the indices, or one column."""
-    for consumer in subject.known_consumers:
-        taken = {scene: _taken(scene, consumer) for scene in subject.scenes if consumer != "loss"}
+    for consumer in wrong.known_consumers:
+        taken = {scene: _taken(scene, consumer) for scene in wrong.scenes if consumer != "loss"}
         found = {scene: index for scene, index in taken.items() if index is not None}
         if not found or len(found) < len(taken):
             continue
         table = all(_is_table(scene, consumer) for scene in found)
-        shape = subject.first.forward[consumer].shape
+        shape = wrong.first.forward[consumer].shape
         message = (
-            f"Some rows of `{subject.name}` were taken several times, but only one contribution of each is kept: "
+            f"Some rows of `{wrong.name}` were taken several times, but only one contribution of each is kept: "
             "writing to an index, even with +=, counts a repeated row only once. All of them add up."
             if table else
-            f"Some elements of `{subject.name}` were copied to several places of `{consumer}`, but only one "
+            f"Some elements of `{wrong.name}` were copied to several places of `{consumer}`, but only one "
             "contribution of each is kept: assigning counts an element only once, and so does += with an index in "
             "which a place occurs twice. All of them add up."
         )  # fmt: skip
-        begin = 0 if consumer in subject.first.reference.lists else 1  # a list is gone through step by step
+        begin = 0 if consumer in wrong.first.reference.lists else 1  # a list is gone through step by step
         along = [partial(_along, axis) for axis in range(begin, len(shape) - 1) if table]
         collects: list[Collect] = [_kept, partial(_kept, which="amin"), *along]
         for collect in collects:
@@ -53,7 +54,7 @@ def rows(subject: Subject) -> Iterator[Guess]:
         for place in range(shape[1]) if table and len(shape) > 2 and shape[1] <= MAX_PLACES else ():
             yield Guess(
                 "places-missing",
-                f"`{subject.gradient}` collects from position {place} of `{gradient_of(consumer)}` only, but "
+                f"`{wrong.gradient}` collects from position {place} of `{gradient_of(consumer)}` only, but "
                 "every position used rows of the table, so every one sends something back.",
                 _collected(consumer, found, partial(_only, place)),
             )

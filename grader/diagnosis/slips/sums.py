@@ -11,9 +11,10 @@ from torch import Tensor
 from grader.diagnosis.case_view import Scene
 from grader.diagnosis.chain_rule import summed
 from grader.diagnosis.formula.node import Node
+from grader.diagnosis.guess import Guess, Recomputed, with_path_changed
 from grader.diagnosis.slips.edit import EMPTY, Change, Context
-from grader.diagnosis.subject import Guess, Recomputed, Subject, changed
-from grader.diagnosis.words import dimension, shape_text
+from grader.diagnosis.wrong_tensor import WrongTensor
+from grader.wording import shape
 
 SAME = 1e-9
 """A sum whose elements differ by no more than this share has one number for all."""
@@ -21,25 +22,24 @@ SAME = 1e-9
 # --- made in the right step
 
 
-def sums(subject: Subject) -> Iterator[Guess]:
+def sums(wrong: WrongTensor) -> Iterator[Guess]:
     """Sums over broadcast dimensions: missing, over the wrong dimension, one too many, or too early."""
-    for consumer in subject.elementwise_steps:
-        yield from _undone_broadcast(subject, consumer)
+    for consumer in wrong.elementwise_steps:
+        yield from _undone_broadcast(wrong, consumer)
     message = (
-        f"There is one sum too many: `{subject.gradient}` should have the shape "
-        f"{shape_text(subject.first.shape)} of its tensor."
+        f"There is one sum too many: `{wrong.gradient}` should have the shape {shape(wrong.first.shape)} of its tensor."
     )
-    for axis in range(len(subject.first.shape)):
+    for axis in range(len(wrong.first.shape)):
         for keep in (True, False):
             summed_up = partial(lambda axis, keep, scene: scene.expected.sum(axis, keepdim=keep), axis, keep)
             yield Guess("sum-too-many", message, summed_up)
     yield Guess("sum-too-many", message, lambda scene: scene.expected.sum())
-    extra = subject.first.student.dim() - len(subject.first.shape)
+    extra = wrong.first.student.dim() - len(wrong.first.shape)
     if extra > 0:  # a gradient for each element of a dimension that the tensor does not have: a matrix an example
         yield Guess(
             "sum-missing",
-            f"`{subject.gradient}` holds a tensor of the shape {shape_text(subject.first.shape)} for each element of "
-            f"its first {'dimension' if extra == 1 else 'dimensions'}. All of them use `{subject.name}`, so "
+            f"`{wrong.gradient}` holds a tensor of the shape {shape(wrong.first.shape)} for each element of "
+            f"its first {'dimension' if extra == 1 else 'dimensions'}. All of them use `{wrong.name}`, so "
             "their contributions add up.",
             partial(_one_each, extra),
         )
@@ -51,35 +51,42 @@ def _one_each(extra: int, scene: Scene) -> Tensor | None:
     return scene.student if fits and scene.is_right(scene.student.sum(tuple(range(extra)))) else None
 
 
-def _undone_broadcast(subject: Subject, consumer: str) -> Iterator[Guess]:
-    shape, wide = subject.first.shape, subject.first.elementwise[consumer].local.shape
-    name, gradient = f"`{subject.name}`", f"`{subject.gradient}`"
-    if shape != wide:
+def _undone_broadcast(wrong: WrongTensor, consumer: str) -> Iterator[Guess]:
+    own, wide = wrong.first.shape, wrong.first.elementwise[consumer].local.shape
+    name, gradient = f"`{wrong.name}`", f"`{wrong.gradient}`"
+    if own != wide:
         yield Guess(
             "sum-missing",
-            f"{name} {shape_text(shape)} was stretched to {shape_text(wide)} in the line of `{consumer}`, so each "
+            f"{name} {shape(own)} was stretched to {shape(wide)} in the line of `{consumer}`, so each "
             f"element was used several times: sum {gradient} to bring it back to the shape of {name}.",
-            changed(consumer, lambda scene, step: step.product),
+            with_path_changed(consumer, lambda scene, step: step.product),
         )
         for outside, change in _TOO_EARLY:
             yield Guess(
                 "sum-too-early",
                 f"The sum covers one factor only, and {outside} is multiplied afterwards: a method call binds "
                 "tighter than *. Multiply first, then sum the products.",
-                changed(consumer, change),
+                with_path_changed(consumer, change),
             )
     for axis in range(len(wide)):
         message = (
-            f"The sum goes {dimension(axis, len(wide))}, but {name} was stretched along a different "
+            f"The sum goes {_dimension(axis, len(wide))}, but {name} was stretched along a different "
             "dimension: compare the two shapes."
-            if shape != wide else
+            if own != wide else
             f"There is a sum here, but nothing was stretched in the line of `{consumer}`: {gradient} has the full "
             "shape of its tensor."
         )  # fmt: skip
         for keep in (True, False):
-            code = "sum-wrong-dimension" if shape != wide else "sum-too-many"
+            code = "sum-wrong-dimension" if own != wide else "sum-too-many"
             change = partial(lambda axis, keep, _, step: step.product.sum(axis, keepdim=keep), axis, keep)
-            yield Guess(code, message, changed(consumer, change))
+            yield Guess(code, message, with_path_changed(consumer, change))
+
+
+def _dimension(index: int, rank: int) -> str:
+    """Over which dimension a sum goes, in words."""
+    if rank == 2:
+        return ("over the rows (dimension 0)", "over the columns (dimension 1)")[index]
+    return f"over dimension {index}"
 
 
 _TOO_EARLY: tuple[tuple[str, Recomputed], ...] = (

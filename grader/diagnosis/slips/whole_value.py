@@ -7,55 +7,56 @@ from collections.abc import Iterator
 
 import torch
 
+from grader.diagnosis.factor_names import named_factor
 from grader.diagnosis.formula.node import Node, name, number, parts
+from grader.diagnosis.guess import Guess
 from grader.diagnosis.slips.edit import EMPTY, POWERS, Change, Context, less_one
-from grader.diagnosis.subject import Guess, Subject
-from grader.diagnosis.words import named_factor
+from grader.diagnosis.wrong_tensor import WrongTensor
 
 # --- made in the right step
 
 
-def zeros(subject: Subject) -> Iterator[Guess]:
+def zeros(wrong: WrongTensor) -> Iterator[Guess]:
     """Nothing but zeros, or what rounding leaves of them, where the gradient is not zero."""
     yield Guess(
         "all-zero",
-        f"`{subject.gradient}` holds zeros only: nothing was ever written into it, or everything in it cancels. "
-        f"The loss does depend on `{subject.name}`.",
+        f"`{wrong.gradient}` holds zeros only: nothing was ever written into it, or everything in it cancels. "
+        f"The loss does depend on `{wrong.name}`.",
         lambda scene: torch.zeros_like(scene.expected),
     )
 
 
-def begun_with_ones(subject: Subject) -> Iterator[Guess]:
+def begun_with_ones(wrong: WrongTensor) -> Iterator[Guess]:
     """Contributions added up, or put in their places, in a tensor that was not empty."""
     message = (
-        f"`{subject.gradient}` begins with ones, and what belongs there is {{}}: begin with zeros, as zeros_like "
+        f"`{wrong.gradient}` begins with ones, and what belongs there is {{}}: begin with zeros, as zeros_like "
         "makes them."
     )
-    nodes = [node for line in subject.lines if subject.gradient in line.anew for node in ast.walk(line.value)]
+    nodes = [node for line in wrong.lines if wrong.gradient in line.anew for node in ast.walk(line.value)]
     if any(getattr(node, "attr", getattr(node, "id", "")).startswith("ones") for node in nodes):
         yield Guess("term-too-many", message.format("added to them"), lambda scene: scene.expected + 1)
         yield Guess("term-too-many", message.format("put among them"),
                     lambda scene: torch.where(scene.expected == 0, 1.0, scene.expected))  # fmt: skip
 
 
-def sign(subject: Subject) -> Iterator[Guess]:
+def sign(wrong: WrongTensor) -> Iterator[Guess]:
     """Minus what it should be."""
     yield Guess(
         "sign-flipped",
-        f"The numbers of `{subject.gradient}` are right, but their sign is wrong: "
-        f"follow the minus signs on the way from `{subject.name}` to the loss.",
+        f"The numbers of `{wrong.gradient}` are right, but their sign is wrong: "
+        f"follow the minus signs on the way from `{wrong.name}` to the loss.",
         lambda scene: -scene.expected,
     )
 
 
-def factor(subject: Subject) -> Iterator[Guess]:
+def factor(wrong: WrongTensor) -> Iterator[Guess]:
     """A constant times what it should be, with a name that holds in every case."""
-    said = named_factor(subject.scenes, [scene.ratio(0 * scene.expected, scene.expected) for scene in subject.scenes])
+    said = named_factor(wrong.scenes, [scene.ratio(0 * scene.expected, scene.expected) for scene in wrong.scenes])
     if said is None or said.name == "1":
         return
     yield Guess(
         "constant-factor",
-        f"`{subject.gradient}` {said.said}: look for a number or a mean in the forward pass that is missing here, or "
+        f"`{wrong.gradient}` {said.said}: look for a number or a mean in the forward pass that is missing here, or "
         "counted twice.",
         lambda scene: scene.expected * (scene.ratio(0 * scene.expected, scene.expected) or 0.0),
     )

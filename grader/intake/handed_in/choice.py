@@ -10,7 +10,8 @@ import msgspec
 
 from grader.errors import SubmissionError
 from grader.files import as_text, is_notebook
-from grader.intake.handed_in.files import Arrived, content, holds_cells
+from grader.intake.handed_in.arrived import Arrived
+from grader.intake.handed_in.files import content, holds_cells
 from grader.intake.handed_in.names import FileName, is_disguised, is_document, is_script, taken_apart
 from grader.intake.handed_in.platforms import Area
 from grader.intake.handed_in.python_file import as_notebook, decoded, is_export

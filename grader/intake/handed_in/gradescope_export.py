@@ -5,7 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 
 from grader.errors import SubmissionError
-from grader.intake.handed_in.files import Arrived, content
+from grader.intake.handed_in.arrived import Arrived
+from grader.intake.handed_in.files import content
 from grader.intake.handed_in.names import composed
 from grader.intake.handed_in.owners import Identity, Owner
 from grader.timestamps import NotATime, parse_time

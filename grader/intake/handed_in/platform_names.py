@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from grader.files import as_text
-from grader.intake.handed_in.files import is_zip
+from grader.intake.handed_in.arrived import is_zip
 from grader.intake.handed_in.names import composed, taken_apart
 from grader.intake.handed_in.owners import Identity, Owner
 

@@ -15,7 +15,8 @@ import msgspec
 
 from grader.errors import SubmissionError
 from grader.files import as_text, is_notebook
-from grader.intake.handed_in.files import Arrived, Kind, content, folder_name, holds_cells, is_zip
+from grader.intake.handed_in.arrived import Arrived, Kind, is_zip
+from grader.intake.handed_in.files import content, folder_name, holds_cells
 from grader.intake.handed_in.gradescope_export import METADATA, submissions_in, submitters
 from grader.intake.handed_in.names import composed, is_disguised, is_document, is_script, taken_apart
 from grader.intake.handed_in.owners import Identity, Owner

@@ -19,7 +19,7 @@ _DRAW = re.compile(r"\b(?:randint|randperm)\(")
 
 
 def with_given_lines(code: Code, skeleton: Code, settings: set[str], gradients: Sequence[str],
-                     functions: Set[str] = frozenset()) -> tuple[Code, list[str]]:  # fmt: skip
+                     functions: Set[str]) -> tuple[Code, list[str]]:  # fmt: skip
     """A student's loop with the release's range, rate and draws, and a sentence for each that was another.
 
     Args:

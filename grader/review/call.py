@@ -1,73 +1,18 @@
-"""What every page and action of the application works with, and how a page is written out."""
+"""A request to the review: what its form says, and what comes of it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
 import msgspec
 
-from grader.course.course import Course
 from grader.errors import UsageError
 from grader.files import as_text
-from grader.gradebook import Gradebook
-from grader.gradebook.review_log import Of, ReviewLog
+from grader.gradebook.review_records import SubmissionKey
 from grader.records import Record
-from grader.reports.html import render
 from grader.review.access import Session
-from grader.review.classroom import Classroom, Snapshot
-from grader.review.regrade import Regrader
-from grader.review.reports_on_disk import ReportsOnDisk
-from grader.review.static import address
-
-
-class Desk:
-    """The gradebook under review, and all that keeps step with it.
-
-    Args:
-        book: the gradebook.
-        course: the course.
-        folder: where `grader grade --out` wrote; None where only the gradebook is at hand.
-        classroom: the class as it is now.
-        reports: the files in the folder.
-        regrader: grades again.
-    """
-
-    def __init__(
-        self,
-        book: Gradebook,
-        course: Course,
-        folder: Path | None,
-        classroom: Classroom,
-        reports: ReportsOnDisk,
-        regrader: Regrader,
-    ) -> None:
-        self.book = book
-        self.course = course
-        self.folder = folder
-        self.classroom = classroom
-        self.reports = reports
-        self.regrader = regrader
-
-    @property
-    def log(self) -> ReviewLog:
-        """Where everything that is done by hand is kept."""
-        return self.book.log
-
-    def page(self, template: str, call: Call, now: Snapshot, **context: Any) -> str:
-        """A page written out, with what all pages have."""
-        shared = {
-            "call": call,
-            "session": call.session,
-            "undo": self.log.last_action(call.session.name, call.session.since),
-            "open": len(now.open),
-            "problems": [self.reports.problem, self.classroom.problem],
-            "has_folder": self.folder is not None,
-            "address": address,
-        }
-        return render(f"review/{template}.html.jinja", self.course.templates, **(shared | context))
+from grader.review.class_cache import Snapshot
 
 
 class Failed(Record, frozen=True):
@@ -96,7 +41,7 @@ class Call:
         """What was filled into a form that failed."""
         return self.failed.form.get(name, default) if self.failed is not None else default
 
-    def of(self, now: Snapshot) -> Of:
+    def of(self, now: Snapshot) -> SubmissionKey:
         """The submission that a form is about.
 
         Raises:
@@ -152,7 +97,7 @@ def submission_address(student: str, exercise: str, check: str = "") -> str:
     return "/submission?" + urlencode(fields, errors="surrogatepass")
 
 
-def quoted(of: Of) -> str:
+def quoted(of: SubmissionKey) -> str:
     """A submission as a form's field."""
     return urlencode({"student": of.student, "exercise": of.exercise, "submission": of.submission})
 

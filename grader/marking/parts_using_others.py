@@ -13,7 +13,8 @@ from functools import cached_property
 import msgspec
 
 from grader.course.exercise import Exercise
-from grader.course.graph import Operation, PartReference
+from grader.course.graph import Operation
+from grader.course.part_reference import PartReference
 from grader.notebook.gradient_names import tensor_of
 from grader.records import Check, Verdict
 from grader.wording import listed
@@ -22,7 +23,7 @@ MAX_NAMED = 4
 """So many pieces of code are named in a sentence."""
 
 
-class UsedParts:
+class PartUsingOthers:
     """A part that uses others.
 
     Args:

@@ -15,8 +15,8 @@ from grader.marking.unfinished_cells import Stops
 from grader.records import VISIBLE
 
 
-class Decision:
-    """What the cases of a part say.
+class CombinedOutcomes:
+    """What the cases of a part say together.
 
     Args:
         part: the part in all cases.

@@ -2,57 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from copy import copy
 from functools import cached_property
-from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from grader.diagnosis.case_view import COARSE, Scene
-from grader.diagnosis.chain_rule import Elementwise
 from grader.diagnosis.formula.bindings import Line, names_behind
 from grader.diagnosis.formula.node import Node
 from grader.diagnosis.formula.program import Program
-from grader.diagnosis.where import Where
+from grader.diagnosis.gradient_lines import GradientLines
+from grader.diagnosis.guess import Guess
 from grader.execution.tensors import Export, StudentTensor
 from grader.marking.case_outcomes import PartCase
 from grader.marking.tolerance import FLOAT64, conformed
 from grader.marking.verdicts import PartMarks
 from grader.notebook.gradient_names import gradient_of, tensor_of
-from grader.records import Diagnosis
-
-Predict = Callable[[Scene], Tensor | None]
-
-
-class Guess(NamedTuple):
-    """A slip that may explain a wrong tensor.
-
-    `predict` gives what the student's tensor would be after it, or None where the slip makes no sense.
-    """
-
-    code: str
-    message: str
-    predict: Predict
-
-    @property
-    def diagnosis(self) -> Diagnosis:
-        """The guess as it is reported."""
-        return Diagnosis(code=self.code, message=self.message)
-
-
-Recomputed = Callable[[Scene, Elementwise], Tensor | None]
-"""What one path's contribution is after a slip, before it is added to the others."""
-
-
-def changed(consumer: str, change: Recomputed) -> Predict:
-    """The expected value with one path's contribution computed otherwise; None where the shapes don't go together."""
-    return lambda scene: scene.with_path(consumer, change(scene, scene.elementwise[consumer]))
-
-
-Family = Callable[["Subject"], Iterator[Guess]]
-"""Slips of one kind, simplest first."""
 
 MAX_HYPOTHESES = 3000
 """What is tried for one wrong tensor at most, guesses and changed formulas together.
@@ -64,8 +31,8 @@ Counted and not timed, so that the same notebook gets the same answer on every m
 class Budget:
     """How many hypotheses may still be tried."""
 
-    def __init__(self, hypotheses: int = MAX_HYPOTHESES) -> None:
-        self.left = hypotheses
+    def __init__(self) -> None:
+        self.left = MAX_HYPOTHESES
 
     def spend(self) -> bool:
         """Take one; whether there was one left."""
@@ -73,7 +40,7 @@ class Budget:
         return self.left >= 0
 
 
-class Subject:
+class WrongTensor:
     """A wrong tensor.
 
     Attributes:
@@ -84,7 +51,7 @@ class Subject:
         formula: what a gradient is computed by that stands between two asked ones; None for all others.
     """
 
-    def __init__(self, marks: PartMarks, where: Where, gradient: str, cases: Sequence[PartCase]) -> None:
+    def __init__(self, marks: PartMarks, where: GradientLines, gradient: str, cases: Sequence[PartCase]) -> None:
         self.marks = marks
         self.where = where
         self.gradient = gradient
@@ -96,7 +63,7 @@ class Subject:
         if len(self.scenes) < len(scenes):
             self.scenes = []
 
-    def instead(self, gradient: str, name: str, scenes: list[Scene], formula: Node) -> Subject:
+    def instead(self, gradient: str, name: str, scenes: list[Scene], formula: Node) -> WrongTensor:
         """Another gradient of the same part, which the student computes on the way to this one.
 
         `formula` is what it is computed by there; the name may be bound again later.

@@ -13,9 +13,9 @@ import alembic.config
 import pytest
 from sqlalchemy import create_engine
 
-import grader.gradebook
 from grader.errors import UsageError
-from grader.gradebook import Gradebook, engine
+from grader.gradebook import engine, stored_grading
+from grader.gradebook.gradebook import Gradebook
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def opened(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 @pytest.mark.parametrize("revision", ["0001", "0002", "0003"])
-def test_a_gradebook_of_an_earlier_grader_is_recognised_and_again_after_it_was_brought_up_to_date(revision, tmp_path):
+def test_a_gradebook_of_an_earlier_grader_is_recognized_and_again_after_it_was_brought_up_to_date(revision, tmp_path):
     path = tmp_path / "gradebook.sqlite"
     config = alembic.config.Config()
     config.set_main_option("script_location", str(engine._MIGRATIONS))
@@ -96,7 +96,7 @@ BOMB = zlib.compress(bytes(3 << 20))
 
 @pytest.mark.parametrize("blob", [BOMB, b"nonsense", zlib.compress(b"\x91" * 100_000), zlib.compress(b"\xc1")])
 def test_a_grading_that_makes_no_sense_is_a_sentence(path, blob, monkeypatch):
-    monkeypatch.setattr(grader.gradebook, "MAX_GRADING", 1 << 20)
+    monkeypatch.setattr(stored_grading, "MAX_GRADING", 1 << 20)
     with opened(path) as connection:
         row = ("ann", "mini", "", "", "", "", "graded", 1.0, 1.0, '{"schema_version": 1, "student": [[[[', blob)
         columns = "student, exercise, submission, exercise_version, grader_version, made, status, score, max_score"

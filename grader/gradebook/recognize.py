@@ -25,7 +25,7 @@ _COMPUTES = re.compile(r"\b(?:virtual|check|default|generated|as|collate)\b", re
 _LIMIT = 100
 
 
-def recognise(connection: Any) -> None:
+def recognize(connection: Any) -> None:
     """Let a gradebook, or an empty file, pass.
 
     Raises:

@@ -1,19 +1,17 @@
-"""Grades taken apart: one for each part of an exercise, or each check, for places that have a column for each."""
+"""Grades broken down: one for each part of an exercise, or each check, for places that have a column for each."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
 import msgspec
 
+from grader.choices import By
 from grader.records import Check, Grade
 from grader.reports.json_csv_junit import csv_text
 
-By = Literal["exercise", "part", "check"]
 
-
-def taken_apart(grades: Sequence[Grade], by: By) -> list[Grade]:
+def broken_down(grades: Sequence[Grade], by: By) -> list[Grade]:
     """A grade for each part or check of the grades, under the name `exercise/part` or `exercise/part/check`.
 
     Their scores are the checks' points, which know nothing of lateness. Of what could not be graded each part and

@@ -10,7 +10,7 @@ from grader.marking.part_in_all_cases import PartCases
 
 
 @dataclass(eq=False)
-class Where:
+class GradientLines:
     """The lines of a part."""
 
     part: PartCases

@@ -16,9 +16,10 @@ from grader.cohort.times import Times
 from grader.course.catalog import Late, Terms, read_catalog
 from grader.course.course import Course
 from grader.errors import CourseError, UsageError
-from grader.gradebook import Gradebook
+from grader.gradebook.gradebook import Gradebook
 from grader.gradebook.late_policy import Attempt, with_standing
 from grader.gradebook.overrides import new_override
+from grader.gradebook.review_records import SubmissionKey
 from grader.records import Check, Grade, Grading, Override, Verdict
 from grader.reports.json_csv_junit import grades_csv, totals_csv
 from grader.reports.totals import totals
@@ -165,7 +166,8 @@ def test_a_mark_set_by_hand_on_an_earlier_attempt_counts_in_the_best(book, tmp_p
         book.add(number, grading(score, submission))
         book.finish(number)
     first = grading(4.0, "a")
-    book.override(first, new_override(first.grade, "a", 8.5, "Right idea."))
+    key = SubmissionKey(first.grade.student, first.grade.exercise, first.submission)
+    book.log.set_mark(key, new_override(first.grade, "a", 8.5, "Right idea."))
     (found,) = book.grades()
     assert (found.score, found.standing.counted) == (8.5, 1)
 

@@ -1,8 +1,8 @@
-"""Reading what grades come to: the marks that were set by hand, then the terms of the run; and the comments."""
+"""The grades that count: with the marks that were set by hand, under the terms of the run; and the comments on them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import msgspec
 from sqlalchemy import Engine, ScalarSelect, func, select
@@ -11,17 +11,18 @@ from grader.course.catalog import Terms
 from grader.gradebook.late_policy import Attempt, with_standing
 from grader.gradebook.overrides import with_overrides
 from grader.gradebook.people import extension_for, extensions_in
-from grader.gradebook.review_log import Of, ReviewLog
+from grader.gradebook.review_log import ReviewLog
+from grader.gradebook.review_records import SubmissionKey
 from grader.gradebook.schema import gradings, results, runs
 from grader.records import Comment, Grade, Override
 
-_ByHand = Mapping[Of, list[Override]]
+_ByHand = Mapping[SubmissionKey, list[Override]]
 """A submission → its overrides, in the order in which they were made."""
 _TermsOfRuns = Mapping[int, Mapping[str, Terms]]
 """Run and exercise → its terms, where it has any."""
 
 
-def last_run(upto: int | None = None) -> ScalarSelect[int | None]:
+def last_run(upto: int | None) -> ScalarSelect[int | None]:
     """The last run, up to `upto`, with a result for the same student and exercise as the query's row of `results`."""
     other = results.alias()
     query = select(func.max(other.c.run)).where(other.c.student == results.c.student)
@@ -29,14 +30,11 @@ def last_run(upto: int | None = None) -> ScalarSelect[int | None]:
     return (query if upto is None else query.where(other.c.run <= upto)).correlate(results).scalar_subquery()
 
 
-def settler(
-    engine: Engine, run: int | None, upto: int | None = None, student: str | None = None
-) -> Callable[[int, str, str | None, Grade], Grade]:
-    """What makes of a submission's grade the one that counts; of one student, or of all.
+class EffectiveGrades:
+    """Makes of a submission's grade the one that counts; of one student, or of all.
 
-    It takes the run of the result, the submission's digest, when it was handed in, and the grade as the grader gave it.
-    The result's run says the terms. An exercise's weight is that of the last run that has the exercise, so that it is
-    the same for all.
+    The terms are those of the run that a result is of. An exercise's weight is that of the last run that has the
+    exercise, so that it is the same for all.
 
     Args:
         engine: the database.
@@ -44,34 +42,41 @@ def settler(
         upto: the last run to look at; by default `run`, or all.
         student: whose results are asked for; None for everybody's.
     """
-    upto = run if upto is None else upto
-    log = ReviewLog(engine)
-    set_by_hand, said, terms = _overrides(log, student), _comments(log, student), _terms(engine, run, upto)
-    extended = extensions_in(engine, student)
-    weights = _weights(engine, terms, upto) if run is None else {}
-    several = {
-        exercise
-        for its in terms.values()
-        for exercise, each in its.items()
-        if each.attempts is not None or each.counts == "best"
-    }
-    earlier = _attempts(engine, upto, sorted(several), student, set_by_hand) if several else {}
 
-    def settle(run: int, submission: str, submitted: str | None, grade: Grade) -> Grade:
-        of = Of(grade.student, grade.exercise, submission)
-        grade = with_overrides(grade, set_by_hand.get(of, []))
-        if of in said:
-            grade = msgspec.structs.replace(grade, comments=said[of])
-        attempts = earlier.get((grade.student, grade.exercise), [])
+    def __init__(self, engine: Engine, run: int | None, upto: int | None, student: str | None) -> None:
+        upto = run if upto is None else upto
+        log = ReviewLog(engine)
+        self._set_by_hand, self._comments = _overrides(log, student), _comments(log, student)
+        self._terms, self._extended = _terms(engine, run, upto), extensions_in(engine, student)
+        self._weights = _weights(engine, self._terms, upto) if run is None else {}
+        several = {
+            exercise
+            for its in self._terms.values()
+            for exercise, each in its.items()
+            if each.attempts is not None or each.counts == "best"
+        }
+        self._attempts = _attempts(engine, upto, sorted(several), student, self._set_by_hand) if several else {}
+
+    def of(self, run: int, submission: str, submitted: str | None, grade: Grade) -> Grade:
+        """The grade that counts.
+
+        Args:
+            run: the run of the result.
+            submission: the digest of what was handed in.
+            submitted: when it was handed in.
+            grade: what the grader gave.
+        """
+        key = SubmissionKey(grade.student, grade.exercise, submission)
+        grade = with_overrides(grade, self._set_by_hand.get(key, []))
+        if key in self._comments:
+            grade = msgspec.structs.replace(grade, comments=self._comments[key])
+        attempts = self._attempts.get((grade.student, grade.exercise), [])
         alike = [each for each in attempts if each.grade.max_score == grade.max_score]
         if all(each.submission != submission for each in alike):
             alike.append(Attempt(submission=submission, grade=grade, submitted=submitted))
-        its = terms.get(run, {}).get(grade.exercise, Terms())
-        its = msgspec.structs.replace(its, weight=weights.get(grade.exercise, its.weight))
-        extension = extension_for(extended, grade.student, grade.exercise)
-        return with_standing(alike, submission, its, extension)
-
-    return settle
+        terms = self._terms.get(run, {}).get(grade.exercise, Terms())
+        terms = msgspec.structs.replace(terms, weight=self._weights.get(grade.exercise, terms.weight))
+        return with_standing(alike, submission, terms, extension_for(self._extended, grade.student, grade.exercise))
 
 
 def _terms(engine: Engine, run: int | None, upto: int | None) -> _TermsOfRuns:
@@ -108,7 +113,7 @@ def _attempts(
     found: dict[tuple[str, str], dict[str, Attempt]] = {}
     with engine.connect() as connection:
         for row in connection.execute(query.order_by(results.c.run)):
-            made = set_by_hand.get(Of(row.student, row.exercise, row.submission), [])
+            made = set_by_hand.get(SubmissionKey(row.student, row.exercise, row.submission), [])
             grade = with_overrides(msgspec.json.decode(row.grade, type=Grade), made)
             grade = msgspec.structs.replace(grade, student=row.student)
             attempt = Attempt(submission=row.submission, grade=grade, submitted=row.submitted)
@@ -118,15 +123,15 @@ def _attempts(
 
 def _overrides(log: ReviewLog, student: str | None) -> _ByHand:
     """The overrides of one student, or all."""
-    found: dict[Of, list[Override]] = {}
+    found: dict[SubmissionKey, list[Override]] = {}
     for mark in log.marks(student):
         found.setdefault(mark.of, []).append(mark.override)
     return found
 
 
-def _comments(log: ReviewLog, student: str | None) -> Mapping[Of, list[Comment]]:
+def _comments(log: ReviewLog, student: str | None) -> Mapping[SubmissionKey, list[Comment]]:
     """What students are to read; what colleagues wrote for each other isn't among it."""
-    found: dict[Of, list[Comment]] = {}
+    found: dict[SubmissionKey, list[Comment]] = {}
     for note in log.notes(student):
         if note.kind == "comment":
             found.setdefault(note.of, []).append(note.comment)

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from grader.cohort.run import similar
+from grader.cohort.similarity import similar
 from grader.course.course import Course
 from grader.errors import GraderError
-from grader.gradebook import Gradebook
+from grader.gradebook.gradebook import Gradebook
 from grader.gradebook.results import Result
-from grader.gradebook.review_log import Mark, Note, Of
+from grader.gradebook.review_records import Mark, Note, SubmissionKey
 from grader.records import Grading
 from grader.reports.cohort_page import Cohort, CohortRow, Group, cohort_of
 from grader.reports.totals import Excused, totals
@@ -52,13 +52,13 @@ class Snapshot:
         """The question of this key."""
         return next((item for item in self.items if item.key == key), None)
 
-    def of(self, student: str, exercise: str) -> Of | None:
+    def of(self, student: str, exercise: str) -> SubmissionKey | None:
         """What a student handed in last."""
         result = self.results.get((student, exercise))
-        return Of(student, exercise, result.key.submission) if result is not None else None
+        return SubmissionKey(student, exercise, result.key.submission) if result is not None else None
 
 
-class Classroom:
+class ClassCache:
     """Reads the gradebook once, and afterwards only what others changed in it.
 
     Args:
@@ -110,7 +110,7 @@ class Classroom:
             if self._snapshot is not None:
                 self._snapshot = self._taken()
 
-    def grading(self, of: Of) -> Grading | None:
+    def grading(self, of: SubmissionKey) -> Grading | None:
         """All that there is to show of what a student handed in last."""
         return next(iter(self.book.gradings(student=of.student, exercise=of.exercise)), None)
 
@@ -128,9 +128,3 @@ class Classroom:
 
 def _key(result: Result) -> tuple[str, str]:
     return result.grade.student, result.grade.exercise
-
-
-def used_comments(notes: Sequence[Note], exercise: str) -> list[str]:
-    """The comments written before in an exercise, the most recent first, each once."""
-    said = (note for note in reversed(notes) if note.kind == "comment" and note.of.exercise == exercise)
-    return list(dict.fromkeys(note.text for note in said))

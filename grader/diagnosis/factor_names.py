@@ -1,4 +1,4 @@
-"""Numbers and names as a diagnosis says them."""
+"""What a factor is called: `n`, `1/(n - 1)`, `1/2`, by the numbers that have a name in the notebook."""
 
 from __future__ import annotations
 
@@ -115,20 +115,3 @@ def _named(scenes: Sequence[Scene], kind: type) -> Iterator[Named]:
         numbers = [value for value in values if isinstance(value, int | float) and type(value) is kind]
         if len(numbers) == len(values):
             yield name, numbers
-
-
-def quoted(name: str) -> str:
-    """A name of the notebook, as the report sets it."""
-    return f"`{name}`"
-
-
-def shape_text(shape: Sequence[int]) -> str:
-    """A shape as torch prints it."""
-    return str(tuple(shape))
-
-
-def dimension(index: int, rank: int) -> str:
-    """A dimension in words."""
-    if rank == 2:
-        return ("over the rows (dimension 0)", "over the columns (dimension 1)")[index]
-    return f"over dimension {index}"
