@@ -9,17 +9,18 @@ from pathlib import Path
 from grader.authoring.coverage import giveaways, unchecked_gradients, unkept_gradients, unvaried_parameters
 from grader.authoring.release import released_text
 from grader.authoring.training_loops import unfair_loops
+from grader.choices import Sandbox
 from grader.course.catalog import WHOLE_PART
 from grader.course.course import Course
 from grader.course.exercise import read_own_notebook
 from grader.course.reference import Reference
 from grader.errors import CourseError, GraderError
-from grader.grading.pool import GraderPool, SandboxKind
+from grader.grading.pool import GraderPool
 from grader.kernels import KernelKind
 from grader.records import VISIBLE, Check, Grade, Submission
 
 
-def verify_course(course: Course, kernel: KernelKind, sandbox: SandboxKind) -> tuple[list[str], list[str]]:
+def verify_course(course: Course, kernel: KernelKind, sandbox: Sandbox) -> tuple[list[str], list[str]]:
     """Everything that an author can get wrong and a student would suffer from.
 
     Returns:

@@ -22,10 +22,10 @@ from distributed.comm.addressing import parse_address
 from distributed.comm.registry import get_backend
 from distributed.scheduler import KilledWorker
 
+from grader.choices import Sandbox
 from grader.course.course import Course
 from grader.errors import ClusterError
 from grader.grading.dask_worker import GraderPlugin, grade_packed
-from grader.grading.pool import SandboxKind
 from grader.grading.ungradable import ungradable
 from grader.intake.found import Found
 from grader.kernels import KernelKind, scratch_folders
@@ -140,7 +140,7 @@ def _batches(found: Sequence[Found], threads: int) -> Iterator[list[Found]]:
 
 @contextlib.contextmanager
 def open_dask(
-    course: Course, exercise_ids: Sequence[str], kernel: KernelKind, sandbox: SandboxKind, where: int | str
+    course: Course, exercise_ids: Sequence[str], kernel: KernelKind, sandbox: Sandbox, where: int | str
 ) -> Iterator[DaskWorkers]:
     """A cluster of `where` processes on this machine, or the one whose scheduler's address `where` is.
 

@@ -14,9 +14,10 @@ import threading
 import msgspec
 from distributed import Worker, WorkerPlugin, get_worker
 
+from grader.choices import Sandbox
 from grader.course.course import unpacked_course
 from grader.errors import ClusterError
-from grader.grading.pool import GraderPool, SandboxKind
+from grader.grading.pool import GraderPool
 from grader.grading.pytest_items import grade_batch
 from grader.kernels import KernelKind, scratch_folders
 from grader.records import Grading, Submission
@@ -36,7 +37,7 @@ class GraderPlugin(WorkerPlugin):
     """
 
     def __init__(
-        self, name: str, course: dict[str, bytes], kernel: KernelKind, sandbox: SandboxKind, children: int
+        self, name: str, course: dict[str, bytes], kernel: KernelKind, sandbox: Sandbox, children: int
     ) -> None:
         self.name = name
         self.course = course

@@ -158,10 +158,10 @@ class Grader(WarmExercise):
         wheres = {part_id: GradientLines(marks) for part_id, marks in judged.marked.items()}
         for part_id, part_checks in self.exercise.parts.items():
             marks, where = judged.marked[part_id], wheres[part_id]
-            used = PartUsingOthers(part_id, self.exercise, visible)
+            using = PartUsingOthers(part_id, self.exercise, visible)
             for name in visible[part_id].in_backward_order(part_checks.names):
                 check = marks.check(name)
-                settled = used.settled(check, checks, lambda other: wheres[other.part].code(other.name))
+                settled = using.settled(check, checks, lambda other: wheres[other.part].code(other.name))
                 check = explained(check, marks, where) if settled is check else settled
                 check = remarked(with_saved(check, saved, marks.cmp(name)), judged.remarks)
                 checks.append(check)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import contextlib
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
+from grader.choices import Sandbox
 from grader.course.course import Course
 from grader.course.exercise import Exercise
 from grader.errors import GraderError
@@ -18,7 +19,6 @@ if TYPE_CHECKING:  # these import torch
     from grader.grading.grade import Grader, SoFar
     from grader.grading.live_kernel import Live
 
-SandboxKind = Literal["bwrap", "none"]
 
 PROBE_FOLDER = Path(__file__).parent.parent / "kernels" / "probe"
 
@@ -41,7 +41,7 @@ class GraderPool:
         self,
         course: Course,
         kernel: KernelKind,
-        sandbox: SandboxKind,
+        sandbox: Sandbox,
         *,
         hurry: bool = False,
         so_far: SoFar | None = None,

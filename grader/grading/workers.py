@@ -9,8 +9,9 @@ import contextlib
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
+from grader.choices import Sandbox
 from grader.course.course import Course
-from grader.grading.pool import GraderPool, SandboxKind
+from grader.grading.pool import GraderPool
 from grader.grading.pytest_items import grade_batch
 from grader.intake.found import Found
 from grader.kernels import KernelKind
@@ -56,7 +57,7 @@ def open_workers(
     course: Course,
     found: Sequence[Found],
     kernel: KernelKind,
-    sandbox: SandboxKind,
+    sandbox: Sandbox,
     count: int | None = None,
     scheduler: str | None = None,
 ) -> Iterator[Workers]:

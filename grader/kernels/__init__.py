@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
+from grader.choices import Sandbox
 from grader.errors import ExecutionError
 from grader.kernels.sandbox import Limits
 
@@ -74,7 +75,7 @@ def _ipykernel_forks() -> bool:
 
 def open_source(
     kind: KernelKind,
-    sandbox: Literal["bwrap", "none"],
+    sandbox: Sandbox,
     setup_cells: Sequence[str],
     files: Mapping[str, Path],
     modules_path: Sequence[Path],

@@ -169,19 +169,19 @@ class PlainSource(Source):
 
     def manager(self) -> KernelManager:
         """A manager for one kernel, not started."""
-        desk = self._folder / str(next(self._numbers))
-        desk.mkdir()
+        workdir = self._folder / str(next(self._numbers))
+        workdir.mkdir()
         for name, path in self._wanted.files.items():
-            shutil.copyfile(path, desk / name)
+            shutil.copyfile(path, workdir / name)
         modules = os.pathsep.join(str(path.absolute()) for path in self._wanted.modules_path)
         spec = KernelSpec(
             argv=[sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"],
             language="python",
             env={"PYTHONPATH": modules},
-            metadata={"kernel_provisioner": {"provisioner_name": PLAIN, "config": {"folder": str(desk)}}},
+            metadata={"kernel_provisioner": {"provisioner_name": PLAIN, "config": {"folder": str(workdir)}}},
         )
-        options = {"transport": "tcp"} if sys.platform == "win32" else {"transport": "ipc", "ip": f"{desk}-z"}
-        return _manager(spec, self.limits, connection_file=f"{desk}.json", **options)
+        options = {"transport": "tcp"} if sys.platform == "win32" else {"transport": "ipc", "ip": f"{workdir}-z"}
+        return _manager(spec, self.limits, connection_file=f"{workdir}.json", **options)
 
     def close(self) -> None:
         """Remove the kernels' folders."""

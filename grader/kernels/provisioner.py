@@ -128,9 +128,9 @@ class TemplateProvisioner(Provisioner):
         """Without a sandbox a kernel works in a copy of the template's folder; in one it makes its own."""
         if template.sandboxed:
             return None
-        desk = self._own_folder() / "desk"
-        shutil.copytree(template.folder / "desk", desk)
-        return desk
+        workdir = self._own_folder() / "workdir"
+        shutil.copytree(template.folder / "workdir", workdir)
+        return workdir
 
     async def poll(self) -> int | None:
         """`None` while the kernel lives, else its exit status."""

@@ -95,7 +95,7 @@ class Template(Channel):
             "libraries": list(self._wanted.libraries),
             "setup_cells": list(self._wanted.setup_cells),
             "files": f"{LIBRARY}/files" if sandboxed else str(self.folder / "goods" / "files"),
-            "desk": f"{ROOM}/exercise" if sandboxed else str(self.folder / "desk"),
+            "workdir": f"{ROOM}/exercise" if sandboxed else str(self.folder / "workdir"),
             "modules_path": self._modules(),
             "limits": msgspec.to_builtins(self._wanted.limits),
             "kept": [str(path) for path in sandbox.below_tmp()] if sandboxed else [],

@@ -34,10 +34,11 @@ from typing import Any
 
 import msgspec
 
+from grader.choices import Sandbox
 from grader.course.course import Course
 from grader.course.exercise import Exercise
 from grader.grading.grade import Grader
-from grader.grading.pool import PROBE_FOLDER, GraderPool, SandboxKind
+from grader.grading.pool import PROBE_FOLDER, GraderPool
 from grader.kernels import KernelSource, Limits, open_source, scratch_folders
 from grader.records import Grading, Submission
 from grader.reports.html import render_report
@@ -204,7 +205,7 @@ class Outcome(msgspec.Struct):
 class Arena:
     """A pool with small limits, in which a hostile notebook and honest ones are graded side by side."""
 
-    def __init__(self, traps: Traps, sandbox: SandboxKind = "bwrap") -> None:
+    def __init__(self, traps: Traps, sandbox: Sandbox = "bwrap") -> None:
         self.traps = traps
         self.course = Course(HERE / "courses" / "mini" / "exercises")
         self.exercise = self.course.exercise(MINI)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from grader.choices import Sandbox
 from grader.execution import cell_client
-from grader.grading.pool import SandboxKind
 from grader.kernels import kernel_source
 from tests.hostile.arena import CANARY, Arena, Traps
 
@@ -30,7 +30,7 @@ def unconfined(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Arena]:
 
 
 @contextlib.contextmanager
-def opened(folder: Path, sandbox: SandboxKind) -> Iterator[Arena]:
+def opened(folder: Path, sandbox: Sandbox) -> Iterator[Arena]:
     """An arena in a process that holds a secret."""
     with pytest.MonkeyPatch.context() as patch, contextlib.closing(Traps(folder)) as traps:
         patch.setenv("GRADER_TEST_TOKEN", CANARY)

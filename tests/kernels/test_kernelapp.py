@@ -18,8 +18,8 @@ from IPython.core.inputtransformer2 import MagicAssign, TransformerManager
 from IPython.core.interactiveshell import InteractiveShell
 
 from grader.kernels.inside import message_fragments
+from grader.kernels.inside.iopub import LateSession
 from grader.kernels.inside.kernelapp import AcceptedOnce, OncePerCell, PlainPython, murmur2
-from grader.kernels.inside.published import LateSession
 from grader.notebook.file import read_notebook
 from tests.conftest import ROOT
 

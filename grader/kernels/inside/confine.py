@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 USER_ID = 1000
 ROOM = "/kernel"
-HOME, DESK = f"{ROOM}/home", f"{ROOM}/exercise"
+HOME, WORKDIR = f"{ROOM}/home", f"{ROOM}/exercise"
 """A kernel's only writable folders: its home, and the folder it starts in. Besides them /tmp and /dev/shm."""
 
 _CLONE = {"x86_64": 56}.get(platform.machine(), 220)
@@ -100,14 +100,14 @@ def furnish(tmp_bytes: int, kept: Sequence[str]) -> None:
     The folder the template works in is copied. `kept` are paths below /tmp that stay visible: a Python environment.
     """
     _map_user()
-    desk = os.open(DESK, os.O_PATH | os.O_DIRECTORY)
+    workdir = os.open(WORKDIR, os.O_PATH | os.O_DIRECTORY)
     shown = [(path, os.open(path, os.O_PATH)) for path in kept]
     _mount("tmpfs", ROOM, "tmpfs", _MS_NOSUID | _MS_NODEV, f"size={tmp_bytes},nr_inodes=16384,mode=0755")
     for name, mode in (("home", 0o700), ("tmp", 0o1777), ("shm", 0o1777)):
         os.mkdir(f"{ROOM}/{name}")
         os.chmod(f"{ROOM}/{name}", mode)
-    shutil.copytree(f"/proc/self/fd/{desk}", DESK, symlinks=True)
-    os.close(desk)
+    shutil.copytree(f"/proc/self/fd/{workdir}", WORKDIR, symlinks=True)
+    os.close(workdir)
     _mount(f"{ROOM}/tmp", "/tmp", None, _MS_BIND)
     _mount(f"{ROOM}/shm", "/dev/shm", None, _MS_BIND)
     for path, descriptor in shown:
@@ -119,7 +119,7 @@ def furnish(tmp_bytes: int, kept: Sequence[str]) -> None:
     _mount("/dev/full", "/dev/zero", None, _MS_BIND)  # reads the same, and can't be mapped as memory of nobody's
     _write("/proc/sys/user/max_user_namespaces", "0")
     _raise_loopback()
-    os.chdir(DESK)
+    os.chdir(WORKDIR)
 
 
 def _map_user() -> None:

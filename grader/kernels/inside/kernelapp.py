@@ -29,8 +29,8 @@ from ipykernel.iostream import IOPubThread
 from ipykernel.ipkernel import IPythonKernel
 from ipykernel.kernelapp import IPKernelApp
 
+from .iopub import EarlyStream, LateSession, PromptStream, watch_pipes
 from .message_fragments import RECORD_BYTES, Assembler
-from .published import EarlyStream, LateSession, PromptStream, watch_pipes
 
 OPTIONS = ["--HistoryManager.hist_file=:memory:", "--InteractiveShell.enable_tip=False"]
 """No history on disk, as nbclient has it. No tip either: it is drawn when a client connects, with Python's `random`, so

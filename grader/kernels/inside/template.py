@@ -249,7 +249,7 @@ class Template:
             if family is not None:
                 confine.enter(family)
                 os.close(family)
-            os.chdir(request["folder"] or confine.DESK)
+            os.chdir(request["folder"] or confine.WORKDIR)
             os.setsid()
             _no_terminal()
             confine.leave_keyring()
@@ -379,12 +379,12 @@ def _execute_cold(request: Mapping[str, Any], sockets: Sequence[int]) -> None:
     os.execv(sys.executable, [sys.executable, "-c", request["boot"], connection])
 
 
-def _make_desk(config: Mapping[str, Any]) -> None:
+def _make_workdir(config: Mapping[str, Any]) -> None:
     """Make the folder that setup cells, and after them kernels, start in, and work there."""
-    shutil.copytree(config["files"], config["desk"])
+    shutil.copytree(config["files"], config["workdir"])
     if config["namespaces"]:
         os.mkdir(confine.HOME, 0o700)
-    os.chdir(config["desk"])
+    os.chdir(config["workdir"])
 
 
 def _no_terminal() -> None:
@@ -417,6 +417,6 @@ def main(descriptor: int) -> None:
     os.environ["PYTHONPATH"] = os.pathsep.join([*config["modules_path"], *inherited])
     sys.argv = ["ipykernel_launcher.py", "-f", "kernel.json"]
     confine.adopt_orphans()
-    _make_desk(config)
+    _make_workdir(config)
     template = Template(channel, config)
     template.serve(template.prepare)
