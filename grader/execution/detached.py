@@ -4,7 +4,7 @@ What a line is worth must not depend on what stands above it, which in unfinishe
 number. So in a hidden case of each size the part's cells are run again. After the last statement that binds or writes
 a gradient, its value is kept, if there is one, and random numbers take its place; a gradient that no statement binds is
 random numbers from the beginning; a statement that raises costs itself and no other. What each line must have made
-follows from the same numbers by the chain rule, which is `marking/line_alone.py`'s to say. The numbers come from a
+follows from the same numbers by the chain rule, which is `marking/detached_values.py`'s to say. The numbers come from a
 seed, so no reference value is in the kernel.
 """
 
