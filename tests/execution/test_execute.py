@@ -54,7 +54,7 @@ def test_what_stops_a_cell_in_the_visible_case_alone_costs_the_lines_below_it_no
 
 @pytest.mark.usefixtures("hasty")
 def test_an_endless_loop_is_unchecked_and_what_stands_before_it_counts(solved, grade):
-    grading = grade(solved(("dhsum = (h", "while True: pass\ndhsum = (h")))
+    grading = grade(solved(("dhsum = (h", "import time\nwhile True: time.sleep(9)\ndhsum = (h")))
     found = verdicts(grading)
     assert found["steps/dscaled"] == "exact"
     assert found["steps/dhsum"] == found["steps/dh"] == "unchecked"
@@ -66,7 +66,7 @@ def test_an_endless_loop_is_unchecked_and_what_stands_before_it_counts(solved, g
 
 @pytest.mark.usefixtures("hasty")
 def test_a_loop_that_can_not_be_interrupted_costs_its_cell_only(solved, grade):
-    deaf = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: pass\n"
+    deaf = "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: time.sleep(9)\n"
     grading = grade(solved(("dhsum = (h", f"{deaf}dhsum = (h")))
     found = verdicts(grading)
     assert found["steps/dhsum"] == "unchecked"
