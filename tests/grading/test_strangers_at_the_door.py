@@ -53,7 +53,7 @@ def graded(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 @LINUX
-@pytest.mark.parametrize("where", [".", "handed-in"])
+@pytest.mark.parametrize("where", [pytest.param(".", marks=pytest.mark.slow), "handed-in"])
 def test_no_file_beside_a_notebook_is_run_by_the_plugin(class_folder, where):
     """Nor by kernels that nothing confines, which could."""
     options = ["-p", "no:cacheprovider", "--grade", str(class_folder / "handed-in"), "--sandbox", "none", "-q"]
