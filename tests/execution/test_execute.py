@@ -54,7 +54,7 @@ def test_what_stops_a_cell_in_the_visible_case_alone_costs_the_lines_below_it_no
 
 @pytest.mark.usefixtures("hasty")
 def test_an_endless_loop_is_unchecked_and_what_stands_before_it_counts(solved, grade):
-    grading = grade(solved(("dhsum = (h", "import time\nwhile True: time.sleep(9)\ndhsum = (h")))
+    grading = grade(solved(("dhsum = (h", "import time\nwhile True: time.sleep(0.01)\ndhsum = (h")))
     found = verdicts(grading)
     assert found["steps/dscaled"] == "exact"
     assert found["steps/dhsum"] == found["steps/dh"] == "unchecked"
