@@ -189,19 +189,25 @@ def test_nbclients_own_client_runs_on_our_kernels(source):
 # --- ending ----------------------------------------------------------------------------------------------------------
 
 
+ENDS = {
+    "exit": "import os; os._exit(3)",
+    "kill": "import os; os.kill(os.getpid(), 9)",
+    "segfault": "import ctypes; ctypes.string_at(0)",
+    "abort": "import os; os.abort()",
+}
+OF_COLD = {("cold", "bwrap"): ["exit", "segfault"], ("cold", "none"): ["kill", "abort"]}
+"""A new interpreter takes ten times as long as a fork does."""
+
+
 @pytest.mark.parametrize(
-    "cell",
-    [
-        "import os; os._exit(3)",
-        "import os; os.kill(os.getpid(), 9)",
-        "import ctypes; ctypes.string_at(0)",
-        "import os; os.abort()",
-    ],
-    ids=["exit", "kill", "segfault", "abort"],
+    ("source", "end"),
+    [(kind, end) for kind in KINDS for end in OF_COLD.get(kind, ENDS)],
+    indirect=["source"],
+    ids=lambda value: "-".join(value) if isinstance(value, tuple) else value,
 )
-def test_a_dead_kernel_is_noticed_at_once(source, cell):
+def test_a_dead_kernel_is_noticed_at_once(source, end):
     started = time.monotonic()
-    result = run(source, f"started = 1\n{cell}", "print('not reached')")
+    result = run(source, f"started = 1\n{ENDS[end]}", "print('not reached')")
     assert result.died
     assert result.text == ""
     assert time.monotonic() - started < 5
