@@ -85,9 +85,9 @@ def test_a_dead_kernel_is_unchecked_and_the_other_cells_are_tried_again(solved, 
 def test_the_notebooks_own_time_ends_too(solved, grade, course, monkeypatch):
     exercise = course.exercise("mini")
     monkeypatch.setattr(
-        exercise, "spec", msgspec.structs.replace(exercise.spec, cell_seconds=5.0, notebook_seconds=1.0)
+        exercise, "spec", msgspec.structs.replace(exercise.spec, cell_seconds=5.0, notebook_seconds=0.5)
     )
-    slow = "import time; time.sleep(0.8)\n"
+    slow = "import time; time.sleep(0.4)\n"
     grading = grade(
         solved(
             ("dscaled = torch", f"{slow}dscaled = torch"),
