@@ -30,7 +30,6 @@ ROOT = Path(__file__).parent.parent
 COLUMNS = "200"
 """How wide the terminal is for a command: rich asks when it is imported, so it is the same for all of them."""
 
-
 Stream = IO[Any] | int | None
 
 
@@ -107,6 +106,16 @@ def _address(loaded: str) -> str:
     return f"\0grader-tests-{os.environ.get('PYTEST_XDIST_TESTRUNUID', os.getpid())}-{loaded}"
 
 
+SERVER = """
+import os
+from tests.warm_python import serve
+
+if os.fork() == 0:
+    serve({!r}, {!r})
+"""
+"""A child of a child: what it comes from may end before it does, and ends its own children then."""
+
+
 def _start(loaded: str) -> None:
     """Start it: with torch alone a new Python, and with the grader a fork of that one."""
     environment = {**os.environ, "COLUMNS": COLUMNS, "PYTHONPATH": str(ROOT)}
@@ -116,8 +125,7 @@ def _start(loaded: str) -> None:
         process = subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True, **streams)
         process.returncode = 0  # nobody waits for it: it ends when the last who uses it has
     else:
-        code = f"from tests.warm_python import serve\nserve({_address(loaded)[1:]!r}, {loaded!r})"
-        _warm("torch").start(["-c", code], cwd=ROOT, env=environment, **streams)
+        _warm("torch").start(["-c", SERVER.format(_address(loaded)[1:], loaded)], cwd=ROOT, env=environment, **streams)
 
 
 class Started:
@@ -254,8 +262,8 @@ SPARED = {"inside", "probe", "migrations"}
 """Folders of the package with modules that nothing but their own surroundings can import."""
 
 
-LINGERS_SECONDS = {"grader": 1, "torch": 3}
-"""Without anybody, it waits so long for somebody; the one that is a fork of the other ends first."""
+LINGERS_SECONDS = 2
+"""Without anybody, it waits so long for somebody."""
 
 
 def serve(address: str, loaded: str) -> None:
@@ -269,7 +277,7 @@ def serve(address: str, loaded: str) -> None:
     _load(loaded)
     channels: list[socket.socket] = []
     running: set[int] = set()
-    while ready := select.select([listening, *channels], [], [], None if channels else LINGERS_SECONDS[loaded])[0]:
+    while ready := select.select([listening, *channels], [], [], None if channels else LINGERS_SECONDS)[0]:
         for channel in ready:
             if channel is listening:
                 channels.append(listening.accept()[0])
