@@ -72,13 +72,24 @@ def handed_in(solved, tmp_path):
     return found
 
 
-def test_workers_give_the_grades_of_a_single_process(cluster, pool, handed_in):
+def test_workers_give_the_grades_of_a_single_process_and_nobody_else_hears_of_them(cluster, pool, handed_in):
+    """In one test: another one might be another process's, which would open a cluster of its own."""
     here, there = [], []
     InProcess(pool).grade(handed_in, here.append)
     cluster.grade(handed_in, there.append)
     there.sort(key=lambda grading: grading.grade.student)
     assert [grading.grade.student for grading in there] == ["ann", "bob", "cy", "dee"]
     assert list(map(same, there)) == list(map(same, here))
+    missing = cluster.client.run(lambda: sys.modules.get("rfc3987_syntax", "not told") is None)
+    assert list(missing.values()) == [True], "it builds a grammar of web addresses"
+    processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
+    addresses = set()
+    for process in processes:
+        with contextlib.suppress(psutil.Error):
+            connections = process.net_connections(kind="inet")
+            addresses |= {entry.laddr.ip for entry in connections if entry.status == psutil.CONN_LISTEN}
+    assert addresses == {"127.0.0.1"}
+    assert cluster.client.scheduler.address.startswith("tls://")
 
 
 @pytest.mark.slow
@@ -132,22 +143,6 @@ def test_workers_that_are_more_or_fewer_than_cores_go_where_the_system_puts_them
     monkeypatch.setattr(os, "sched_setaffinity", lambda _, cores: kept.append(cores))
     dask_worker._keep_to_one_core(SimpleNamespace(name="1"), workers)
     assert kept == kept_to
-
-
-def test_the_command_s_workers_build_no_grammar_of_web_addresses(cluster):
-    missing = cluster.client.run(lambda: sys.modules.get("rfc3987_syntax", "not told") is None)
-    assert list(missing.values()) == [True]
-
-
-def test_only_loopback_is_listened_on(cluster):
-    processes = [psutil.Process(), *psutil.Process().children(recursive=True)]
-    addresses = set()
-    for process in processes:
-        with contextlib.suppress(psutil.Error):
-            connections = process.net_connections(kind="inet")
-            addresses |= {entry.laddr.ip for entry in connections if entry.status == psutil.CONN_LISTEN}
-    assert addresses == {"127.0.0.1"}
-    assert cluster.client.scheduler.address.startswith("tls://")
 
 
 @pytest.mark.slow
