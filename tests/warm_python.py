@@ -1,6 +1,6 @@
 """Python commands at a fraction of their cost: forks of a process that has imported torch and the grader already.
 
-The first half is what tests use; the second is the program of that process.
+The first half is what tests use; the second is the program of that process, which all processes of a test run share.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,7 +29,6 @@ from typing import IO, Any, NoReturn
 ROOT = Path(__file__).parent.parent
 COLUMNS = "200"
 """How wide the terminal is for a command: rich asks when it is imported, so it is the same for all of them."""
-
 
 Stream = IO[Any] | int | None
 
@@ -45,13 +45,23 @@ class WarmPython:
 
     def __init__(self, loaded: str = "grader") -> None:
         self._lock = threading.Lock()
-        self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
-            self._process = subprocess.Popen(
-                [sys.executable, __file__, str(theirs.fileno()), loaded],
-                pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, cwd=ROOT,
-                env={**os.environ, "COLUMNS": COLUMNS, "PYTHONPATH": str(ROOT)}, start_new_session=True,
-            )  # fmt: skip
+        self._channel = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        try:
+            self._channel.connect(_address(loaded))
+        except ConnectionRefusedError:
+            _start(loaded)
+            self._connect_soon(loaded)
+
+    def _connect_soon(self, loaded: str) -> None:
+        """Connect when the process listens, whichever of the run's processes has started it."""
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                return self._channel.connect(_address(loaded))
+            except ConnectionRefusedError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
 
     def run(self, *arguments: object, cwd: Path, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run one; `environment` is added to this process's own."""
@@ -87,9 +97,35 @@ class WarmPython:
             return int(json.loads(self._channel.recv(1 << 10)))
 
     def close(self) -> None:
-        """End the process, and what it still runs."""
+        """Let go of the process: without anybody it ends, and what it still runs."""
         self._channel.close()
-        self._process.wait()
+
+
+def _address(loaded: str) -> str:
+    """Where the process of this test run listens; a name without a file."""
+    return f"\0grader-tests-{os.environ.get('PYTEST_XDIST_TESTRUNUID', os.getpid())}-{loaded}"
+
+
+SERVER = """
+import os
+from tests.warm_python import serve
+
+if os.fork() == 0:
+    serve({!r}, {!r})
+"""
+"""A child of a child: what it comes from may end before it does, and ends its own children then."""
+
+
+def _start(loaded: str) -> None:
+    """Start it: with torch alone a new Python, and with the grader a fork of that one."""
+    environment = {**os.environ, "COLUMNS": COLUMNS, "PYTHONPATH": str(ROOT)}
+    streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+    if loaded == "torch":
+        command = [sys.executable, __file__, _address(loaded)[1:], loaded]
+        process = subprocess.Popen(command, cwd=ROOT, env=environment, start_new_session=True, **streams)
+        process.returncode = 0  # nobody waits for it: it ends when the last who uses it has
+    else:
+        _warm("torch").start(["-c", SERVER.format(_address(loaded)[1:], loaded)], cwd=ROOT, env=environment, **streams)
 
 
 class Started:
@@ -161,7 +197,7 @@ def _stream(number: int, wanted: Stream) -> tuple[int, IO[str] | None]:
 
 @functools.cache
 def _warm(loaded: str) -> WarmPython:
-    """One for all tests of this process; it ends with it."""
+    """One for all tests of this process."""
     warm = WarmPython(loaded)
     atexit.register(warm.close)
     return warm
@@ -226,28 +262,51 @@ SPARED = {"inside", "probe", "migrations"}
 """Folders of the package with modules that nothing but their own surroundings can import."""
 
 
-def main() -> None:
+LINGERS_SECONDS = 2
+"""Without anybody, it waits so long for somebody."""
+
+
+def serve(address: str, loaded: str) -> None:
     """Fork for each request and say which process it is; the fork does what is requested. Say how it ended if asked."""
-    channel = socket.socket(fileno=int(sys.argv[1]))
-    sys.path[0] = str(ROOT)  # and not this folder, in which packages are called as others are: `notebook`, for one
-    _load(sys.argv[2])
-    running = set()
-    while received := _received(channel):
-        request, descriptors = received
-        if "ended" in request:
-            running.remove(request["ended"])
-            answer = os.waitstatus_to_exitcode(os.waitpid(request["ended"], 0)[1])
-        else:
-            answer = os.fork()
-            if answer == 0:
+    listening = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    try:
+        listening.bind(f"\0{address}")
+    except OSError:
+        return  # another one was quicker
+    listening.listen()
+    _load(loaded)
+    channels: list[socket.socket] = []
+    running: set[int] = set()
+    while ready := select.select([listening, *channels], [], [], None if channels else LINGERS_SECONDS)[0]:
+        for channel in ready:
+            if channel is listening:
+                channels.append(listening.accept()[0])
+            elif received := _received(channel):
+                answer = _answer(*received, running, [listening, *channels])
+                channel.send(json.dumps(answer).encode())
+            else:
+                channels.remove(channel)
                 channel.close()
-                _become(request, descriptors)
-            running.add(answer)
-            for descriptor in descriptors:
-                os.close(descriptor)
-        channel.send(json.dumps(answer).encode())
     for pid in running:
         os.kill(pid, signal.SIGKILL)
+
+
+def _answer(
+    request: dict[str, Any], descriptors: list[int], running: set[int], sockets: Sequence[socket.socket]
+) -> int:
+    """The process that was started for a request, or the exit status of one that has ended; `sockets` are its own."""
+    if "ended" in request:
+        running.remove(request["ended"])
+        return os.waitstatus_to_exitcode(os.waitpid(request["ended"], 0)[1])
+    pid = os.fork()
+    if pid == 0:
+        for one in sockets:
+            one.close()
+        _become(request, descriptors)
+    running.add(pid)
+    for descriptor in descriptors:
+        os.close(descriptor)
+    return pid
 
 
 def _load(wanted: str) -> None:
@@ -334,4 +393,5 @@ def _status_of(arguments: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    main()
+    sys.path[0] = str(ROOT)  # and not this folder, in which packages are called as others are: `notebook`, for one
+    serve(*sys.argv[1:])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib.util
 import io
 import sys
@@ -10,7 +11,7 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import takewhile
 from pathlib import Path
-from types import ModuleType
+from types import CodeType, ModuleType
 from typing import Any
 
 import msgspec
@@ -255,9 +256,14 @@ def _cell_run(index: int, errors: list[CellError]) -> CellRun:
 
 def run(source: str, namespace: dict[str, Any]) -> None:
     """Execute one of our own cells, without its output."""
-    lines = ["pass" if line.startswith(("%", "!")) else line for line in source.splitlines()]
     with contextlib.redirect_stdout(io.StringIO()):
-        exec(compile("\n".join(lines), "<cell>", "exec"), namespace)
+        exec(_compiled(source), namespace)
+
+
+@functools.cache
+def _compiled(source: str) -> CodeType:
+    lines = ["pass" if line.startswith(("%", "!")) else line for line in source.splitlines()]
+    return compile("\n".join(lines), "<cell>", "exec")
 
 
 def _copy(value: Any) -> Any:

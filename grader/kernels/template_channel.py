@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import json
 import signal
@@ -118,7 +119,8 @@ class Channel:
 
     def retire(self) -> None:
         """Have the process end when the last of its kernels has."""
-        self._request({"do": "retire"})
+        with contextlib.suppress(ExecutionError):  # one whose steps failed is gone already
+            self._request({"do": "retire"})
         self._retired = True
 
     @property

@@ -179,15 +179,16 @@ def test_one_that_can_not_be_graded_never_stops_the_others(mini, solved):
 
 @pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
 def test_output_in_another_encoding_is_no_traceback(mini, solved, encoding):
-    (mini / "handed-in" / "Zoë 李雷.ipynb").write_bytes(solved(("dhsum = (h", "dhsum = 3 * (h")))
     here = {"cwd": mini, "PYTHONIOENCODING": encoding}
-    assert "\\u674e\\u96f7" in grader("grade", "handed-in", "--out", "out", *UNCONFINED, **here).stdout
-    assert "x dhsum is wrong" in grader("check", "handed-in/Zoë 李雷.ipynb", status=1, **here).stdout
     assert grader("list", **here).stdout
-    # What another program reads is UTF-8 whatever the terminal is.
-    assert "Zoë 李雷" in grader("export", "csv", "out", **here).stdout
-    for command in (["rename", "out", "Zoë 李雷", "Łu–李"], ["init", "désk–李"]):
-        assert "\\u674e" in grader(*command, **here).stdout
+    assert "\\u674e" in grader("init", "désk–李", **here).stdout
+    if encoding == "ascii":  # which lacks every sign that the other does: what takes longer is tried in it
+        (mini / "handed-in" / "Zoë 李雷.ipynb").write_bytes(solved(("dhsum = (h", "dhsum = 3 * (h")))
+        assert "\\u674e\\u96f7" in grader("grade", "handed-in", "--out", "out", *UNCONFINED, **here).stdout
+        assert "x dhsum is wrong" in grader("check", "handed-in/Zoë 李雷.ipynb", status=1, **here).stdout
+        # What another program reads is UTF-8 whatever the terminal is.
+        assert "Zoë 李雷" in grader("export", "csv", "out", **here).stdout
+        assert "\\u674e" in grader("rename", "out", "Zoë 李雷", "Łu–李", **here).stdout
     command = [sys.executable, "-m", "grader", "grade", "é–李", "--out", "o"]
     environment = {**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"}
     done = subprocess.run(command, cwd=mini, env=environment, capture_output=True, check=False)

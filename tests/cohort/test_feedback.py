@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import zipfile
 from pathlib import PurePath
 
@@ -37,20 +38,21 @@ def test_where_a_platform_looks_for_a_report(place, path, inside):
     assert place(PurePath(path), "x") == inside
 
 
-@pytest.fixture
-def written(tmp_path, course):
+@pytest.fixture(scope="module")
+def written(tmp_path_factory, course):
     """Feedback for a class of which one notebook each lay as a platform names it; with hostile names and notes."""
     paths = {
         "alice": "/in/Alice A_11_assignsubmission_file_/01.ipynb",
         "bob": "/in/bobb_112_13_01.ipynb",
         "cy": "/in/assignment_4_export/submission_14/01.ipynb",
     }
-    with Gradebook(tmp_path / "gradebook.sqlite") as book:
-        fill(tmp_path / "gradebook.sqlite", tmp_path, paths=paths)
+    folder = tmp_path_factory.mktemp("feedback")
+    with Gradebook(folder / "gradebook.sqlite") as book:
+        fill(folder / "gradebook.sqlite", folder, paths=paths)
         for kind in ("comment", "internal", "disputed", "settled"):
             of = SubmissionKey("alice", EXERCISE, invented("alice").submission)
             book.log.add_notes([Note(of=of, kind=kind, text=f"={kind} note", by="tom", cell=1, line=4, item="x")])
-        yield write_feedback(book, course, tmp_path / "feedback")
+        yield write_feedback(book, course, folder / "feedback")
 
 
 def test_a_folder_each_and_a_zip_for_each_platform_that_says_whom_it_lacks(written):
@@ -92,5 +94,7 @@ def test_comments_as_csv_hold_no_formula_and_nothing_internal(written):
 def test_a_zip_of_an_earlier_time_does_not_stay(written, tmp_path, course):
     fill(tmp_path / "other.sqlite", tmp_path, ["alice"], hostile=False)
     with Gradebook(tmp_path / "other.sqlite") as book:
-        write_feedback(book, course, written.folder)
-    assert not list(written.folder.glob("*.zip"))
+        earlier = shutil.copytree(written.folder, tmp_path / "feedback")
+        write_feedback(book, course, earlier)
+    assert list(written.folder.glob("*.zip"))
+    assert not list(earlier.glob("*.zip"))

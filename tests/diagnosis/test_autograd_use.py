@@ -33,12 +33,15 @@ DISHONEST_ALL = [("steps", name, *entry) for name, entry in DISHONEST.items()] +
 ]
 QUICK = {
     "`.grad` through NumPy or a list", "`getattr` by a name that is computed", "`exec` of text that is decoded",
-    "`torch.func.grad`", "forward mode, `make_dual`", "own gradients for show, `p.grad` for the step",
+    "`torch.autograd.functional.vjp`", "forward mode, `make_dual`", "own gradients for show, `p.grad` for the step",
     "`torch.ops.aten.…_backward`", "complex steps", "finite differences", "a child interpreter",
     "an engine of one's own", "`.grad` in full-width letters",
     "`.grad`, with its scale divided out, and rounded", "`register_hook` and a list",
 }  # fmt: skip
-"""The ways that the everyday tests grade in real kernels; the slow suite grades all."""
+"""The ways that the everyday tests grade in real kernels; the slow suite grades all.
+
+None of `torch.func`, which imports torch's compiler in each kernel.
+"""
 
 
 @pytest.fixture

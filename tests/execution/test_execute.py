@@ -54,7 +54,7 @@ def test_what_stops_a_cell_in_the_visible_case_alone_costs_the_lines_below_it_no
 
 @pytest.mark.usefixtures("hasty")
 def test_an_endless_loop_is_unchecked_and_what_stands_before_it_counts(solved, grade):
-    grading = grade(solved(("dhsum = (h", "while True: pass\ndhsum = (h")))
+    grading = grade(solved(("dhsum = (h", "import time\nwhile True: time.sleep(0.01)\ndhsum = (h")))
     found = verdicts(grading)
     assert found["steps/dscaled"] == "exact"
     assert found["steps/dhsum"] == found["steps/dh"] == "unchecked"
@@ -66,7 +66,7 @@ def test_an_endless_loop_is_unchecked_and_what_stands_before_it_counts(solved, g
 
 @pytest.mark.usefixtures("hasty")
 def test_a_loop_that_can_not_be_interrupted_costs_its_cell_only(solved, grade):
-    deaf = "import signal\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: pass\n"
+    deaf = "import signal, time\nsignal.signal(signal.SIGINT, signal.SIG_IGN)\nwhile True: time.sleep(9)\n"
     grading = grade(solved(("dhsum = (h", f"{deaf}dhsum = (h")))
     found = verdicts(grading)
     assert found["steps/dhsum"] == "unchecked"
@@ -85,9 +85,9 @@ def test_a_dead_kernel_is_unchecked_and_the_other_cells_are_tried_again(solved, 
 def test_the_notebooks_own_time_ends_too(solved, grade, course, monkeypatch):
     exercise = course.exercise("mini")
     monkeypatch.setattr(
-        exercise, "spec", msgspec.structs.replace(exercise.spec, cell_seconds=5.0, notebook_seconds=1.0)
+        exercise, "spec", msgspec.structs.replace(exercise.spec, cell_seconds=5.0, notebook_seconds=0.5)
     )
-    slow = "import time; time.sleep(0.8)\n"
+    slow = "import time; time.sleep(0.4)\n"
     grading = grade(
         solved(
             ("dscaled = torch", f"{slow}dscaled = torch"),

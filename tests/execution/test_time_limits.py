@@ -59,10 +59,10 @@ def test_a_slow_machine_stretches_limits_by_itself(course, monkeypatch, seconds,
 
 @pytest.fixture
 def slow_forward(fresh_pool, monkeypatch):
-    """A pool for the mini course whose forward cell takes half a second longer in a kernel."""
+    """A pool for the mini course whose forward cell takes a third of a second longer in a kernel."""
     course = Course(HERE / "courses" / "mini" / "exercises")
     exercise = course.exercise("mini")
-    wait = "import sys, time\nif 'ipykernel' in sys.modules: time.sleep(0.5)\n"
+    wait = "import sys, time\nif 'ipykernel' in sys.modules: time.sleep(0.3)\n"
     cells = [
         msgspec.structs.replace(cell, source=wait + cell.source) if cell.grade_id == "forward" else cell
         for cell in exercise.cells

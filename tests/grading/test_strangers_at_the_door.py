@@ -53,7 +53,7 @@ def graded(*command: str, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 @LINUX
-@pytest.mark.parametrize("where", [".", "handed-in"])
+@pytest.mark.parametrize("where", [pytest.param(".", marks=pytest.mark.slow), "handed-in"])
 def test_no_file_beside_a_notebook_is_run_by_the_plugin(class_folder, where):
     """Nor by kernels that nothing confines, which could."""
     options = ["-p", "no:cacheprovider", "--grade", str(class_folder / "handed-in"), "--sandbox", "none", "-q"]
@@ -65,7 +65,8 @@ def test_no_file_beside_a_notebook_is_run_by_the_plugin(class_folder, where):
 @LINUX
 @pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
 def test_no_file_beside_a_notebook_is_run_by_the_command(class_folder, workers):
-    done = graded("-m", "grader", "grade", "handed-in", "--out", "out", "--workers", str(workers), cwd=class_folder)
+    command = ["grade", "handed-in", "--out", "out", "--workers", str(workers), "--sandbox", "none"]
+    done = graded("-m", "grader", *command, cwd=class_folder)
     assert done.stdout.count("16 / 16") == 3, done.stdout + done.stderr
     assert not (class_folder / "planted").exists()
 

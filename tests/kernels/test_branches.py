@@ -29,9 +29,16 @@ def opened(sandbox):
 
 
 @pytest.fixture(scope="module", params=["bwrap", "none"])
-def source(request):
+def source_with_one(request):
+    """A source that all tests share, and how many processes it has with one branch."""
     with opened(request.param) as source:
-        yield source
+        source.branch([]).wait()
+        yield source, len(_below(source._template._process.pid))
+
+
+@pytest.fixture
+def source(source_with_one):
+    return source_with_one[0]
 
 
 def test_its_kernels_have_run_its_steps_and_no_others_have(source):
@@ -76,39 +83,39 @@ def test_a_step_that_fails_costs_its_branch_alone(source):
     assert run(source, "print(names)").text == "['setup']\n"
 
 
-@pytest.mark.parametrize("sandbox", ["bwrap", "none"])
-def test_however_many_are_asked_for_there_are_so_many(sandbox):
-    with opened(sandbox) as source:
-        source.branch([]).wait()
-        with_one = len(_below(source._template._process.pid))
-        for number in [*range(kernel_source.BRANCHES + 2), 0]:
-            branch = source.branch([("probe", f"number = {number}")])
-            branch.wait()
-            assert run(branch, "print(number)").text == f"{number}\n"
-        assert run(source, "print(names)").text == "['setup']\n"
-        most, deadline = with_one + kernel_source.BRANCHES - 1, time.monotonic() + 5
-        while (left := len(_below(source._template._process.pid))) > most and time.monotonic() < deadline:
-            time.sleep(0.05)
-        assert left == most
-
-
-@pytest.mark.parametrize("sandbox", ["bwrap", "none"])
-def test_renewed_ones_are_the_same_and_the_kernels_of_the_old_run_to_their_end(sandbox, monkeypatch):
-    monkeypatch.setattr(kernel_source, "MANY", 4)
-    with opened(sandbox) as source:
-        branch = source.branch(STEPS)
+def test_however_many_are_asked_for_there_are_so_many(source_with_one):
+    source, with_one = source_with_one
+    for number in [*range(kernel_source.BRANCHES + 2), 0]:
+        branch = source.branch([("probe", f"number = {number}")])
         branch.wait()
+        assert run(branch, "print(number)").text == f"{number}\n"
+    assert run(source, "print(names)").text == "['setup']\n"
+    most, deadline = with_one + kernel_source.BRANCHES - 1, time.monotonic() + 5
+    while (left := len(_below(source._template._process.pid))) > most and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert left == most
 
-        async def across():
-            early = asyncio.create_task(run_async(branch, "import time; time.sleep(1); print(names)"))
-            await asyncio.sleep(0.5)
-            while source._asked < kernel_source.MANY:
-                assert source.branch(STEPS) is branch
-            branch.wait()
-            late = await run_async(branch, "print(names)")
-            return (await early).text, late.text
 
-        assert asyncio.run(across()) == ("['setup', 'branch']\n",) * 2
+def test_renewed_ones_are_the_same_and_the_kernels_of_the_old_run_to_their_end(source, monkeypatch):
+    monkeypatch.setattr(kernel_source, "MANY", source._asked + 4)
+    branch = source.branch(STEPS)
+    branch.wait()
+
+    async def across():
+        early = asyncio.create_task(run_async(branch, "import time; time.sleep(1); print(names)"))
+        await asyncio.sleep(0.5)
+        while source._asked < kernel_source.MANY:
+            assert source.branch(STEPS) is branch
+        branch.wait()
+        late = await run_async(branch, "print(names)")
+        return (await early).text, late.text
+
+    assert asyncio.run(across()) == ("['setup', 'branch']\n",) * 2
+
+
+def test_all_end_with_their_template():
+    with opened("none") as source:
+        source.branch(STEPS).wait()
         processes = _below(source._template._process.pid)
     deadline = time.monotonic() + 5
     while any(map(_runs, processes)) and time.monotonic() < deadline:

@@ -24,7 +24,7 @@ STREAMS = [
 
 SLOW = """\
 import builtins, time
-time.sleep(0 if hasattr(builtins, 'waited') else 0.2)
+time.sleep(0 if hasattr(builtins, 'waited') else 0.15)
 builtins.waited = True
 """
 """Takes longer than the tenth of a second after which a kernel that was told to end does; once in each of its kernels,

@@ -36,6 +36,8 @@ PAGES = {
     "feedback": "/feedback",
     "nothing there": "/item/unchecked-0",
 }
+EVERYDAY = {"queue", "comments and marks", "not graded", "class", "feedback", "nothing there", "ungradable", "similar"}
+"""One page of each kind, at which axe-core looks every day; the slow suite has it look at all of them."""
 OPEN_ALL = "document.querySelectorAll('details').forEach((each) => { each.open = true; })"
 
 
@@ -57,42 +59,61 @@ def served(tmp_path_factory):
         yield address
 
 
-@pytest.mark.parametrize(
-    ("width", "scheme"),
-    [
-        (390, "dark"),
-        pytest.param(1280, "light", marks=pytest.mark.slow),
-        pytest.param(390, "light", marks=pytest.mark.slow),
-        pytest.param(1280, "dark", marks=pytest.mark.slow),
-    ],
-)
-def test_axe_finds_nothing_on_any_page_and_none_is_wider_than_the_window(served, sit_down, axe, width, scheme):
-    desk = sit_down(served, viewport={"width": width, "height": 900}, color_scheme=scheme)
-    paths = dict(PAGES)
+def every_page(desk):
+    """The name of each page while it is shown, with all that can be opened open."""
+    for name, path in PAGES.items():
+        desk.open(path)
+        yield _opened(desk, name)
     for kind in ("ungradable", "unchecked", "autograd", "similar", "disputed"):
         desk.open(f"/queue?kind={kind}")
         desk.press("j")
-        paths[kind] = desk.page.url.removeprefix(desk.base)
-        assert "/item/" in paths[kind]
+        assert "/item/" in desk.page.url
+        yield _opened(desk, kind)
+
+
+def _opened(desk, name):
+    desk.page.locator("#keys-button").click()
+    desk.page.evaluate(OPEN_ALL)
+    return name
+
+
+def wrong(violations):
+    return [(each["id"], each["nodes"][0]["html"][:200]) for each in violations]
+
+
+def test_no_page_is_wider_than_a_phone_all_text_stands_out_and_axe_finds_nothing(served, sit_down, axe, contrast):
+    desk = sit_down(served, viewport={"width": 390, "height": 900}, color_scheme="dark")
     found = {}
-    for name, path in paths.items():
-        desk.open(path)
-        desk.page.locator("#keys-button").click()
-        desk.page.evaluate(OPEN_ALL)
-        violations = axe(desk.page)
-        found[name] = [(each["id"], each["nodes"][0]["html"][:200]) for each in violations]
-        assert desk.page.evaluate("document.documentElement.scrollWidth") == width, name
+    for name in every_page(desk):
+        assert desk.page.evaluate("document.documentElement.scrollWidth") == 390, name
+        found[name] = wrong(axe(desk.page) if name in EVERYDAY else contrast(desk.page))
+    assert found.keys() >= EVERYDAY
     assert {name: each for name, each in found.items() if each} == {}
 
 
-@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.slow)])
-def test_logging_in_with_a_name_and_a_password(tmp_path, chromium, axe, scheme):
+@pytest.mark.slow
+def test_nor_in_a_wide_window_in_light_and_dark(served, sit_down, axe, contrast):
+    desk = sit_down(served)
+    found = {}
+    for name in every_page(desk):
+        for width, scheme in ((390, "light"), (1280, "light"), (1280, "dark")):
+            desk.page.set_viewport_size({"width": width, "height": 900})
+            desk.page.emulate_media(color_scheme=scheme)
+            assert desk.page.evaluate("document.documentElement.scrollWidth") == width, name
+            found[name, width, scheme] = wrong(contrast(desk.page))
+        found[name] = wrong(axe(desk.page))
+    assert {look: each for look, each in found.items() if each} == {}
+
+
+def test_logging_in_with_a_name_and_a_password(tmp_path, chromium, axe, contrast):
     fill(tmp_path / "gradebook.sqlite", tmp_path, ["alice"], hostile=False)
     Users(tmp_path / "users").add("tom", "a long password")
     with reviewing(tmp_path, "--users", tmp_path / "users") as (address, _):
-        page = chromium.new_context(color_scheme=scheme, viewport={"width": 390, "height": 700}).new_page()
+        page = chromium.new_context(color_scheme="light", viewport={"width": 390, "height": 700}).new_page()
         page.goto(address)
         assert axe(page) == []
+        page.emulate_media(color_scheme="dark")
+        assert contrast(page) == []
         for password in ("wrong", "a long password"):
             page.get_by_label("Name").fill("tom")
             page.get_by_label("Password").fill(password)
@@ -117,26 +138,28 @@ PUT = """(html) => {
 """The page's policy forbids styles in what is put there, and not those that a script sets."""
 
 
-def test_axe_would_find_something(served, sit_down, axe):
+def test_axe_and_our_own_rule_would_find_something(served, sit_down, axe, contrast):
     desk = sit_down(served)
-    desk.page.evaluate(PUT, '<input><img src="data:,">')
-    assert {each["id"] for each in axe(desk.page)} >= {"label", "image-alt"}
+    desk.page.evaluate(PUT, f'<input><img src="data:,">{PALE["text"]}')
+    assert {each["id"] for each in axe(desk.page)} >= {"label", "image-alt", "color-contrast"}
     for what, html in PALE.items():
         desk.page.evaluate("document.querySelector('#put').remove()")
-        assert axe(desk.page) == [], what
+        assert contrast(desk.page) == [], what
         desk.page.evaluate(PUT, html)
-        assert [each["id"] for each in axe(desk.page)] == ["color-contrast"], what
+        assert [each["id"] for each in contrast(desk.page)] == ["color-contrast"], what
 
 
 def test_nothing_of_a_students_does_anything_and_nothing_is_loaded_from_elsewhere(served, sit_down):
     desk = sit_down(served)
+    cells = 0
     for name in HOSTILE_NAMES:
         student = name.encode("utf-8", "backslashreplace").decode()
         desk.open(submission(student))
         desk.page.evaluate(OPEN_ALL)
         assert desk.page.locator("#mark").count() == 1, name
-        assert desk.page.locator(".cell").count() >= len(all_scenarios())
+        cells += desk.page.locator(".cell").count()
         assert desk.page.locator(".cell script, .cell img:not(.output)").count() == 0
+    assert cells >= len(all_scenarios())
     for path in ("/queue", "/class"):
         desk.open(path)
         assert desk.page.title() != "owned"
