@@ -49,7 +49,7 @@ def load_kernel(libraries: Sequence[str]) -> Any:
         _rehearse(torch)
     guard = sys.modules.get("grader_guard")
     if guard is not None:
-        guard.hold()  # each fork does it again, in less time
+        guard.mend_progress_bars()  # else each fork would look for widgets
     return app
 
 

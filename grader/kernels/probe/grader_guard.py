@@ -10,7 +10,6 @@ import types
 from typing import Any
 
 _BARS = "tqdm.notebook"
-"""The module of progress bars for notebooks."""
 _own_pid = 0
 """The process that runs the cells: what they fork is another."""
 
@@ -39,10 +38,7 @@ def hold() -> None:
     shell.unobserve_all("exit_now")
     shell.kernel.do_shutdown = _stay
     pdb.set_trace = _go_on
-    if _BARS not in sys.modules and importlib.util.find_spec("ipywidgets") is None:  # else one for notebooks raises
-        bars: Any = types.ModuleType(_BARS)
-        bars.__getattr__ = lambda name: getattr(importlib.import_module("tqdm.std"), name.replace("_notebook", ""))
-        sys.modules[_BARS] = bars
+    mend_progress_bars()
     kernel = shell.kernel
     if not hasattr(kernel, "_stdout"):  # older versions of ipykernel don't keep their streams
         kernel._stdout, kernel._stderr = sys.stdout, sys.stderr
@@ -51,6 +47,14 @@ def hold() -> None:
     if _after_cell not in shell.events.callbacks["post_execute"]:
         shell.events.register("post_execute", _after_cell)
     mend_streams(kernel._stdout, kernel._stderr)
+
+
+def mend_progress_bars() -> None:
+    """Have tqdm's bars for notebooks, which raise where there are no widgets, be those for terminals."""
+    if _BARS not in sys.modules and importlib.util.find_spec("ipywidgets") is None:
+        bars: Any = types.ModuleType(_BARS)
+        bars.__getattr__ = lambda name: getattr(importlib.import_module("tqdm.std"), name.replace("_notebook", ""))
+        sys.modules[_BARS] = bars
 
 
 async def _stay(restart: bool) -> dict[str, Any]:
