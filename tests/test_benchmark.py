@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from benchmarks.speed import floor, kernels
 from benchmarks.speed.assignment import EXERCISE, PART, TOP, read_assignment
 from benchmarks.speed.tools import STUDENTS, Ours, in_turn
@@ -13,6 +15,7 @@ from grader.course.course import Course
 from grader.intake.take_in import take_in
 
 
+@pytest.mark.slow
 def test_our_course_has_the_part_and_each_student_hands_in_an_answer(tmp_path, monkeypatch):
     for module, warm, timed in ((floor, 0, 1), (kernels, 1, 3)):  # enough to see that they measure
         monkeypatch.setattr(module, "WARM", warm)

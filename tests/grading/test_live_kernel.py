@@ -231,6 +231,7 @@ def test_a_python_that_is_not_there_is_told(kernel, solved, monkeypatch, tmp_pat
     )
 
 
+@pytest.mark.slow
 def test_another_python_can_be_named_and_the_first_answer_says_what_is_being_done(
     kernel, solved, monkeypatch, tmp_path
 ):

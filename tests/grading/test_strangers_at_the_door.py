@@ -63,7 +63,8 @@ def test_no_file_beside_a_notebook_is_run_by_the_plugin(class_folder, where):
 
 
 @LINUX
-@pytest.mark.parametrize("workers", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("workers", [1, 2])
 def test_no_file_beside_a_notebook_is_run_by_the_command(class_folder, workers):
     command = ["grade", "handed-in", "--out", "out", "--workers", str(workers), "--sandbox", "none"]
     done = graded("-m", "grader", *command, cwd=class_folder)

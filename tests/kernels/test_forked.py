@@ -114,7 +114,9 @@ def test_the_exercises_own_modules_are_found_where_python_is_told_to_look_nowher
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="forks are Linux's")
-@pytest.mark.parametrize("changed", [[], [("dhpre = (1 - h**2) * dh\ndW", "dhpre = dh\ndW")]])
+@pytest.mark.parametrize(
+    "changed", [pytest.param([], marks=pytest.mark.slow), [("dhpre = (1 - h**2) * dh\ndW", "dhpre = dh\ndW")]]
+)
 def test_the_verdicts_are_those_of_the_sandbox(course, solved, pool, tmp_path, changed):
     notebook = tmp_path / "mini.ipynb"
     notebook.write_bytes(solved(*changed))

@@ -134,7 +134,7 @@ def test_a_name_that_only_an_older_kernel_knew_is_said(solved, grade):
         ("None", "db is still None."),
         ("[1.0, 2.0]", "db isn't a tensor but list."),
         ("dhpre.sum(0).detach().numpy()", "db isn't a tensor but ndarray."),
-        ("torch.empty(4, device='meta')", "meta device"),
+        pytest.param("torch.empty(4, device='meta')", "meta device", marks=pytest.mark.slow),
     ],
 )
 def test_what_is_no_tensor_is_missing_and_named(solved, grade, value, remark):

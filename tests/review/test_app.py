@@ -175,6 +175,7 @@ def test_two_threads_that_save_for_one_check_never_both_think_they_were_first(cl
     assert len(client.state.log.marks()) == 1
 
 
+@pytest.mark.slow
 def test_pages_of_a_large_class_stay_small(tmp_path, course):
     grading = msgspec.structs.replace(sample_grading(), evidence=[])  # pictures, which only a report shows
     with Gradebook(tmp_path / "gradebook.sqlite") as book:
