@@ -53,7 +53,12 @@ def sources(tmp_path_factory):
         )
 
 
-@pytest.fixture(params=KINDS, ids="-".join)
+def every_day(kind):
+    """A parameter: in a sandbox, new interpreters are for the slow suite, but for those that a test asks for itself."""
+    return pytest.param(kind, marks=pytest.mark.slow) if kind == ("cold", "bwrap") else kind
+
+
+@pytest.fixture(params=[*map(every_day, KINDS)], ids="-".join)
 def source(request, sources):
     return sources(*request.param)
 
@@ -127,7 +132,7 @@ def ordinary():
     return [plain(outputs) for outputs in result.outputs]
 
 
-@pytest.mark.parametrize("source", KINDS[:-1], indirect=True, ids="-".join)
+@pytest.mark.parametrize("source", [*map(every_day, KINDS[:-1])], indirect=True, ids="-".join)
 def test_what_cells_show_is_what_an_ordinary_kernel_shows(source, ordinary):
     result = run_on(source, *CELLS)
     for cell, outputs, expected in zip(CELLS, result.outputs, ordinary[len(SETUP) :], strict=True):
