@@ -74,7 +74,7 @@ class Client(KernelNotebookClient):
         self.end: str | None = None
         self._seconds = 0.0
         self._room = 0
-        self._answer: list[memoryview] | None = None
+        self._answer: list[memoryview] = []
 
     @property
     def printed(self) -> list[dict[str, Any]]:
@@ -92,8 +92,8 @@ class Client(KernelNotebookClient):
         """
         return await self._run(source, seconds, store_history=True)
 
-    async def probe(self, source: str, seconds: float) -> list[memoryview] | None:
-        """Run code of the grader's own, outside the kernel's history; its answer's parts, None where none came.
+    async def probe(self, source: str, seconds: float) -> list[memoryview]:
+        """Run code of the grader's own, outside the kernel's history; the parts of its answer, if one came.
 
         Raises:
             DeadKernelError: the kernel died, or sent what is no message.
@@ -106,7 +106,7 @@ class Client(KernelNotebookClient):
         # As nbformat makes one, but not validated: that would take longer than the kernel takes to run it.
         cell = NotebookNode(cell_type="code", source=source, metadata=NotebookNode(), outputs=[], execution_count=None)
         self.timed_out = False
-        self._answer = None
+        self._answer = []
         self._seconds = seconds
         self._room = MAX_CELL_OUTPUT if store_history else MAX_PROBE_OUTPUT
         self.nb.cells = [cell]

@@ -324,9 +324,11 @@ class Runner:
                     await client.run_cell(cell.source, own_cell_seconds(self.spec))
                 answer = await client.probe(source, seconds)
             except (DeadKernelError, CellTimeoutError):
-                answer = None
+                answer = []
         self.cpu_seconds += client.cpu_seconds
-        ids, *results = answer if answer is not None and not client.timed_out else (None,)
+        if client.timed_out or not answer:
+            return {}
+        ids, *results = answer
         return dict(zip(unpacked(ids, _Ids) or (), results, strict=False))
 
     def _stops(self) -> dict[int, int]:

@@ -41,7 +41,7 @@ def compared_names(sources: Sequence[str], gradients: Collection[str], known: Co
 
 
 @functools.lru_cache(maxsize=512)
-def _compared_in(source: str) -> list[tuple[str, str]]:
+def _compared_in(source: str) -> tuple[tuple[str, str], ...]:
     """The name and the gradient of each `cmp('h', name, h)`."""
     found: list[tuple[str, str]] = []
     for call in Code(source).nodes:
@@ -49,7 +49,7 @@ def _compared_in(source: str) -> list[tuple[str, str]]:
             names = [one.id for one in call.args[1:] if isinstance(one, ast.Name)]
             if len(names) == 2 and len(call.args) == 3:
                 found.append((names[0], gradient_of(names[1])))
-    return found
+    return tuple(found)
 
 
 def renamed(source: str, names: Mapping[str, str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import platform
 from collections.abc import Iterator
 from typing import Any
@@ -18,7 +19,7 @@ _NEW_BYTES = 16 << 20
 """More than a notebook of the course makes anew."""
 _SMALL, _SMALL_OBJECTS = 512 - bytes.__basicsize__, 1 << 17
 """The largest object that Python has in its arenas, and as many as take up what torch and the notebooks need there."""
-_PER_ARENA = 1 << 11
+_ANCHOR_EVERY = 1 << 10  # an arena of a megabyte has room for twice as many
 
 
 def lay_out() -> None:
@@ -32,7 +33,7 @@ def lay_out() -> None:
         libc.mallopt(_M_MMAP_THRESHOLD, _LARGEST_BLOCK)
         libc.mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
     blocks = [bytes(_SMALL) for _ in range(_SMALL_OBJECTS)]
-    _anchors.extend(blocks[:: _PER_ARENA // 2])
+    _anchors.extend(blocks[::_ANCHOR_EVERY])
 
 
 _anchors: list[bytes] = []
@@ -81,8 +82,9 @@ def _advise(start: int, end: int, advice: int) -> None:
         ctypes.CDLL(None).madvise(ctypes.c_void_p(first), ctypes.c_size_t(last - first), advice)
 
 
+@functools.cache
 def _glibc() -> Any:
-    """The C library, where it is the one whose heap is known here."""
+    """The C library, where it is the one whose heap is known here: Python's own file is read to find out."""
     if platform.libc_ver()[0] != "glibc":
         return None
     libc = ctypes.CDLL(None)

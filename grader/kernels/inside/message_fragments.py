@@ -52,20 +52,18 @@ def parted(message: memoryview) -> list[memoryview]:
 def split(message: Sequence[Piece]) -> Iterator[list[Piece]]:
     """The records that a message is sent as, each in pieces: megabytes are not copied for this."""
     pid, number = os.getpid(), next(_numbers) & 0xFFFFFFFF
-    views = deque(memoryview(piece).cast("B") for piece in message)
-    left = sum(map(len, views))
+    views = deque(view for piece in message if (view := memoryview(piece).cast("B")))
     while True:
-        size = min(left, _FRAGMENT_BYTES)
-        left -= size
-        record: list[Piece] = [_HEAD.pack(pid, number, left == 0)]
-        while size:
+        record: list[Piece] = []
+        room = _FRAGMENT_BYTES
+        while views and room:
             view = views.popleft()
-            record.append(view[:size])
-            if len(view) > size:
-                views.appendleft(view[size:])
-            size -= min(size, len(view))
-        yield record
-        if not left:
+            record.append(view[:room])
+            if len(view) > room:
+                views.appendleft(view[room:])
+            room -= len(record[-1])
+        yield [_HEAD.pack(pid, number, not views), *record]
+        if not views:
             return
 
 
