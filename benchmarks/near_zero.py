@@ -145,7 +145,7 @@ class Trial:
         """What the grader says of a changed program, where no value shows that it was changed."""
         edited = {**self.sources, **cells}
         marks, _, errors = self.bench.mark(self.part, edited)
-        if errors or not all(marks.right_by_value(name) for name in marks.checks.names):
+        if errors or not all(marks.right_by_value(name) for name in marks.part.checks.names):
             if slips is not None:
                 raise ValueError(f"values show what was written as unseen: {what!r} {errors}")
             return

@@ -40,13 +40,13 @@ class Slipped:
             assert sum(sources[cell].count(old) for cell in hits) == 1, old
             sources[hits[0]] = sources[hits[0]].replace(old, new)
         marks, _, _ = bench.mark(part, sources)
-        where = GradientLines(marks)
+        where = GradientLines(marks.part)
         for name, check in checks_of(marks).items():
             self.checks[f"{part}/{name}"] = check
             place = where.statement(name)
             if place is not None:
                 cell, line = place
-                self._lines[f"{part}/{name}"] = marks.cells[cell].source.splitlines()[line - 1].strip()
+                self._lines[f"{part}/{name}"] = marks.part.cells[cell].source.splitlines()[line - 1].strip()
 
     @property
     def wrong(self) -> dict[str, str | None]:

@@ -31,6 +31,7 @@ from grader.execution.tensors import Export, read_export
 from grader.grading.warm_exercise import first_of_each_size
 from grader.intake.take_in import PlannedCell
 from grader.marking.near_zero import Edge, edges
+from grader.marking.part_in_all_cases import PartCases
 from grader.marking.verdicts import PartMarks
 from grader.notebook.code import Code
 from grader.records import Check
@@ -197,7 +198,7 @@ class Workbench:
             hidden=hidden,
             detached=read_detached(msgspec.msgpack.encode(detached), plan),
         )
-        marks = PartMarks(part, self.exercise, cells, execution, self.references, self.tried[part])
+        marks = PartMarks(PartCases(part, self.exercise, cells, execution, self.references), self.tried[part])
         if marks.wants_float32:
             self._judge_in_float32(marks, sources)
         return marks, namespaces, all_errors
@@ -206,10 +207,10 @@ class Workbench:
         cases = [in_float32(case) for case in self.exercise.cases[1:]]
         runs = {}
         for case in cases:
-            _, exported, errors = self.run_part(marks.part_id, sources, case)
-            runs[case.id] = HiddenRun(parts={marks.part_id: exported}, errors=errors)
+            _, exported, errors = self.run_part(marks.part.part_id, sources, case)
+            runs[case.id] = HiddenRun(parts={marks.part.part_id: exported}, errors=errors)
         references = {case.id: self.reference.case(case) for case in cases}
-        marks.judge_in_float32(cases, runs, references, {case.id: self.reference.rounding(case) for case in cases})
+        marks.part.judge_in_float32(cases, runs, references, {case.id: self.reference.rounding(case) for case in cases})
 
     def _detached(self, part: str, plan: DetachedPlan, case: Case, namespace: dict[str, Any]) -> object:
         """What the kernel would send of a part's detached runs in a case that was kept."""
@@ -231,8 +232,8 @@ class Workbench:
 
 def checks_of(marks: PartMarks) -> dict[str, Check]:
     """Name → the check with its diagnosis."""
-    where = GradientLines(marks)
-    return {name: explained(marks.check(name), marks, where) for name in marks.checks.names}
+    where = GradientLines(marks.part)
+    return {name: explained(marks.check(name), marks, where) for name in marks.part.checks.names}
 
 
 def checks_with(bench: Workbench, right: dict[str, str], part: str, *replacements: tuple[str, str]) -> dict[str, Check]:

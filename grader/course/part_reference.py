@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from grader.course.graph import Graph, Named, backward_pass
+from grader.notebook.gradient_names import gradient_of
 
 _KEPT = 6
 """So many answers of the chain rule are kept of a part in a case."""
@@ -95,6 +96,14 @@ class PartReference(Graph):
     def shapes(self) -> dict[str, torch.Size]:
         """Name → shape of every tensor."""
         return {name: tensor.shape for name, tensor in self.tensors.items()}
+
+    @cached_property
+    def gradient_shapes(self) -> dict[str, torch.Size]:
+        """Gradient → its shape; without the names that the exercise itself has given to something else."""
+        shapes = {gradient_of(name): shape for name, shape in self.shapes.items()}
+        taken = {name: self.constants[name] for name in shapes if name in self.constants}
+        other = {name for name, value in taken.items() if not isinstance(value, Tensor) or value.shape != shapes[name]}
+        return {name: shape for name, shape in shapes.items() if name not in other}
 
     @property
     def known(self) -> set[str]:

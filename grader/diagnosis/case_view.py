@@ -32,7 +32,7 @@ class Scene(ChainRule):
     Attributes:
         student: the student's value for its gradient, in float64 and in any shape.
         exported: everything of the part that left the kernel.
-        changed: `PartCase.changed`.
+        changed: `CaseValues.changed`.
     """
 
     student: Tensor

@@ -7,6 +7,8 @@ complicated than its neighbours, and describe its code in `docs/diagnoses.md`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from grader.diagnosis import observed
@@ -18,7 +20,7 @@ from grader.diagnosis.repair.own_gradient_names import in_a_stand_in
 from grader.diagnosis.repair.repair import repair
 from grader.diagnosis.slips.catalogue import MADE, MADE_OTHERWISE, MADE_TWICE
 from grader.diagnosis.wrong_tensor import WrongTensor
-from grader.marking.case_outcomes import PartCase
+from grader.marking.case_values import CaseValues
 from grader.marking.near_zero import Trial
 from grader.marking.verdicts import PartMarks
 from grader.notebook.gradient_names import gradient_of
@@ -36,15 +38,13 @@ OBSERVATIONS: tuple[observed.Observation, ...] = (
 def explained(check: Check, marks: PartMarks, where: GradientLines) -> Check:
     """A check with the reason why its gradient is wrong or missing, where one is found."""
     if check.verdict is Verdict.MISSING:
-        diagnosis = why_missing(marks, check.name) or raised_behind(
-            marks, check.name, where.program.made.get(check.name)
-        )
+        diagnosis = why_missing(marks, check.name) or raised_behind(marks, check.name, where)
         told = diagnosis is not None and diagnosis.code != "unknown-name"
         return msgspec.structs.replace(check, diagnosis=diagnosis, remark=None if told else check.remark)
     if check.verdict is not Verdict.WRONG:
         return check
-    if check.name in marks.checks.values:
-        value = marks.visible.exported[check.name].tensor if check.name in marks.visible.exported else None
+    if check.name in marks.part.checks.values:
+        value = marks.part.visible.exported[check.name].tensor if check.name in marks.part.visible.exported else None
         return msgspec.structs.replace(check, diagnosis=observed.value_not_finite(check.name, value))
     slip = marks.slip_by_symmetry(check.name) if marks.right_by_value(check.name) else None
     found = unknown_name(marks, check.name)
@@ -78,11 +78,11 @@ def _by_symmetry(marks: PartMarks, where: GradientLines, name: str, slip: Trial)
     return Diagnosis(code="right-by-symmetry", message=message)
 
 
-def _earlier(wrong: WrongTensor, cases: list[PartCase]) -> Diagnosis | None:
+def _earlier(wrong: WrongTensor, cases: Sequence[CaseValues]) -> Diagnosis | None:
     """Where the mistake is: in a gradient on the way, which the student computes though no check asks for it."""
     above = wrong.first.descendants
     for other in wrong.first.own:
-        if other in above and gradient_of(other) not in wrong.marks.checks.gradients:
+        if other in above and gradient_of(other) not in wrong.marks.part.checks.gradients:
             earlier = WrongTensor(wrong.marks, wrong.where, gradient_of(other), cases)
             if earlier.scenes and not earlier.follows:
                 found = _why(earlier)

@@ -7,7 +7,7 @@ import builtins
 import re
 import unicodedata
 
-from grader.diagnosis.formula.program import Made
+from grader.diagnosis.gradient_lines import GradientLines
 from grader.execution.execute import CellRun
 from grader.marking.outcome import Outcome
 from grader.marking.verdicts import PartMarks
@@ -35,22 +35,21 @@ def why_missing(marks: PartMarks, gradient: str) -> Diagnosis | None:
 
 def _stopped(marks: PartMarks, gradient: str) -> Diagnosis | None:
     """The error that stopped a cell, said of the first gradient that the cell would have gone on to."""
-    for cell, run, line in marks.cell_errors:
+    for cell, run, line in marks.part.cell_errors:
         left = cell.code.onward(line)
-        first = next((found for found in left if any(name in marks.checks.names for name in found.binds)), None)
+        first = next((found for found in left if any(name in marks.part.checks.names for name in found.binds)), None)
         if first is not None and gradient in first.binds and not _for_want_of_another(marks, first):
             lost = f"neither `{gradient}` nor what comes after it in the cell was computed."
             return Diagnosis(code="stopped-by-error", message=f"{cell.place(line)} raises {_error(run)}, so {lost}")
     return None
 
 
-def raised_behind(marks: PartMarks, gradient: str, made: Made | None) -> Diagnosis | None:
+def raised_behind(marks: PartMarks, gradient: str, where: GradientLines) -> Diagnosis | None:
     """The error that stopped a cell of ours at a missing gradient, raised in the student's code that makes it."""
-    if made is None:
-        return None
-    for cell, run in zip(marks.cells, marks.execution.cells, strict=True):
-        stopped = cell.role == "backward" and cell.part == marks.part_id and run.status == "error"
-        if stopped and any(gradient in found.binds for found in cell.code.at(run.line or 0)):
+    for cell, run in zip(marks.part.cells, marks.part.execution.cells, strict=True):
+        stopped = cell.role == "backward" and cell.part == marks.part.part_id and run.status == "error"
+        here = stopped and any(gradient in found.binds for found in cell.code.at(run.line or 0))
+        if here and (made := where.program.made.get(gradient)) is not None:
             said = f"`{made.code}` raises {_error(run)}, so `{gradient}` was not computed."
             return Diagnosis(code="stopped-by-error", message=said)
     return None
@@ -58,7 +57,7 @@ def raised_behind(marks: PartMarks, gradient: str, made: Made | None) -> Diagnos
 
 def _left_out(marks: PartMarks, gradient: str) -> Diagnosis | None:
     """The syntax error for which a gradient's line was left out: what is run has `dX = None` in its place."""
-    for cell in marks.student_cells:
+    for cell in marks.part.student_cells:
         for line, said in cell.lost.items():
             if any(gradient in statement.binds for statement in cell.code.at(line)):
                 why = _python_says(said)
@@ -79,7 +78,7 @@ def _python_says(said: str) -> str:
 
 def _for_want_of_another(marks: PartMarks, statement: Statement) -> bool:
     """Whether a statement reads a gradient that is missing itself, so that it is no wonder that it stopped."""
-    absent = {name for name, outcome in marks.visible.outcomes.items() if outcome is Outcome.ABSENT}
+    absent = {name for name, outcome in marks.part.visible.outcomes.items() if outcome is Outcome.ABSENT}
     return bool(absent.intersection(statement.reads).difference(statement.binds))
 
 
@@ -97,7 +96,7 @@ def _words(run: CellRun) -> str:
 
 def unknown_name(marks: PartMarks, gradient: str) -> Diagnosis | None:
     """The name that stopped a gradient's statement, and that nothing before binds; its own, too: `dbndif += …`."""
-    for cell, run, line in marks.cell_errors:
+    for cell, run, line in marks.part.cell_errors:
         match = _UNDEFINED.search(_words(run)[:500]) if run.error == "NameError" else None
         if match is None or not (name := match[1]).isidentifier():
             continue
@@ -105,8 +104,8 @@ def unknown_name(marks: PartMarks, gradient: str) -> Diagnosis | None:
         if any(gradient in found.binds and name in found.reads for found in stopped):
             if failed := _failed_import(marks, name):
                 return failed
-            return None if name in marks.checks.names else _from_elsewhere(marks, name) or _said(marks, name)
-        if any(name in found.binds for found in stopped) and nearest(name, marks.checks.gradients) == gradient:
+            return None if name in marks.part.checks.names else _from_elsewhere(marks, name) or _said(marks, name)
+        if any(name in found.binds for found in stopped) and nearest(name, marks.part.checks.gradients) == gradient:
             message = f"A line adds to `{name}`, which isn't defined. Did you mean `{gradient}`?"
             return Diagnosis(code="unknown-name", message=message)
     return None
@@ -114,10 +113,10 @@ def unknown_name(marks: PartMarks, gradient: str) -> Diagnosis | None:
 
 def _failed_import(marks: PartMarks, name: str) -> Diagnosis | None:
     """The import that should have bound a name: intake keeps one that fails from stopping its cell."""
-    for cell in marks.cells:
+    for cell in marks.part.cells:
         for node in ast.walk(cell.code.tree) if cell.student else ():
             if isinstance(node, ast.Import | ast.ImportFrom) and name in imported(node):
-                spec = marks.exercise.spec
+                spec = marks.part.exercise.spec
                 allowed = listed([*spec.packages, *spec.files], MAX_ALLOWED)
                 message = (
                     f"`{name}` comes from {quoted(ast.unparse(node))}, and that import failed: your own packages "
@@ -130,10 +129,10 @@ def _failed_import(marks: PartMarks, name: str) -> Diagnosis | None:
 
 def _from_elsewhere(marks: PartMarks, name: str) -> Diagnosis | None:
     """The line that may have bound a name that no line binds: a `%run` that wasn't run, or `from helpers import *`."""
-    own = [cell for cell in marks.cells if cell.student]
+    own = [cell for cell in marks.part.cells if cell.student]
     if any(name in cell.code.binds for cell in own):
         return None
-    ours = {_root(node) for cell in marks.cells if not cell.student for node in ast.walk(cell.code.tree)}
+    ours = {_root(node) for cell in marks.part.cells if not cell.student for node in ast.walk(cell.code.tree)}
     for cell in own:
         stars = [
             ast.unparse(node)
@@ -158,7 +157,7 @@ def _root(node: ast.AST) -> str | None:
 
 
 def _said(marks: PartMarks, name: str) -> Diagnosis:
-    later = any(name in cell.code.binds for cell in marks.cells if cell.student)
+    later = any(name in cell.code.binds for cell in marks.part.cells if cell.student)
     where = "a line defines it only further down, or did not run" if later else "no line defines it"
     message = (
         f"Run from top to bottom, the notebook has no `{name}` here: {where}. An old kernel may still remember it: "

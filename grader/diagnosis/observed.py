@@ -102,9 +102,9 @@ def hard_coded(wrong: WrongTensor) -> Diagnosis | None:
 
 def _changing(wrong: WrongTensor) -> dict[float, str]:
     """Sizes and other numbers of the visible case that are others in some hidden case → the shortest name for each."""
-    visible = wrong.marks.visible.reference
+    visible = wrong.marks.part.visible.reference
     changing: dict[float, str] = {}
-    for part_case in wrong.marks.hidden.values():
+    for part_case in wrong.marks.part.hidden.values():
         other = part_case.reference.constants
         for name, value in visible.constants.items():
             if isinstance(value, int | float) and value not in (0, 1) and other.get(name) != value:
@@ -133,7 +133,7 @@ def _is_range(tree: ast.AST) -> bool:
 
 def fixed_numbers(wrong: WrongTensor) -> Diagnosis | None:
     """Numbers that were pasted in: right on the visible case, and the same ones on every other."""
-    visible = wrong.marks.visible
+    visible = wrong.marks.part.visible
     pasted, expected = wrong.seen.tensor, visible.expected(wrong.gradient)
     if pasted is None or expected is None or pasted.numel() < 2 or bool((pasted == pasted.flatten()[0]).all()):
         return None

@@ -16,7 +16,7 @@ from grader.diagnosis.formula.program import Program
 from grader.diagnosis.gradient_lines import GradientLines
 from grader.diagnosis.guess import Guess
 from grader.execution.tensors import Export, StudentTensor
-from grader.marking.case_outcomes import PartCase
+from grader.marking.case_values import CaseValues
 from grader.marking.tolerance import FLOAT64, conformed
 from grader.marking.verdicts import PartMarks
 from grader.notebook.gradient_names import gradient_of, tensor_of
@@ -51,14 +51,14 @@ class WrongTensor:
         formula: what a gradient is computed by that stands between two asked ones; None for all others.
     """
 
-    def __init__(self, marks: PartMarks, where: GradientLines, gradient: str, cases: Sequence[PartCase]) -> None:
+    def __init__(self, marks: PartMarks, where: GradientLines, gradient: str, cases: Sequence[CaseValues]) -> None:
         self.marks = marks
         self.where = where
         self.gradient = gradient
         self.name = tensor_of(gradient)
         self.budget = Budget()
         self.formula: Node | None = None
-        scenes = [_scene(part_case, gradient, marks.changed_before(part_case)) for part_case in cases]
+        scenes = [_scene(part_case, gradient, marks.part.changed_before(part_case)) for part_case in cases]
         self.scenes = [scene for scene in scenes if scene is not None]
         if len(self.scenes) < len(scenes):
             self.scenes = []
@@ -77,12 +77,12 @@ class WrongTensor:
     @property
     def checked(self) -> bool:
         """Whether the exercise asks for it; if not, it is a gradient that the student computes on the way."""
-        return self.gradient in self.marks.checks.gradients
+        return self.gradient in self.marks.part.checks.gradients
 
     @property
     def seen(self) -> StudentTensor:
         """What left the kernel of the visible case."""
-        return self.marks.visible.exported.get(self.gradient, StudentTensor.absent())
+        return self.marks.part.visible.exported.get(self.gradient, StudentTensor.absent())
 
     @property
     def first(self) -> Scene:
@@ -120,8 +120,8 @@ class WrongTensor:
 
     def program(self, leaves: Collection[str]) -> Program:
         """The part's statements with formulas in place of tensors; the leaves stand for themselves."""
-        reference = self.marks.visible.reference
-        return Program(self.marks.cells, self.marks.part_id, leaves, reference.tensors, reference.constants)
+        reference = self.marks.part.visible.reference
+        return Program(self.marks.part.cells, self.marks.part.part_id, leaves, reference.tensors, reference.constants)
 
     @property
     def lines(self) -> list[Line]:
@@ -136,7 +136,7 @@ class WrongTensor:
     @cached_property
     def ancestry(self) -> frozenset[str]:
         """The gradient, the names that its lines read, and those that these are made from, up to other gradients."""
-        stops = {*map(gradient_of, self.marks.visible.reference.forward)}
+        stops = {*map(gradient_of, self.marks.part.visible.reference.forward)}
         return names_behind(self.lines, self.gradient, stops)
 
     @property
@@ -150,7 +150,7 @@ class WrongTensor:
         return last.get(name, -1) > last.get(self.gradient, len(self.lines))
 
 
-def _scene(part_case: PartCase, gradient: str, changed: Export) -> Scene | None:
+def _scene(part_case: CaseValues, gradient: str, changed: Export) -> Scene | None:
     name = tensor_of(gradient)
     found = part_case.exported.get(gradient)
     if found is None or found.tensor is None or name not in part_case.reference.forward:
@@ -160,7 +160,7 @@ def _scene(part_case: PartCase, gradient: str, changed: Export) -> Scene | None:
                  {**changed, **part_case.exported}, part_case.changed)  # fmt: skip
 
 
-def _all_gradients(part_case: PartCase) -> dict[str, Tensor]:
+def _all_gradients(part_case: CaseValues) -> dict[str, Tensor]:
     """Tensor name → the student's gradient, also of those that the part computes on the way and nobody asked for."""
     found = dict(part_case.upstream)
     for name, tensor in part_case.reference.forward.items():

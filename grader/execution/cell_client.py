@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import signal
 from collections.abc import AsyncIterator, Mapping
 from typing import Any, cast
@@ -57,7 +58,8 @@ class Client(KernelNotebookClient):
             iopub_timeout=INTERRUPT_SECONDS,
             raise_on_iopub_timeout=True,
         )
-        client.log.setLevel("CRITICAL")  # its warnings are about the student's code, which has its own place
+        if client.log.level != logging.CRITICAL:  # setting it has every logger forget what it knows
+            client.log.setLevel(logging.CRITICAL)  # its warnings are about the student's code, which has its own place
         try:
             async with client.async_setup_kernel():
                 yield client

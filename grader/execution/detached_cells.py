@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import copy
+import functools
 from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any
 
@@ -148,7 +149,7 @@ def _with_body(node: ast.With | ast.If | ast.For | ast.While, body: list[ast.stm
 
 def _tried(node: ast.stmt, *then: ast.stmt) -> ast.stmt:
     """A statement that stops no other by raising; where it does, `then` follow."""
-    handler = ast.ExceptHandler(None, None, [_call("failed", ()), *then], **_NOWHERE)
+    handler = ast.ExceptHandler(None, None, [_call("failed"), *then], **_NOWHERE)
     return ast.Try([node], [handler], [], [], **_NOWHERE)
 
 
@@ -177,9 +178,14 @@ def _each_tried(node: ast.stmt) -> ast.stmt:
     return within(node)
 
 
-def _call(function: str, names: Set[str] | tuple[()]) -> ast.stmt:
+def _call(function: str, names: Iterable[str] = ()) -> ast.stmt:
     """`__import__('grader_detached').function('dX', …)`."""
-    return _ours(function, *map(_constant, sorted(names)))
+    return _call_of(function, tuple(sorted(names)))
+
+
+@functools.lru_cache(maxsize=512)
+def _call_of(function: str, names: tuple[str, ...]) -> ast.stmt:
+    return _ours(function, *map(_constant, names))
 
 
 def _ours(function: str, *words: ast.expr, **options: ast.expr) -> ast.stmt:
@@ -187,15 +193,15 @@ def _ours(function: str, *words: ast.expr, **options: ast.expr) -> ast.stmt:
 
 
 def _ours_of(function: str, *words: ast.expr, **options: ast.expr) -> ast.expr:
-    load = ast.Load()
-    found = ast.Name("__import__", load, **_NOWHERE)
-    module = ast.Call(found, [_constant("grader_detached")], [], **_NOWHERE)
     keywords = [ast.keyword(name, value, **_NOWHERE) for name, value in options.items()]
-    return ast.Call(ast.Attribute(module, function, load, **_NOWHERE), list(words), keywords, **_NOWHERE)
+    return ast.Call(ast.Attribute(_MODULE, function, ast.Load(), **_NOWHERE), list(words), keywords, **_NOWHERE)
 
 
 def _constant(value: str | bool) -> ast.expr:
     return ast.Constant(value, **_NOWHERE)
+
+
+_MODULE = ast.Call(ast.Name("__import__", ast.Load(), **_NOWHERE), [_constant("grader_detached")], [], **_NOWHERE)
 
 
 # --- lists of gradients, and the lines that write their elements

@@ -8,9 +8,6 @@ import contextlib
 import marshal
 from collections.abc import Collection, Mapping, Sequence, Set
 
-import torch
-from torch import Tensor
-
 from grader.course.part_reference import PartReference
 from grader.execution.detached import DetachedCase, DetachedPart, DetachedPlan, Lines
 from grader.execution.detached_cells import Rewriter, bound_in, filled_in
@@ -58,7 +55,7 @@ def detached_cases(parts: Collection[str], references: Mapping[str, Mapping[str,
     return {
         case: {
             part_id: DetachedCase(
-                shapes={name: list(shape) for name, shape in _shapes(known[part_id]).items()},
+                shapes={name: list(shape) for name, shape in known[part_id].gradient_shapes.items()},
                 seed=SEED + 2 * number,
                 runs=[[], sorted({gradient_of(upper) for upper, _ in again[part_id]})]
                 if case == first and again.get(part_id)
@@ -80,7 +77,7 @@ def _rewritten(part: ProbePart, reference: PartReference, again: Sequence[tuple[
     makes = [index for index in indices if cells[index].part == part.id and cells[index].role in MAKES_GRADIENTS]
     lines = [line for index in makes for line in code[index].statements]
     walrus = any(":=" in code[index].source for index in makes)
-    later = uses_after({index: code[index].tree for index in makes}, _shapes(reference))
+    later = uses_after({index: code[index].tree for index in makes}, reference.gradient_shapes)
     bound = {index: bound_in(code[index].tree.body, walrus=walrus, later=later.get(index, {})) for index in makes}
     names = _names(reference, set().union(*bound.values()))
     own = _own_names(again, names, part.forward, lines)
@@ -141,8 +138,8 @@ def _starts(lines: Sequence[Statement], names: Mapping[str, str],
 
 def _names(reference: PartReference, bound: Set[str]) -> dict[str, str]:
     """The student's name → the gradient that it is: `dX`, or `grad_X` and the like where nothing is called `dX`."""
-    names = {name: name for name in _shapes(reference)}
-    for gradient in _shapes(reference).keys() - bound:
+    names = {name: name for name in reference.gradient_shapes}
+    for gradient in reference.gradient_shapes.keys() - bound:
         own = next((name for form in OWN_NAMES if (name := form.format(tensor_of(gradient))) in bound), None)
         if own is not None and own not in names:
             names[own] = gradient
@@ -167,14 +164,6 @@ def _own_names(again: Sequence[tuple[str, str]], names: Mapping[str, str], forwa
         for name in line.reads
     }  # fmt: skip
     return sorted((read & bound) - names.keys() - set(forward))[:MAX_OWN]
-
-
-def _shapes(reference: PartReference) -> dict[str, torch.Size]:
-    """Gradient → its shape; without the names that the exercise itself has given to something else."""
-    shapes = {gradient_of(name): tensor.shape for name, tensor in reference.tensors.items()}
-    taken = {name: reference.constants[name] for name in shapes if name in reference.constants}
-    other = {name for name, value in taken.items() if not isinstance(value, Tensor) or value.shape != shapes[name]}
-    return {name: shape for name, shape in shapes.items() if name not in other}
 
 
 def _between(part: str, steps: Sequence[Step]) -> list[int]:

@@ -6,6 +6,7 @@ saw last; if another stands there by now, nothing is written (`Changed`).
 
 from __future__ import annotations
 
+import functools
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -177,6 +178,7 @@ class ReviewLog:
             raise UsageError(_BUSY) from error
 
 
+@functools.cache
 def _standing(source: Source, table: Table) -> Select[Any]:
     back = exists().where(withdrawn.c.source == source, withdrawn.c.row == table.c.id)
     return select(table).where(not_(back))

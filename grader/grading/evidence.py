@@ -44,7 +44,7 @@ def evidence_for(marks: PartMarks, where: GradientLines, check: Check, cells: Ma
         check: the verdict.
         cells: index of the planned cell → index of the cell as the report shows it.
     """
-    found, expected = marks.visible.exported.get(check.name), marks.visible.expected(check.name)
+    found, expected = marks.part.visible.exported.get(check.name), marks.part.visible.expected(check.name)
     statement = where.statement(check.name)
     maps: dict[str, Any] = {}
     differs = not check.verdict.is_right and not marks.combined.right_as_seen(check.name)
@@ -62,8 +62,8 @@ def evidence_for(marks: PartMarks, where: GradientLines, check: Check, cells: Ma
 
 def _wanted(marks: PartMarks, check: Check, expected: Tensor) -> Tensor:
     """For a wrong gradient, what its own upstream calls for: the difference then shows this mistake and no other."""
-    if check.verdict is Verdict.WRONG and check.name not in marks.checks.values:
-        return marks.visible.chained.get(tensor_of(check.name), expected)
+    if check.verdict is Verdict.WRONG and check.name not in marks.part.checks.values:
+        return marks.part.visible.chained.get(tensor_of(check.name), expected)
     return expected
 
 

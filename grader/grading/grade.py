@@ -33,7 +33,7 @@ from grader.grading.warm_exercise import WarmExercise
 from grader.intake.saved_cmp import SavedCmp, with_saved
 from grader.intake.take_in import Intake, take_in
 from grader.kernels import KernelSource
-from grader.marking.part_in_all_cases import References
+from grader.marking.part_in_all_cases import PartCases, References
 from grader.marking.parts_using_others import PartUsingOthers
 from grader.marking.verdicts import PartMarks
 from grader.records import Check, Evidence, Flag, Grade, Grading, PartView, Submission, Verdict
@@ -146,7 +146,7 @@ class Grader(WarmExercise):
             execution, remarks = placed.execution, placed.remarks
             marked = self._marked(intake, execution, references)
             for part_id, names in placed.alone.items():
-                marked[part_id].visible_alone.update(names)
+                marked[part_id].part.visible_alone.update(names)
         self._judge_in_float32(marked, runner)
         return _Judged(runner, execution, marked, remarks, scaled)
 
@@ -155,7 +155,7 @@ class Grader(WarmExercise):
         """Every check with its reason, and what a report shows beside it."""
         checks: list[Check] = []
         evidence: list[Evidence] = []
-        wheres = {part_id: GradientLines(marks) for part_id, marks in judged.marked.items()}
+        wheres = {part_id: GradientLines(marks.part) for part_id, marks in judged.marked.items()}
         for part_id, part_checks in self.exercise.parts.items():
             marks, where = judged.marked[part_id], wheres[part_id]
             using = PartUsingOthers(part_id, self.exercise, visible)
@@ -182,13 +182,15 @@ class Grader(WarmExercise):
             return
         hidden = {case.id: HiddenRun(failed="not there yet") for case in self.exercise.cases[1:]}
         marked = self._marked(intake, Execution(cells=[], visible=visible, hidden=hidden), references)
-        lines = [marks.cmp(name) for marks in marked.values() for name in marks.checks.names]
+        lines = [marks.cmp(name) for marks in marked.values() for name in marks.part.checks.names]
         self._so_far(sum(line is not None and line.approximate for line in lines), len(lines))
 
     def _marked(self, intake: Intake, execution: Execution, references: References) -> dict[str, PartMarks]:
         tried = self.steps_to_try(references)
         return {
-            part_id: PartMarks(part_id, self.exercise, intake.cells, execution, references, tried.get(part_id, ()))
+            part_id: PartMarks(
+                PartCases(part_id, self.exercise, intake.cells, execution, references), tried.get(part_id, ())
+            )
             for part_id in self.exercise.parts
         }
 
@@ -202,7 +204,7 @@ class Grader(WarmExercise):
         references = {case.id: self.reference.case(case) for case in cases}
         rounding = {case.id: self.reference.rounding(case) for case in cases}
         for marks in wanting:
-            marks.judge_in_float32(cases, runs, references, rounding)
+            marks.part.judge_in_float32(cases, runs, references, rounding)
 
 
 class _Judged(NamedTuple):
@@ -233,7 +235,7 @@ def _doubtful_cases(cases: Sequence[Case], marked: Mapping[str, PartMarks]) -> l
     found = []
     for case in cases[1:]:
         for marks in marked.values():
-            first, other = marks.hidden.get(cases[0].id), marks.hidden.get(case.id)
+            first, other = marks.part.hidden.get(cases[0].id), marks.part.hidden.get(case.id)
             if first and other and any(other.outcomes[name] > outcome for name, outcome in first.outcomes.items()):
                 found.append(case)
                 break

@@ -15,6 +15,7 @@ import pytest
 
 from grader.errors import GraderError
 from grader.files import safe_name
+from grader.garbage_collection import seldom_collected
 from grader.grading.pool import GraderPool
 from grader.records import Check, Grading, Submission, Verdict
 from grader.reports.verdict_text import explain
@@ -192,7 +193,8 @@ def grade_batch(submissions: Sequence[Submission], pool: GraderPool, done: Calla
     root = str(Path(__file__).parent.parent)
     # Else pytest looks at each module that is imported meanwhile, torch's thousand too, for asserts to rewrite.
     arguments = [*_QUIET, "--assert=plain", "-c", os.devnull, "--rootdir", root, "--noconftest"]
-    status = pytest.main(arguments, plugins=[plugin])
+    with seldom_collected():
+        status = pytest.main(arguments, plugins=[plugin])
     if plugin.error is not None:
         raise plugin.error
     if status == pytest.ExitCode.INTERRUPTED:

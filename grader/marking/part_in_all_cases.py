@@ -17,6 +17,7 @@ from grader.execution.execute import CellError, CellRun, Execution, HiddenRun
 from grader.execution.tensors import Export, StudentTensor
 from grader.intake.take_in import PlannedCell
 from grader.marking.case_outcomes import PartCase
+from grader.marking.case_values import CaseValues
 from grader.marking.line_alone import Alone
 from grader.marking.tolerance import FLOAT64, Tolerance
 from grader.notebook.gradient_names import tensor_of
@@ -134,7 +135,7 @@ class PartCases:
             if cell.student and cell.part == self.part_id and run.status == "error" and run.line is not None
         ]
 
-    def changed_before(self, part_case: PartCase) -> Export:
+    def changed_before(self, part_case: CaseValues) -> Export:
         """The tensors of the forward pass that cells of an earlier part changed, and that this part starts with."""
         found: Export = {}
         for part_id in self.exercise.parts:
@@ -176,8 +177,7 @@ class PartCases:
     def errors(self, part_case: PartCase) -> list[CellError]:
         """The errors of a case's run in the cells of this part, in their order."""
         runs = self.execution.hidden if part_case.rounding is None else self.float32_runs
-        here = {index for index, cell in enumerate(self.cells) if cell.part == self.part_id}
-        errors = [error for error in runs[part_case.case.id].errors if error.cell in here]
+        errors = [error for error in runs[part_case.case.id].errors if self.cells[error.cell].part == self.part_id]
         return sorted(errors, key=lambda error: error.cell)
 
     @staticmethod

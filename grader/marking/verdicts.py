@@ -9,17 +9,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 
-from grader.course.exercise import Exercise
-from grader.execution.execute import Execution
 from grader.execution.tensors import Export, StudentTensor
-from grader.intake.take_in import PlannedCell
-from grader.marking.case_outcomes import PartCase
+from grader.marking.case_values import CaseValues
 from grader.marking.combined_outcomes import CombinedOutcomes
 from grader.marking.float32_only import ShortFloats
 from grader.marking.line_alone import Alone
 from grader.marking.near_zero import Edge, Finding, Trial, judge
 from grader.marking.outcome import Outcome
-from grader.marking.part_in_all_cases import PartCases, References
+from grader.marking.part_in_all_cases import PartCases
 from grader.marking.remarks import Remarks
 from grader.marking.tolerance import cmp_line, finite_or_none
 from grader.marking.unfinished_cells import Stops
@@ -30,11 +27,11 @@ NUMERICAL = 1e-11
 """Formulas leave some 1e-15 of a gradient to rounding in float64, finite differences at the best 1e-10."""
 
 
-class PartMarks(PartCases):
+class PartMarks:
     """A part's verdicts, from what every case says.
 
     Args:
-        part_id, exercise, cells, execution, references: as those of `PartCases`.
+        part: the part in all cases.
         tried: the steps of the chain rule of which right values prove little.
 
     Attributes:
@@ -42,13 +39,13 @@ class PartMarks(PartCases):
         remarks: what is said beside a verdict.
     """
 
-    def __init__(self, part_id: str, exercise: Exercise, cells: Sequence[PlannedCell], execution: Execution,
-                 references: References, tried: Sequence[Edge]) -> None:  # fmt: skip
-        super().__init__(part_id, exercise, cells, execution, references)
-        self._stops = Stops(self)
-        self._short_floats = ShortFloats(self, self._stops)
-        self.combined = CombinedOutcomes(self, self._stops, self._short_floats)
-        self.remarks = Remarks(self, self._stops, self.combined)
+    def __init__(self, part: PartCases, tried: Sequence[Edge]) -> None:
+        self.part = part
+        self._visible = part.visible
+        self._stops = Stops(part)
+        self._short_floats = ShortFloats(part, self._stops)
+        self.combined = CombinedOutcomes(part, self._stops, self._short_floats)
+        self.remarks = Remarks(part, self._stops, self.combined)
         self._tried = tried
         self._judged: dict[str, list[Trial]] = {}
         self._cmp: dict[str, CmpLine | None] = {}
@@ -61,16 +58,16 @@ class PartMarks(PartCases):
     def cmp(self, name: str) -> CmpLine | None:
         """What the student's own `cmp` shows on the visible case."""
         if name not in self._cmp:
-            found, right = self.visible.exported.get(name, StudentTensor.absent()).tensor, self.visible.expected(name)
-            tolerance = self.visible.tolerance
-            self._cmp[name] = None if found is None or right is None else cmp_line(found, right, tolerance)
+            case = self._visible
+            found, right = case.exported.get(name, StudentTensor.absent()).tensor, case.expected(name)
+            self._cmp[name] = None if found is None or right is None else cmp_line(found, right, case.tolerance)
         return self._cmp[name]
 
     def check(self, name: str) -> Check:
         """The verdict on one check."""
         worst, case_id = self.combined.worst(name)
         unfinished = self._stops.could_not_check(name) is not None
-        absent = self.visible.outcomes[name] is Outcome.ABSENT
+        absent = self._visible.outcomes[name] is Outcome.ABSENT
         if worst is Outcome.RIGHT and absent and not unfinished and self._only_not_reached(name):
             worst = Outcome.CARRIED
         if unfinished or absent:
@@ -81,8 +78,8 @@ class PartMarks(PartCases):
             return self._check(name, Verdict.UNCHECKED, _UNCONFIRMED)
         if worst is Outcome.RIGHT:
             slip = self.slip_by_symmetry(name)
-            if slip is not None and self.first_hidden is not None:
-                return self._check(name, Verdict.WRONG, None, case_id=self.first_hidden.case.id)
+            if slip is not None and self.part.first_hidden is not None:
+                return self._check(name, Verdict.WRONG, None, case_id=self.part.first_hidden.case.id)
             return self._right(name)
         if worst is Outcome.BLANK:
             return self._check(name, Verdict.UNCHECKED, _BLANK)
@@ -90,9 +87,9 @@ class PartMarks(PartCases):
 
     def _carried(self, name: str, case_id: str) -> Check:
         remark = self.remarks.shape(name)
-        if self.visible.outcomes[name] is not Outcome.CARRIED:
+        if self._visible.outcomes[name] is not Outcome.CARRIED:
             remark = " ".join(filter(None, (self.remarks.right_alone(name), remark)))
-        share = 1.0 if self.remarks.rebound(name) else self.exercise.spec.carried
+        share = 1.0 if self.remarks.rebound(name) else self.part.exercise.spec.carried
         return self._check(name, Verdict.CARRIED, remark or self.remarks.wrong_elements(name), share, case_id)
 
     def _wrong(self, name: str, worst: Outcome, case_id: str) -> Check:
@@ -104,11 +101,11 @@ class PartMarks(PartCases):
                 return self._check(name, Verdict.MISSING, stopped)
         share, remark = 0.0, self.remarks.shape(name)
         if self.combined.visible_only(name):
-            share = self.exercise.spec.visible_only
+            share = self.part.exercise.spec.visible_only
             remark = "It is right for the sizes and numbers you see, but not for others."
         elif self.combined.right_in_float32(name):
             remark = remark or "cmp says True in the visible case: float32 is too coarse to show the difference."
-        elif name in self.checks.values:
+        elif name in self.part.checks.values:
             remark = remark or self.remarks.right_elsewhere(name)
         return self._check(name, Verdict.WRONG, remark or self.remarks.wrong_elements(name), share, case_id)
 
@@ -117,61 +114,61 @@ class PartMarks(PartCases):
 
         A file may be that, which is there for the hidden cases.
         """
-        missed = {each for each, outcome in self.visible.outcomes.items() if outcome is Outcome.ABSENT and each != name}
+        missed = {each for each, outcome in self._visible.outcomes.items() if outcome is Outcome.ABSENT} - {name}
         raised = any(
             name in each.binds and not missed & each.reads
-            for cell, _, line in self.cell_errors
+            for cell, _, line in self.part.cell_errors
             for each in cell.code.at(line)
         )
         return not raised and not self.detached(name)
 
     def _tried_alone(self, name: str) -> bool:
         """Whether the line for a gradient, or the update of a parameter, was tried on its own in some hidden case."""
-        return any(case.alone is not None and case.alone.tried(name) for case in self.hidden.values())
+        return any(case.alone is not None and case.alone.tried(name) for case in self.part.hidden.values())
 
-    def detached(self, name: str) -> list[PartCase]:
+    def detached(self, name: str) -> list[CaseValues]:
         """The hidden cases as a line was tried on its own, with random numbers above it, where it failed in one."""
-        tried = [case for case in self.hidden.values() if case.alone is not None and case.alone.tried(name)]
+        tried = [case for case in self.part.hidden.values() if case.alone is not None and case.alone.tried(name)]
         if not any(case.alone is not None and case.alone.says(name) is False for case in tried):
             return []
         return [self._alone(case, case.alone, name) for case in tried if case.alone is not None]
 
-    def _alone(self, case: PartCase, alone: Alone, name: str) -> PartCase:
+    def _alone(self, case: CaseValues, alone: Alone, name: str) -> CaseValues:
         found, tensor = self._with(case, alone.export(name)), tensor_of(name)
         if tensor in case.reference.lists:
             found.upstream[tensor] = alone.numbers(tensor)  # what a line for one element found in the others
         return found
 
-    def tried_again(self, slip: Trial) -> list[PartCase]:
+    def tried_again(self, slip: Trial) -> list[CaseValues]:
         """The first hidden case as its second detached run had it, in which a step was found to slip."""
-        first = self.first_hidden
+        first = self.part.first_hidden
         return [self._with(first, slip.export)] if first is not None and slip.export is not None else []
 
     @staticmethod
-    def _with(case: PartCase, export: Export) -> PartCase:
-        return PartCase(case.case, case.gradients, case.upstream_names, case.values, {**case.exported, **export},
-                        case.reference, case.tolerance)  # fmt: skip
+    def _with(case: CaseValues, export: Export) -> CaseValues:
+        return CaseValues(case.case, case.gradients, case.upstream_names, case.values, {**case.exported, **export},
+                          case.reference, case.tolerance)  # fmt: skip
 
     def follows(self, name: str) -> bool | None:
         """Whether a value moves with random numbers in the gradients above it; None where nobody can tell."""
-        first, alone = self.first_hidden, self.alone
+        first, alone = self.part.first_hidden, self.part.alone
         value = first.usable(name) if first is not None else None
         if alone is None or value is None or name in self._short_floats.names:
             return None  # code that works in float32 only is tried in float64
-        return alone.trains_on(name, value) if name in self.checks.values else alone.follows(name, value)
+        return alone.trains_on(name, value) if name in self.part.checks.values else alone.follows(name, value)
 
     @cached_property
     def unmoved(self) -> list[str]:
         """The right values that take up nothing of what is above them."""
-        return [name for name in self.checks.names if self.right_by_value(name) and self.follows(name) is False]
+        return [name for name in self.part.checks.names if self.right_by_value(name) and self.follows(name) is False]
 
     def skipped(self, name: str) -> str:
         """The gradients directly above one that takes up nothing of them."""
-        return self.alone.skipped(name) if self.alone is not None else "the gradients above it"
+        return self.part.alone.skipped(name) if self.part.alone is not None else "the gradients above it"
 
     def is_numerical(self, name: str) -> bool:
         """Whether a right value is right to so few digits, in float64, as a numerical derivative is."""
-        first = self.first_hidden
+        first = self.part.first_hidden
         value, right = (first.usable(name), first.expected(name)) if first is not None else (None, None)
         if value is None or right is None or not right.numel():
             return False
@@ -209,7 +206,7 @@ class PartMarks(PartCases):
         """What the two detached runs of the first hidden case say of the steps to a gradient."""
         if name not in self._judged:
             edges = [edge for edge in self._tried if gradient_of(edge.lower) == name]
-            self._judged[name] = [] if self.first_hidden is None else judge(self.alone, edges)
+            self._judged[name] = [] if self.part.first_hidden is None else judge(self.part.alone, edges)
         return self._judged[name]
 
     def _absent(self, name: str) -> Check:
@@ -221,12 +218,12 @@ class PartMarks(PartCases):
     def _check(
         self, name: str, verdict: Verdict, remark: str | None, share: float = 0.0, case_id: str = VISIBLE
     ) -> Check:
-        part_case = self.visible if case_id == VISIBLE else self.hidden.get(case_id) or self.float32[case_id]
+        part_case = self._visible if case_id == VISIBLE else self.part.hidden.get(case_id) or self.part.float32[case_id]
         found, expected = part_case.exported.get(name), part_case.expected(name)
         line = self.cmp(name) if case_id == VISIBLE else None  # of a hidden case only shapes are shown, never numbers
-        points = self.exercise.max_points(self.part_id)
+        points = self.part.exercise.max_points(self.part.part_id)
         return Check(
-            part=self.part_id,
+            part=self.part.part_id,
             name=name,
             verdict=verdict,
             points=points * share,

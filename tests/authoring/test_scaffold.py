@@ -49,7 +49,7 @@ def test_a_slip_in_the_loop_of_a_new_exercise_costs_one_point_and_is_explained(m
     loop = sources["training-loop"]
     assert "dy = 2 * error / n" in loop
     marks, _, _ = where.mark("training", {**sources, "training-loop": loop.replace("2 * error", "3 * error")})
-    found = {name: explained(marks.check(name), marks, GradientLines(marks)) for name in marks.checks.names}
+    found = {name: explained(marks.check(name), marks, GradientLines(marks.part)) for name in marks.part.checks.names}
     assert {name: check.verdict for name, check in found.items()} == {
         "dw": Verdict.WRONG, "db": Verdict.CARRIED, "w": Verdict.CARRIED, "b": Verdict.CARRIED,
     }  # fmt: skip

@@ -224,7 +224,7 @@ def test_a_forward_tensor_that_an_earlier_part_changed_is_said(bench, right, mon
     monkeypatch.setattr(bench, "_before", changed)
     marks, namespaces, _ = bench.mark("batch-norm", right)
     assert checks_of(marks)["dhprebn"].diagnosis is None
-    for case_id, run in marks.execution.hidden.items():
+    for case_id, run in marks.part.execution.hidden.items():
         note = TensorNote(kind="tensor", dtype="torch.float64")
         run.parts[FIRST] = {"bnraw": StudentTensor(note=note, value=namespaces[case_id]["bnraw"].detach())}
     found = checks_of(marks)["dhprebn"].diagnosis

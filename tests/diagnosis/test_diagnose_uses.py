@@ -67,7 +67,7 @@ def codes(bench):
 def test_the_solution_is_right(bench):
     marks, _, errors = bench.mark(PART, bench.solution)
     assert errors == []
-    assert all(marks.check(name).verdict.is_right for name in marks.checks.names)
+    assert all(marks.check(name).verdict.is_right for name in marks.part.checks.names)
 
 
 def test_only_one_of_three_contributions(codes):

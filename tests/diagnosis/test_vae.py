@@ -64,7 +64,7 @@ def marked(part, old, new):
     assert cells, f"no cell holds {old!r}"
     changed = {cell: where.solution[cell].replace(old, new, 1) for cell in cells}
     marks, _, _ = where.mark(part, {**where.solution, **changed})
-    return [explained(marks.check(name), marks, GradientLines(marks)) for name in marks.checks.names]
+    return [explained(marks.check(name), marks, GradientLines(marks.part)) for name in marks.part.checks.names]
 
 
 @pytest.mark.parametrize(("part", "old", "new", "name", "code"), SLIPS)
@@ -80,4 +80,4 @@ def test_the_exercise_is_one_that_verify_takes_but_for_its_hints():
     assert [problem for problem in problems if "has no hint" not in problem] == []
     for part in bench().parts:
         marks, _, _ = bench().mark(part, bench().solution)
-        assert all(marks.check(name).verdict.is_right for name in marks.checks.names)
+        assert all(marks.check(name).verdict.is_right for name in marks.part.checks.names)

@@ -28,7 +28,7 @@ def lost(exercise, part, name, kind):
         source = broken(where.solution[cell], name, kind, is_list=is_list)
         if source is not None:
             marks, _, _ = where.mark(part, {**where.solution, cell: source})
-            checks = [marks.check(name) for name in marks.checks.names]
+            checks = [marks.check(name) for name in marks.part.checks.names]
             return {check.name: check.verdict for check in checks if check.points < check.max_points}
     return None
 
@@ -68,7 +68,7 @@ def test_a_notebook_of_nothing_earns_nothing(exercise, line):
     text = "\n".join(line.format(name=name, tensor=name[1:]) for name in checks.gradients)
     marks, _, _ = where.mark(part, {**where.solution, first: text, **dict.fromkeys(rest, "pass")})
     near_zero = {f"d{edge.lower}" for edge in where.tried[part] if edge.zero == edge.lower}
-    earned = {name for name in marks.checks.names if marks.check(name).points}
+    earned = {name for name in marks.part.checks.names if marks.check(name).points}
     assert earned <= (near_zero if "zeros" in line else set())
 
 
@@ -80,7 +80,7 @@ def mark(*replacements, exercise="01_backprop_ninja", part="every-gradient"):
         assert hits, f"no cell holds {old!r}"
         sources.update({cell: sources[cell].replace(old, new) for cell in hits})
     marks, _, _ = where.mark(part, sources)
-    return {name: marks.check(name) for name in marks.checks.names}
+    return {name: marks.check(name) for name in marks.part.checks.names}
 
 
 def test_the_remark_says_what_holds_a_line_up():
@@ -156,5 +156,5 @@ def test_the_trees_that_the_stages_share_are_left_as_they_are(exercise):
     where = bench(exercise)
     for part in where.exercise.parts:
         marks, *_ = where.mark(part, where.solution)
-        for cell in marks.student_cells:
+        for cell in marks.part.student_cells:
             assert ast.dump(cell.code.tree) == ast.dump(ast.parse(cell.source))

@@ -80,8 +80,8 @@ def autograd_flags(cells: Sequence[PlannedCell], execution: Execution, scaled: S
     for part_id, marks in marked.items():
         moved: dict[str, bool] = {}
         for case in scaled:  # it is the first hidden case, run once more
-            plain, run = execution.hidden[marks.exercise.spec.cases[0].id], execution.hidden[case.id]
-            moved = moved_by_scaling(part_id, marks.checks, plain, run, case.factor)
+            plain, run = execution.hidden[marks.part.exercise.spec.cases[0].id], execution.hidden[case.id]
+            moved = moved_by_scaling(part_id, marks.part.checks, plain, run, case.factor)
         found.append(_Part(marks, lines, moved).flag)
     return [flag for flag in found if flag is not None]
 
@@ -111,9 +111,10 @@ class _Part:
     scaled: Mapping[str, bool]
 
     def __post_init__(self) -> None:
-        self.part_id, self.cells, self.names = self.marks.part_id, self.marks.cells, self.marks.checks.names
+        part = self.marks.part
+        self.part_id, self.cells, self.names = part.part_id, part.cells, part.checks.names
         self.behind = {name: self.lines.behind(self.part_id, name) for name in self.names}
-        upstream = [self.lines.behind(self.part_id, name) or () for name in self.marks.checks.upstream]
+        upstream = [self.lines.behind(self.part_id, name) or () for name in part.checks.upstream]
         borrowed = {origin for origins in upstream for origin in origins}
         self.origins = {name: [each for each in found or () if each not in borrowed]
                         for name, found in self.behind.items()}  # fmt: skip

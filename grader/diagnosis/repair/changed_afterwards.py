@@ -76,9 +76,9 @@ def _forward_changed(wrong: WrongTensor, node: Node) -> Diagnosis | None:
 
 def _changed_later(wrong: WrongTensor) -> Diagnosis | None:
     own = {wrong.gradient}
-    if wrong.marks.cell_errors or not changed_since(wrong.lines, own):
+    if wrong.marks.part.cell_errors or not changed_since(wrong.lines, own):
         return None  # where an error stopped a cell, a later line may be just what is wanting
-    if wrong.marks.checks.values and not changed_since(wrong.lines, own, own):
+    if wrong.marks.part.checks.values and not changed_since(wrong.lines, own, own):
         return None  # a training loop writes into its parameters, and one that ends too early has other numbers, too
     message = (
         f"The line that computes `{wrong.gradient}` is right, but its tensor was changed afterwards: look for "

@@ -31,7 +31,7 @@ def missing(wrong: WrongTensor) -> Iterator[Guess]:
         "contributions of several uses add up."
         if is_assigned_anew(wrong.lines, wrong.gradient) else None
     )  # fmt: skip
-    taken = () if wrong.marks.checks.values else wrong.first.rebound  # a training loop binds them in every round
+    taken = () if wrong.marks.part.checks.values else wrong.first.rebound  # a training loop binds them in every round
     added_to_value = (
         f"A line adds to `{wrong.name}`, a tensor of the forward pass, what belongs to `{wrong.gradient}`: that "
         f"contribution is missing here, and later lines use a changed `{wrong.name}`."
