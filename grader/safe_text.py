@@ -25,6 +25,7 @@ _UNSEEN_IN = {
     place: re.compile(f"[{_CONTROLS.translate(dict.fromkeys(map(ord, kept)))}{_UNSEEN}]")
     for place, kept in _KEPT.items()
 }
+_PLAIN = bytes(range(0x20, 0x7F))
 _JOINERS = "\u200c\u200d\ufe0e\ufe0f"
 _FORMULA = re.compile(r"[=+\-@|%]|::|##\[")
 _COMMAND = re.compile(r":(?=:)|##(?=\[)")
@@ -37,11 +38,18 @@ def safe_text(text: str, place: Place) -> str:
     `line` and `terminal` are for a terminal or a log, `page` for HTML that is escaped already, `csv` for a cell that a
     spreadsheet opens, `xml` for what an XML library escapes. A line and a cell have no line ends.
     """
-    text = _UNSEEN_IN[place].sub(_spelt_out, text)
+    if not _is_plain(text, place):
+        text = _UNSEEN_IN[place].sub(_spelt_out, text)
     if place == "csv":
         begins = unicodedata.normalize("NFKC", text.lstrip()[:3])
         return f"'{text}" if _FORMULA.match(begins) and text != "-" else text
     return _COMMAND.sub(r"\g<0> ", text) if place in ("line", "terminal") else text
+
+
+def _is_plain(text: str, place: Place) -> bool:
+    """Whether there is nothing to spell out; of a page, most of which is plain ASCII, the pattern would take longer."""
+    rest = text.encode("utf-8", "surrogatepass").translate(None, _PLAIN).decode("utf-8", "surrogatepass")
+    return _UNSEEN_IN[place].search(rest) is None
 
 
 def _spelt_out(match: re.Match[str]) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
 
 from grader.records import Grade
 from grader.reports.terminal import error_console
@@ -25,7 +25,7 @@ def working_on(what: str, steps: int) -> Iterator[Callable[[str], None]]:
     Nothing in it moves between two steps: that would take a thread, and with one the process can't be forked.
     """
     columns = (BarColumn(20), TextColumn("{task.description}"))
-    with Progress(*columns, console=error_console, transient=True, auto_refresh=False) as progress:
+    with _bar(*columns) as progress:
         task = progress.add_task(what, total=steps)
 
         def step(name: str) -> None:
@@ -48,7 +48,7 @@ def grading_progress(total: int) -> Iterator[Callable[[Grade], None]]:
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=error_console, transient=True, auto_refresh=False) as progress:
+    with _bar(*columns) as progress:
         task = progress.add_task("grading", total=total, rate="")
         progress.refresh()
 
@@ -58,3 +58,9 @@ def grading_progress(total: int) -> Iterator[Callable[[Grade], None]]:
             progress.update(task, rate=f"{speed:.1f}/s" if speed else "", refresh=True)
 
         yield done
+
+
+def _bar(*columns: ProgressColumn) -> Progress:
+    """A bar that a terminal shows and then forgets; in a log it isn't even drawn."""
+    shown = error_console.is_terminal
+    return Progress(*columns, console=error_console, transient=True, auto_refresh=False, disable=not shown)

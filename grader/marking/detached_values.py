@@ -7,7 +7,7 @@ graph, in which a hook hands on the same numbers, gives what every line should h
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence, Set
+from collections.abc import Collection, Iterator, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -122,9 +122,7 @@ class DetachedValues:
         return (chained[tensor_of(name)] for chained in self._passes(name) if tensor_of(name) in chained)
 
     def _passes(self, name: str) -> Iterator[dict[str, Tensor]]:
-        bound = frozenset(map(tensor_of, {*self.upstream, *self.run.recorded})) & self.handed
-        asked = frozenset(map(tensor_of, {*self.gradients, *self.upstream})) & self.handed
-        for handed in dict.fromkeys((self.handed, bound, asked, bound & asked)):
+        for handed in self._starts:
             yield self.chained(handed)
         together = frozenset(
             tensor_of(other) for other in self.group(name) if other != name and self.value(other) is not None
@@ -133,6 +131,13 @@ class DetachedValues:
             yield self.chained(self.handed, together)
         if self.run.changed:
             yield self._from_changed
+
+    @cached_property
+    def _starts(self) -> Collection[frozenset[str]]:
+        """The sets of gradients that lines may be written from: all handed on, those bound, or those asked for."""
+        bound = frozenset(map(tensor_of, {*self.upstream, *self.run.recorded})) & self.handed
+        asked = frozenset(map(tensor_of, {*self.gradients, *self.upstream})) & self.handed
+        return dict.fromkeys((self.handed, bound, asked, bound & asked))
 
     @cached_property
     def _from_changed(self) -> dict[str, Tensor]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 
@@ -19,7 +20,7 @@ from grader.notebook.file import REFERENCE_ROLES
 from grader.notebook.gradient_names import gradient_of
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class Stops:
     """The stops of a part."""
 
@@ -34,8 +35,8 @@ class Stops:
 
         `asking` are the names that are built on this one: used before they are bound, two may be built on each other.
         """
-        if (reason := self._own_cell_failed()) is not None:
-            return reason
+        if self._own_cell_failed is not None:
+            return self._own_cell_failed
         for index, cell in enumerate(self.part.cells):
             run = self.part.execution.cells[index]
             if not (cell.student or cell.role == "backward") or cell.part != self.part.part_id or run.status == "ok":
@@ -46,6 +47,7 @@ class Stops:
         attempted = any(cell.role == "gradients" for cell in self.part.student_cells)
         return _LOST if attempted and self.part.part_id not in self.part.execution.visible else None
 
+    @cached_property
     def _own_cell_failed(self) -> str | None:
         """What kept one of the exercise's own cells, on which all else is built, from coming to its end."""
         for cell, run in zip(self.part.cells, self.part.execution.cells, strict=True):

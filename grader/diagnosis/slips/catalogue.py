@@ -31,7 +31,7 @@ Family = Callable[[WrongTensor], Iterator[Guess]]
 """Slips of one kind, simplest first."""
 
 MADE: tuple[Family, ...] = (
-    observed.upstream_changed, whole_value.zeros, whole_value.begun_with_ones, whole_value.sign,
+    observed.upstream_changed, whole_value.zeros, whole_value.sign, whole_value.begun_with_ones,
     layout.transposed, whole_value.factor, contributions.missing,
     contributions.missing_further_up, names.too_early, products.left_out, functions.another_function,
     time_steps.some_steps, functions.on_the_way, names.another_value, contributions.scaled, sums.sums, layout.passed_on,

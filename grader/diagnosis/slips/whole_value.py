@@ -32,8 +32,6 @@ def begun_with_ones(wrong: WrongTensor) -> Iterator[Guess]:
         f"`{wrong.gradient}` begins with ones, and what belongs there is {{}}: begin with zeros, as zeros_like "
         "makes them."
     )
-    if not any("ones" in cell.source for cell in wrong.marks.part.cells if cell.student):
-        return
     nodes = [node for line in wrong.lines if wrong.gradient in line.anew for node in ast.walk(line.value)]
     if any(getattr(node, "attr", getattr(node, "id", "")).startswith("ones") for node in nodes):
         yield Guess("term-too-many", message.format("added to them"), lambda scene: scene.expected + 1)
