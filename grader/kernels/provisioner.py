@@ -129,7 +129,7 @@ class TemplateProvisioner(Provisioner):
         if template.sandboxed:
             return None
         workdir = self._own_folder() / "workdir"
-        shutil.copytree(template.folder / "workdir", workdir)
+        shutil.copytree(template.folder / "workdir", workdir, symlinks=True)
         return workdir
 
     async def poll(self) -> int | None:

@@ -16,7 +16,15 @@ from tests.kernel_runs import run, run_async
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="snapshots need Linux")
 
-SETUP = ["import random\nrandom.seed(7)\nnames = ['setup']", "print('set up')"]
+FILES = """import os
+os.makedirs('made/deep')
+with open('made/deep/run.sh', 'w') as file:
+    file.write('written')
+os.chmod('made/deep/run.sh', 0o750)
+open('made/empty', 'w').close()
+os.symlink('deep/run.sh', 'made/link')
+"""
+SETUP = [f"{FILES}import random\nrandom.seed(7)\nnames = ['setup']", "print('set up')"]
 STEPS = [
     ("cell", "names.append('branch')\nprint('branched'); drawn = random.random()"),
     ("probe", "hidden = 1"),
@@ -52,6 +60,14 @@ def test_its_kernels_have_run_its_steps_and_no_others_have(source):
     assert run(branch, look, "names.append('kernel')").text == "['setup', 'branch'] True 6\n"
     assert run(branch, look).text == "['setup', 'branch'] True 6\n"
     assert run(source, look).text == "['setup'] False 4\n"
+
+
+def test_each_kernel_has_a_copy_of_the_files_of_the_setup(source):
+    look = "print(oct(os.stat('made/deep/run.sh').st_mode)[-3:], open('made/link').read(), sorted(os.listdir('made')))"
+    spoil = "with open('made/deep/run.sh', 'w') as file: file.write('spoilt')\nos.remove('made/empty')"
+    for _ in range(2):
+        done = run(source, "import os", look, spoil, "print(open('made/link').read(), os.path.exists('made/empty'))")
+        assert done.text == "750 written ['deep', 'empty', 'link']\nspoilt False\n"
 
 
 def test_its_kernels_hold_no_socket_that_a_template_uses(source):

@@ -7,7 +7,6 @@ import fcntl
 import os
 import platform
 import resource
-import shutil
 import signal
 import socket
 import struct
@@ -29,6 +28,7 @@ _PR_SET_CHILD_SUBREAPER = 36
 _PR_CAP_AMBIENT_CLEAR_ALL = 4
 _CAPABILITY_VERSION_3 = 0x20080522
 _SIOCSIFFLAGS, _IFF_UP = 0x8914, 1
+_PIECE = 1 << 30
 _WAITING_SIGNALS = 256
 
 _libc = ctypes.PyDLL(None, use_errno=True)
@@ -100,13 +100,13 @@ def furnish(tmp_bytes: int, kept: Sequence[str]) -> None:
     The folder the template works in is copied. `kept` are paths below /tmp that stay visible: a Python environment.
     """
     _map_user()
-    workdir = os.open(WORKDIR, os.O_PATH | os.O_DIRECTORY)
+    workdir = os.open(WORKDIR, os.O_DIRECTORY)
     shown = [(path, os.open(path, os.O_PATH)) for path in kept]
     _mount("tmpfs", ROOM, "tmpfs", _MS_NOSUID | _MS_NODEV, f"size={tmp_bytes},nr_inodes=16384,mode=0755")
     for name, mode in (("home", 0o700), ("tmp", 0o1777), ("shm", 0o1777)):
         os.mkdir(f"{ROOM}/{name}")
         os.chmod(f"{ROOM}/{name}", mode)
-    shutil.copytree(f"/proc/self/fd/{workdir}", WORKDIR, symlinks=True)
+    _copy_folder(workdir, WORKDIR)
     os.close(workdir)
     _mount(f"{ROOM}/tmp", "/tmp", None, _MS_BIND)
     _mount(f"{ROOM}/shm", "/dev/shm", None, _MS_BIND)
@@ -120,6 +120,35 @@ def furnish(tmp_bytes: int, kept: Sequence[str]) -> None:
     _write("/proc/sys/user/max_user_namespaces", "0")
     _raise_loopback()
     os.chdir(WORKDIR)
+
+
+def _copy_folder(source: int, target: str) -> None:
+    """Copy an open folder with its files, folders and symbolic links.
+
+    As `shutil.copytree`, whose code alone is on as many pages of memory, each to be copied in a fork that runs it, as
+    all else that a guardian does.
+    """
+    os.mkdir(target)
+    with os.scandir(source) as entries:
+        for entry in entries:
+            path = f"{target}/{entry.name}"
+            if entry.is_symlink():
+                os.symlink(os.readlink(entry.name, dir_fd=source), path)
+            elif entry.is_dir() or entry.is_file():  # and nothing that an open would wait for
+                found = os.open(entry.name, os.O_RDONLY, dir_fd=source)
+                if entry.is_dir():
+                    _copy_folder(found, path)
+                else:
+                    _copy_file(found, path)
+                os.chmod(path, os.fstat(found).st_mode & 0o7777)
+                os.close(found)
+
+
+def _copy_file(source: int, path: str) -> None:
+    copy = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+    while os.sendfile(copy, source, None, _PIECE):
+        continue
+    os.close(copy)
 
 
 def _map_user() -> None:
@@ -136,8 +165,9 @@ def _mount(source: str, target: str, kind: str | None, flags: int, data: str | N
 
 
 def _write(path: str, text: str) -> None:
-    with open(path, "w") as file:
-        file.write(text)
+    file = os.open(path, os.O_WRONLY)  # Python's own files would be more to load than this is to write
+    os.write(file, text.encode())
+    os.close(file)
 
 
 def _raise_loopback() -> None:

@@ -138,8 +138,7 @@ def _guard(say: int, tmp_bytes: int, kept: Sequence[str]) -> None:
     try:
         watched = {signal.SIGTERM, signal.SIGCHLD}
         signal.set_wakeup_fd(-1)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        signal.pthread_sigmask(signal.SIG_BLOCK, watched)
+        signal.pthread_sigmask(signal.SIG_BLOCK, watched)  # from here on they are waited for
         confine.furnish(tmp_bytes, kept)
         confine.give_up_privileges()
         confine.close_to_others()
