@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import _thread
 import json
 import os
 import select
 import socket
 import sys
 import threading
-import uuid
 from collections.abc import Sequence
 from io import TextIOBase
 from typing import Any
@@ -47,7 +47,7 @@ class LateSession(Session):
             else self.msg(msg_or_type, content, parent=parent, header=header, metadata=metadata)
         )
         if self.published is None:
-            if self._connection.fileno() == -1 or (os.getpid() != self.pid and message["msg_type"] != "stream"):
+            if self._connection.fileno() == -1 or (os.getpid() != self._owner and message["msg_type"] != "stream"):
                 return message
             told = {part: message[part] for part in message_fragments.PARTS}
             channel = message_fragments.SHELL if stream is None else message_fragments.IOPUB
@@ -81,10 +81,9 @@ class LateSession(Session):
         return taken
 
     def connect(self, connection: socket.socket) -> None:
-        """Send over `connection` from now on: in a fork, as a session of its own."""
-        self._connection = connection
+        """Send over `connection` from now on: in a fork, whose own forks don't."""
+        self._connection, self._owner = connection, os.getpid()
         self.published = None
-        self.session, self.pid = uuid.uuid4().hex, os.getpid()
 
 
 class EarlyStream(TextIOBase):
@@ -151,12 +150,18 @@ class PromptStream(OutStream):
         self._publishing = threading.RLock()
 
     def _setup_stream_redirects(self, name: str) -> None:
-        self._fid, pipe = os.pipe()
-        self._original_stdstream_fd = getattr(sys, name).fileno()
-        self._original_stdstream_copy = os.dup(self._original_stdstream_fd)
-        os.dup2(pipe, self._original_stdstream_fd)
-        os.close(pipe)
-        os.set_blocking(self._fid, False)
+        """Not yet: `redirect` does, in a fork."""
+
+    def redirect(self) -> None:
+        """Be this process's stream, with what comes through its standard descriptor."""
+        self._master_pid = os.getpid()
+        if self._should_watch:
+            self._fid, pipe = os.pipe()
+            self._original_stdstream_fd = getattr(sys, f"__{self.name}__").fileno()
+            self._original_stdstream_copy = os.dup(self._original_stdstream_fd)
+            os.dup2(pipe, self._original_stdstream_fd)
+            os.close(pipe)
+            os.set_blocking(self._fid, False)
 
     def _schedule_flush(self) -> None:
         self._flush_pending = True
@@ -182,8 +187,11 @@ class PromptStream(OutStream):
 
 
 def watch_pipes(streams: Sequence[Any]) -> None:
-    """Have a thread flush the streams when something comes through a pipe, and a while after something was written."""
-    threading.Thread(target=_watch, args=[streams], daemon=True).start()
+    """Have a thread flush the streams when something comes through a pipe, and a while after something was written.
+
+    It is none of those that `threading` knows, which would be waited for until it runs.
+    """
+    _thread.start_new_thread(_watch, (streams,))
 
 
 def _watch(streams: Sequence[Any]) -> None:

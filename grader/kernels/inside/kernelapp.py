@@ -250,8 +250,11 @@ class KernelApp(IPKernelApp):
         self.log.setLevel("CRITICAL")  # nobody reads it, and to start without a debugger is a warning
         self.outstream_class = f"{PromptStream.__module__}.{PromptStream.__name__}"
         self.session = self._session = LateSession(parent=self)
-        self._early = {name: EarlyStream(name, self._session, fd) for name, fd in (("stdout", 1), ("stderr", 2))}
-        sys.stdout, sys.stderr = self._early["stdout"], self._early["stderr"]
+        self.iopub_thread = self.iopub_socket = NoPublishingThread()
+        self._untyped.init_io()
+        self._streams: tuple[Any, Any] = sys.stdout, sys.stderr
+        self._early = [EarlyStream(name, self._session, fd) for name, fd in (("stdout", 1), ("stderr", 2))]
+        sys.stdout, sys.stderr = self._early
         self.kernel = ForkedKernel.instance(
             parent=self,
             session=self.session,
@@ -267,10 +270,18 @@ class KernelApp(IPKernelApp):
             ipykernel.ipkernel._accepts_parameters = AcceptedOnce(ipykernel.ipkernel._accepts_parameters)
         shell: Any = self.shell
         shell.transform_cell = OncePerCell(shell.transform_cell)
+        kernel: Any = self.kernel
+        kernel.iopub_thread = kernel.iopub_socket = self.iopub_thread
+        shell.displayhook.pub_socket = shell.display_pub.pub_socket = self.iopub_socket
+        kernel._stdout, kernel._stderr = self._streams
+        self.displayhook.get_execution_count = lambda: kernel.execution_count
         plain = PlainPython(shell)
         shell.input_transformer_manager.do_token_transforms = plain.tokens
         shell.compile.ast_parse = plain.tree
         shell.run_ast_nodes, shell.should_run_async = plain.run, plain.is_async
+        self._guard: Any = sys.modules.get("grader_guard")
+        if self._guard is not None:
+            self._guard.hold()
         self._session.take()
 
     def rehearse(self) -> None:
@@ -291,6 +302,7 @@ class KernelApp(IPKernelApp):
 
     def run(self, source: str, *, cell: bool) -> tuple[list[dict[str, Any]], str | None]:
         """Run a cell as the kernel would, or a probe; what it published, and `Name: message` if it raised."""
+        self._claim()
         loop = asyncio.new_event_loop()
         asyncio.set_event_loop(loop)
         try:
@@ -311,21 +323,15 @@ class KernelApp(IPKernelApp):
         """Finish the application on the socket that leads to the grader; `start` then runs it."""
         self.kernel.connection = socket.socket(fileno=descriptor)
         self._session.connect(self.kernel.connection)
-        self.iopub_thread = self.iopub_socket = NoPublishingThread()
-        self._switch_streams()
+        for early, stream in zip(self._early, self._streams, strict=True):
+            early.successor = stream
+            stream.redirect()
+        sys.stdout, sys.stderr = self._streams
+        watch_pipes(self._streams)
         self._untyped.init_signal()
-        kernel, shell = self.kernel, self.kernel.shell
-        kernel.iopub_thread = kernel.iopub_socket = self.iopub_thread
-        shell.displayhook.pub_socket = shell.display_pub.pub_socket = self.iopub_socket
-        kernel._stdout, kernel._stderr = sys.stdout, sys.stderr
-        self.displayhook.get_execution_count = lambda: kernel.execution_count
-        guard = sys.modules.get("grader_guard")
-        if guard is not None:
-            guard.hold()
+        self._claim()
 
-    def _switch_streams(self) -> None:
-        sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
-        self._untyped.init_io()
-        for name, stream in self._early.items():
-            stream.successor = getattr(sys, name)
-        watch_pipes([sys.stdout, sys.stderr])
+    def _claim(self) -> None:
+        """Have this process be the one that runs cells: what they fork is another."""
+        if self._guard is not None:
+            self._guard.claim()
