@@ -50,8 +50,9 @@ SMALL = Limits(memory_mb=400, processes=40, open_files=128, file_size_mb=8, tmp_
 CELL_SECONDS, NOTEBOOK_SECONDS = 6.0, 20.0
 FULL_MARKS = 16
 CANARY = "canary-that-must-not-sing"
-SCREAM = "hostile-orphan"
-"""What attacks name processes that they leave behind, at most 15 characters, as the system keeps it."""
+SCREAM = f"orphan-{os.getpid()}"
+"""What attacks name processes that they leave behind, at most 15 characters, as the system keeps it. Others may be
+tried meanwhile, by another process of pytest."""
 
 _HEADER = re.compile(r"^# (\w+): ?(.*)$")
 _VERDICTS = (

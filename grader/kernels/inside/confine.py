@@ -27,6 +27,7 @@ _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_CAPBSET_DROP, _PR_SET_NO_NEW_PRIVS, _PR
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_CAP_AMBIENT_CLEAR_ALL = 4
 _CAPABILITY_VERSION_3 = 0x20080522
+_THIS_THREAD, _NO_CAPABILITIES = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0), (ctypes.c_uint32 * 6)()
 _SIOCSIFFLAGS, _IFF_UP = 0x8914, 1
 _PIECE = 1 << 30
 _WAITING_SIGNALS = 256
@@ -43,9 +44,9 @@ def _checked(result: int, what: str) -> int:
     return result
 
 
-def prctl(option: int, value: int = 0) -> int:
+def prctl(option: int, value: int = 0, address: int = 0) -> int:
     """The system call `prctl`; -1 where the system refuses."""
-    return int(_libc.prctl(option, value, 0, 0, 0))
+    return int(_libc.prctl(option, value, address, 0, 0))
 
 
 def die_with_parent() -> None:
@@ -186,8 +187,7 @@ def give_up_privileges() -> None:
     while prctl(_PR_CAPBSET_DROP, number) == 0:
         number += 1
     prctl(_PR_CAP_AMBIENT, _PR_CAP_AMBIENT_CLEAR_ALL)
-    header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
-    _checked(_libc.capset(header, (ctypes.c_uint32 * 6)()), "dropping capabilities")
+    _checked(_libc.capset(_THIS_THREAD, _NO_CAPABILITIES), "dropping capabilities")
 
 
 def close_to_others() -> None:

@@ -20,6 +20,7 @@ import struct
 from collections.abc import Callable, Iterable, Iterator
 
 from . import system_calls
+from .confine import prctl
 
 _MACHINES = {"x86_64": (0xC000003E, 0), "aarch64": (0xC00000B7, 1)}
 """Linux's number of the architecture, which is another for its 32-bit calls, and the column of its numbers."""
@@ -51,7 +52,6 @@ def known_machine() -> bool:
     return platform.machine() in _MACHINES
 
 
-@functools.cache
 def program() -> bytes:
     """The filter for this machine: `struct sock_filter` after `struct sock_filter`."""
     architecture, column = _MACHINES[platform.machine()]
@@ -156,13 +156,23 @@ def _ranges(numbers: Iterable[int]) -> list[tuple[int, int]]:
     return found
 
 
+@functools.cache
+def prepare() -> int | None:
+    """Make the filter, once for all forks of this process; its address, or None where this machine has none."""
+    if not known_machine():
+        return None
+    code = ctypes.create_string_buffer(program())
+    told = ctypes.create_string_buffer(struct.pack("HP", (len(code) - 1) // 8, ctypes.addressof(code)))
+    _kept.extend([code, told])
+    return ctypes.addressof(told)
+
+
+_kept: list[object] = []
+"""What the filter's `struct sock_fprog` lies in, and what it points to."""
+
+
 def install() -> None:
     """Filter this thread's system calls, and those of all that it starts, for good. Needs no-new-privileges."""
-    if not known_machine():
-        return
-    code = program()
-    held = ctypes.create_string_buffer(code)
-    filter_ = ctypes.create_string_buffer(struct.pack("HP", len(code) // 8, ctypes.addressof(held)))
-    prctl = ctypes.PyDLL(None, use_errno=True).prctl
-    if prctl(_PR_SET_SECCOMP, ctypes.c_ulong(_MODE_FILTER), filter_, ctypes.c_ulong(0), ctypes.c_ulong(0)) != 0:
+    address = prepare()
+    if address is not None and prctl(_PR_SET_SECCOMP, _MODE_FILTER, address) != 0:
         raise OSError(ctypes.get_errno(), "filtering system calls")

@@ -73,8 +73,7 @@ class Template:
             self._nursery = namespaces.Nursery(*room)
             self._nursery.try_out()
             self._nurseries = [namespaces.Nursery(*room) for _ in range(_NURSERIES if kind == "snapshot" else 0)]
-            if seccomp.known_machine():
-                seccomp.program()  # made once, here, and not in every kernel
+            seccomp.prepare()  # here, and not in every kernel
         if kind == "cold":
             return []
         memory_pages.lay_out()
