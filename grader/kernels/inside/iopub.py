@@ -51,13 +51,24 @@ class LateSession(Session):
                 return message
             told = {part: message[part] for part in message_fragments.PARTS}
             channel = message_fragments.SHELL if stream is None else message_fragments.IOPUB
-            sent = message_fragments.pieces([self._packed(told), *(buffers or [])], channel)
-            for record in message_fragments.split(sent):
-                self._connection.sendmsg(record)
+            self._hand_over([self._packed(told), *(buffers or [])], channel)
         elif self.published is not None and message["msg_type"] in OUTPUTS:
             kept = {name: message[name] for name in ("msg_type", "content")}
             self.published.append({**kept, "header": {"msg_type": kept["msg_type"]}})
         return message
+
+    def prepare_greeting(self) -> None:
+        """Make the message that says that a kernel is there, which is the same for all forks."""
+        message = self.msg("status", {"execution_state": "starting"})
+        self._greeting = self._packed({part: message[part] for part in message_fragments.PARTS})
+
+    def greet(self) -> None:
+        """Say that the kernel is there."""
+        self._hand_over([self._greeting], message_fragments.IOPUB)
+
+    def _hand_over(self, parts: Sequence[message_fragments.Piece], channel: bytes) -> None:
+        for record in message_fragments.split(message_fragments.pieces(parts, channel)):
+            self._connection.sendmsg(record)
 
     def _packed(self, told: dict[str, Any]) -> bytes:
         try:

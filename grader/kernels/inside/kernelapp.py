@@ -114,7 +114,10 @@ class ForkedKernel(IPythonKernel):
 
     def _publish_status(self, status: str, *rest: Any, **options: Any) -> None:
         """Only what the client waits for: that the kernel is there, and that a cell is done."""
-        if status != "busy":
+        if status == "starting":
+            session: Any = self.session
+            session.greet()
+        elif status != "busy":
             base: Any = super()
             base._publish_status(status, *rest, **options)
 
@@ -250,6 +253,7 @@ class KernelApp(IPKernelApp):
         self.log.setLevel("CRITICAL")  # nobody reads it, and to start without a debugger is a warning
         self.outstream_class = f"{PromptStream.__module__}.{PromptStream.__name__}"
         self.session = self._session = LateSession(parent=self)
+        self._session.prepare_greeting()
         self.iopub_thread = self.iopub_socket = NoPublishingThread()
         self._untyped.init_io()
         self._streams: tuple[Any, Any] = sys.stdout, sys.stderr
