@@ -205,10 +205,15 @@ class CmpLine(Record, frozen=True):
 
 
 class HeatMap(Record, frozen=True):
-    """A matrix small enough to draw: at most 32 × 32 values, pooled from `shape` by the largest magnitude."""
+    """A matrix small enough to draw: at most 32 × 32 values, each that of the largest magnitude in its place.
+
+    `values` are multiples of `unit`: whole numbers, which take less room than what they stand for. `scale` is the
+    largest magnitude.
+    """
 
     values: list[list[float]]
     scale: float
+    unit: float = 1.0
 
 
 class Evidence(Record, frozen=True):

@@ -40,7 +40,8 @@ ROOT = Path(__file__).parent.parent
 EXERCISE = "01_backprop_ninja"
 
 
-def _load_probe() -> ModuleType:
+@functools.cache
+def load_probe() -> ModuleType:
     """The probe as the kernel loads it: the functions used here need a namespace and no shell."""
     folder = ROOT / "grader" / "kernels" / "probe"
     sys.path.append(str(folder))  # where it finds grader_detached; last, for `grader` is there, too
@@ -68,7 +69,7 @@ class Workbench:
         self.parts = probe_parts(self.exercise, self.references["visible"])
         self.tried = self._steps_to_try()
         self.detached_in = first_of_each_size(self.exercise.cases[1:], self.references)
-        self.probe = _load_probe()
+        self.probe = load_probe()
         self.setup = reference.setup
         self.solution = solution
         self.snapshots: dict[tuple[str, str], dict[str, dict[str, Any]]] = {}

@@ -137,8 +137,6 @@ def _student_tensor(note: TensorNote, sent: Tensor | None, *, kept: bool) -> Stu
         shares=_printable(note.shares) if note.shares is not None else None,
         lacks=[place for place in note.lacks if 0 <= place < MAX_ELEMENTS],
     )
-    if sent is not None and sent.dtype == torch.float32 and note.dtype == str(torch.bfloat16):
-        sent = sent.to(torch.bfloat16)  # as which it can't be sent
     return StudentTensor(note=note, value=_usable(sent) if kept else None)
 
 

@@ -22,7 +22,7 @@ from grader.course.catalog import Terms
 from grader.errors import UsageError
 from grader.gradebook.effective_grades import EffectiveGrades, last_run
 from grader.gradebook.engine import open_engine
-from grader.gradebook.people import People
+from grader.gradebook.people import People, called
 from grader.gradebook.results import GradingKey, Result, Run
 from grader.gradebook.review_log import ReviewLog
 from grader.gradebook.schema import extensions, gradings, renames, results, runs
@@ -189,8 +189,12 @@ class Gradebook:
             key: what the grade depends on.
         """
         c = gradings.c
-        names = [name for student in students for name in self.people.names_of(student)]
-        mine = (c.student.in_(names), c.exercise == exercise, c.status == "graded", c.submission == key.submission)
+        mine = (
+            called(c.student, students),
+            c.exercise == exercise,
+            c.status == "graded",
+            c.submission == key.submission,
+        )
         same = (c.exercise_version == key.exercise_version, c.grader_version == key.grader_version)
         with self._engine.connect() as connection:
             return connection.execute(select(func.max(c.id)).where(*mine, *same)).scalar()

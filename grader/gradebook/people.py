@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, Engine, Select, Table, delete, insert, select, update
+from sqlalchemy import Column, ColumnElement, Connection, Engine, Select, Table, delete, insert, or_, select, update
 
 from grader.errors import UsageError
 from grader.gradebook.late_policy import Extension
@@ -33,12 +33,6 @@ class People:
         """The name that something was handed in under → the student's."""
         with self._engine.connect() as connection:
             return {row.handed_in: row.student for row in connection.execute(select(renames))}
-
-    def names_of(self, student: str) -> list[str]:
-        """A student's name, and those that were replaced by it."""
-        query = select(renames.c.handed_in).where(renames.c.student == student)
-        with self._engine.connect() as connection:
-            return [student, *connection.execute(query).scalars()]
 
     def remember(self, known: Mapping[str, Sequence[Identity]]) -> None:
         """Keep what platforms know students by."""
@@ -120,6 +114,12 @@ def extension_for(extended: Extensions, student: str, exercise: str) -> Extensio
 def _excuses(extended: Extensions, student: str, exercise: str) -> bool:
     found = extension_for(extended, student, exercise)
     return found is not None and found.due is None
+
+
+def called(column: Column[str], students: Sequence[str]) -> ColumnElement[bool]:
+    """Whether a column has the name of one of the students, or one that was replaced by it."""
+    replaced = select(renames.c.handed_in).where(renames.c.student.in_(students))
+    return or_(column.in_(students), column.in_(replaced))
 
 
 def extensions_in(engine: Engine, student: str | None) -> Extensions:

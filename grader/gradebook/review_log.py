@@ -17,7 +17,7 @@ from sqlalchemy import Connection, Engine, Row, Select, Table, and_, exists, fun
 from sqlalchemy.exc import IntegrityError, OperationalError
 
 from grader.errors import UsageError
-from grader.gradebook.people import People
+from grader.gradebook.people import People, called
 from grader.gradebook.review_records import Action, Changed, Mark, Note, Source, SubmissionKey
 from grader.gradebook.schema import notes, overrides, withdrawn
 from grader.records import Override
@@ -91,13 +91,12 @@ class ReviewLog:
         """Rows, each with the names that were replaced."""
         table = _TABLES[source]
         query = _standing(source, table).order_by(table.c.id)
-        if student is None:
-            renamed: Mapping[str, str] = self._people.renames()
-        else:
-            renamed = dict.fromkeys(self._people.names_of(student), student)
-            query = query.where(table.c.student.in_(renamed))
+        if student is not None:
+            query = query.where(called(table.c.student, [student]))
+        renamed = self._people.renames() if student is None else {}
         with self._engine.connect() as connection:
-            yield from ((row, renamed) for row in connection.execute(query))
+            for row in connection.execute(query):
+                yield row, renamed if student is None else {row.student: student}
 
     # --- writing ----------------------------------------------------------------------------------------------------
 
@@ -116,14 +115,12 @@ class ReviewLog:
         with self._writing(of) as connection:
             if seen is not None:
                 c = overrides.c
-                names = self._people.names_of(of.student)
-                here = and_(c.student.in_(names), c.exercise == of.exercise, c.submission == of.submission)
+                here = and_(called(c.student, [of.student]), c.exercise == of.exercise, c.submission == of.submission)
                 place = and_(c.part.is_not_distinct_from(override.part), c.name.is_not_distinct_from(override.name))
                 query = _standing("overrides", overrides).where(here, place).order_by(c.id.desc()).limit(1)
                 standing = connection.execute(query).first()
                 if (standing.id if standing is not None else 0) != seen:
-                    renamed = dict.fromkeys(names, of.student)
-                    raise Changed(_mark(standing, renamed) if standing is not None else None)
+                    raise Changed(_mark(standing, {standing.student: of.student}) if standing is not None else None)
             row = {
                 **msgspec.structs.asdict(of),
                 "part": override.part,

@@ -24,6 +24,8 @@ from grader.notebook.statements import as_written
 from grader.records import CellOutput, CellView, Check, Evidence, GraphNode, HeatMap, Verdict
 
 MAP_SIDE = 32
+_UNITS = 1 << 12
+"""What the largest value is kept as: a power of two, so that this one is exact."""
 _IN = re.compile(r"Cell In\[(\d+)\]")
 _IN_LINE = re.compile(r"Cell In\[\d+\], line (\d+)")
 MAX_TEXT = 20_000
@@ -89,7 +91,9 @@ def heat_map(tensor: Tensor) -> HeatMap | None:
         return None
     matrix = torch.nan_to_num(tensor.detach().to(torch.float64), nan=0.0, posinf=0.0, neginf=0.0)
     pooled = _pooled(_pooled(matrix.reshape(-1, matrix.shape[-1] if matrix.dim() else 1).numpy(), 0), 1)
-    return HeatMap(values=pooled.tolist(), scale=float(np.abs(pooled).max()))
+    scale = float(np.abs(pooled).max())
+    unit = scale / _UNITS or scale or 1.0
+    return HeatMap(values=np.rint(pooled / unit).astype(int).tolist(), scale=scale, unit=unit)
 
 
 def _pooled(matrix: NDArray[np.float64], axis: int) -> NDArray[np.float64]:

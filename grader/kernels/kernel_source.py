@@ -15,6 +15,7 @@ from typing import Any, Self
 import nbformat
 from jupyter_client.kernelspec import KernelSpec
 from jupyter_client.provisioning.factory import KernelProvisionerFactory
+from jupyter_client.session import Session
 from nbclient import NotebookClient
 
 from grader.kernels import scratch_folders
@@ -78,8 +79,11 @@ class ForkSource(Source):
         super().__init__(wanted.limits)
         self.held = wanted.kind == "snapshot"
         self._name = uuid.uuid4().hex
-        self._provisioner = NAMES[wanted.kind]
         self._channel = channel
+        stanza = {"provisioner_name": NAMES[wanted.kind], "config": {"template": self._name}}
+        # Made once for all its kernels. A snapshot has a connection of its own, and needs no key of its own as well.
+        self._specs = _specs(KernelSpec(language="python", metadata={"kernel_provisioner": stanza}))
+        self._session = {"session": Session()} if self.held else {}
         open_templates[self._name] = channel
 
     def wait(self) -> None:
@@ -90,9 +94,7 @@ class ForkSource(Source):
 
     def manager(self) -> KernelManager:
         """A manager for one kernel, not started."""
-        stanza = {"provisioner_name": self._provisioner, "config": {"template": self._name}}
-        spec = KernelSpec(language="python", metadata={"kernel_provisioner": stanza})
-        return _manager(spec, self.limits, transport="ipc")
+        return _manager(self._specs, self.limits, transport="ipc", **self._session)
 
     def renew(self, channel: Channel) -> None:
         """Take kernels from this one from now on."""
@@ -181,7 +183,7 @@ class PlainSource(Source):
             metadata={"kernel_provisioner": {"provisioner_name": PLAIN, "config": {"folder": str(workdir)}}},
         )
         options = {"transport": "tcp"} if sys.platform == "win32" else {"transport": "ipc", "ip": f"{workdir}-z"}
-        return _manager(spec, self.limits, connection_file=f"{workdir}.json", **options)
+        return _manager(_specs(spec), self.limits, connection_file=f"{workdir}.json", **options)
 
     def close(self) -> None:
         """Remove the kernels' folders."""
@@ -199,13 +201,17 @@ def outputs_of(published: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return outputs
 
 
-def _manager(spec: KernelSpec, limits: Limits, **options: Any) -> KernelManager:
+def _specs(spec: KernelSpec) -> OneKernelSpec:
     spec.display_name = "Python 3"
+    return OneKernelSpec(spec=spec)
+
+
+def _manager(specs: OneKernelSpec, limits: Limits, **options: Any) -> KernelManager:
     for name, entry_point in entry_points().items():  # a package run from its checkout has registered none
         KernelProvisionerFactory.provisioners.setdefault(name, entry_point)
     return KernelManager(
         kernel_name="python3",
-        kernel_spec_manager=OneKernelSpec(spec=spec),
+        kernel_spec_manager=specs,
         context=shared_context(),
         output_bytes=limits.output_mb << 20,
         **options,

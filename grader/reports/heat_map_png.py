@@ -9,6 +9,7 @@ import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 
+import msgspec
 import numpy as np
 
 from grader.records import Evidence, HeatMap, Record
@@ -124,7 +125,7 @@ def heat_map_png(heat_map: HeatMap) -> str:
     The sign is the hue and the magnitude the opacity, so zero shows the page through and one picture serves light and
     dark. Values that are not finite have a hue of their own.
     """
-    values = np.array(heat_map.values, dtype=np.float64)
+    values = np.array(heat_map.values, dtype=np.float64) * heat_map.unit
     finite = np.isfinite(values)
     scale = heat_map.scale if heat_map.scale > 0 else math.inf
     # The root lets the eye see values far below the largest.
@@ -155,7 +156,7 @@ def pictures_of(evidence: Evidence) -> list[Picture]:
     # The two that are to be compared by eye share a scale.
     common = max((each.scale for title, each in drawn.items() if title != "Difference"), default=0.0)
     return [
-        _picture(title, HeatMap(values=each.values, scale=each.scale if title == "Difference" else common), peak)
+        _picture(title, each if title == "Difference" else msgspec.structs.replace(each, scale=common), peak)
         for title, each in drawn.items()
     ]
 
@@ -181,5 +182,5 @@ def _picture(title: str, heat_map: HeatMap, peak: tuple[int, int, int, int] | No
         width=min(max(columns * 6, 30), 192),
         height=min(max(rows * 6, 30), 192),
         peak=peak[:2] if peak is not None and peak[2:] == (columns, rows) else None,
-        number=heat_map.values[0][0] if rows == columns == 1 else None,
+        number=heat_map.values[0][0] * heat_map.unit if rows == columns == 1 else None,
     )

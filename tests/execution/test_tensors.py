@@ -10,8 +10,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import save
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from grader.execution.tensors import read_export, unpacked
+from tests.workbench import load_probe
 
 SENT = msgspec.msgpack.encode({
     "notes": {"dW": {"kind": "tensor", "dtype": "torch.float64", "shape": [2, 3]}, "db": {"kind": "absent"}},
@@ -38,6 +40,62 @@ def test_an_answer_with_wrong_bytes_is_read_or_refused(changes, end):
 def test_what_is_no_answer_says_nothing(answer):
     assert unpacked(answer, dict) is None
     assert read_export(answer) is None
+
+
+NUMBERS = torch.tensor([[1.0, -2.0, 0.5], [0.0, 4.0, -0.25]])
+
+
+def exported(**namespace: object) -> dict[str, torch.Tensor | None]:
+    sent = msgspec.msgpack.encode(load_probe()._export_named(namespace, namespace))
+    return {name: one.tensor for name, one in read_export(sent).items()}
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.bfloat16])
+def test_a_kernels_tensors_keep_their_dtype(dtype):
+    made = NUMBERS.to(dtype)
+    parts = torch.complex(NUMBERS, NUMBERS)
+    found = exported(
+        plain=made, learned=torch.nn.Parameter(made), turned=made.t(), picked=made[:, ::2],
+        spread=made[:1].expand(4, 3), alone=made[0, 0], empty=made[:0],
+        conjugate=parts.conj().imag.to(dtype), sparse=made.to_sparse(),
+    )  # fmt: skip
+    wanted = {
+        "plain": made, "learned": made, "turned": made.t(), "picked": made[:, ::2], "spread": made[:1].expand(4, 3),
+        "alone": made[0, 0], "empty": made[:0], "conjugate": -made, "sparse": made,
+    }  # fmt: skip
+    for name, tensor in wanted.items():
+        assert torch.equal(found[name], tensor), name
+        assert found[name].dtype == dtype, name
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int32, torch.int64, torch.float8_e4m3fn])
+def test_what_cannot_be_calculated_with_arrives_as_numbers(dtype):
+    found = exported(made=NUMBERS.to(dtype))["made"]
+    assert torch.equal(found.to(torch.float64), NUMBERS.to(dtype).to(torch.float64))
+
+
+def freed() -> torch.Tensor:
+    tensor = torch.ones(3)
+    tensor.untyped_storage().resize_(0)
+    return tensor
+
+
+def uneven() -> torch.Tensor:
+    return torch.nested.nested_tensor([torch.ones(2), torch.ones(3)], layout=torch.jagged)
+
+
+def fake() -> torch.Tensor:
+    with FakeTensorMode():
+        return torch.ones(3)
+
+
+@pytest.mark.parametrize("made", [freed, fake, uneven, lambda: torch.empty(3, dtype=torch.uint4),
+                                  lambda: torch.ones(3, device="meta")])  # fmt: skip
+def test_a_tensor_that_cannot_be_read_costs_itself_alone(made):
+    found = exported(before=NUMBERS, odd=made(), after=NUMBERS)
+    assert found["odd"] is None
+    assert torch.equal(found["before"], NUMBERS)
+    assert torch.equal(found["after"], NUMBERS)
 
 
 def packed(notes: dict[str, object], tensors: dict[str, torch.Tensor]) -> bytes:

@@ -18,7 +18,7 @@ def test_the_value_of_largest_magnitude_stays_with_its_sign_and_in_its_place(sha
     place = tuple(size * 3 // 4 for size in shape)
     tensor[place] = spike
     found = heat_map(tensor)
-    values = torch.tensor(found.values)
+    values = torch.tensor(found.values, dtype=torch.float64) * found.unit
     rows, columns = math.prod(shape[:-1]), shape[-1] if shape else 1
     assert values.shape == (min(rows, MAP_SIDE), min(columns, MAP_SIDE))
     assert found.scale == abs(spike)
@@ -30,8 +30,17 @@ def test_the_value_of_largest_magnitude_stays_with_its_sign_and_in_its_place(sha
 
 def test_numbers_that_are_not_finite_are_drawn_as_zero():
     found = heat_map(torch.tensor([math.nan, math.inf, -math.inf, 2.0]))
-    assert found.values == [[0.0, 0.0, 0.0, 2.0]]
+    assert [[value * found.unit for value in row] for row in found.values] == [[0.0, 0.0, 0.0, 2.0]]
     assert found.scale == 2.0
+
+
+@pytest.mark.parametrize("size", [1.0, 1e-300, 3e-324, 1e308])
+def test_values_are_kept_as_whole_numbers_near_enough_for_the_eye(size):
+    tensor = torch.randn(20, 30, generator=torch.Generator().manual_seed(1), dtype=torch.float64).clamp(-1, 1) * size
+    found = heat_map(tensor)
+    assert all(type(value) is int for row in found.values for value in row)
+    kept = torch.tensor(found.values, dtype=torch.float64) * found.unit
+    assert (kept - tensor).abs().max() <= found.scale / 4000
 
 
 def test_an_empty_tensor_has_no_picture():

@@ -9,7 +9,7 @@ from typing import Any
 
 LIBRARIES = (
     "torch torch.nn.functional torch._subclasses.schema_check_mode numpy numpy.random matplotlib.pyplot "
-    "matplotlib.backends.backend_agg matplotlib_inline.backend_inline safetensors.numpy grader_probe "
+    "matplotlib.backends.backend_agg matplotlib_inline.backend_inline safetensors grader_probe "
     "PIL.BmpImagePlugin PIL.GifImagePlugin PIL.JpegImagePlugin PIL.PngImagePlugin PIL.PpmImagePlugin "
     "IPython.core.magics.ast_mod IPython.core.magics.execution IPython.core.magics.namespace IPython.core.magics.pylab "
     "IPython.utils.timing executing faulthandler pexpect pygments.formatters.html pygments.formatters.terminal256 "

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import io
 import itertools
 import json
@@ -21,7 +22,6 @@ import struct
 import sys
 import time
 from collections.abc import Iterator
-from functools import partial
 from typing import Any
 
 import grader_detached  # type: ignore[import-not-found]  # its folder is on the kernel's path
@@ -322,7 +322,7 @@ def _run_detached(case: dict[str, Any]) -> dict[str, Any]:
         kept: {
             part: grader_detached.run(
                 shell.user_ns, (kept, part), {**told["parts"][part], **here},
-                run_cell, partial(_export_named, elements=told["parts"][part]["elements"],
+                run_cell, functools.partial(_export_named, elements=told["parts"][part]["elements"],
                                   lists=told["parts"][part]["lists"]), deadline,
             )
             for part, here in parts.items()
@@ -413,12 +413,19 @@ class _Nowhere(io.TextIOBase):
 
 
 def _mute(shell: Any) -> None:
-    from IPython.core.displaypub import CapturingDisplayPublisher
-
     sys.stdout = sys.stderr = _Nowhere()
-    shell.display_pub = CapturingDisplayPublisher()
+    shell.display_pub = _publisher()
+    shell.display_pub.outputs.clear()
     shell.display_trap.hook = lambda value: None
     shell._showtraceback = lambda *_: None
+
+
+@functools.cache
+def _publisher() -> Any:
+    """A publisher that shows nobody anything; one for all cases, for to make it takes as long as a cell."""
+    from IPython.core.displaypub import CapturingDisplayPublisher
+
+    return CapturingDisplayPublisher()
 
 
 def _namespace() -> dict[str, Any]:

@@ -11,12 +11,15 @@ from typing import Any
 
 import torch
 from grader_detached import state_of  # type: ignore[import-not-found]  # its folder is on the kernel's path
-from safetensors.numpy import save  # torch's takes four times as long for small tensors
+from safetensors import TensorSpec, serialize  # its `save` for torch takes four times as long for small tensors
 
 MAX_ELEMENTS = 1 << 20
 MAX_NUMBER = 1e300
 MAX_LACKS = 100
+_KNOWN = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
 
+_Tensors = dict[str, tuple[torch.Tensor, TensorSpec]]
+"""Name → what lies in memory, and where that is: it must lie there until it is written."""
 watched: dict[str, dict[str, tuple[object, object, list[Any]]]] = {}
 """Part → name → what it was bound to when the part began, the state of that, and what was in it where it is a list."""
 
@@ -60,7 +63,7 @@ def export_named(
     namespace: dict[str, Any], wanted: Iterable[str], elements: int = MAX_ELEMENTS, lists: Collection[str] = ()
 ) -> dict[str, Any]:
     """What names are bound to: a note on each, and the tensors as safetensors."""
-    tensors: dict[str, Any] = {}
+    tensors: _Tensors = {}
     notes: dict[str, dict[str, Any]] = {}
     storages: dict[int, str] = {}
     for name in dict.fromkeys(wanted):
@@ -71,17 +74,17 @@ def export_named(
                 notes[name] = _describe(name, namespace, tensors, storages, elements)
         except Exception as error:
             notes[name] = {"kind": "other", "type": f"a tensor that can't be read ({type(error).__name__})"}
-    return {"notes": notes, "tensors": save(tensors)}
+    return {"notes": notes, "tensors": serialize({name: spec for name, (_, spec) in tensors.items()})}
 
 
 def _describe(
-    name: str, namespace: dict[str, Any], tensors: dict[str, Any], storages: dict[int, str], elements: int
+    name: str, namespace: dict[str, Any], tensors: _Tensors, storages: dict[int, str], elements: int
 ) -> dict[str, Any]:
     if name not in namespace:
         return {"kind": "absent"}
     value = namespace[name]
     if type(value) in (int, float) and abs(value) < MAX_NUMBER:
-        tensors[name] = torch.tensor(float(value), dtype=torch.float64).numpy()
+        tensors[name] = _sent(torch.tensor(float(value), dtype=torch.float64))
     if not isinstance(value, torch.Tensor):
         return {"kind": "none" if value is None else "other", "type": type(value).__name__}
     note: dict[str, Any] = {"kind": "tensor", "dtype": str(value.dtype), "shape": list(value.shape)}
@@ -99,13 +102,26 @@ def _describe(
         plain = plain.dequantize()
     if plain.is_complex():
         return note
-    if plain.dtype.is_floating_point and plain.dtype not in (torch.float64, torch.float32, torch.float16):
-        plain = plain.float()  # numpy doesn't know the narrow formats, all of whose numbers float32 has
-    tensors[name] = plain.resolve_neg().cpu().contiguous().numpy()
+    if plain.dtype.is_floating_point and plain.dtype not in _KNOWN:
+        plain = plain.float()  # which has all numbers of the narrow formats, and is read by everything
+    tensors[name] = _sent(plain.resolve_neg() if plain.is_neg() else plain)
     return note
 
 
-def _describe_list(name: str, value: Any, tensors: dict[str, Any], elements: int) -> dict[str, Any]:
+def _sent(tensor: torch.Tensor) -> tuple[torch.Tensor, TensorSpec]:
+    """A tensor on the CPU, without gaps, and what safetensors is to know of it.
+
+    Raises:
+        ValueError: safetensors doesn't know its dtype, or its numbers were taken away.
+    """
+    plain = tensor.cpu().contiguous()
+    if plain.nbytes and not plain.data_ptr():
+        raise ValueError
+    dtype = str(plain.dtype).removeprefix("torch.")
+    return plain, TensorSpec(dtype=dtype, shape=plain.shape, data_ptr=plain.data_ptr(), data_len=plain.nbytes)
+
+
+def _describe_list(name: str, value: Any, tensors: _Tensors, elements: int) -> dict[str, Any]:
     """A list of tensors, as one tensor with the place in the list as its first dimension.
 
     What is in it and is no tensor is sent as NaN, and `lacks` says where.
