@@ -15,6 +15,8 @@ _LARGEST_BLOCK, _KEPT_BYTES = 32 << 20, 128 << 20
 """The largest block that the C library lets be a part of its heap, and so much of that it keeps when it is free."""
 _LARGEST_GAP, _FINE, _STEP = 1 << 16, 1 << 10, 16
 _MOST = 1 << 28  # a heap that can't grow goes on wherever the system has room, before its end perhaps
+_BEFORE = 8
+"""What the C library keeps before a block."""
 _NEW_BYTES = 16 << 20
 """More than a notebook of the course makes anew."""
 _SMALL, _SMALL_OBJECTS = 512 - bytes.__basicsize__, 1 << 17
@@ -73,6 +75,17 @@ def gather() -> None:
     if libc is not None and (block := libc.malloc(_NEW_BYTES)) is not None:
         _advise(block, min(block + _NEW_BYTES, libc.sbrk(0)), _MADV_HUGEPAGE)
         libc.free(block)
+
+
+def begin_anew() -> None:
+    """In a fork, have what it makes lie in large pages that nobody has touched.
+
+    Of the large page at the end of the heap its parent uses some, so there each small page would be copied.
+    """
+    libc = _glibc()
+    if libc is not None and (end := libc.malloc(_LARGEST_GAP)) is not None:
+        libc.free(end)
+        libc.malloc((-end % _HUGE or _HUGE) - _BEFORE)
 
 
 def _advise(start: int, end: int, advice: int) -> None:

@@ -244,6 +244,8 @@ class Template:
     ) -> NoReturn:
         """The life of a kernel's process."""
         try:
+            if self._many:
+                memory_pages.begin_anew()
             self._leave_template()
             if family is not None:
                 confine.enter(family)
