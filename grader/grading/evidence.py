@@ -25,7 +25,7 @@ from grader.records import CellOutput, CellView, Check, Evidence, GraphNode, Hea
 
 MAP_SIDE = 32
 _UNITS = 1 << 12
-"""What the largest value is kept as: a power of two, so that this one is exact."""
+"""What the largest value is kept as, and no other: a power of two is exact, and all else is rounded towards zero."""
 _IN = re.compile(r"Cell In\[(\d+)\]")
 _IN_LINE = re.compile(r"Cell In\[\d+\], line (\d+)")
 MAX_TEXT = 20_000
@@ -93,7 +93,7 @@ def heat_map(tensor: Tensor) -> HeatMap | None:
     pooled = _pooled(_pooled(matrix.reshape(-1, matrix.shape[-1] if matrix.dim() else 1).numpy(), 0), 1)
     scale = float(np.abs(pooled).max())
     unit = scale / _UNITS or scale or 1.0
-    return HeatMap(values=np.rint(pooled / unit).astype(int).tolist(), scale=scale, unit=unit)
+    return HeatMap(values=np.trunc(pooled / unit).astype(int).tolist(), scale=scale, unit=unit)
 
 
 def _pooled(matrix: NDArray[np.float64], axis: int) -> NDArray[np.float64]:

@@ -43,6 +43,10 @@ def test_values_are_kept_as_whole_numbers_near_enough_for_the_eye(size):
     assert (kept - tensor).abs().max() <= found.scale / 4000
 
 
+def test_the_largest_value_stays_the_only_largest():
+    assert heat_map(torch.tensor([1 - 1e-12, -1.0, 1 - 1e-12], dtype=torch.float64)).values == [[4095, -4096, 4095]]
+
+
 def test_an_empty_tensor_has_no_picture():
     assert heat_map(torch.zeros(0, 3)) is None
 
