@@ -125,8 +125,8 @@ def _targets(results: Results) -> list[str]:
     ours, floor, bare = results.cpu("ours"), results.floor(), results.bare()
     early, late = results.stretches
     rows = [
-        ("CPU, nbgrader's by ours", "≥ 20, aim 40", results.ratio("cpu", "nbgrader", "ours"), 20, True, ".1f", ""),
-        ("CPU, otter's by ours", "≥ 25, aim 40", results.ratio("cpu", "otter", "ours"), 25, True, ".1f", ""),
+        ("CPU, nbgrader's by ours", "≥ 30, aim 40", results.ratio("cpu", "nbgrader", "ours"), 30, True, ".1f", ""),
+        ("CPU, otter's by ours", "≥ 45, aim 60", results.ratio("cpu", "otter", "ours"), 45, True, ".1f", ""),
         (
             f"CPU, ours by the floor's {1000 * floor.cells:.0f} ms ({results.cases} cases)",
             "≤ 5", ours / floor.cells, 5, False, ".1f", "",

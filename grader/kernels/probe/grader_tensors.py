@@ -112,7 +112,8 @@ def _sent(tensor: torch.Tensor) -> tuple[torch.Tensor, TensorSpec]:
     """A tensor on the CPU, without gaps, and what safetensors is to know of it.
 
     Raises:
-        ValueError: safetensors doesn't know its dtype, or its numbers were taken away.
+        SafetensorError: safetensors doesn't know its dtype.
+        ValueError: its numbers were taken away.
     """
     plain = tensor.cpu().contiguous()
     if plain.nbytes and not plain.data_ptr():
