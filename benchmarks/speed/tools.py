@@ -32,7 +32,7 @@ BESIDE = ["torch", "numpy", "matplotlib", "ipykernel"]
 
 def environment(name: str, folder: Path) -> Path:
     """The `bin` folder of a tool's own environment, made when it is first asked for."""
-    home = folder / name
+    home = folder.absolute() / name  # programs are run in folders of their own
     if not (home / "complete").exists():
         shutil.rmtree(home, ignore_errors=True)
         subprocess.run([sys.executable, "-m", "venv", str(home)], check=True)
