@@ -46,7 +46,7 @@ class ReviewLog:
 
     def marks(self, student: str | None = None) -> list[Mark]:
         """The marks that were not taken back, in the order in which they were made; of one student, or of all."""
-        return [_mark(row, renamed) for row, renamed in self._rows("overrides", student)]
+        return [_mark(row, of) for row, of in self._rows("overrides", student)]
 
     def numbers(self) -> dict[tuple[str, str, str], int]:
         """Student, exercise and time → the number of the mark that was set then."""
@@ -54,7 +54,7 @@ class ReviewLog:
 
     def notes(self, student: str | None = None) -> list[Note]:
         """The notes that were not taken back, in the order in which they were made; of one student, or of all."""
-        return [_note(row, renamed) for row, renamed in self._rows("notes", student)]
+        return [_note(row, of) for row, of in self._rows("notes", student)]
 
     def latest(self) -> tuple[int, int, int]:
         """The numbers of the last rows: what is new since is in later ones."""
@@ -87,8 +87,8 @@ class ReviewLog:
         item = rows[0].item if source == "notes" and rows[0].kind == "settled" else None
         return Action(source, [row.id for row in rows], of, _label(source, rows), item)
 
-    def _rows(self, source: Source, student: str | None) -> Iterator[tuple[Row[Any], Mapping[str, str]]]:
-        """Rows, each with the names that were replaced."""
+    def _rows(self, source: Source, student: str | None) -> Iterator[tuple[Row[Any], SubmissionKey]]:
+        """Rows, each with the submission that it is about."""
         table = _TABLES[source]
         query = _standing(source, table).order_by(table.c.id)
         if student is not None:
@@ -96,7 +96,7 @@ class ReviewLog:
         renamed = self._people.renames() if student is None else {}
         with self._engine.connect() as connection:
             for row in connection.execute(query):
-                yield row, renamed if student is None else {row.student: student}
+                yield row, _of(row, renamed if student is None else {row.student: student})
 
     # --- writing ----------------------------------------------------------------------------------------------------
 
@@ -120,7 +120,7 @@ class ReviewLog:
                 query = _standing("overrides", overrides).where(here, place).order_by(c.id.desc()).limit(1)
                 standing = connection.execute(query).first()
                 if (standing.id if standing is not None else 0) != seen:
-                    raise Changed(_mark(standing, {standing.student: of.student}) if standing is not None else None)
+                    raise Changed(_mark(standing, of) if standing is not None else None)
             row = {
                 **msgspec.structs.asdict(of),
                 "part": override.part,
@@ -186,13 +186,12 @@ def _of(row: Row[Any], renamed: Mapping[str, str]) -> SubmissionKey:
     return SubmissionKey(renamed.get(row.student, row.student), row.exercise, row.submission)
 
 
-def _mark(row: Row[Any], renamed: Mapping[str, str]) -> Mark:
+def _mark(row: Row[Any], of: SubmissionKey) -> Mark:
     override = Override(row.points, 0.0, row.reason, row.made, row.part, row.name, row.author)
-    return Mark(row.id, _of(row, renamed), override)
+    return Mark(row.id, of, override)
 
 
-def _note(row: Row[Any], renamed: Mapping[str, str]) -> Note:
-    of = _of(row, renamed)
+def _note(row: Row[Any], of: SubmissionKey) -> Note:
     where = {"item": row.item, "part": row.part, "name": row.name, "cell": row.cell, "line": row.line}
     return Note(of=of, kind=row.kind, text=row.text, id=row.id, by=row.author, at=row.made, **where)
 

@@ -104,7 +104,7 @@ def _describe(
         return note
     if plain.dtype.is_floating_point and plain.dtype not in _KNOWN:
         plain = plain.float()  # which has all numbers of the narrow formats, and is read by everything
-    tensors[name] = _sent(plain.resolve_neg() if plain.is_neg() else plain)
+    tensors[name] = _sent(plain.resolve_neg())
     return note
 
 
