@@ -48,7 +48,7 @@ class Provisioner(KernelProvisionerBase):
         self.usage: dict[str, Any] = {}
         """See `KernelManager.usage`."""
         self.stopped: str | None = None
-        """The limit over which `stop` killed it."""
+        """The limit over which it is being killed, by `stop` or by whoever it comes from."""
 
     def last_words(self) -> str:
         """Why the kernel ended, in a few words."""
@@ -161,7 +161,9 @@ class TemplateProvisioner(Provisioner):
         self._lifeline.ask_waited()
         while not self._lifeline.ended and self._lifeline.news == before and time.monotonic() < deadline:
             await readable(self._lifeline, _ANSWER_SECONDS)
-        return float(self._lifeline.last_words().get("waited", 0.0))
+        said = self._lifeline.last_words()
+        self.stopped = self.stopped or said.get("reason")
+        return float(said.get("waited", 0.0))
 
     async def send_signal(self, signum: int) -> None:
         """Signal the kernel and what it runs in its process group."""

@@ -190,7 +190,7 @@ class Lifeline:
     def last_words(self) -> dict[str, Any]:
         """What was said last: `waited` (seconds), and of the end `status`, `cpu_seconds`, `reason`, `failed`.
 
-        The reasons are `"memory"` and `"cpu"`.
+        The reasons are `"memory"` and `"cpu"`; with `waited` comes that of an end that is on its way.
         """
         said: dict[str, Any] = {}
         for line in self._heard.splitlines():

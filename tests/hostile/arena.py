@@ -42,7 +42,7 @@ from grader.grading.pool import PROBE_FOLDER, GraderPool
 from grader.kernels import KernelSource, Limits, open_source, scratch_folders
 from grader.records import Grading, Submission
 from grader.reports.html import render_report
-from tests.conftest import HERE, MINI, ROOT, verdicts
+from tests.conftest import HERE, MINI, ROOT
 
 SCENARIOS = Path(__file__).parent / "scenarios"
 SMALL = Limits(memory_mb=400, processes=40, open_files=128, file_size_mb=8, tmp_mb=16, cpu_seconds=20, output_mb=24)
@@ -294,12 +294,16 @@ def place(notebook: bytes, where: str, source: str) -> bytes:
     return json.dumps(parsed).encode()
 
 
-def unexpected(scenario: Scenario, grading: Grading) -> dict[str, str]:
-    """The checks whose verdict is not the one that should have come."""
+def unexpected(scenario: Scenario, grading: Grading) -> list[str]:
+    """The checks whose verdict is not the one that should have come, a sentence each."""
     several = {"right": ("exact", "approximate"), "nothing": ("unchecked", "missing")}
 
     def wanted(name: str) -> list[str]:
         words = scenario.expected.get(name, "right").split("_or_")
         return [verdict for word in words for verdict in several.get(word, (word,))]
 
-    return {name: verdict for name, verdict in verdicts(grading).items() if verdict not in wanted(name)}
+    return [
+        f"{check.part}/{check.name} is {check.verdict}: {check.remark}"
+        for check in grading.grade.checks
+        if check.verdict not in wanted(f"{check.part}/{check.name}")
+    ]

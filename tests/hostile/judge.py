@@ -105,7 +105,7 @@ def broken(scenario: Scenario, outcome: Outcome, traps: Traps) -> list[str]:
         found.append(f"it never had its turn: {outcome.text[-2000:]}")
     if scenario.says is not None and scenario.says not in outcome.text + str(grade.checks):
         found.append(f"the report does not say {scenario.says!r}: {outcome.text[-2000:]}")
-    found += [f"{name} is {verdict}" for name, verdict in unexpected(scenario, outcome.hostile).items()]
+    found += unexpected(scenario, outcome.hostile)
     found += _unsafe(render_report(outcome.hostile), allowed=_Scripts(render_report(outcome.neighbours[0])).found)
     found += [f"it reached a trap: {name}" for name in traps.touched()]
     for neighbour in outcome.neighbours:

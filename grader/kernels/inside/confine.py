@@ -205,7 +205,7 @@ def set_limits(limits: Mapping[str, int], in_use: tuple[int, int], own_user: boo
     total, data = in_use
     room = limits["memory_mb"] * megabyte
     _limit(resource.RLIMIT_AS, total + 2 * room + (1 << 30))
-    _limit(resource.RLIMIT_DATA, data + room)
+    _limit(resource.RLIMIT_DATA, data + room + room // 8)  # what was never touched counts here, and not in the watch
     _limit(resource.RLIMIT_FSIZE, limits["file_size_mb"] * megabyte)
     _limit(resource.RLIMIT_NOFILE, limits["open_files"])
     _limit(resource.RLIMIT_CPU, limits["cpu_seconds"] + 2)  # the template's watch, which can say why, comes first

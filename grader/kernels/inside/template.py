@@ -26,7 +26,7 @@ from typing import Any, NoReturn
 from . import confine, libraries, memory_pages, namespaces, seccomp, watch, wire
 
 _CHANNELS = ("shell", "iopub", "stdin", "control")  # the sockets of a cold kernel; a snapshot's has one
-_WATCH_SECONDS, _GUARDIAN_SECONDS = 0.1, 0.5
+_GUARDIAN_SECONDS = 0.5
 _ROUNDS = 20
 """So often what a kernel has started is looked for, while it starts more."""
 _NURSERIES = 6
@@ -121,11 +121,11 @@ class Template:
             look = 0.0
             while self._kernels or self._retired is None or time.monotonic() < self._retired + _LAST_SECONDS:
                 watches = self._kernels or self._retired is not None
-                ready = dict(poll.poll(_WATCH_SECONDS * 1000 if watches else None))
+                ready = dict(poll.poll(watch.LOOK_SECONDS * 1000 if watches else None))
                 self._notice_ends()
                 if time.monotonic() > look:
                     self._watch()
-                    look = time.monotonic() + _WATCH_SECONDS
+                    look = time.monotonic() + watch.LOOK_SECONDS
                 if self._channel.fileno() in ready and not self._handle():
                     break
             for kernel in self._kernels.values():
@@ -148,7 +148,7 @@ class Template:
             if request["do"] == "signal":
                 self._signal(kernel, request["signal"])
             else:
-                _report(kernel.lifeline, {"waited": watch.waited([kernel.pid])})
+                _report(kernel.lifeline, {"waited": watch.waited([kernel.pid]), "reason": kernel.reason})
         return True
 
     def _improve(self) -> None:
