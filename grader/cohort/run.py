@@ -18,6 +18,7 @@ from grader.gradebook.gradebook import Gradebook
 from grader.gradebook.results import GradingKey
 from grader.intake.found import Found
 from grader.records import Grade, Grading
+from grader.reports.html import compile_pages
 from grader.version import grader_version
 
 if TYPE_CHECKING:  # it comes with all of torch, which a gradebook needs only while there is something to grade
@@ -66,6 +67,7 @@ def grade_cohort(
         first, others = _one_of_each_group(left)
         if left:
             with open_graders(left) as graders:
+                compile_pages(course.templates)  # while kernels get ready
                 graders.grade(first, run.keep)
                 if again := [item for item in others if not run.take_over(item)]:
                     graders.grade(again, run.keep)

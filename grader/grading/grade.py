@@ -79,15 +79,16 @@ class Grader(WarmExercise):
             if live is not None:  # the kernel's cells, whose places in the notebook aren't known
                 cells = [msgspec.structs.replace(cell, position=None) for cell in intake.cells]
                 intake = msgspec.structs.replace(intake, cells=cells)
+            read = time.monotonic(), time.process_time()
+            self.get_ready()  # for all submissions: none of it is the first one's time
+            wall, cpu = wall + time.monotonic() - read[0], cpu + time.process_time() - read[1]
             return self._graded(submission, intake, wall, cpu, live)
         except (SubmissionError, ExecutionError) as error:
             return ungradable(submission, self.exercise.spec, str(error))
 
     def _graded(self, submission: Submission, intake: Intake, wall: float, cpu: float,
                 live: Live | None) -> Grading:  # fmt: skip
-        self.agree()
         references = self.references()
-        self.begin(references)
         visible = references[self.exercise.cases[0].id]
         judged = self._judged(intake, references, live)
         views, places = cell_views(intake.cells, judged.execution.cells)

@@ -59,10 +59,18 @@ class WarmExercise:
         return sorted({name for part in visible.values() for each in part.lists for name in (each, gradient_of(each))})
 
     def prepare(self) -> None:
-        """Compute the reference of every case, and start the kernels of the next grading where that can be done."""
+        """Get ready, and start the kernels of the next grading where that can be done."""
+        self.get_ready()
+        self.kernels.prepare()
+
+    def get_ready(self) -> None:
+        """Compute the reference of every case, and have the locked cells run that all kernels can come with.
+
+        Raises:
+            ExecutionError: the reference's numbers are not those of the kernels.
+        """
         self.agree()
         self.begin(self.references())
-        self.kernels.prepare()
 
     def references(self) -> References:
         """Case → part → autograd's side, of every case."""

@@ -7,6 +7,7 @@ policy, could not; the cohort's one script is named there by its hash.
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import re
 from collections.abc import Mapping, Sequence
@@ -63,6 +64,14 @@ def render_index(
     return render("index.html.jinja", templates, **shown)
 
 
+def compile_pages(templates: Path | None) -> None:
+    """Compile all templates of reports, which whoever renders the first would wait for; one that fails says so then."""
+    environment = _environment(_own(templates))
+    for template in environment.list_templates(filter_func=lambda name: "/" not in name):
+        with contextlib.suppress(jinja2.TemplateError):
+            environment.get_template(template)
+
+
 def render_cell_output(grading: Grading, next_exercise: str | None = None) -> str:
     """The verdicts as a piece of HTML for a notebook's output: inline styles and pictures as data, nothing else.
 
@@ -100,8 +109,7 @@ def render(template: str, templates: Path | None, **context: object) -> str:
     Raises:
         CourseError: a template in the folder `templates` fails.
     """
-    if templates is not None and not templates.is_dir():
-        templates = None  # as for every other course that has none: the package's are compiled once
+    templates = _own(templates)
     try:
         page = _environment(templates).get_template(template).render(context)
     except jinja2.TemplateError as error:
@@ -109,6 +117,11 @@ def render(template: str, templates: Path | None, **context: object) -> str:
             raise
         raise CourseError(f"A template in {templates} fails: {error}; see docs/authoring.md.") from error
     return safe_text(page, "page")
+
+
+def _own(templates: Path | None) -> Path | None:
+    """None, too, where there is no such folder: as for every other course, the package's are then compiled once."""
+    return templates if templates is not None and templates.is_dir() else None
 
 
 @cache

@@ -248,3 +248,27 @@ def test_an_output_folder_that_can_not_be_written_is_said(mini, solved):
     (mini / "handed-in" / "ann.ipynb").write_bytes(solved())
     (mini / "out").write_text("a file, not a folder")
     assert "can't be written" in grader("grade", "handed-in", "--out", "out", cwd=mini, status=2).stderr
+
+
+@pytest.mark.parametrize(("arguments", "status", "says"), [
+    (["check", "--help"], 0, b"--watch"),
+    (["check", "nowhere.ipynb"], 2, b"nowhere"),
+    (["no-such-command"], 2, b"no-such-command"),
+])  # fmt: skip
+def test_a_command_ends_at_once_with_its_status_and_loses_nothing(tmp_path, arguments, status, says):
+    code = """
+import atexit, os, sys
+from grader.cli import commands
+sys.argv[0] = "grader"
+class Last:
+    def __del__(self, write=os.write): write(1, b"taken down")
+last = Last()
+app = commands.app
+commands.app = lambda: (atexit.register(print, "others had their turn"), app())
+commands.main()
+"""
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=False)
+    assert done.returncode == status
+    assert says in (done.stderr if status else done.stdout)
+    assert done.stdout.endswith(b"others had their turn\n")

@@ -24,6 +24,14 @@ from tests.conftest import HERE, MINI, ROOT
 SOLUTION = HERE / "courses" / "mini" / "solutions" / f"{MINI}.ipynb"
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the sandbox needs Linux")
 
+BEGINS_WORKERS_AT_ONCE = """
+from grader.cli.commands import main
+from grader.grading import workers
+workers.START_SECONDS = 0.01
+main()
+"""
+"""`grader`, to which it is worth starting processes for three notebooks."""
+
 
 @pytest.fixture
 def class_folder(tmp_path: Path) -> Path:
@@ -67,7 +75,7 @@ def test_no_file_beside_a_notebook_is_run_by_the_plugin(class_folder, where):
 @pytest.mark.parametrize("workers", [1, 2])
 def test_no_file_beside_a_notebook_is_run_by_the_command(class_folder, workers):
     command = ["grade", "handed-in", "--out", "out", "--workers", str(workers), "--sandbox", "none"]
-    done = graded("-m", "grader", *command, cwd=class_folder)
+    done = graded("-c", BEGINS_WORKERS_AT_ONCE, *command, cwd=class_folder)
     assert done.stdout.count("16 / 16") == 3, done.stdout + done.stderr
     assert not (class_folder / "planted").exists()
 

@@ -21,7 +21,7 @@ from grader.errors import ClusterError
 from grader.grading import dask_cluster, dask_worker
 from grader.grading import pool as pool_module
 from grader.grading.dask_cluster import open_dask
-from grader.grading.workers import InProcess, open_workers
+from grader.grading.workers import InProcess, _processes, open_workers
 from grader.intake.found import Found
 from grader.kernels import open_source
 from grader.records import Submission
@@ -181,12 +181,38 @@ def test_a_worker_with_another_grader_is_refused(course, monkeypatch):
         plugin.setup(Worker())
 
 
-def test_little_work_is_done_in_this_process(course):
-    few = [Found(student="s", exercise="mini", path="")] * 3
-    with open_workers(course, few, "cold", "none") as workers:
+@pytest.mark.parametrize(("submissions", "count"), [(3, None), (3, 2), (30, 2), (300, 1)])
+def test_little_work_and_all_for_one_worker_are_done_in_this_process(course, submissions, count):
+    found = [Found(student="s", exercise="mini", path="")] * submissions
+    with open_workers(course, found, "cold", "none", count) as workers:
         assert isinstance(workers, InProcess)
-    with open_workers(course, few * 100, "cold", "none", 1) as workers:
-        assert isinstance(workers, InProcess)
+
+
+@pytest.mark.parametrize(("submissions", "seconds", "most", "processes"), [
+    (84, 0.12, 2, 2), (83, 0.12, 2, 1), (10_000, 0.12, 8, 8), (300, 0.12, 64, 7), (4, 60, 8, 4), (0, 60, 8, 1),
+])  # fmt: skip
+def test_every_process_has_as_much_to_do_as_it_takes_to_start(submissions, seconds, most, processes):
+    assert _processes(submissions, seconds, most) == processes
+
+
+def test_what_takes_long_is_handed_to_other_processes_each_once(course, pool, solved, tmp_path):
+    found, opened = [], []
+    for number in range(4):
+        path = tmp_path / f"s{number}.ipynb"
+        path.write_bytes(solved())
+        found.append(Found(student=path.stem, exercise="mini", path=str(path)))
+
+    def others(left, seconds):
+        if len(left) > 1:
+            return None
+        opened.append(seconds)
+        return contextlib.nullcontext(InProcess(pool))
+
+    gradings = []
+    InProcess(pool, others).grade(found, gradings.append)
+    assert [grading.grade.student for grading in gradings] == ["s0", "s1", "s2", "s3"]
+    took = [grading.grade.wall_seconds for grading in gradings[:3]]
+    assert opened == [pytest.approx(sum(took) / 3)]
 
 
 def test_kernels_are_on_their_way_before_the_first_submission_is_graded(course, solved, monkeypatch):
