@@ -16,7 +16,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.speed.assignment import EXERCISE, read_assignment
+from benchmarks.speed.assignment import EXERCISE, GRADER, read_assignment
 from benchmarks.speed.measure import Used, median, run
 from benchmarks.speed.tools import Nbgrader, Ours, environment, in_turn
 
@@ -56,7 +56,7 @@ def _commands(folder: Path, programs: Path, few: list[int]) -> dict[str, Callabl
     notebook.write_bytes(ours.notebook("right"))
     commands: dict[str, Callable[[], Used]] = {
         IMPORTS: lambda: run([sys.executable, "-c", BARE], folder),
-        CHECK: lambda: run([sys.executable, "-m", "grader", "check", str(notebook)], folder / "ours"),
+        CHECK: lambda: run([GRADER, "check", str(notebook)], folder / "ours"),
         GRADE: lambda: ours.grade(["right"]),
         NBGRADER: lambda: nbgrader.grade(["right"]),
     }

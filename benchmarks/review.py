@@ -22,6 +22,7 @@ from statistics import median
 
 import msgspec
 
+from benchmarks.speed.assignment import GRADER
 from grader.gradebook.gradebook import Gradebook
 
 ROUNDS = 15
@@ -33,12 +34,11 @@ def main() -> None:
     students = int(sys.argv[1]) if len(sys.argv) > 1 else 1000
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        command = [sys.executable, "-m", "grader"]
         subprocess.run(
-            [*command, "grade", "examples", "--out", str(folder / "small")], cwd=TOP, stdout=subprocess.DEVNULL
+            [GRADER, "grade", "examples", "--out", str(folder / "small")], cwd=TOP, stdout=subprocess.DEVNULL
         )
         name = fill(folder / "small", folder / "large", students)
-        serve = [*command, "review", str(folder / "large"), "--no-browser"]
+        serve = [GRADER, "review", str(folder / "large"), "--no-browser"]
         with subprocess.Popen(serve, cwd=TOP, stdout=subprocess.PIPE, text=True) as server:
             try:
                 measure(server.stdout.readline().split()[1], name)

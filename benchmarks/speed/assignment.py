@@ -21,6 +21,8 @@ from grader.course.course import Course
 from grader.notebook.file import grade_id_of, part_of, role_of
 
 TOP = Path(__file__).parents[2]
+GRADER = str(Path(sys.executable).with_name("grader"))
+"""The command, as those who installed the package call it."""
 EXERCISE, PART = "01_backprop_ninja", "every-gradient"
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 
@@ -101,7 +103,7 @@ def make_course(assignment: Assignment, folder: Path) -> None:
     for name, path in assignment.files.items():
         shutil.copy(path, folder / "exercises" / name)
     nbformat.write(assignment.notebook, folder / "solutions" / f"{EXERCISE}.ipynb")
-    subprocess.run([sys.executable, "-m", "grader", "release"], cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([GRADER, "release"], cwd=folder, check=True, stdout=subprocess.DEVNULL)
 
 
 def _catalog(spec: ExerciseSpec) -> str:

@@ -16,6 +16,7 @@ from nbformat import NotebookNode
 
 from benchmarks.speed.assignment import (
     EXERCISE,
+    GRADER,
     TOP,
     Assignment,
     filled_in,
@@ -78,7 +79,7 @@ class Ours:
 
     def command_on(self, place: Path, workers: int | None) -> tuple[list[str], Path]:
         """The command that grades what lies in a folder, and the folder of its reports; None: as many as it chooses."""
-        grade = [sys.executable, "-m", "grader", "grade", str(place), "--exercise", EXERCISE]
+        grade = [GRADER, "grade", str(place), "--exercise", EXERCISE]
         out = self.folder / "out" / place.name
         chosen = ["--workers", str(workers)] if workers is not None else []
         return [*grade, *chosen, "--out", str(out)], out

@@ -36,7 +36,7 @@ def grade(
     kernel: Annotated[Kernel, typer.Option(help="Fork kernels from a warm template, or start new ones.")] = "snapshot",
     sandbox: Annotated[Sandbox, typer.Option(help="The sandbox for the submissions' code.")] = "bwrap",
     workers: Annotated[
-        int | None, typer.Option(metavar="N", min=1, help="Number of processes that grade; by default one per core.")
+        int | None, typer.Option(metavar="N", min=1, help="Most processes that grade; by default one per core.")
     ] = None,
     scheduler: Annotated[
         str | None, typer.Option(metavar="ADDRESS", help="Grade on the dask cluster of this scheduler: tcp://….")
