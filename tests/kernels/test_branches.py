@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 import time
-from pathlib import Path
 
+import psutil
 import pytest
 
 from grader.errors import ExecutionError
@@ -140,17 +139,14 @@ def test_all_end_with_their_template():
     assert not any(map(_runs, processes))
 
 
-def _below(pid: int) -> set[int]:
+def _below(pid: int) -> list[psutil.Process]:
     """A process and all that it has started, and so on."""
-    started = {
-        int(word) for task in Path(f"/proc/{pid}/task").iterdir() for word in (task / "children").read_text().split()
-    }
-    return {pid}.union(*map(_below, started))
+    process = psutil.Process(pid)
+    return [process, *process.children(recursive=True)]
 
 
-def _runs(pid: int) -> bool:
+def _runs(process: psutil.Process) -> bool:
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
         return False
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
