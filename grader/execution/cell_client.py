@@ -17,7 +17,6 @@ from grader.execution.tensors import MIME
 from grader.execution.time_limits import Clock
 from grader.kernels import KernelSource
 from grader.kernels.client import KernelNotebookClient
-from grader.kernels.inside import watch
 
 MAX_CELL_OUTPUT = 4 * 2**20
 """Bytes of output kept of one cell; a notebook's figures reach 4 MB in all."""
@@ -121,8 +120,8 @@ class Client(KernelNotebookClient):
         except Exception as error:
             _raise_if_cancelled()
             raise DeadKernelError(f"The kernel sent something that isn't a message ({type(error).__name__})") from error
-        if any(_out_of_memory(output) for output in cell.outputs):
-            await self._looked_at()
+        if self.km is not None and any(map(_out_of_memory, cell.outputs)):
+            await self.km.ours.measured()  # one that still holds all it may have would end in the next cell
         if self.km is not None and self.km.ours.stopped:  # its last messages arrive, but this cell was its last
             raise DeadKernelError("The kernel was stopped over a limit")
         return cell
@@ -155,15 +154,6 @@ class Client(KernelNotebookClient):
     async def _waited(self) -> float:
         assert self.km is not None
         return await self.km.ours.waited()
-
-    async def _looked_at(self) -> None:
-        """Return when the kernel's memory was measured twice, which is what it takes to be killed over it.
-
-        One that still holds all that it may have would else end in the next cell, which is not to blame.
-        """
-        for _ in range(2):
-            await asyncio.sleep(watch.LOOK_SECONDS)
-            await self._waited()
 
     async def _reply_to(self, msg_id: str) -> dict[str, Any]:
         assert self.kc is not None

@@ -26,6 +26,7 @@ from traitlets import Unicode
 
 from grader.errors import ExecutionError
 from grader.kernels import scratch_folders
+from grader.kernels.inside.wire import LOOK_SECONDS
 from grader.kernels.sandbox import unconfined_environment
 from grader.kernels.template_channel import Channel, Lifeline
 
@@ -72,6 +73,9 @@ class Provisioner(KernelProvisionerBase):
     async def waited(self) -> float:
         """How many seconds what runs in the kernel was ready to run and had no core; 0 where nothing tells."""
         return 0.0
+
+    async def measured(self) -> None:
+        """Return when `stopped` says whether it is over its limit of memory; at once where nothing measures that."""
 
 
 class TemplateProvisioner(Provisioner):
@@ -161,9 +165,15 @@ class TemplateProvisioner(Provisioner):
         self._lifeline.ask_waited()
         while not self._lifeline.ended and self._lifeline.news == before and time.monotonic() < deadline:
             await readable(self._lifeline, _ANSWER_SECONDS)
-        said = self._lifeline.last_words()
-        self.stopped = self.stopped or said.get("reason")
-        return float(said.get("waited", 0.0))
+        return float(self._lifeline.last_words().get("waited", 0.0))
+
+    async def measured(self) -> None:
+        """Return when its memory was looked at twice, which is what a template needs to kill a kernel over it."""
+        for _ in range(2):
+            await asyncio.sleep(LOOK_SECONDS)
+            await self.waited()
+        if self._lifeline is not None:
+            self.stopped = self.stopped or self._lifeline.last_words().get("reason")
 
     async def send_signal(self, signum: int) -> None:
         """Signal the kernel and what it runs in its process group."""

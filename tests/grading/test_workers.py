@@ -195,12 +195,8 @@ def test_every_process_has_as_much_to_do_as_it_takes_to_start(submissions, secon
     assert _processes(submissions, seconds, most) == processes
 
 
-def test_what_takes_long_is_handed_to_other_processes_each_once(course, pool, solved, tmp_path):
-    found, opened = [], []
-    for number in range(4):
-        path = tmp_path / f"s{number}.ipynb"
-        path.write_bytes(solved())
-        found.append(Found(student=path.stem, exercise="mini", path=str(path)))
+def test_what_takes_long_is_handed_to_other_processes_each_once(pool, handed_in):
+    opened = []
 
     def others(left, seconds):
         if len(left) > 1:
@@ -209,8 +205,8 @@ def test_what_takes_long_is_handed_to_other_processes_each_once(course, pool, so
         return contextlib.nullcontext(InProcess(pool))
 
     gradings = []
-    InProcess(pool, others).grade(found, gradings.append)
-    assert [grading.grade.student for grading in gradings] == ["s0", "s1", "s2", "s3"]
+    InProcess(pool, others).grade(handed_in, gradings.append)
+    assert [grading.grade.student for grading in gradings] == ["ann", "bob", "cy", "dee"]
     took = [grading.grade.wall_seconds for grading in gradings[:3]]
     assert opened == [pytest.approx(sum(took) / 3)]
 

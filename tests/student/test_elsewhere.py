@@ -29,7 +29,8 @@ LACKING = {
     "win32": {
         "os": ["pidfd_open", "memfd_create", "unshare", "setns", "sched_getaffinity", "fork", "forkpty", "splice",
                "getuid", "geteuid", "getgid", "getegid", "killpg", "getpgid", "setsid", "register_at_fork", "wait4",
-               "mkfifo", "chown", "statvfs", "O_NOFOLLOW", "O_DIRECTORY", "O_CLOEXEC", "WNOHANG"],
+               "mkfifo", "chown", "statvfs", "O_NOFOLLOW", "O_DIRECTORY", "O_CLOEXEC", "WNOHANG",
+               "sysconf", "sched_setaffinity", "getloadavg", "pipe2"],
         "signal": ["SIGKILL", "SIGALRM", "SIGHUP", "setitimer", "alarm", "pthread_sigmask", "pidfd_send_signal"],
         "socket": ["AF_UNIX", "socketpair", "SOCK_SEQPACKET", "SCM_RIGHTS", "SCM_CREDENTIALS", "SO_PASSCRED"],
         "modules": ["fcntl", "resource", "pwd", "grp", "termios", "pty"],

@@ -121,11 +121,11 @@ class Template:
             look = 0.0
             while self._kernels or self._retired is None or time.monotonic() < self._retired + _LAST_SECONDS:
                 watches = self._kernels or self._retired is not None
-                ready = dict(poll.poll(watch.LOOK_SECONDS * 1000 if watches else None))
+                ready = dict(poll.poll(wire.LOOK_SECONDS * 1000 if watches else None))
                 self._notice_ends()
                 if time.monotonic() > look:
                     self._watch()
-                    look = time.monotonic() + watch.LOOK_SECONDS
+                    look = time.monotonic() + wire.LOOK_SECONDS
                 if self._channel.fileno() in ready and not self._handle():
                     break
             for kernel in self._kernels.values():

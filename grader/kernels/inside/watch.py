@@ -6,8 +6,6 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
-LOOK_SECONDS = 0.1
-"""How long a template waits between two looks."""
 _TICK = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 

@@ -9,6 +9,8 @@ import struct
 from collections.abc import Sequence
 from typing import Any
 
+LOOK_SECONDS = 0.1
+"""How long a template waits between two looks at what its kernels use."""
 _LENGTH = struct.Struct("!I")
 _MAX_DESCRIPTORS = 8
 
